@@ -1,0 +1,164 @@
+# SPDX-FileCopyrightText: The Tidegate authors
+# SPDX-License-Identifier: Apache-2.0
+"""Encoding: from a model's answers to the bytes of a V1 or V2 response.
+
+Floats are printed in the shortest form that reads back the same FP32, so 0.1 and not 0.10000000149011612.
+What requests computed together share is printed once for all of them, and what never changes once at all.
+It checks nothing: the answers are the engine's.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import orjson
+
+from serving.question import Question
+from serving.values import Array
+from tidegate.batch import Batch
+from tidegate.contract import Contract, Datatype, Output
+
+Answers = Mapping[str, Array]
+"""By output name, an array of shape ``[rows]`` or ``[rows, width]`` in the output's data type."""
+
+_FEW = 8
+"""Rows up to which a request's answers are put together from rows printed for all."""
+
+_REMEMBERED = 64
+"""Numbers of rows for which the beginnings of tensors are kept."""
+
+_text = lru_cache(maxsize=4096)(orjson.dumps)
+"""JSON of a label: there are few, and each is answered again and again."""
+
+
+class Sheet:
+    """The rows and answers of one call of the engine, printed row by row when first asked for."""
+
+    def __init__(self, batch: Batch, answers: Answers) -> None:
+        self.batch = batch
+        self.answers = answers
+        self._printed: dict[str, list[bytes]] = {}
+
+    def rows(self, name: str) -> list[bytes]:
+        """Each row's elements as JSON, separated by commas."""
+        printed = self._printed.get(name)
+        if printed is None:
+            printed = self._printed[name] = _rows(self.answers[name])
+        return printed
+
+
+@dataclass(slots=True)
+class Share:
+    """One request's part of a sheet: the rows from ``start`` to before ``stop``."""
+
+    sheet: Sheet
+    start: int
+    stop: int
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    def array(self, name: str) -> Array:
+        """An output's values."""
+        return self.sheet.answers[name][self.start : self.stop]
+
+    def elements(self, name: str) -> bytes:
+        """An output's values as JSON, row by row, separated by commas."""
+        count = self.stop - self.start
+        if count == 1:
+            return self.sheet.rows(name)[self.start]
+        if count <= _FEW:
+            return b",".join(self.sheet.rows(name)[self.start : self.stop])
+        flat = self.array(name).reshape(-1)
+        content = flat.tolist() if flat.dtype.kind == "O" else np.ascontiguousarray(flat)
+        return orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY)[1:-1]
+
+
+def _rows(array: Array) -> list[bytes]:
+    if array.dtype.kind == "O":
+        if array.ndim == 1:
+            return [_text(value) for value in array.tolist()]
+        return [b",".join(map(_text, row)) for row in array.tolist()]
+    printed = orjson.dumps(np.ascontiguousarray(array), option=orjson.OPT_SERIALIZE_NUMPY)
+    # No number's text holds a comma or a bracket, so the row's end can be found in the text.
+    return printed[1:-1].split(b",") if array.ndim == 1 else printed[2:-2].split(b"],[")
+
+
+def v1(contract: Contract, share: Share) -> bytes:
+    """A V1 response: the prediction of each row."""
+    output = contract.prediction
+    if output.width is None:
+        return b'{"predictions":[%b]}' % share.elements(output.name)
+    rows = b"],[".join(_rows(share.array(output.name)))
+    return b'{"predictions":[[%b]]}' % rows
+
+
+class V2:
+    """The V2 responses of one model."""
+
+    def __init__(self, name: str, version: str, outputs: tuple[Output, ...]) -> None:
+        self._head = b'{"model_name":%b,"model_version":%b,"id":' % (
+            orjson.dumps(name),
+            orjson.dumps(version),
+        )
+        self._outputs = outputs
+        self._openings: dict[int, list[bytes]] = {}
+        """By rows, how the tensors begin when all outputs are answered."""
+
+    def encode(self, question: Question, share: Share) -> tuple[bytes, int | None]:
+        """A response.
+
+        Returns:
+            The body, and how many bytes of it are JSON if binary tensors follow, else None.
+        """
+        outputs = question.outputs
+        content = [self._head, orjson.dumps(question.id), b',"outputs":[']
+        binary: list[bytes] = []
+        for output, opening in zip(outputs, self._begin(outputs, len(share)), strict=True):
+            content.append(opening)
+            if output.name in question.binary:
+                binary.append(raw(output, share.array(output.name)))
+                content.append(b'"parameters":{"binary_data_size":%d}}' % len(binary[-1]))
+            else:
+                content += (b'"data":[', share.elements(output.name), b"]}")
+        content.append(b"]}")
+        header = b"".join(content)
+        return (b"".join([header, *binary]), len(header)) if binary else (header, None)
+
+    def _begin(self, outputs: tuple[Output, ...], rows: int) -> list[bytes]:
+        if outputs is not self._outputs:
+            return _openings(outputs, rows)
+        known = self._openings.get(rows)
+        if known is None:
+            known = _openings(outputs, rows)
+            if len(self._openings) < _REMEMBERED:
+                self._openings[rows] = known
+        return known
+
+
+def _openings(outputs: tuple[Output, ...], rows: int) -> list[bytes]:
+    """Name, shape and data type of each tensor, from its brace on, or the comma before."""
+    return [
+        b'%b{"name":%b,"shape":%b,"datatype":"%b",'
+        % (
+            b"," if index else b"",
+            orjson.dumps(output.name),
+            orjson.dumps([rows] if output.width is None else [rows, output.width]),
+            output.datatype.encode(),
+        )
+        for index, output in enumerate(outputs)
+    ]
+
+
+def v2(name: str, version: str, question: Question, share: Share) -> tuple[bytes, int | None]:
+    """A V2 response, as :meth:`V2.encode` makes it."""
+    return V2(name, version, ()).encode(question, share)
+
+
+def raw(output: Output, array: Array) -> bytes:
+    """A tensor as bytes: little-endian, row by row, BYTES each with its length before it in four bytes."""
+    if output.datatype is Datatype.BYTES:
+        elements = [str(value).encode() for value in array.reshape(-1)]
+        return b"".join(len(element).to_bytes(4, "little") + element for element in elements)
+    return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<")).tobytes()
