@@ -1,0 +1,172 @@
+{{/*
+A map as the text of a configuration. As JSON, because Helm's YAML would write 1000000 as 1e+06, which is no whole
+number any more; less the escapes that JSON for web pages has.
+*/}}
+{{- define "training.text" -}}
+{{ toPrettyJson . | replace "\\u003c" "<" | replace "\\u003e" ">" | replace "\\u0026" "&" }}
+{{- end }}
+
+{{/* The files of the ConfigMap as JSON: train.yaml, or <index>.yaml for each run of a sweep. */}}
+{{- define "training.files" -}}
+{{- $files := dict }}
+{{- if .Values.sweep }}
+{{- range $index, $change := .Values.sweep }}
+{{- $_ := set $files (printf "%d.yaml" $index) (mergeOverwrite (deepCopy $.Values.config) $change | include "training.text") }}
+{{- end }}
+{{- else }}
+{{- $_ := set $files "train.yaml" (kindIs "string" .Values.config | ternary .Values.config (include "training.text" .Values.config)) }}
+{{- end }}
+{{- toJson $files }}
+{{- end }}
+
+{{/*
+A Job's specification. Takes (dict "root" $ "config" <name of the ConfigMap>).
+
+Exit codes decide what happens next: 2 is wrong data or configuration and 3 a gate that was not passed, which another
+try would only repeat; 1 is everything else. A pod that its node loses does not count as a try.
+*/}}
+{{- define "training.jobSpec" -}}
+{{- $values := .root.Values -}}
+{{- $store := $values.objectStore -}}
+{{- $sweep := len $values.sweep -}}
+{{- if $sweep }}
+completionMode: Indexed
+completions: {{ $sweep }}
+parallelism: {{ min (int64 $values.parallelism) $sweep }}
+backoffLimitPerIndex: {{ int64 $values.retries }}
+{{- else }}
+backoffLimit: {{ int64 $values.retries }}
+{{- end }}
+# A second pod only when the first is surely gone: two would push at once.
+podReplacementPolicy: Failed
+podFailurePolicy:
+  rules:
+    - action: Ignore
+      onPodConditions:
+        - type: DisruptionTarget
+    - action: {{ ternary "FailIndex" "FailJob" (gt $sweep 0) }}
+      onExitCodes:
+        containerName: train
+        operator: In
+        values: [2, 3]
+{{- with $values.deadlineSeconds }}
+activeDeadlineSeconds: {{ int64 . }}
+{{- end }}
+{{- if not (kindIs "invalid" $values.ttlSeconds) }}
+ttlSecondsAfterFinished: {{ int64 $values.ttlSeconds }}
+{{- end }}
+template:
+  metadata:
+    labels:
+      {{- include "training.selector" .root | nindent 6 }}
+      {{- with $values.podLabels }}
+      {{- toYaml . | nindent 6 }}
+      {{- end }}
+  spec:
+    restartPolicy: Never
+    serviceAccountName: {{ include "training.serviceAccount" .root | quote }}
+    automountServiceAccountToken: false
+    enableServiceLinks: false
+    securityContext: {{- toYaml $values.podSecurityContext | nindent 6 }}
+    {{- with $values.imagePullSecrets }}
+    imagePullSecrets: {{- toYaml . | nindent 6 }}
+    {{- end }}
+    {{- with $values.priorityClassName }}
+    priorityClassName: {{ . | quote }}
+    {{- end }}
+    {{- with $values.nodeSelector }}
+    nodeSelector: {{- toYaml . | nindent 6 }}
+    {{- end }}
+    {{- with $values.tolerations }}
+    tolerations: {{- toYaml . | nindent 6 }}
+    {{- end }}
+    {{- with $values.affinity }}
+    affinity: {{- toYaml . | nindent 6 }}
+    {{- end }}
+    containers:
+      - name: train
+        image: {{ include "training.image" .root | quote }}
+        imagePullPolicy: {{ $values.image.pullPolicy }}
+        args:
+          - train
+          # The kubelet puts the run's number in.
+          - /etc/tidegate/{{ ternary "$(JOB_COMPLETION_INDEX)" "train" (gt $sweep 0) }}.yaml
+          - --out
+          - /work/bundle
+          - --push
+          - {{ $values.store | quote }}
+          {{- with $values.channel }}
+          - --channel
+          - {{ . | quote }}
+          {{- end }}
+          {{- if $values.joblib }}
+          - --format
+          - joblib
+          {{- end }}
+        {{- with include "training.secret" .root }}
+        envFrom:
+          - secretRef:
+              name: {{ . | quote }}
+        {{- end }}
+        {{- $env := dict "AWS_ENDPOINT_URL" $store.endpoint "AWS_REGION" $store.region
+              "SSL_CERT_FILE" (ternary (printf "/etc/store-ca/%s" $store.caKey) "" (ne $store.caConfigMap ""))
+              "HTTPS_PROXY" $store.httpsProxy "NO_PROXY" $store.noProxy }}
+        {{- if compact (values $env) }}
+        env:
+          {{- range $name, $value := $env }}
+          {{- if $value }}
+          - name: {{ $name }}
+            value: {{ $value | quote }}
+          {{- end }}
+          {{- end }}
+        {{- end }}
+        resources: {{- toYaml $values.resources | nindent 10 }}
+        securityContext:
+          allowPrivilegeEscalation: false
+          privileged: false
+          readOnlyRootFilesystem: true
+          runAsNonRoot: true
+          capabilities:
+            drop: [ALL]
+          seccompProfile:
+            type: RuntimeDefault
+        # The sentence that says what is wrong stands in the pod's status as well.
+        terminationMessagePolicy: FallbackToLogsOnError
+        volumeMounts:
+          - name: config
+            mountPath: /etc/tidegate
+            readOnly: true
+          - name: work
+            mountPath: /work
+          - name: tmp
+            mountPath: /tmp
+          {{- if $values.dataClaim }}
+          - name: data
+            mountPath: /data
+            readOnly: true
+          {{- end }}
+          {{- if $store.caConfigMap }}
+          - name: store-ca
+            mountPath: /etc/store-ca
+            readOnly: true
+          {{- end }}
+    volumes:
+      - name: config
+        configMap:
+          name: {{ .config | quote }}
+      - name: work
+        emptyDir: {}
+      - name: tmp
+        emptyDir: {}
+      {{- with $values.dataClaim }}
+      - name: data
+        persistentVolumeClaim:
+          claimName: {{ . | quote }}
+          readOnly: true
+      {{- end }}
+      {{- with $store.caConfigMap }}
+      - name: store-ca
+        configMap:
+          name: {{ . | quote }}
+      {{- end }}
+{{- end }}

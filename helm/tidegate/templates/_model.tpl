@@ -1,0 +1,116 @@
+{{/*
+Where a bundle is and how a pod gets it. A URI and a digest say it all:
+
+  s3://, gs://, az://<store>/<name>    an init container pulls and verifies <store>/<name>@sha256:<digest>
+  pvc://<claim>/<folder>/<name>        the claim holds a store: the bundle is its folder <folder>/<name>/<digest>
+  oci://<registry>/<repository>/<name> an image volume: the bundle is the root of the image tagged with its digest
+
+The server checks the digest again before it parses a byte, whichever way the bundle came.
+*/}}
+
+{{- define "tidegate.scheme" -}}
+{{ regexFind "^[a-z0-9]+://" .Values.model.uri | trimSuffix "://" }}
+{{- end }}
+
+{{/* The URI without its scheme. */}}
+{{- define "tidegate.path" -}}
+{{ regexReplaceAll "^[a-z0-9]+://" .Values.model.uri "" }}
+{{- end }}
+
+{{- define "tidegate.pulled" -}}
+{{ if has (include "tidegate.scheme" .) (list "s3" "gs" "az") }}true{{ end }}
+{{- end }}
+
+{{/* The name under which both tracks serve the model: clients never see the track. */}}
+{{- define "tidegate.modelName" -}}
+{{ .Values.model.name | default (base .Values.model.uri) }}
+{{- end }}
+
+{{/* The digest of a track, 64 hexadecimal digits. Takes (dict "root" $ "track" "stable"). */}}
+{{- define "tidegate.digest" -}}
+{{ ternary .root.Values.canary.digest .root.Values.model.digest (eq .track "canary") | trimPrefix "sha256:" }}
+{{- end }}
+
+{{/* The bundle's directory in the pod. */}}
+{{- define "tidegate.directory" -}}
+{{- if eq (include "tidegate.scheme" .root) "pvc" -}}
+{{ printf "/mnt/models/%s/%s" (include "tidegate.path" .root | regexFind "/.*" | trimPrefix "/") (include "tidegate.digest" .) }}
+{{- else -}}
+/mnt/models/bundle
+{{- end }}
+{{- end }}
+
+{{/* Where the volume "model" is mounted, read-only but for the init container that fills it. */}}
+{{- define "tidegate.modelMount" -}}
+name: model
+mountPath: {{ ternary "/mnt/models/bundle" "/mnt/models" (eq (include "tidegate.scheme" .root) "oci") }}
+readOnly: true
+{{- end }}
+
+{{- define "tidegate.volumes" -}}
+- name: tmp
+  emptyDir: {}
+- name: model
+  {{- if eq (include "tidegate.scheme" .root) "pvc" }}
+  persistentVolumeClaim:
+    claimName: {{ include "tidegate.path" .root | splitList "/" | first | quote }}
+    readOnly: true
+  {{- else if eq (include "tidegate.scheme" .root) "oci" }}
+  image:
+    reference: {{ printf "%s:%s" (include "tidegate.path" .root) (include "tidegate.digest" .) | quote }}
+    pullPolicy: IfNotPresent
+  {{- else }}
+  emptyDir: {}
+  {{- end }}
+{{- with .root.Values.objectStore.caConfigMap }}
+- name: store-ca
+  configMap:
+    name: {{ . | quote }}
+{{- end }}
+{{- end }}
+
+{{/*
+The init container that pulls and verifies. KServe reports the end of one named "storage-initializer", and of no
+other, in the InferenceService's status; with FallbackToLogsOnError the reason for a refusal stands there.
+It alone has the store's credentials. Takes (dict "root" $ "track" "stable" "resources" …).
+*/}}
+{{- define "tidegate.puller" -}}
+{{- $store := .root.Values.objectStore -}}
+- name: storage-initializer
+  image: {{ include "tidegate.image" .root | quote }}
+  imagePullPolicy: {{ .root.Values.image.pullPolicy }}
+  args:
+    - pull
+    - {{ printf "%s@sha256:%s" .root.Values.model.uri (include "tidegate.digest" .) | quote }}
+    - {{ include "tidegate.directory" . | quote }}
+  {{- with $store.secretName }}
+  envFrom:
+    - secretRef:
+        name: {{ . | quote }}
+  {{- end }}
+  {{- $env := dict "AWS_ENDPOINT_URL" $store.endpoint "AWS_REGION" $store.region
+        "SSL_CERT_FILE" (ternary (printf "/etc/store-ca/%s" $store.caKey) "" (ne $store.caConfigMap ""))
+        "HTTPS_PROXY" $store.httpsProxy "NO_PROXY" $store.noProxy }}
+  {{- if compact (values $env) }}
+  env:
+    {{- range $name, $value := $env }}
+    {{- if $value }}
+    - name: {{ $name }}
+      value: {{ $value | quote }}
+    {{- end }}
+    {{- end }}
+  {{- end }}
+  resources: {{- toYaml .resources | nindent 4 }}
+  securityContext: {{- include "tidegate.containerSecurity" .root | nindent 4 }}
+  terminationMessagePolicy: FallbackToLogsOnError
+  volumeMounts:
+    - name: tmp
+      mountPath: /tmp
+    - name: model
+      mountPath: /mnt/models
+    {{- if $store.caConfigMap }}
+    - name: store-ca
+      mountPath: /etc/store-ca
+      readOnly: true
+    {{- end }}
+{{- end }}
