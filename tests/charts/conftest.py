@@ -1,0 +1,41 @@
+# SPDX-FileCopyrightText: The Tidegate authors
+# SPDX-License-Identifier: Apache-2.0
+"""Values that several tests start from."""
+
+from typing import Any
+
+import pytest
+
+from tests.charts.chart import Values
+
+DIGEST = "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae"
+OTHER = "486ea46224d1bb4fb680f34f7c9ad96a8f24ec88be73ea8e5a6c65260e9cb8a7"
+
+
+def merged(base: Values, more: Values) -> Values:
+    """Values over values, as Helm lays one file over another."""
+    result = dict(base)
+    for key, value in more.items():
+        known: Any = result.get(key)
+        result[key] = merged(known, value) if isinstance(known, dict) and isinstance(value, dict) else value
+    return result
+
+
+@pytest.fixture
+def minimal() -> Values:
+    return {"model": {"uri": "s3://models/breast-cancer", "digest": DIGEST}}
+
+
+@pytest.fixture
+def routed(minimal: Values) -> Values:
+    route = {
+        "enabled": True,
+        "parentRefs": [{"name": "public", "namespace": "gateways"}],
+        "hostnames": ["breast-cancer.models.example.com"],
+    }
+    return merged(minimal, {"route": route})
+
+
+@pytest.fixture
+def two_tracks(routed: Values) -> Values:
+    return merged(routed, {"canary": {"digest": OTHER, "weight": 20}})

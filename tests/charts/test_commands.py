@@ -1,0 +1,63 @@
+# SPDX-FileCopyrightText: The Tidegate authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the charts call is what the command line offers: subcommands, options, environment variables."""
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+import yaml
+
+from tests.charts.chart import Object, containers, pod_specs, render
+from tests.charts.test_examples import CI_FILES
+from tidegate.cli import build
+
+
+@cache
+def subcommand(*names: str) -> tuple[Any, list[str]]:
+    """The command that the first arguments name, and the arguments that are left."""
+    command: Any = typer.main.get_command(build())
+    rest = list(names)
+    while hasattr(command, "commands"):
+        name = rest.pop(0)
+        assert name in command.commands, f"there is no command {' '.join(names)}"
+        command = command.commands[name]
+    return command, rest
+
+
+def check(container: Object) -> None:
+    command, arguments = subcommand(*container["args"])
+    options = {option: p for p in command.params for option in p.opts if p.param_type_name == "option"}
+    positional = []
+    rest = iter(arguments)
+    for argument in rest:
+        if argument.startswith("--"):
+            assert argument in options, f"{command.name} has no option {argument}"
+            if not options[argument].is_flag:
+                next(rest)
+        else:
+            positional.append(argument)
+    wanted = [p for p in command.params if p.param_type_name == "argument"]
+    assert len([p for p in wanted if p.required]) <= len(positional) <= len(wanted)
+    known = {p.envvar for p in command.params}
+    for entry in container.get("env", []):
+        if entry["name"].startswith("TIDEGATE_"):
+            assert entry["name"] in known, f"{command.name} does not read {entry['name']}"
+
+
+@pytest.mark.parametrize("path", CI_FILES, ids=lambda path: f"{path.parent.parent.name}/{path.name}")
+def test_every_container_calls_a_command_that_exists_with_options_that_it_has(path: Path) -> None:
+    pods = pod_specs(render(yaml.safe_load(path.read_text()), path.parent.parent.name))
+    called = [container for pod in pods.values() for container in containers(pod)]
+    assert called
+    for container in called:
+        check(container)
+
+
+def test_an_option_that_does_not_exist_is_found() -> None:
+    with pytest.raises(AssertionError, match="no option --speed"):
+        check({"args": ["serve", "bundle", "--speed", "fast"]})
+    with pytest.raises(AssertionError, match="does not read TIDEGATE_SPEED"):
+        check({"args": ["serve", "bundle"], "env": [{"name": "TIDEGATE_SPEED", "value": "fast"}]})

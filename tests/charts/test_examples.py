@@ -1,0 +1,121 @@
+# SPDX-FileCopyrightText: The Tidegate authors
+# SPDX-License-Identifier: Apache-2.0
+"""What people copy must work: every values file under ``ci/``, and every example in a schema."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import helm_python
+import jsonschema
+import pytest
+import yaml
+
+from tests.charts.chart import HELM, containers, notes, pod_specs, render
+
+CHARTS = sorted(path.parent.name for path in HELM.glob("*/Chart.yaml"))
+CI_FILES = sorted(HELM.glob("*/ci/*-values.yaml"))
+
+
+def described(schema: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every named value of a schema, by its path."""
+    for key, part in schema.get("properties", {}).items():
+        name = f"{path}.{key}" if path else key
+        yield name, part
+        yield from described(part, name)
+
+
+def schema_of(chart: str) -> dict[str, Any]:
+    return yaml.safe_load((HELM / chart / "values.schema.yaml").read_text())
+
+
+def defaults_of(chart: str) -> dict[str, Any]:
+    return yaml.safe_load((HELM / chart / "values.yaml").read_text())
+
+
+EXAMPLES = [
+    pytest.param(part, example, id=f"{chart}:{name}:{index}")
+    for chart in CHARTS
+    for name, part in described(schema_of(chart))
+    for index, example in enumerate(part.get("examples", []))
+]
+
+
+@pytest.mark.parametrize("path", CI_FILES, ids=lambda path: f"{path.parent.parent.name}/{path.name}")
+def test_every_values_file_renders_to_valid_objects_and_readable_notes(path: Path) -> None:
+    chart = path.parent.parent.name
+    values = yaml.safe_load(path.read_text())
+    assert render(values, chart)
+    text = notes(values, chart)
+    assert "<no value>" not in text
+    assert "\n\n\n" not in text
+
+
+@pytest.mark.parametrize("path", CI_FILES, ids=lambda path: f"{path.parent.parent.name}/{path.name}")
+def test_every_pod_passes_the_restricted_pod_security_standard(path: Path) -> None:
+    pods = pod_specs(render(yaml.safe_load(path.read_text()), path.parent.parent.name))
+    assert pods
+    for name, pod in pods.items():
+        assert_restricted(name, pod)
+
+
+def assert_restricted(name: str, pod: dict[str, Any]) -> None:
+    allowed = {"configMap", "emptyDir", "image", "persistentVolumeClaim", "projected", "secret"}
+    assert not {"hostNetwork", "hostPID", "hostIPC"} & pod.keys(), name
+    assert pod["automountServiceAccountToken"] is False, name
+    assert pod["securityContext"]["runAsNonRoot"] is True, name
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}, name
+    for volume in pod.get("volumes", []):
+        assert volume.keys() - {"name"} <= allowed, f"{name}: {volume}"
+    for container in containers(pod):
+        security = container["securityContext"]
+        where = f"{name}/{container['name']}"
+        assert security["allowPrivilegeEscalation"] is False, where
+        assert security["privileged"] is False, where
+        assert security["readOnlyRootFilesystem"] is True, where
+        assert security["runAsNonRoot"] is True, where
+        assert security["capabilities"] == {"drop": ["ALL"]}, where
+        assert "hostPort" not in str(container.get("ports")), where
+        resources = container["resources"]
+        assert {"cpu", "memory"} == resources["requests"].keys() == resources["limits"].keys(), where
+
+
+@pytest.mark.parametrize("chart", CHARTS)
+def test_helms_linter_has_nothing_to_say(chart: str) -> None:
+    first = next(path for path in CI_FILES if path.parent.parent.name == chart)
+    report = helm_python.lint(HELM / chart, yaml.safe_load(first.read_text()), strict=True)
+    # The linter recommends an icon, which a tool without a logo does not have.
+    complaints = [message for message in report["messages"] if "icon is recommended" not in message["error"]]
+    assert complaints == []
+    assert not report["errors"]
+
+
+@pytest.mark.parametrize(("part", "example"), EXAMPLES)
+def test_every_example_in_a_schema_is_allowed_by_it(part: dict[str, Any], example: Any) -> None:
+    jsonschema.validate(example, part)
+
+
+@pytest.mark.parametrize("chart", CHARTS)
+def test_every_value_is_described_and_has_a_default(chart: str) -> None:
+    defaults = defaults_of(chart)
+    for name, part in described(schema_of(chart)):
+        assert part.get("description"), f"{name} has no description"
+        group: Any = defaults
+        *groups, key = name.split(".")
+        for step in groups:
+            group = group[step]
+        if name not in ("global", "enabled"):
+            assert key in group, f"{name} has no default"
+
+
+@pytest.mark.parametrize("chart", CHARTS)
+def test_no_default_is_without_a_schema(chart: str) -> None:
+    def tighten(part: dict[str, Any]) -> dict[str, Any]:
+        if "properties" not in part:
+            return part
+        return part | {
+            "additionalProperties": False,
+            "properties": {name: tighten(child) for name, child in part["properties"].items()},
+        }
+
+    jsonschema.validate(defaults_of(chart), tighten(schema_of(chart)))

@@ -1,0 +1,259 @@
+# SPDX-FileCopyrightText: The Tidegate authors
+# SPDX-License-Identifier: Apache-2.0
+"""helm/tidegate-loadtest: a campaign runs once, workers know nothing but the master, a fail is a fail."""
+
+from typing import Any
+
+import pytest
+import yaml
+
+from loadtests.plan import LoadTest
+from loadtests.process import PORT
+from tests.charts.chart import Object, RefusedError, Values, containers, notes, of_kind, render
+from tests.charts.conftest import DIGEST, merged
+from tidegate.settings import load_yaml
+
+LOAD: Values = {
+    "plan": {"rate": 1000000, "connections": 64, "duration": 60, "objective": {"p99_ms": 100}},
+    "url": "http://breast-cancer-predictor.models",
+    "model": {"uri": "s3://models/breast-cancer", "digest": DIGEST},
+}
+
+
+def objects(values: Values = LOAD, **options: Any) -> list[Object]:
+    return render(values, "tidegate-loadtest", **{"release": "load", **options})
+
+
+def jobs(values: Values = LOAD, **options: Any) -> tuple[Object, Object]:
+    """The master's and the workers'."""
+    made = of_kind(objects(values, **options), "Job")
+    (master,) = (job for name, job in made.items() if name.endswith("-master"))
+    (workers,) = (job for name, job in made.items() if name.endswith("-worker"))
+    assert len(made) == 2
+    return master, workers
+
+
+def pod(job: Object) -> Object:
+    return job["spec"]["template"]["spec"]
+
+
+def container(job: Object) -> Object:
+    [only] = containers(pod(job))
+    return only
+
+
+def test_a_plan_a_server_and_a_bundle_are_enough() -> None:
+    kinds = sorted(item["kind"] for item in objects())
+    assert kinds == ["ConfigMap", "Job", "Job", "Service", "ServiceAccount"]
+    assert container(jobs()[0])["args"] == [
+        *("loadtest", "run", "/etc/tidegate/loadtest.yaml"),
+        *("--url", "http://breast-cancer-predictor.models"),
+        *("--contract", f"s3://models/breast-cancer@sha256:{DIGEST}"),
+        *("--workers", "2", "--out", "/tmp/report"),
+    ]
+
+
+def test_a_name_and_a_place_for_the_report_are_passed_on() -> None:
+    values = merged(LOAD, {"model": {"name": "eu"}, "push": "s3://models/loadtests"})
+    arguments = container(jobs(values)[0])["args"]
+    assert arguments[arguments.index("--name") + 1] == "eu"
+    assert arguments[-2:] == ["--push", "s3://models/loadtests"]
+
+
+def test_a_digest_may_have_its_prefix() -> None:
+    values = merged(LOAD, {"model": {"digest": f"sha256:{DIGEST}"}})
+    assert container(jobs(values)[0])["args"] == container(jobs()[0])["args"]
+
+
+@pytest.mark.parametrize("text", [False, True])
+def test_the_plan_is_read_as_it_was_meant(tmp_path, text: bool) -> None:
+    plan = LOAD["plan"]
+    values = merged(LOAD, {"plan": yaml.safe_dump(plan)}) if text else LOAD
+    [config] = of_kind(objects(values), "ConfigMap").values()
+    assert config["immutable"] is True
+    (tmp_path / "loadtest.yaml").write_text(config["data"]["loadtest.yaml"])
+    assert load_yaml(tmp_path / "loadtest.yaml", LoadTest) == LoadTest.model_validate(plan)
+
+
+def test_a_files_text_arrives_byte_for_byte() -> None:
+    text = "# mine\nrate: 100.0\nconnections: 8\nduration: 20\n"
+    [config] = of_kind(objects(merged(LOAD, {"plan": text})), "ConfigMap").values()
+    assert config["data"] == {"loadtest.yaml": text}
+
+
+def test_a_campaign_that_did_not_pass_is_a_failed_job_and_is_not_tried_again() -> None:
+    for job in jobs():
+        assert job["spec"]["backoffLimit"] == 0
+        assert pod(job)["restartPolicy"] == "Never"
+
+
+def test_every_worker_has_a_pod_at_the_same_time() -> None:
+    spec = jobs(merged(LOAD, {"workers": 5}))[1]["spec"]
+    assert (spec["completionMode"], spec["completions"], spec["parallelism"]) == ("Indexed", 5, 5)
+    assert "completions" not in jobs()[0]["spec"]
+
+
+def test_the_workers_find_the_master_by_a_service_that_is_there_before_it_is_ready() -> None:
+    master, workers = jobs()
+    [(name, service)] = of_kind(objects(), "Service").items()
+    assert container(workers)["args"] == ["loadtest", "work", "--master", f"{name}.models:{PORT}"]
+    assert service["spec"]["clusterIP"] == "None"
+    assert service["spec"]["publishNotReadyAddresses"] is True
+    assert service["spec"]["selector"] == {"batch.kubernetes.io/job-name": master["metadata"]["name"]}
+    [port] = service["spec"]["ports"]
+    assert port["port"] == PORT == container(master)["ports"][0]["containerPort"]
+
+
+def test_only_the_master_has_the_stores_credentials() -> None:
+    store = {
+        "secretName": "model-store",
+        "endpoint": "https://s3.example.com",
+        "region": "eu-central-1",
+        "caConfigMap": "company-ca",
+    }
+    master, workers = jobs(merged(LOAD, {"objectStore": store}))
+    assert container(master)["envFrom"] == [{"secretRef": {"name": "model-store"}}]
+    assert {entry["name"]: entry["value"] for entry in container(master)["env"]} == {
+        "AWS_ENDPOINT_URL": "https://s3.example.com",
+        "AWS_REGION": "eu-central-1",
+        "SSL_CERT_FILE": "/etc/store-ca/ca.crt",
+    }
+    assert not {"env", "envFrom"} & container(workers).keys()
+    assert [volume["name"] for volume in pod(workers)["volumes"]] == ["tmp"]
+
+
+def test_credentials_may_be_values_from_which_a_secret_is_made() -> None:
+    values = merged(LOAD, {"objectStore": {"secretData": {"AWS_ACCESS_KEY_ID": "trial"}}})
+    [(name, secret)] = of_kind(objects(values), "Secret").items()
+    assert container(jobs(values)[0])["envFrom"] == [{"secretRef": {"name": name}}]
+    assert secret["stringData"] == {"AWS_ACCESS_KEY_ID": "trial"}
+    other = merged(LOAD, {"objectStore": {"secretData": {"AWS_ACCESS_KEY_ID": "other"}}})
+    # A secret never becomes part of a name.
+    assert jobs(values)[0]["metadata"]["name"] == jobs(other)[0]["metadata"]["name"]
+
+
+def test_master_and_workers_have_resources_of_their_own() -> None:
+    amounts = {"requests": {"cpu": "2", "memory": "1Gi"}, "limits": {"cpu": "2", "memory": "2Gi"}}
+    master, workers = jobs(merged(LOAD, {"resources": {"worker": amounts}}))
+    assert container(workers)["resources"] == amounts
+    assert container(master)["resources"] == container(jobs()[0])["resources"]
+
+
+def test_an_unchanged_upgrade_finds_the_campaign_that_was_run() -> None:
+    assert objects() == objects()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"plan": {"seed": 7}},
+        {"url": "http://other.models"},
+        {"model": {"digest": "0" * 64}},
+        {"workers": 3},
+        {"push": "s3://models/loadtests"},
+        {"image": {"tag": "other"}},
+        {"resources": {"worker": {"limits": {"memory": "1Gi"}}}},
+        {"ttlSeconds": 0},
+    ],
+    ids=str,
+)
+def test_a_change_is_another_campaign_in_every_name(change: Values) -> None:
+    def names(values: Values) -> set[str]:
+        return {
+            item["metadata"]["name"]
+            for item in objects(values)
+            if item["kind"] in ("Job", "Service", "ConfigMap")
+        }
+
+    before, after = names(LOAD), names(merged(LOAD, change))
+    assert len(before) == len(after) == 3  # the Service and the ConfigMap have the campaign's
+    assert not before & after
+
+
+def test_two_releases_and_two_namespaces_have_campaigns_of_their_own() -> None:
+    names = {
+        jobs(LOAD, release=release, namespace=namespace)[0]["metadata"]["name"].split("-")[-2]
+        for release in ("a", "b")
+        for namespace in ("x", "y")
+    }
+    assert len(names) == 4
+
+
+def test_the_pods_labels_do_not_follow_the_charts_version() -> None:
+    for job in jobs():
+        labels = job["spec"]["template"]["metadata"]["labels"]
+        assert not {"helm.sh/chart", "app.kubernetes.io/version"} & labels.keys()
+
+
+def test_the_longest_name_makes_names_that_kubernetes_takes() -> None:
+    values = merged(LOAD, {"workers": 999})
+    for item in objects(values, release="a" * 40):
+        assert len(item["metadata"]["name"]) <= 63 - len("-998")
+
+
+def test_a_time_to_live_of_zero_is_one() -> None:
+    assert "ttlSecondsAfterFinished" not in jobs()[0]["spec"]
+    assert [job["spec"]["ttlSecondsAfterFinished"] for job in jobs(merged(LOAD, {"ttlSeconds": 0}))] == [0, 0]
+
+
+def test_the_chart_grants_no_right_in_the_cluster() -> None:
+    assert not {item["kind"] for item in objects()} & {"Role", "RoleBinding", "ClusterRole"}
+
+
+def test_the_notes_say_how_to_follow_wait_and_read_the_exit_code() -> None:
+    master = jobs()[0]["metadata"]["name"]
+    text = notes(LOAD, "tidegate-loadtest", "load")
+    assert text.startswith("2 workers ask http://breast-cancer-predictor.models.")
+    assert f"pod --selector batch.kubernetes.io/job-name={master}" in text
+    assert f"logs --follow job/{master}" in text
+    assert f"wait --for=condition=complete --timeout=1m job/{master}" in text
+    assert f"--selector batch.kubernetes.io/job-name={master}" in text
+    assert "The report ends with the pod" in text
+    pushed = notes(
+        merged(LOAD, {"push": "s3://models/loadtests/", "workers": 1}), "tidegate-loadtest", "load"
+    )
+    assert pushed.startswith("1 worker asks ")
+    assert "stored under s3://models/loadtests/breast-cancer/<time>" in pushed
+
+
+SENTENCES = [
+    ("plan: null", ["plan is not set", "--set-file plan=loadtest.yaml"]),
+    ("url: ''", ["url is not set", "--set url="]),
+    ("url: breast-cancer.models:80", ['url is "breast-cancer.models:80"', "http://"]),
+    ("model: {uri: ''}", ["model.uri is not set", "--set model.uri=s3://models/breast-cancer"]),
+    ("model: {uri: pvc://claim/x}", ['model.uri is "pvc://claim/x"', "s3://"]),
+    ("model: {uri: s3://models}", ["model.uri is", "the model's name"]),
+    ("model: {uri: 's3://models/m:stable'}", ["model.uri is", "without a digest"]),
+    ("model: {digest: ''}", ["model.digest is not set", "tidegate inspect"]),
+    ("model: {digest: abc}", ['model.digest is "abc"', "64 digits"]),
+    ("push: /reports", ['push is "/reports"', "s3://models/loadtests"]),
+    ("objectStore: {secretName: a, secretData: {b: c}}", ["secretName and objectStore.secretData", "keep"]),
+    ("objectStore: {endpoint: s3.example.com}", ["objectStore.endpoint", "https://s3.example.com"]),
+    ("image: {digest: abc}", ['image.digest is "abc"', "64 digits"]),
+    (f"image: {{tag: v1, digest: '{'0' * 64}'}}", ["image.tag and image.digest", "keep the digest"]),
+]
+
+
+@pytest.mark.parametrize(("wrong", "said"), SENTENCES, ids=[wrong for wrong, _ in SENTENCES])
+def test_a_combination_that_cannot_work_is_refused_with_a_way_out(wrong: str, said: list[str]) -> None:
+    change = yaml.safe_load(wrong)
+    values = {k: v for k, v in LOAD.items() if k != "plan"} if "plan" in change else merged(LOAD, change)
+    with pytest.raises(RefusedError) as refusal:
+        objects(values)
+    for words in said:
+        assert words in str(refusal.value)
+
+
+@pytest.mark.parametrize("release", ["a" * 41, "my.load", "1load"])
+def test_a_name_that_a_service_cannot_have_is_refused(release: str) -> None:
+    with pytest.raises(RefusedError, match="fullnameOverride"):
+        objects(LOAD, release=release)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    ["wrokers: 2", "workers: 0", "workers: 1000", "plan: []", "resources: {worker: {limits: {cpu: x}}}"],
+)
+def test_a_value_of_the_wrong_kind_is_refused_by_name(wrong: str) -> None:
+    with pytest.raises(RefusedError, match=wrong.partition(":")[0]):
+        objects(merged(LOAD, yaml.safe_load(wrong)))

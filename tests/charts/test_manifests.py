@@ -1,0 +1,194 @@
+# SPDX-FileCopyrightText: The Tidegate authors
+# SPDX-License-Identifier: Apache-2.0
+"""The kustomize bases under ``manifests/``: each renders, is valid, and agrees with the charts."""
+
+import os
+import shutil
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.charts.chart import ROOT, Object, containers, of_kind, pod_specs, render, validated
+from tests.charts.conftest import DIGEST
+from tests.charts.test_examples import assert_restricted
+from tidegate.reference import Reference
+from tidegate.settings import load_yaml
+from training.config import TrainingConfig
+
+BASES = ("runtime", "model", "training", "object-store")
+
+
+@cache
+def kustomize(base: str) -> list[Object]:
+    """The objects that ``kubectl apply -k`` would apply, each valid by its schema."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    kubectl = shutil.which("kubectl", path=path)
+    assert kubectl, "kubectl is missing: the development environment brings it, so run 'make setup'"
+    command = [kubectl, "kustomize", str(ROOT / "manifests" / base)]
+    answer = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert answer.returncode == 0, answer.stderr
+    return [validated(document) for document in yaml.safe_load_all(answer.stdout)]
+
+
+def the(base: str, kind: str) -> Object:
+    [only] = of_kind(kustomize(base), kind).values()
+    return only
+
+
+@pytest.mark.parametrize("base", BASES)
+def test_every_base_renders_to_valid_objects_with_images_of_a_version(base) -> None:
+    assert kustomize(base)
+    for pod in pod_specs([item for item in kustomize(base) if item["kind"] != "InferenceService"]).values():
+        for container in containers(pod):
+            assert ":" in container["image"]
+
+
+@pytest.mark.parametrize("base", ["training", "object-store"])
+def test_every_pod_passes_the_restricted_pod_security_standard(base) -> None:
+    pods = pod_specs(kustomize(base))
+    assert pods
+    for name, pod in pods.items():
+        assert_restricted(name, pod)
+
+
+def test_what_kserve_puts_into_its_pods_is_restricted_by_itself() -> None:
+    spec = the("runtime", "ClusterServingRuntime")["spec"]
+    downloader = the("runtime", "ClusterStorageContainer")["spec"]["container"]
+    for container in [*spec["containers"], downloader]:
+        security = container["securityContext"]
+        assert security["runAsNonRoot"] is True
+        assert security["allowPrivilegeEscalation"] is False
+        assert security["readOnlyRootFilesystem"] is True
+        assert security["capabilities"] == {"drop": ["ALL"]}
+        assert security["seccompProfile"] == {"type": "RuntimeDefault"}
+
+
+def test_the_runtime_and_its_downloader_are_one_image_of_one_version() -> None:
+    [server] = the("runtime", "ClusterServingRuntime")["spec"]["containers"]
+    downloader = the("runtime", "ClusterStorageContainer")["spec"]["container"]
+    values = {"model": {"uri": "pvc://claim/model", "digest": DIGEST}}
+    [charted] = containers(pod_specs(render(values))["InferenceService/demo"])
+    assert server["image"] == downloader["image"] == charted["image"]
+
+
+def test_the_runtime_serves_like_the_chart_does() -> None:
+    [server] = the("runtime", "ClusterServingRuntime")["spec"]["containers"]
+    values = {"model": {"uri": "s3://models/model", "digest": DIGEST}}
+    [charted] = pod_specs(render(values))["InferenceService/demo"]["containers"]
+    assert server["name"] == charted["name"]
+    assert server["ports"] == charted["ports"]
+    assert server["resources"] == charted["resources"]
+    for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+        assert server[probe]["httpGet"] == charted[probe]["httpGet"]
+
+
+def test_the_drain_fits_into_the_thirty_seconds_that_kserve_gives() -> None:
+    [server] = the("runtime", "ClusterServingRuntime")["spec"]["containers"]
+    [drain] = [entry["value"] for entry in server["env"] if entry["name"] == "TIDEGATE_DRAIN_SECONDS"]
+    assert int(drain) + 15 + 5 <= 30
+
+
+def test_no_stock_runtime_competes_for_the_model_format() -> None:
+    spec = the("runtime", "ClusterServingRuntime")["spec"]
+    [model_format] = spec["supportedModelFormats"]
+    assert (model_format["name"], model_format["autoSelect"]) == ("tidegate", True)
+    assert spec["protocolVersions"] == ["v1", "v2", "grpc-v2"]
+    assert spec["multiModel"] is False
+
+
+def test_the_downloader_takes_no_uri_from_others() -> None:
+    spec = the("runtime", "ClusterStorageContainer")["spec"]
+    assert spec["workloadType"] == "initContainer"
+    for uri_format in spec["supportedUriFormats"]:
+        assert uri_format["prefix"].startswith("tidegate+")
+
+
+@pytest.mark.parametrize("scheme", ["s3", "gs", "az"])
+def test_the_downloader_pulls_what_kserve_names_below_the_directory_that_exists(scheme, tmp_path) -> None:
+    command = the("runtime", "ClusterStorageContainer")["spec"]["container"]["command"]
+    said = tmp_path / "said"
+    program = tmp_path / "tidegate"
+    program.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" > {said}\n')
+    program.chmod(0o755)
+    uri = f"{scheme}://models/a folder/model@sha256:{DIGEST}"
+    # KServe appends the URI and the directory as arguments of the container.
+    subprocess.run([*command, f"tidegate+{uri}", "/mnt/models"], check=True, env={"PATH": str(tmp_path)})
+    assert said.read_text().splitlines() == ["pull", uri, "/mnt/models/bundle"]
+    [server] = the("runtime", "ClusterServingRuntime")["spec"]["containers"]
+    assert "/mnt/models/bundle" in server["args"]
+
+
+def test_the_example_names_a_bundle_that_the_downloader_takes() -> None:
+    isvc = the("model", "InferenceService")
+    uri = isvc["spec"]["predictor"]["model"]["storageUri"]
+    prefixes = [f["prefix"] for f in the("runtime", "ClusterStorageContainer")["spec"]["supportedUriFormats"]]
+    assert uri.startswith(tuple(prefixes))
+    assert Reference.parse(uri.removeprefix("tidegate+")).name == isvc["metadata"]["name"]
+    assert isvc["metadata"]["annotations"]["serving.kserve.io/deploymentMode"] == "Standard"
+    assert (
+        isvc["spec"]["predictor"]["serviceAccountName"] == the("model", "ServiceAccount")["metadata"]["name"]
+    )
+    assert the("model", "ServiceAccount")["secrets"] == [{"name": the("model", "Secret")["metadata"]["name"]}]
+
+
+def test_a_training_without_helm_fails_and_retries_like_one_with_it() -> None:
+    values = {"config": "name: x", "store": "s3://models", "channel": "candidate"}
+    [charted] = of_kind(render(values, "tidegate-training"), "Job").values()
+    plain = the("training", "Job")
+    for key in ("backoffLimit", "podReplacementPolicy", "podFailurePolicy"):
+        assert plain["spec"][key] == charted["spec"][key]
+    [ours], [theirs] = (job["spec"]["template"]["spec"]["containers"] for job in (plain, charted))
+    for key in ("args", "image", "resources", "securityContext", "terminationMessagePolicy"):
+        assert ours[key] == theirs[key]
+
+
+def test_the_training_reads_a_configuration_that_is_valid(tmp_path) -> None:
+    config = the("training", "ConfigMap")
+    (tmp_path / "train.yaml").write_text(config["data"]["train.yaml"])
+    assert load_yaml(tmp_path / "train.yaml", TrainingConfig).name == "breast-cancer"
+    volumes = the("training", "Job")["spec"]["template"]["spec"]["volumes"]
+    assert {"name": "config", "configMap": {"name": config["metadata"]["name"]}} in volumes
+
+
+def test_the_training_has_no_right_and_who_submits_has_the_least() -> None:
+    objects = kustomize("training")
+    assert not of_kind(objects, "RoleBinding")
+    for rule in the("training", "Role")["rules"]:
+        assert "*" not in rule["verbs"] + rule["resources"] + rule["apiGroups"]
+        assert not {"*", "escalate", "bind", "impersonate"} & set(rule["verbs"])
+        assert not {"*", "secrets", "roles", "rolebindings"} & set(rule["resources"])
+        assert "secrets" not in rule["resources"]
+
+
+def test_who_submits_may_do_what_helm_and_following_a_job_take_and_no_more() -> None:
+    granted = {
+        resource: set(rule["verbs"])
+        for rule in the("training", "Role")["rules"]
+        for resource in rule["resources"]
+    }
+    values = {"config": "name: x", "store": "s3://models", "objectStore": {"secretName": "store"}}
+    kinds = {f"{item['kind'].lower()}s" for item in render(values, "tidegate-training")}
+    helm = {kind: {"create", "get", "patch", "delete"} for kind in kinds}
+    # Helm's own records, of which it keeps ten.
+    helm["configmaps"] |= {"list", "update"}
+    # What training/submit.py asks for: the release's Jobs, a Job's pods and their logs.
+    assert granted == helm | {
+        "jobs": helm["jobs"] | {"list"},
+        "pods": {"list"},
+        "pods/log": {"get"},
+    }
+
+
+def test_the_development_store_and_those_who_use_it_agree() -> None:
+    port = the("object-store", "Service")["spec"]["ports"][0]["port"]
+    name = the("object-store", "Service")["metadata"]["name"]
+    [container] = the("training", "Job")["spec"]["template"]["spec"]["containers"]
+    environment = {entry["name"]: entry["value"] for entry in container["env"]}
+    assert environment["AWS_ENDPOINT_URL"] == f"http://{name}:{port}"
+    assert container["envFrom"][0]["secretRef"]["name"] == the("object-store", "Secret")["metadata"]["name"]
+    store = the("model", "Secret")
+    assert store["metadata"]["annotations"]["serving.kserve.io/s3-endpoint"] == f"{name}:{port}"

@@ -1,0 +1,191 @@
+# SPDX-FileCopyrightText: The Tidegate authors
+# SPDX-License-Identifier: Apache-2.0
+"""Values that helm/tidegate cannot work with are refused at render, with a sentence that helps."""
+
+import pytest
+import yaml
+
+from tests.charts.chart import RefusedError, render
+from tests.charts.conftest import DIGEST, OTHER, merged
+
+GOOD = {"model": {"uri": "s3://models/breast-cancer", "digest": DIGEST}}
+
+# What is wrong, in YAML; and what the sentence must say: the value's name and the way out.
+SENTENCES = [
+    ("model: {uri: ''}", ["model.uri is not set", "--set model.uri=s3://"]),
+    ("model: {digest: ''}", ["model.digest is not set", "tidegate inspect"]),
+    ("model: {digest: abc}", ['model.digest is "abc"', "64 digits"]),
+    (f"model: {{digest: {DIGEST.upper()}}}", ["model.digest is", "0-9 and a-f"]),
+    (f"model: {{digest: 'md5:{DIGEST}'}}", ["model.digest is", "sha256:"]),
+    (f"model: {{uri: 's3://models/breast-cancer@sha256:{DIGEST}'}}", ["model.uri is", "as model.digest"]),
+    ("model: {uri: 's3://models/breast-cancer:stable'}", ["channel or tag moves", "tidegate inspect"]),
+    ("model: {uri: 'file:///models/breast-cancer'}", ["one machine", "pvc://"]),
+    ("model: {uri: models/breast-cancer}", ["model.uri is", "expected s3://"]),
+    ("model: {uri: 'https://example.com/model'}", ["model.uri is", "expected s3://"]),
+    ("model: {uri: 's3://breast-cancer'}", ["model.uri is", "s3://models/breast-cancer"]),
+    ("model: {uri: 's3://models/Breast_Cancer'}", ["model.uri is", "a-z, 0-9 and '-'"]),
+    ("model: {uri: 's3://models/breast-cancer/'}", ["model.uri is", "last part"]),
+    ("model: {name: Tumour}", ['model.name is "Tumour"', "leave it empty"]),
+    ("model: {previous: [abc]}", ['model.previous[0] is "abc"', "64 digits"]),
+    ("canary: {digest: abc}", ['canary.digest is "abc"', "64 digits"]),
+    ("canary: {weight: 20}", ["there is no canary", "set canary.digest"]),
+    (f"canary: {{weight: 20, digest: {OTHER}}}", ["there is no route", "route.enabled"]),
+    ("image: {digest: abc}", ['image.digest is "abc"', "64 digits"]),
+    (f"image: {{digest: {OTHER}, tag: v1}}", ["image.tag and image.digest", "keep the digest"]),
+    ("server: {allowJoblib: [abc]}", ['server.allowJoblib[0] is "abc"', "64 digits"]),
+    ("server: {env: [{name: PYTHONPATH, value: /x}]}", ["PYTHONPATH", "remove it"]),
+    ("server: {env: [{name: TIDEGATE_MAX_ROWS, value: '1'}]}", ["TIDEGATE_MAX_ROWS", "under server"]),
+    ("objectStore: {endpoint: 's3.example.com'}", ["objectStore.endpoint is", "https://s3.example.com"]),
+    (
+        "{model: {uri: 'gs://models/m'}, objectStore: {endpoint: 'https://x'}}",
+        ["belongs to s3://", "remove it"],
+    ),
+    (
+        "{model: {uri: 'pvc://claim/m'}, objectStore: {secretName: x}}",
+        ["pulls nothing", "remove objectStore"],
+    ),
+    (
+        "{model: {uri: 'oci://registry/m'}, objectStore: {caConfigMap: x}}",
+        ["pulls nothing", "remove objectStore"],
+    ),
+    ("autoscaling: {minReplicas: 5, maxReplicas: 4}", ["stable track", "at least 5 and at most 4"]),
+    (f"canary: {{digest: {OTHER}, minReplicas: 9}}", ["canary track", "at least 9 and at most 4"]),
+    ("server: {drainSeconds: 120}", ["scaleDown", "every 60 s", "periodSeconds to 140"]),
+    ("server: {requestTimeoutSeconds: 1800}", ["up to 1815 s", "at most 1800 s", "lower one of them"]),
+    ("autoscaling: {behavior: {scaleDown: null}}", ["no policies", "periodSeconds: 60"]),
+    ("autoscaling: {behavior: {scaleDown: {policies: null}}}", ["no policies", "selectPolicy Disabled"]),
+    (
+        "autoscaling: {behavior: {scaleDown: {policies: [{type: Percent, value: 100, periodSeconds: 60}]}}}",
+        ["100 percent", "at once", "below 100"],
+    ),
+    ("autoscaling: {type: keda}", ["keda.prometheusAddress", "http://"]),
+    (
+        "autoscaling: {type: keda, keda: {prometheusAddress: 'http://prometheus:9090'}}",
+        ["autoscaling.type is keda", "set serviceMonitor.enabled", "keda.query"],
+    ),
+    (
+        "autoscaling: {type: none, metrics: [{type: Resource}]}",
+        ["autoscaling.metrics", "set the type to hpa"],
+    ),
+    ("route: {enabled: true, hostnames: [a.example.com]}", ["route.parentRefs is empty", "name the Gateway"]),
+    ("route: {enabled: true, parentRefs: [{name: g}]}", ["route.hostnames is empty", "name one"]),
+    *(
+        (
+            f"route: {{enabled: true, parentRefs: [{{name: g}}], hostnames: ['{host}']}}",
+            [f'route.hostnames has "{host}"', *said],
+        )
+        for host, said in (
+            ("https://a.example.com", ["without scheme"]),
+            ("a.example.com:8443", ["port"]),
+            ("a.example.com/v2", ["path"]),
+            ("A.example.com", ["small letters"]),
+            ("10.0.0.1", ["an address", "the name"]),
+        )
+    ),
+    ("backendTrafficPolicy: {enabled: true}", ["no route", "set route.enabled"]),
+    (
+        "podLabels: {app.kubernetes.io/component: x}",
+        ["podLabels sets app.kubernetes.io/component", "remove it"],
+    ),
+    ("resources: {requests: {cpu: '2'}}", ["resources.requests.cpu is 2", "lower the request"]),
+    ("resources: {requests: {cpu: 1500m}, limits: {cpu: 1}}", ["requests.cpu is 1500m", "limits.cpu, 1"]),
+    ("resources: {requests: {memory: 2Gi}}", ["resources.requests.memory is 2Gi", "1Gi"]),
+    ("resources: {limits: {memory: 500M}}", ["resources.requests.memory is 512Mi", "500M"]),
+    ("resources: {limits: {cpu: null}}", ["resources.limits.cpu have both to be set", "KServe"]),
+]
+
+# What the schema refuses; Helm's own message names the value.
+SCHEMA = [
+    ("modle: {}", "modle"),
+    ("model: {url: s3://x/y}", "url"),
+    ("model: {digest: 12}", "digest"),
+    ("canary: {weight: 101}", "weight"),
+    ("canary: {weight: -1}", "weight"),
+    ("canary: {weight: 12.5}", "weight"),
+    ("canary: {percent: 5}", "percent"),
+    ("server: {engine: fast}", "engine"),
+    ("server: {drainSeconds: 10s}", "drainSeconds"),
+    ("server: {trust: ['a b']}", "trust"),
+    ("server: {preStop: {}}", "preStop"),
+    ("server: {env: [{value: x}]}", "/server/env/0.*name"),
+    ("server: {env: [{name: '', value: x}]}", "/server/env/0/name"),
+    ("server: {env: [{name: A, value: 1}]}", "/server/env/0/value.*want string"),
+    ("autoscaling: {behavior: {scaledown: {}}}", "behavior.*scaledown"),
+    ("autoscaling: {behavior: {scaleDown: {policy: []}}}", "scaleDown.*policy"),
+    ("autoscaling: {behavior: {scaleDown: {policies: []}}}", "scaleDown/policies"),
+    ("autoscaling: {behavior: {scaleDown: {selectPolicy: max}}}", "selectPolicy.*Max"),
+    (
+        "autoscaling: {behavior: {scaleDown: {stabilizationWindowSeconds: 3601}}}",
+        "stabilizationWindowSeconds",
+    ),
+    *(
+        (f"autoscaling: {{behavior: {{scaleUp: {{policies: [{policy}]}}}}}}", said)
+        for policy, said in (
+            ("{type: Pods, value: 0, periodSeconds: 15}", "policies/0/value"),
+            ("{type: Pods, value: 1, periodSeconds: 0}", "policies/0/periodSeconds"),
+            ("{type: Pods, value: 1, periodSeconds: 1801}", "policies/0/periodSeconds"),
+            ("{type: Replicas, value: 1, periodSeconds: 15}", "policies/0/type"),
+            ("{type: Pods, value: 1}", "policies/0.*periodSeconds"),
+        )
+    ),
+    ("networkPolicy: {identity: aws}", "identity.*aws-irsa"),
+    ("autoscaling: {type: kpa}", "type"),
+    ("autoscaling: {minReplicas: 0}", "minReplicas"),
+    ("autoscaling: {targetCPUUtilization: 0}", "targetCPUUtilization"),
+    ("resources: {requests: {cpu: half}}", "cpu"),
+    ("resources: {requests: {gpu: 1}}", "gpu"),
+    ("image: {pullPolicy: Sometimes}", "pullPolicy"),
+    ("image: {repository: ''}", "repository"),
+    ("route: {parentRefs: [{namespace: x}]}", "name"),
+    ("topologySpreadConstraints: [{maxSkew: 1}]", "topologyKey"),
+    ("alerts: {errorRatio: 2}", "errorRatio"),
+    ("serviceMonitor: {interval: 15}", "interval"),
+    ("replicaCount: 3", "replicaCount"),
+]
+
+
+@pytest.mark.parametrize(("wrong", "said"), SENTENCES, ids=[wrong for wrong, _ in SENTENCES])
+def test_a_combination_that_cannot_work_is_refused_with_a_way_out(wrong, said) -> None:
+    with pytest.raises(RefusedError) as refusal:
+        render(merged(GOOD, yaml.safe_load(wrong)))
+    for words in said:
+        assert words in str(refusal.value)
+
+
+@pytest.mark.parametrize(("wrong", "said"), SCHEMA, ids=[wrong for wrong, _ in SCHEMA])
+def test_a_value_of_the_wrong_kind_is_refused_by_name(wrong, said) -> None:
+    with pytest.raises(RefusedError, match=said):
+        render(merged(GOOD, yaml.safe_load(wrong)))
+
+
+def test_everything_that_is_wrong_is_said_at_once() -> None:
+    with pytest.raises(RefusedError) as refusal:
+        render({"image": {"digest": "abc"}})
+    for name in ("model.uri", "model.digest", "image.digest"):
+        assert name in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("release", "namespace", "said"),
+    [
+        ("1model", "models", "a letter first"),
+        ("my.model", "models", "a letter first"),
+        ("breast-cancer-canary", "models", "canary of another release"),
+        ("a" * 30, "b" * 23, "at most 63 characters"),
+    ],
+)
+def test_a_name_that_kserve_cannot_use_is_refused(release, namespace, said) -> None:
+    with pytest.raises(RefusedError, match=said):
+        render(GOOD, release=release, namespace=namespace)
+
+
+def test_names_fit_to_the_last_character() -> None:
+    assert render(GOOD, release="a" * 30, namespace="b" * 22)
+    canary = merged(GOOD, {"canary": {"digest": OTHER}})
+    assert render(canary, release="a" * 30, namespace="b" * 15)
+    with pytest.raises(RefusedError, match="a-canary"):
+        render(canary, release="a" * 30, namespace="b" * 16)
+
+
+def test_a_name_that_is_overridden_is_the_one_that_counts() -> None:
+    assert render(merged(GOOD, {"fullnameOverride": "model"}), release="1model")

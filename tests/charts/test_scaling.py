@@ -1,0 +1,129 @@
+# SPDX-FileCopyrightText: The Tidegate authors
+# SPDX-License-Identifier: Apache-2.0
+"""Autoscalers and budgets of helm/tidegate: one of each a track, and none that KServe would take over."""
+
+import pytest
+
+from tests.charts.chart import of_kind, render
+from tests.charts.conftest import merged
+
+KEDA = {
+    "autoscaling": {"type": "keda", "keda": {"prometheusAddress": "http://prometheus:9090"}},
+    "serviceMonitor": {"enabled": True},
+}
+
+
+def test_each_track_has_an_autoscaler_of_its_own_on_its_deployment(two_tracks) -> None:
+    autoscalers = of_kind(render(two_tracks), "HorizontalPodAutoscaler")
+    targets = {name: item["spec"]["scaleTargetRef"]["name"] for name, item in autoscalers.items()}
+    assert targets == {"demo-hpa": "demo-predictor", "demo-canary-hpa": "demo-canary-predictor"}
+
+
+@pytest.mark.parametrize("kind", ["hpa", "keda"])
+def test_kserve_leaves_replicas_alone_and_no_autoscaler_has_the_name_that_it_would_take_over(
+    two_tracks, kind
+) -> None:
+    objects = render(merged(two_tracks, merged(KEDA, {"autoscaling": {"type": kind}})))
+    for name, isvc in of_kind(objects, "InferenceService").items():
+        assert isvc["metadata"]["annotations"]["serving.kserve.io/autoscalerClass"] == "external"
+        names = [*of_kind(objects, "HorizontalPodAutoscaler")]
+        for scaled in of_kind(objects, "ScaledObject").values():
+            names.append(scaled["spec"]["advanced"]["horizontalPodAutoscalerConfig"]["name"])
+        assert names
+        assert f"{name}-predictor" not in names
+
+
+def test_cpu_of_the_server_is_the_default_measure(minimal) -> None:
+    hpa = of_kind(
+        render(merged(minimal, {"autoscaling": {"targetCPUUtilization": 60}})), "HorizontalPodAutoscaler"
+    )
+    [metric] = hpa["demo-hpa"]["spec"]["metrics"]
+    assert metric["containerResource"] == {
+        "container": "kserve-container",
+        "name": "cpu",
+        "target": {"type": "Utilization", "averageUtilization": 60},
+    }
+
+
+def test_other_metrics_take_the_place_of_cpu(minimal) -> None:
+    metric = {
+        "type": "Resource",
+        "resource": {"name": "memory", "target": {"type": "Utilization", "averageUtilization": 70}},
+    }
+    hpa = of_kind(render(merged(minimal, {"autoscaling": {"metrics": [metric]}})), "HorizontalPodAutoscaler")
+    assert hpa["demo-hpa"]["spec"]["metrics"] == [metric]
+
+
+def test_by_default_one_pod_goes_at_a_time_and_slower_than_it_drains(minimal) -> None:
+    objects = render(minimal)
+    behavior = of_kind(objects, "HorizontalPodAutoscaler")["demo-hpa"]["spec"]["behavior"]
+    [policy] = behavior["scaleDown"]["policies"]
+    pod = of_kind(objects, "InferenceService")["demo"]["spec"]["predictor"]
+    assert (policy["type"], policy["value"]) == ("Pods", 1)
+    assert policy["periodSeconds"] > pod["terminationGracePeriodSeconds"]
+
+
+def test_the_canary_has_the_stable_tracks_limits_unless_it_has_its_own(two_tracks) -> None:
+    values = merged(
+        two_tracks, {"autoscaling": {"minReplicas": 3, "maxReplicas": 9}, "canary": {"minReplicas": 1}}
+    )
+    specs = {name: item["spec"] for name, item in of_kind(render(values), "HorizontalPodAutoscaler").items()}
+    limits = {name: (spec["minReplicas"], spec["maxReplicas"]) for name, spec in specs.items()}
+    assert limits == {"demo-hpa": (3, 9), "demo-canary-hpa": (1, 9)}
+
+
+def test_without_an_autoscaler_kserve_keeps_a_fixed_number(two_tracks) -> None:
+    values = merged(
+        two_tracks, {"autoscaling": {"type": "none", "minReplicas": 3}, "canary": {"minReplicas": 1}}
+    )
+    objects = render(values)
+    assert not of_kind(objects, "HorizontalPodAutoscaler")
+    isvcs = of_kind(objects, "InferenceService")
+    for isvc in isvcs.values():
+        assert isvc["metadata"]["annotations"]["serving.kserve.io/autoscalerClass"] == "none"
+    replicas = {name: isvc["spec"]["predictor"]["minReplicas"] for name, isvc in isvcs.items()}
+    assert replicas == {"demo": 3, "demo-canary": 1}
+
+
+def test_keda_never_scales_down_because_prometheus_is_silent(two_tracks) -> None:
+    scaled = of_kind(render(merged(two_tracks, KEDA)), "ScaledObject")
+    assert set(scaled) == {"demo", "demo-canary"}
+    for name, item in scaled.items():
+        [trigger] = item["spec"]["triggers"]
+        assert trigger["metadata"]["ignoreNullValues"] == "false"
+        assert f'service="{name}-predictor"' in trigger["metadata"]["query"]
+        assert item["spec"]["fallback"]["behavior"] == "currentReplicasIfHigher"
+        assert item["spec"]["minReplicaCount"] >= 1
+
+
+def test_a_query_of_ones_own_needs_no_service_monitor_of_the_charts(minimal) -> None:
+    own = {"serviceMonitor": {"enabled": False}, "autoscaling": {"keda": {"query": "sum(up)"}}}
+    [scaled] = of_kind(render(merged(minimal, merged(KEDA, own))), "ScaledObject").values()
+    assert scaled["spec"]["triggers"][0]["metadata"]["query"] == "sum(up)"
+
+
+@pytest.mark.parametrize(
+    "behavior", [{"selectPolicy": "Disabled"}, {"selectPolicy": "Disabled", "policies": None}]
+)
+def test_an_autoscaler_that_never_scales_down_needs_no_policy_and_no_period(minimal, behavior) -> None:
+    values = {"autoscaling": {"behavior": {"scaleDown": behavior}}, "server": {"requestTimeoutSeconds": 3600}}
+    [hpa] = of_kind(render(merged(minimal, values)), "HorizontalPodAutoscaler").values()
+    assert hpa["spec"]["behavior"]["scaleDown"]["selectPolicy"] == "Disabled"
+
+
+def test_each_track_has_a_budget_that_does_not_hold_up_a_drain(two_tracks) -> None:
+    objects = render(two_tracks)
+    budgets = of_kind(objects, "PodDisruptionBudget")
+    for name, isvc in of_kind(objects, "InferenceService").items():
+        spec = budgets[name]["spec"]
+        assert spec["maxUnavailable"] == 1
+        assert spec["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
+        # KServe copies the InferenceService's labels to its pods.
+        assert spec["selector"]["matchLabels"].items() <= isvc["metadata"]["labels"].items()
+
+
+def test_a_budget_covers_one_track_only(two_tracks) -> None:
+    objects = render(two_tracks)
+    budget = of_kind(objects, "PodDisruptionBudget")["demo"]["spec"]["selector"]["matchLabels"]
+    canary = of_kind(objects, "InferenceService")["demo-canary"]["metadata"]["labels"]
+    assert not budget.items() <= canary.items()

@@ -1,0 +1,399 @@
+# SPDX-FileCopyrightText: The Tidegate authors
+# SPDX-License-Identifier: Apache-2.0
+"""The InferenceServices of helm/tidegate, and the traps of KServe in Standard mode that they must avoid."""
+
+import copy
+from typing import Any
+
+import jsonschema
+import pytest
+
+from tests.charts.chart import Object, Values, containers, load, of_kind, render, validated
+from tests.charts.conftest import DIGEST, OTHER, merged
+
+
+def track(values: Values, name: str = "demo", **options: Any) -> Object:
+    return of_kind(render(values, **options), "InferenceService")[name]
+
+
+def predictor(values: Values, name: str = "demo") -> Object:
+    return track(values, name)["spec"]["predictor"]
+
+
+def server(values: Values, name: str = "demo") -> Object:
+    [container] = predictor(values, name)["containers"]
+    return container
+
+
+def puller(values: Values, name: str = "demo") -> Object:
+    [container] = predictor(values, name)["initContainers"]
+    return container
+
+
+def environment(container: Object) -> dict[str, str]:
+    return {entry["name"]: entry["value"] for entry in container.get("env", [])}
+
+
+def test_a_uri_and_a_digest_are_enough(minimal) -> None:
+    kinds = sorted(item["kind"] for item in render(minimal))
+    assert kinds == [
+        "HorizontalPodAutoscaler",
+        "InferenceService",
+        "Pod",
+        "PodDisruptionBudget",
+        "ServiceAccount",
+    ]
+
+
+def test_a_schema_refuses_what_kserve_would_drop_in_silence(minimal) -> None:
+    wrong = copy.deepcopy(track(minimal))
+    wrong["spec"]["predictor"]["canaryTrafficPercents"] = 20
+    with pytest.raises(jsonschema.ValidationError):
+        validated(wrong)
+
+
+def test_standard_mode_is_asked_for_whatever_the_cluster_defaults_to(minimal, two_tracks) -> None:
+    for isvc in of_kind(render(two_tracks), "InferenceService").values():
+        assert isvc["metadata"]["annotations"]["serving.kserve.io/deploymentMode"] == "Standard"
+
+
+def test_kserve_makes_no_route_of_its_own(two_tracks) -> None:
+    for isvc in of_kind(render(two_tracks), "InferenceService").values():
+        assert isvc["metadata"]["labels"]["networking.kserve.io/visibility"] == "cluster-local"
+
+
+def test_kserves_own_canary_is_never_used(two_tracks) -> None:
+    for isvc in of_kind(render(two_tracks), "InferenceService").values():
+        assert "canaryTrafficPercent" not in isvc["spec"]["predictor"]
+        assert isvc["spec"].keys() == {"predictor"}
+
+
+def test_labels_and_annotations_do_not_change_with_the_chart_so_that_pods_stay(minimal, tmp_path) -> None:
+    folder = load("tidegate").save_dir(tmp_path)
+    chart = tmp_path / "tidegate" / "Chart.yaml"
+    assert str(chart.parent) == folder
+    text = chart.read_text()
+    assert "version: 0.1.0" in text
+    chart.write_text(text.replace("\nversion: 0.1.0", "\nversion: 0.1.1"))
+    import helm_python
+    import yaml
+
+    with helm_python.Chart.load(folder) as bumped:
+        rendered = bumped.render(minimal, name="demo", namespace="models")
+    assert "tidegate-0.1.1" in rendered["tidegate/templates/serviceaccount.yaml"]
+    assert yaml.safe_load(rendered["tidegate/templates/inferenceservice.yaml"]) == track(minimal)
+
+
+def test_both_tracks_serve_under_one_name_and_each_its_own_digest(two_tracks) -> None:
+    digests = {"demo": DIGEST, "demo-canary": OTHER}
+    for name, digest in digests.items():
+        assert server(two_tracks, name)["args"] == [
+            "serve",
+            "/mnt/models/bundle",
+            "--digest",
+            digest,
+            "--name",
+            "breast-cancer",
+        ]
+        assert puller(two_tracks, name)["args"] == [
+            "pull",
+            f"s3://models/breast-cancer@sha256:{digest}",
+            "/mnt/models/bundle",
+        ]
+
+
+def test_a_digest_may_carry_its_algorithm_and_changes_nothing_by_it(minimal) -> None:
+    prefixed = merged(minimal, {"model": {"digest": f"sha256:{DIGEST}"}})
+    assert render(prefixed) == render(minimal)
+
+
+def test_the_name_in_requests_can_be_chosen(minimal) -> None:
+    assert server(merged(minimal, {"model": {"name": "tumour"}}))["args"][-1] == "tumour"
+
+
+def test_a_name_that_yaml_would_read_as_something_else_stays_a_name(minimal) -> None:
+    values = merged(
+        minimal, {"model": {"uri": "s3://models/on", "name": "1e3"}, "objectStore": {"secretName": "no"}}
+    )
+    objects = render(values, release="y")
+    assert "y" in of_kind(objects, "InferenceService")
+    assert server_of(objects, "y")["args"][-1] == "1e3"
+
+
+def server_of(objects: list[Object], name: str) -> Object:
+    [container] = of_kind(objects, "InferenceService")[name]["spec"]["predictor"]["containers"]
+    return container
+
+
+def test_the_init_container_has_the_name_whose_end_kserve_reports(minimal) -> None:
+    container = puller(minimal)
+    assert container["name"] == "storage-initializer"
+    assert container["terminationMessagePolicy"] == "FallbackToLogsOnError"
+
+
+def test_only_the_init_container_knows_the_object_store(minimal) -> None:
+    store = {
+        "secretName": "model-store",
+        "endpoint": "http://store.storage:9000",
+        "region": "eu-central-1",
+        "caConfigMap": "company-ca",
+        "httpsProxy": "http://proxy:3128",
+        "noProxy": ".svc",
+    }
+    values = merged(minimal, {"objectStore": store})
+    assert puller(values)["envFrom"] == [{"secretRef": {"name": "model-store"}}]
+    assert environment(puller(values)) == {
+        "AWS_ENDPOINT_URL": "http://store.storage:9000",
+        "AWS_REGION": "eu-central-1",
+        "HTTPS_PROXY": "http://proxy:3128",
+        "NO_PROXY": ".svc",
+        "SSL_CERT_FILE": "/etc/store-ca/ca.crt",
+    }
+    assert server(values) == server(minimal)
+
+
+def test_the_server_reads_the_bundle_and_cannot_change_it(minimal) -> None:
+    mounts = {mount["name"]: mount for mount in server(minimal)["volumeMounts"]}
+    assert mounts["model"]["readOnly"] is True
+    assert set(mounts) == {"model", "tmp"}
+
+
+def test_no_service_puts_its_address_into_the_servers_environment(minimal) -> None:
+    # A Service called tidegate-http would set TIDEGATE_HTTP_PORT, which is an option of the server.
+    assert predictor(minimal)["enableServiceLinks"] is False
+
+
+def test_a_claim_is_mounted_read_only_and_nothing_is_pulled(two_tracks) -> None:
+    values = merged(two_tracks, {"model": {"uri": "pvc://models/store/breast-cancer"}})
+    for name, digest in {"demo": DIGEST, "demo-canary": OTHER}.items():
+        pod = predictor(values, name)
+        assert "initContainers" not in pod
+        [volume] = [volume for volume in pod["volumes"] if volume["name"] == "model"]
+        assert volume["persistentVolumeClaim"] == {"claimName": "models", "readOnly": True}
+        assert server(values, name)["args"][1] == f"/mnt/models/store/breast-cancer/{digest}"
+        [mount] = [mount for mount in server(values, name)["volumeMounts"] if mount["name"] == "model"]
+        assert mount == {"name": "model", "mountPath": "/mnt/models", "readOnly": True}
+
+
+def test_a_claim_that_holds_the_store_at_its_root_works_too(minimal) -> None:
+    values = merged(minimal, {"model": {"uri": "pvc://models/breast-cancer"}})
+    assert server(values)["args"][1] == f"/mnt/models/breast-cancer/{DIGEST}"
+
+
+def test_an_image_volume_is_the_image_tagged_with_the_digest(two_tracks) -> None:
+    values = merged(two_tracks, {"model": {"uri": "oci://registry.example.com:5000/models/breast-cancer"}})
+    for name, digest in {"demo": DIGEST, "demo-canary": OTHER}.items():
+        pod = predictor(values, name)
+        assert "initContainers" not in pod
+        [volume] = [volume for volume in pod["volumes"] if volume["name"] == "model"]
+        assert volume["image"]["reference"] == f"registry.example.com:5000/models/breast-cancer:{digest}"
+        [mount] = [mount for mount in server(values, name)["volumeMounts"] if mount["name"] == "model"]
+        assert mount == {"name": "model", "mountPath": "/mnt/models/bundle", "readOnly": True}
+        assert server(values, name)["args"][1] == "/mnt/models/bundle"
+
+
+@pytest.mark.parametrize("scheme", ["s3", "pvc", "oci"])
+def test_the_server_checks_the_digest_however_the_bundle_came(minimal, scheme) -> None:
+    values = merged(minimal, {"model": {"uri": f"{scheme}://models/store/breast-cancer"}})
+    arguments = server(values)["args"]
+    assert arguments[arguments.index("--digest") + 1] == DIGEST
+
+
+@pytest.mark.parametrize(("drain", "timeout"), [(10, 15), (0, 1), (60, 300)])
+def test_grace_period_drain_and_route_have_one_source(routed, drain, timeout) -> None:
+    slow = {"scaleDown": {"policies": [{"type": "Pods", "value": 1, "periodSeconds": 600}]}}
+    values = merged(
+        routed,
+        {
+            "server": {"drainSeconds": drain, "requestTimeoutSeconds": timeout},
+            "autoscaling": {"behavior": slow},
+        },
+    )
+    objects = render(values)
+    pod = of_kind(objects, "InferenceService")["demo"]["spec"]["predictor"]
+    assert pod["terminationGracePeriodSeconds"] == drain + timeout + 5
+    assert environment(pod["containers"][0])["TIDEGATE_DRAIN_SECONDS"] == str(drain)
+    assert environment(pod["containers"][0])["TIDEGATE_REQUEST_SECONDS"] == str(timeout)
+    for rule in of_kind(objects, "HTTPRoute")["demo"]["spec"]["rules"]:
+        assert rule["timeouts"] == {"request": f"{timeout}s"}
+
+
+def test_the_defaults_drain_fits_the_thirty_seconds_of_kserve(minimal) -> None:
+    assert predictor(minimal)["terminationGracePeriodSeconds"] <= 30
+
+
+def test_the_process_drains_and_no_hook_does_it_a_second_time(minimal) -> None:
+    assert "lifecycle" not in server(minimal)
+
+
+def test_an_update_takes_no_pod_away_before_another_is_ready(minimal) -> None:
+    rolling = predictor(minimal)["deploymentStrategy"]["rollingUpdate"]
+    assert rolling == {"maxUnavailable": 0, "maxSurge": "25%"}
+
+
+def test_probes_ask_the_server_and_not_the_port(minimal) -> None:
+    container = server(minimal)
+    assert container["readinessProbe"]["httpGet"]["path"] == "/v2/health/ready"
+    assert container["startupProbe"]["httpGet"]["path"] == "/v2/health/ready"
+    assert container["livenessProbe"]["httpGet"]["path"] == "/v2/health/live"
+
+
+@pytest.mark.parametrize(("seconds", "tries"), [(180, 90), (2, 1), (3, 2)])
+def test_a_slow_start_is_allowed_for(minimal, seconds, tries) -> None:
+    probe = server(merged(minimal, {"server": {"startupSeconds": seconds}}))["startupProbe"]
+    assert probe["failureThreshold"] == tries
+    assert probe["failureThreshold"] * probe["periodSeconds"] >= seconds
+
+
+def test_the_first_port_is_rest_and_the_second_is_known_as_grpc_by_its_name(minimal) -> None:
+    ports = [(port["name"], port["containerPort"]) for port in server(minimal)["ports"]]
+    assert ports == [("http", 8080), ("grpc", 8081)]
+
+
+def test_the_servers_options_reach_it_as_plain_numbers_and_words(minimal) -> None:
+    options = {
+        "maxRows": 100,
+        "maxBodyBytes": 16777216,
+        "engine": "sklearn",
+        "trust": ["a.B", "c.D"],
+        "allowJoblib": [f"sha256:{DIGEST}"],
+        "accessLog": True,
+    }
+    assert environment(server(merged(minimal, {"server": options}))) == {
+        "TIDEGATE_DRAIN_SECONDS": "10",
+        "TIDEGATE_REQUEST_SECONDS": "15",
+        "TIDEGATE_MAX_ROWS": "100",
+        "TIDEGATE_MAX_BODY_BYTES": "16777216",
+        "TIDEGATE_ENGINE": "sklearn",
+        "TIDEGATE_TRUST": "a.B c.D",
+        "TIDEGATE_ALLOW_JOBLIB": DIGEST,
+        "TIDEGATE_ACCESS_LOG": "true",
+    }
+
+
+def test_the_init_container_asks_for_no_more_than_the_server(minimal) -> None:
+    assert puller(minimal)["resources"] == server(minimal)["resources"]
+
+
+def test_an_image_can_be_pinned_by_its_digest(minimal) -> None:
+    values = merged(
+        minimal, {"image": {"repository": "registry.example.com/serving", "digest": f"sha256:{OTHER}"}}
+    )
+    images = {container["image"] for container in containers(predictor(values))}
+    assert images == {f"registry.example.com/serving@sha256:{OTHER}"}
+
+
+def test_the_image_has_the_charts_version_by_default(minimal) -> None:
+    assert server(minimal)["image"] == f"tidegate/serving:{load('tidegate').metadata['appVersion']}"
+
+
+def test_pods_of_a_track_are_spread_by_the_labels_of_the_track(two_tracks) -> None:
+    for name, expected in {"demo": "stable", "demo-canary": "canary"}.items():
+        isvc = track(two_tracks, name)
+        [constraint] = isvc["spec"]["predictor"]["topologySpreadConstraints"]
+        selector = constraint["labelSelector"]["matchLabels"]
+        assert selector["app.kubernetes.io/component"] == expected
+        assert selector.items() <= isvc["metadata"]["labels"].items()
+
+
+def test_a_constraint_with_a_selector_of_its_own_keeps_it(minimal) -> None:
+    own = {
+        "maxSkew": 1,
+        "topologyKey": "zone",
+        "whenUnsatisfiable": "DoNotSchedule",
+        "labelSelector": {"matchLabels": {"team": "a"}},
+    }
+    [constraint] = predictor(merged(minimal, {"topologySpreadConstraints": [own]}))[
+        "topologySpreadConstraints"
+    ]
+    assert constraint["labelSelector"]["matchLabels"]["team"] == "a"
+
+
+def test_pod_settings_reach_the_pods(minimal) -> None:
+    settings = {
+        "nodeSelector": {"disk": "ssd"},
+        "tolerations": [{"key": "dedicated", "operator": "Exists"}],
+        "affinity": {"nodeAffinity": {}},
+        "priorityClassName": "production",
+        "imagePullSecrets": [{"name": "registry"}],
+    }
+    assert settings.items() <= predictor(merged(minimal, settings)).items()
+
+
+def test_labels_and_annotations_of_pods_are_not_the_inference_services(minimal) -> None:
+    objects = render(merged(minimal, {"podAnnotations": {"a": "b"}, "podLabels": {"c": "d"}}))
+    isvc = of_kind(objects, "InferenceService")["demo"]
+    assert isvc["spec"]["predictor"]["annotations"] == {"a": "b"}
+    assert isvc["spec"]["predictor"]["labels"] == {"c": "d"}
+    assert "a" not in isvc["metadata"]["annotations"]
+    assert "c" not in isvc["metadata"]["labels"]
+    # The golden pod pulls with the same identity, which such a label may be about.
+    golden = of_kind(objects, "Pod")["demo-golden"]["metadata"]
+    assert golden["labels"]["c"] == "d"
+    assert golden["annotations"]["a"] == "b"
+
+
+@pytest.mark.parametrize(
+    ("account", "made", "used"),
+    [
+        ({}, ["demo"], "demo"),
+        ({"name": "models"}, ["models"], "models"),
+        ({"create": False, "name": "models"}, [], "models"),
+        ({"create": False}, [], "default"),
+    ],
+)
+def test_a_service_account_is_made_or_found(minimal, account, made, used) -> None:
+    objects = render(merged(minimal, {"serviceAccount": account}))
+    assert list(of_kind(objects, "ServiceAccount")) == made
+    assert of_kind(objects, "InferenceService")["demo"]["spec"]["predictor"]["serviceAccountName"] == used
+
+
+def test_helm_test_gets_the_bundle_like_the_server_and_asks_each_track(two_tracks) -> None:
+    pods = of_kind(render(two_tracks), "Pod")
+    assert set(pods) == {"demo-golden", "demo-canary-golden"}
+    for name, pod in pods.items():
+        isvc = name.removesuffix("-golden")
+        [container] = pod["spec"]["containers"]
+        assert pod["metadata"]["annotations"]["helm.sh/hook"] == "test"
+        assert container["args"] == [
+            "predict",
+            "--url",
+            f"http://{isvc}-predictor.models",
+            "--model",
+            "breast-cancer",
+            "--golden",
+            "/mnt/models/bundle",
+        ]
+        assert pod["spec"]["initContainers"][0]["args"] == puller(two_tracks, isvc)["args"]
+
+
+def test_the_golden_pod_counts_as_no_replica(two_tracks) -> None:
+    objects = render(merged(two_tracks, {"networkPolicy": {"enabled": True}}))
+    for pod in of_kind(objects, "Pod").values():
+        labels = pod["metadata"]["labels"]
+        assert labels["app.kubernetes.io/component"] not in ("stable", "canary")
+        assert "serving.kserve.io/inferenceservice" not in labels
+
+
+def test_two_releases_share_a_namespace_and_no_name(two_tracks) -> None:
+    everything = merged(
+        two_tracks,
+        {
+            "backendTrafficPolicy": {"enabled": True},
+            "networkPolicy": {"enabled": True},
+            "serviceMonitor": {"enabled": True},
+            "alerts": {"enabled": True},
+            "dashboard": {"enabled": True},
+        },
+    )
+
+    def names(release: str) -> set[tuple[str, str]]:
+        return {(item["kind"], item["metadata"]["name"]) for item in render(everything, release=release)}
+
+    assert names("one")
+    assert not names("one") & names("two")
+
+
+def test_every_object_stands_in_the_releases_namespace(two_tracks) -> None:
+    for item in render(two_tracks, namespace="elsewhere"):
+        assert item["metadata"]["namespace"] == "elsewhere"

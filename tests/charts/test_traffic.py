@@ -1,0 +1,298 @@
+# SPDX-FileCopyrightText: The Tidegate authors
+# SPDX-License-Identifier: Apache-2.0
+"""How requests reach helm/tidegate's tracks, and what is known of them: route, policies, metrics, notes."""
+
+import pytest
+import yaml
+
+from tests.charts.chart import Object, Values, notes, of_kind, render
+from tests.charts.conftest import DIGEST, OTHER, merged
+
+
+def shares(rule: Object) -> dict[str, int]:
+    """A rule's weights by Service, of which one may have both places."""
+    found: dict[str, int] = {}
+    for backend in rule["backendRefs"]:
+        found[backend["name"]] = found.get(backend["name"], 0) + backend["weight"]
+    return found
+
+
+def rules(values: Values) -> list[Object]:
+    return of_kind(render(values), "HTTPRoute")["demo"]["spec"]["rules"]
+
+
+def test_there_is_no_route_unless_it_is_asked_for(minimal) -> None:
+    assert not of_kind(render(minimal), "HTTPRoute")
+
+
+@pytest.mark.parametrize("weight", [0, 20, 50, 100])
+def test_rest_and_grpc_are_divided_by_the_same_weights(two_tracks, weight) -> None:
+    grpc, rest = rules(merged(two_tracks, {"canary": {"weight": weight}}))
+    for rule, port in ((grpc, 8081), (rest, 80)):
+        wanted = {"demo-predictor": 100 - weight, "demo-canary-predictor": weight}
+        assert shares(rule) == {name: share for name, share in wanted.items() if share}
+        assert {backend["port"] for backend in rule["backendRefs"]} == {port}
+
+
+def test_a_canary_gets_nothing_until_it_is_given_a_weight(routed) -> None:
+    for rule in rules(merged(routed, {"canary": {"digest": OTHER}})):
+        assert shares(rule) == {"demo-predictor": 100}
+
+
+@pytest.mark.parametrize("weight", [0, 1, 20, 99, 100])
+def test_envoy_s_clusters_neither_come_nor_go_with_a_weight(routed, two_tracks, weight) -> None:
+    for values in (routed, merged(two_tracks, {"canary": {"weight": weight}})):
+        for rule in rules(values):
+            assert len(rule["backendRefs"]) == 2
+            assert all(backend["weight"] > 0 for backend in rule["backendRefs"])
+
+
+# docs/canary.md, step by step: what each upgrade sets on top of what was set before.
+PROMOTION = [
+    {"canary": {"digest": OTHER}},
+    {"canary": {"weight": 20}},
+    {"canary": {"minReplicas": 3}},
+    {"canary": {"weight": 100}, "autoscaling": {"minReplicas": 3}},
+    {"model": {"digest": OTHER, "previous": [DIGEST]}},
+    {"canary": {"weight": 0}},
+    {"canary": {"digest": "", "minReplicas": None}, "autoscaling": {"minReplicas": 1}},
+]
+
+
+def weights(objects: list[Object]) -> dict[str, int]:
+    route = of_kind(objects, "HTTPRoute")["demo"]["spec"]["rules"][0]
+    return {name.removesuffix("-predictor"): share for name, share in shares(route).items()}
+
+
+def test_no_step_of_a_promotion_restarts_or_removes_a_track_that_answers(routed) -> None:
+    values, before = routed, render(routed)
+    for step in PROMOTION:
+        values = merged(values, step)
+        after = render(values)
+        for track, share in weights(before).items():
+            if share:
+                assert of_kind(after, "InferenceService")[track] == of_kind(before, "InferenceService")[track]
+        for track, share in weights(after).items():
+            assert not share or track in of_kind(before, "InferenceService"), f"{track} is not there yet"
+        before = after
+    assert weights(before) == {"demo": 100}
+    assert set(of_kind(before, "InferenceService")) == {"demo"}
+    assert OTHER in str(of_kind(before, "InferenceService")["demo"])
+
+
+def test_each_backend_has_a_filter_so_that_envoy_keeps_a_cluster_a_track(two_tracks) -> None:
+    for rule in rules(two_tracks):
+        for backend in rule["backendRefs"]:
+            [filter_] = backend["filters"]
+            [header] = filter_["requestHeaderModifier"]["set"]
+            assert header["name"] == "x-tidegate-track"
+            assert header["value"] == ("canary" if "canary" in backend["name"] else "stable")
+
+
+def test_a_canary_s_weight_changes_nothing_of_the_stable_backend_but_its_weight(routed, two_tracks) -> None:
+    for before, after in zip(rules(routed), rules(two_tracks), strict=True):
+        assert {**before["backendRefs"][0], "weight": 80} == after["backendRefs"][0]
+
+
+def test_the_route_carries_predictions_and_not_metrics(routed) -> None:
+    paths = [match["path"] for rule in rules(routed) for match in rule["matches"]]
+    assert [path["value"] for path in paths] == ["/inference.GRPCInferenceService", "/v1", "/v2"]
+    assert {path["type"] for path in paths} == {"PathPrefix"}
+
+
+def test_there_is_one_route_and_it_does_not_retry(two_tracks) -> None:
+    objects = render(two_tracks)
+    assert len(of_kind(objects, "HTTPRoute")) == 1
+    assert not of_kind(objects, "GRPCRoute")
+    assert all("retry" not in rule for rule in rules(two_tracks))
+
+
+def test_envoy_retries_what_is_safe_and_closes_connections_before_the_server_does(routed) -> None:
+    values = merged(routed, {"backendTrafficPolicy": {"enabled": True}})
+    spec = of_kind(render(values), "BackendTrafficPolicy")["demo"]["spec"]
+    assert spec["targetRefs"] == [{"group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "name": "demo"}]
+    assert spec["retry"]["numRetries"] == 2
+    assert {"connect-failure", "reset", "refused-stream", "unavailable"} < set(
+        spec["retry"]["retryOn"]["triggers"]
+    )
+    assert spec["retry"]["retryOn"]["httpStatusCodes"] == [503]
+    assert spec["timeout"]["http"]["connectionIdleTimeout"] == "30s"
+    assert spec["healthCheck"]["panicThreshold"] == 1
+
+
+def test_envoys_policy_is_off_by_default(routed) -> None:
+    assert not of_kind(render(routed), "BackendTrafficPolicy")
+
+
+def policy(values: Values, **more) -> Object:
+    return of_kind(render(merged(values, {"networkPolicy": {"enabled": True, **more}})), "NetworkPolicy")[
+        "demo"
+    ]["spec"]
+
+
+def test_the_network_policy_is_off_by_default(minimal) -> None:
+    assert not of_kind(render(minimal), "NetworkPolicy")
+
+
+def test_the_network_policy_lets_in_the_namespace_and_those_that_are_named(minimal) -> None:
+    [rule] = policy(minimal, allowNamespaces=["gateways"])["ingress"]
+    assert rule["from"] == [
+        {"podSelector": {}},
+        {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "gateways"}}},
+    ]
+    assert {port["port"] for port in rule["ports"]} == {8080, 8081}
+
+
+def allowed(values: Values, **more) -> set[tuple[str, str, int]]:
+    """What the pods may call, as (where, protocol, port); "" is everywhere."""
+    reached = set()
+    for rule in policy(values, **more)["egress"]:
+        places = [
+            place["ipBlock"]["cidr"]
+            if "ipBlock" in place
+            else place["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"]
+            for place in rule.get("to", [])
+        ]
+        for port in rule["ports"]:
+            reached |= {(place, port["protocol"], port["port"]) for place in places or [""]}
+    return reached
+
+
+DNS = {
+    *(("kube-system", protocol, 53) for protocol in ("UDP", "TCP")),
+    *(("169.254.20.10/32", protocol, 53) for protocol in ("UDP", "TCP")),
+    *(("openshift-dns", protocol, 5353) for protocol in ("UDP", "TCP")),
+}
+
+
+@pytest.mark.parametrize(
+    ("store", "more", "expected"),
+    [
+        ({}, {}, {("", "TCP", 443)}),
+        ({"endpoint": "https://s3.example.com"}, {}, {("", "TCP", 443)}),
+        ({"endpoint": "http://s3.example.com"}, {}, {("", "TCP", 80)}),
+        ({"endpoint": "https://s3.example.com:9000/"}, {}, {("", "TCP", 9000)}),
+        ({"endpoint": "http://[fd00::1]:9000"}, {}, {("", "TCP", 9000)}),
+        ({"endpoint": "http://s3.storage"}, {"objectStorePort": 9000}, {("", "TCP", 9000)}),
+        (
+            {"endpoint": "http://s3.storage:9000"},
+            {"objectStoreNamespace": "storage"},
+            {("storage", "TCP", 9000)},
+        ),
+        (
+            {"endpoint": "http://s3.storage:9000", "httpsProxy": "http://proxy.example.com:3128"},
+            {"objectStoreNamespace": "storage"},
+            {("storage", "TCP", 9000), ("", "TCP", 3128)},
+        ),
+        ({"httpsProxy": "http://proxy.example.com"}, {}, {("", "TCP", 443), ("", "TCP", 80)}),
+    ],
+)
+def test_the_network_policy_lets_out_to_names_the_store_and_the_proxy(minimal, store, more, expected) -> None:
+    assert allowed(merged(minimal, {"objectStore": store}), **more) == DNS | expected
+
+
+IDENTITIES = {
+    "aws-irsa": {("", "TCP", 443)},
+    "aws-pod-identity": {("169.254.170.23/32", "TCP", 80), ("fd00:ec2::23/128", "TCP", 80)},
+    "gcp": {("169.254.169.254/32", "TCP", 80), ("169.254.169.252/32", "TCP", 988)},
+    "azure": {("", "TCP", 443), ("169.254.169.254/32", "TCP", 80)},
+}
+
+
+@pytest.mark.parametrize("identity", IDENTITIES)
+def test_the_network_policy_lets_out_to_who_gives_the_identity(minimal, identity) -> None:
+    inside = merged(minimal, {"objectStore": {"endpoint": "http://s3.storage:9000"}})
+    store = {("storage", "TCP", 9000)}
+    known = allowed(inside, objectStoreNamespace="storage", identity=identity)
+    assert known == DNS | store | IDENTITIES[identity]
+
+
+@pytest.mark.parametrize(
+    ("annotation", "identity"),
+    [
+        ("eks.amazonaws.com/role-arn", "aws-irsa"),
+        ("iam.gke.io/gcp-service-account", "gcp"),
+        ("azure.workload.identity/client-id", "azure"),
+    ],
+)
+def test_the_accounts_annotations_say_who_gives_the_identity(minimal, annotation, identity) -> None:
+    annotated = merged(minimal, {"serviceAccount": {"annotations": {annotation: "x"}}})
+    assert policy(annotated) == policy(minimal, identity=identity)
+
+
+def test_the_network_policy_lets_out_to_what_else_is_said(minimal) -> None:
+    rule = {"to": [{"ipBlock": {"cidr": "10.0.0.2/32"}}], "ports": [{"protocol": "UDP", "port": 53}]}
+    assert policy(minimal, egress=[rule])["egress"] == [*policy(minimal)["egress"], rule]
+
+
+def test_a_pod_that_pulls_nothing_may_call_nobody(minimal) -> None:
+    values = merged(minimal, {"model": {"uri": "pvc://models/store/breast-cancer"}})
+    assert policy(values)["egress"] == []
+
+
+def test_the_network_policy_selects_the_models_pods(two_tracks) -> None:
+    objects = render(merged(two_tracks, {"networkPolicy": {"enabled": True}}))
+    selector = of_kind(objects, "NetworkPolicy")["demo"]["spec"]["podSelector"]
+    [expression] = selector["matchExpressions"]
+    for isvc in of_kind(objects, "InferenceService").values():
+        labels = isvc["metadata"]["labels"]
+        assert selector["matchLabels"].items() <= labels.items()
+        assert labels[expression["key"]] in expression["values"]
+
+
+def test_metrics_are_read_from_kserves_services_and_know_their_track(minimal) -> None:
+    objects = render(
+        merged(minimal, {"serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}}})
+    )
+    monitor = of_kind(objects, "ServiceMonitor")["demo"]
+    labels = of_kind(objects, "InferenceService")["demo"]["metadata"]["labels"]
+    assert monitor["spec"]["selector"]["matchLabels"].items() <= labels.items()
+    assert monitor["metadata"]["labels"]["release"] == "prometheus"
+    [endpoint] = monitor["spec"]["endpoints"]
+    assert (endpoint["port"], endpoint["path"]) == ("http", "/metrics")
+    assert endpoint["relabelings"][0]["targetLabel"] == "track"
+
+
+def test_the_notes_are_for_who_has_just_installed(minimal) -> None:
+    text = notes(minimal)
+    assert f"s3://models/breast-cancer@sha256:{DIGEST}" in text
+    assert "helm test demo --namespace models" in text
+    assert "tidegate status demo --namespace models --wait" in text
+    assert "--container storage-initializer" in text
+    assert "canary" not in text.replace("helm rollback", "")
+    assert "minReplicas to 2" in text
+
+
+def test_the_notes_follow_the_values(two_tracks) -> None:
+    text = notes(merged(two_tracks, {"autoscaling": {"minReplicas": 2}}))
+    assert "curl http://breast-cancer.models.example.com/v2/models/breast-cancer" in text
+    assert OTHER in text
+    assert "20 %" in text
+    assert "minReplicas to 2" not in text
+
+
+def test_the_notes_do_not_show_an_init_container_that_is_not_there(minimal) -> None:
+    assert "storage-initializer" not in notes(
+        merged(minimal, {"model": {"uri": "pvc://models/store/breast-cancer"}})
+    )
+
+
+def test_the_notes_say_when_a_policy_keeps_the_gateway_out(minimal) -> None:
+    closed = merged(minimal, {"networkPolicy": {"enabled": True}})
+    assert "networkPolicy.allowNamespaces" in notes(closed)
+    assert "allowNamespaces" not in notes(
+        merged(closed, {"networkPolicy": {"allowNamespaces": ["gateways"]}})
+    )
+    assert "allowNamespaces" not in notes(minimal)
+
+
+def test_the_notes_name_what_served_before(minimal) -> None:
+    assert OTHER in notes(merged(minimal, {"model": {"previous": [OTHER]}}))
+
+
+def test_the_chart_brings_no_definition_webhook_or_right_of_its_own(two_tracks) -> None:
+    everything = yaml.safe_load(
+        "{serviceMonitor: {enabled: true}, alerts: {enabled: true}, networkPolicy: {enabled: true}}"
+    )
+    kinds = {item["kind"] for item in render(merged(two_tracks, everything))}
+    assert not {kind for kind in kinds if "Webhook" in kind or "Role" in kind or "Definition" in kind}

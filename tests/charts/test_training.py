@@ -1,0 +1,273 @@
+# SPDX-FileCopyrightText: The Tidegate authors
+# SPDX-License-Identifier: Apache-2.0
+"""helm/tidegate-training: Jobs that retry what another try can mend, and nothing else."""
+
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.charts.chart import Object, RefusedError, Values, load, notes, of_kind, render
+from tests.charts.conftest import merged
+from tidegate.errors import ExitCode
+from tidegate.settings import load_yaml
+from training.config import TrainingConfig
+
+CONFIG = {
+    "name": "breast-cancer",
+    "task": "classification",
+    "data": {"dataset": "breast_cancer"},
+    "algorithm": {"name": "LogisticRegression"},
+}
+ONCE: Values = {"config": CONFIG, "store": "s3://models"}
+SWEEP = merged(ONCE, {"sweep": [{"seed": 1}, {"seed": 2}, {"algorithm": {"parameters": {"C": 0.1}}}]})
+
+
+def objects(values: Values, **options: Any) -> list[Object]:
+    return render(values, "tidegate-training", **{"release": "train", **options})
+
+
+def job(values: Values, **options: Any) -> Object:
+    [only] = of_kind(objects(values, **options), "Job").values()
+    return only
+
+
+def pod(values: Values) -> Object:
+    return job(values)["spec"]["template"]["spec"]
+
+
+def container(values: Values) -> Object:
+    [only] = pod(values)["containers"]
+    return only
+
+
+def configurations(values: Values) -> dict[str, str]:
+    [only] = of_kind(objects(values), "ConfigMap").values()
+    return only["data"]
+
+
+def test_a_configuration_and_a_store_are_enough() -> None:
+    assert sorted(item["kind"] for item in objects(ONCE)) == ["ConfigMap", "Job", "ServiceAccount"]
+    assert container(ONCE)["args"] == [
+        "train",
+        "/etc/tidegate/train.yaml",
+        "--out",
+        "/work/bundle",
+        "--push",
+        "s3://models",
+    ]
+
+
+def test_a_channel_and_the_other_form_are_passed_on() -> None:
+    arguments = container(merged(ONCE, {"channel": "candidate", "joblib": True}))["args"]
+    assert arguments[-4:] == ["--channel", "candidate", "--format", "joblib"]
+
+
+def test_exit_codes_decide_what_is_tried_again() -> None:
+    lost, wrong = job(ONCE)["spec"]["podFailurePolicy"]["rules"]
+    assert lost == {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]}
+    assert wrong["action"] == "FailJob"
+    assert wrong["onExitCodes"] == {
+        "containerName": container(ONCE)["name"],
+        "operator": "In",
+        "values": [ExitCode.BAD_INPUT, ExitCode.GATE_NOT_PASSED],
+    }
+    # A policy by exit codes needs both.
+    assert pod(ONCE)["restartPolicy"] == "Never"
+    assert job(ONCE)["spec"]["podReplacementPolicy"] == "Failed"
+
+
+def test_a_run_of_a_sweep_that_misses_its_gate_does_not_end_the_others() -> None:
+    spec = job(SWEEP)["spec"]
+    assert spec["podFailurePolicy"]["rules"][1]["action"] == "FailIndex"
+    assert "backoffLimit" not in spec
+    assert (spec["completionMode"], spec["completions"], spec["parallelism"]) == ("Indexed", 3, 2)
+    assert spec["backoffLimitPerIndex"] == 3
+
+
+def test_no_more_runs_at_once_than_there_are() -> None:
+    assert job(merged(SWEEP, {"parallelism": 10}))["spec"]["parallelism"] == 3
+
+
+def test_each_run_of_a_sweep_reads_its_own_configuration(tmp_path) -> None:
+    assert container(SWEEP)["args"][1] == "/etc/tidegate/$(JOB_COMPLETION_INDEX).yaml"
+    files = configurations(SWEEP)
+    assert sorted(files) == ["0.yaml", "1.yaml", "2.yaml"]
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    runs = [load_yaml(tmp_path / name, TrainingConfig) for name in sorted(files)]
+    assert [run.seed for run in runs] == [1, 2, 0]
+    assert runs[2].algorithm.parameters == {"C": 0.1}
+
+
+def test_a_map_arrives_as_it_was_written(tmp_path) -> None:
+    config = merged(
+        CONFIG, {"seed": 4294967295, "gates": {"test.f1": ">= 0.9"}, "about": {"limits": "a < b & c"}}
+    )
+    text = configurations({"config": config, "store": "s3://models"})["train.yaml"]
+    assert ">= 0.9" in text
+    (tmp_path / "train.yaml").write_text(text)
+    read = load_yaml(tmp_path / "train.yaml", TrainingConfig)
+    assert (read.seed, read.about.limits) == (4294967295, "a < b & c")
+
+
+def test_a_files_text_arrives_byte_for_byte() -> None:
+    text = "# mine\nname: breast-cancer\nalgorithm: {name: Ridge, parameters: {alpha: 1.0}}\n"
+    assert configurations({"config": text, "store": "s3://models"})["train.yaml"] == text
+
+
+def test_an_unchanged_upgrade_finds_the_job_that_is_there() -> None:
+    assert job(ONCE) == job(ONCE)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"config": {"seed": 7}},
+        {"channel": "candidate"},
+        {"image": {"tag": "other"}},
+        {"retries": 1},
+        {"resources": {"limits": {"memory": "4Gi"}}},
+        {"objectStore": {"region": "eu-central-1"}},
+    ],
+)
+def test_a_change_makes_another_job_because_a_jobs_template_cannot_change(change) -> None:
+    assert job(merged(ONCE, change))["metadata"]["name"] != job(ONCE)["metadata"]["name"]
+
+
+def test_two_releases_and_two_namespaces_have_jobs_of_their_own() -> None:
+    names = {
+        job(ONCE, release=release, namespace=namespace)["metadata"]["name"].rpartition("-")[2]
+        for release in ("a", "b")
+        for namespace in ("x", "y")
+    }
+    assert len(names) == 4
+
+
+def test_the_pods_labels_do_not_follow_the_charts_version() -> None:
+    labels = job(ONCE)["spec"]["template"]["metadata"]["labels"]
+    assert not {"helm.sh/chart", "app.kubernetes.io/version"} & labels.keys()
+
+
+def test_the_job_reads_the_configuration_of_its_own_name() -> None:
+    made = of_kind(objects(ONCE), "ConfigMap")
+    [volume] = [volume for volume in pod(ONCE)["volumes"] if volume["name"] == "config"]
+    assert [volume["configMap"]["name"]] == list(made) == [job(ONCE)["metadata"]["name"]]
+
+
+def test_the_longest_name_makes_names_that_kubernetes_takes() -> None:
+    long = "a" * 48
+    assert len(job(ONCE, release=long)["metadata"]["name"]) <= 63 - len("-0")
+    [cron] = of_kind(objects(merged(ONCE, {"schedule": "0 3 * * *"}), release=long), "CronJob")
+    assert len(cron) <= 52
+
+
+def test_a_schedule_makes_it_a_cron_job_that_never_runs_twice_at_once() -> None:
+    made = objects(merged(ONCE, {"schedule": "0 3 * * 1", "queue": "training"}))
+    [cron] = of_kind(made, "CronJob").values()
+    assert not of_kind(made, "Job")
+    assert cron["spec"]["schedule"] == "0 3 * * 1"
+    assert cron["spec"]["concurrencyPolicy"] == "Forbid"
+    assert cron["spec"]["jobTemplate"]["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "training"
+
+
+def test_kueue_is_one_value_and_suspends_the_job_itself() -> None:
+    queued = job(merged(ONCE, {"queue": "training"}))
+    assert queued["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "training"
+    # With 'suspend: true' in the manifest, an unchanged upgrade would stop the Job that Kueue has let run.
+    assert "suspend" not in queued["spec"]
+    assert "kueue.x-k8s.io/queue-name" not in job(ONCE)["metadata"]["labels"]
+
+
+def test_credentials_come_from_a_secret_that_exists_or_one_that_is_made() -> None:
+    existing = merged(ONCE, {"objectStore": {"secretName": "model-store"}})
+    assert container(existing)["envFrom"] == [{"secretRef": {"name": "model-store"}}]
+    assert not of_kind(objects(existing), "Secret")
+    own = merged(ONCE, {"objectStore": {"secretData": {"AWS_ACCESS_KEY_ID": "trial"}}})
+    [(name, secret)] = of_kind(objects(own), "Secret").items()
+    assert container(own)["envFrom"] == [{"secretRef": {"name": name}}]
+    assert secret["stringData"] == {"AWS_ACCESS_KEY_ID": "trial"}
+    assert "envFrom" not in container(ONCE)
+
+
+def test_a_secret_never_becomes_part_of_a_name() -> None:
+    def name(key: str) -> str:
+        return job(merged(ONCE, {"objectStore": {"secretData": {"AWS_ACCESS_KEY_ID": key}}}))["metadata"][
+            "name"
+        ]
+
+    assert name("one") == name("two")
+
+
+def test_the_reason_of_a_failure_stands_in_the_pods_status() -> None:
+    assert container(ONCE)["terminationMessagePolicy"] == "FallbackToLogsOnError"
+
+
+def test_a_claim_with_data_is_mounted_read_only() -> None:
+    values = merged(ONCE, {"dataClaim": "training-data"})
+    [mount] = [mount for mount in container(values)["volumeMounts"] if mount["name"] == "data"]
+    assert mount == {"name": "data", "mountPath": "/data", "readOnly": True}
+
+
+def test_deadlines_are_set_when_they_are_given_and_zero_is_one() -> None:
+    assert not {"activeDeadlineSeconds", "ttlSecondsAfterFinished"} & job(ONCE)["spec"].keys()
+    spec = job(merged(ONCE, {"deadlineSeconds": 60, "ttlSeconds": 0}))["spec"]
+    assert (spec["activeDeadlineSeconds"], spec["ttlSecondsAfterFinished"]) == (60, 0)
+
+
+def test_the_notes_name_the_job_that_was_made() -> None:
+    text = notes(ONCE, "tidegate-training", "train")
+    assert f"logs --follow job/{job(ONCE)['metadata']['name']}" in text
+    assert "channel" not in text
+    assert "create job --from=cronjob/train" in notes(
+        merged(ONCE, {"schedule": "0 3 * * 1"}), "tidegate-training", "train"
+    )
+
+
+SENTENCES = [
+    ("config: null", ["config is not set", "--set-file config=train.yaml"]),
+    ("store: ''", ["store is not set", "--set store=s3://models"]),
+    ("store: file:///models", ['store is "file:///models"', "s3://"]),
+    ("store: models", ['store is "models"', "s3://models"]),
+    ("store: 's3://models/m@sha256:1'", ["store is", "without the model's name"]),
+    ("channel: Prod", ['channel is "Prod"', "for example candidate"]),
+    ("{channel: prod, sweep: [{seed: 1}]}", ["channel and sweep", "remove channel"]),
+    ("objectStore: {secretName: a, secretData: {b: c}}", ["secretName and objectStore.secretData", "keep"]),
+    ("objectStore: {endpoint: s3.example.com}", ["objectStore.endpoint", "https://s3.example.com"]),
+    ("image: {digest: abc}", ['image.digest is "abc"', "64 digits"]),
+    (f"image: {{tag: v1, digest: '{'0' * 64}'}}", ["image.tag and image.digest", "keep the digest"]),
+]
+
+
+@pytest.mark.parametrize(("wrong", "said"), SENTENCES, ids=[wrong for wrong, _ in SENTENCES])
+def test_a_combination_that_cannot_work_is_refused_with_a_way_out(wrong, said) -> None:
+    change = yaml.safe_load(wrong)
+    values = merged(ONCE, change) if change.get("config", "") is not None else {"store": "s3://models"}
+    with pytest.raises(RefusedError) as refusal:
+        objects(values)
+    for words in said:
+        assert words in str(refusal.value)
+
+
+def test_a_sweep_needs_a_map() -> None:
+    with pytest.raises(RefusedError, match="write config as a map"):
+        objects({"config": "name: x", "store": "s3://models", "sweep": [{"seed": 1}]})
+
+
+@pytest.mark.parametrize("release", ["a" * 49, "my.training"])
+def test_a_name_that_a_job_cannot_have_is_refused(release) -> None:
+    with pytest.raises(RefusedError, match="fullnameOverride"):
+        objects(ONCE, release=release)
+
+
+@pytest.mark.parametrize(
+    "wrong", ["stroe: x", "retries: -1", "parallelism: 0", "sweep: {}", "resources: {limits: {cpu: x}}"]
+)
+def test_a_value_of_the_wrong_kind_is_refused_by_name(wrong) -> None:
+    with pytest.raises(RefusedError, match=wrong.partition(":")[0]):
+        objects(merged(ONCE, yaml.safe_load(wrong)))
+
+
+def test_the_chart_grants_no_right_in_the_cluster() -> None:
+    assert not {item["kind"] for item in objects(ONCE)} & {"Role", "RoleBinding", "ClusterRole"}
+    assert load("tidegate-training").metadata["name"] == "tidegate-training"

@@ -1,0 +1,56 @@
+# SPDX-FileCopyrightText: The Tidegate authors
+# SPDX-License-Identifier: Apache-2.0
+from pathlib import Path
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.conftest import LiveServer
+
+schema = schemathesis.openapi.from_path(Path(__file__).with_name("oip.yaml"))
+
+
+OPERATIONS = [operation.ok() for operation in schema.get_all_operations()]
+
+
+# schema.parametrize() gives all its tests one node id, of which pytest-xdist then runs one.
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.label)
+@given(data=st.data())
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+def test_no_request_that_the_description_suggests_gets_a_5xx(
+    operation: Any, data: st.DataObject, numeric_server: LiveServer
+) -> None:
+    case = data.draw(operation.as_strategy())
+    response = case.call(base_url=numeric_server.http)
+    assert response.status_code < 500
+    case.validate_response(
+        response,
+        checks=[
+            schemathesis.checks.not_a_server_error,
+            schemathesis.specs.openapi.checks.response_schema_conformance,
+            schemathesis.specs.openapi.checks.content_type_conformance,
+        ],
+    )
+
+
+def test_every_endpoint_of_the_protocol_is_described() -> None:
+    described = {operation.label for operation in OPERATIONS}
+    for path in (
+        "/v2",
+        "/v2/health/live",
+        "/v2/health/ready",
+        "/v2/models/{model}",
+        "/v2/models/{model}/ready",
+    ):
+        assert f"GET {path}" in described
+    assert "POST /v2/models/{model}/infer" in described
+
+
+@pytest.mark.parametrize("path", ["/", "/v1/models", "/v2/models", "/metrics"])
+def test_kserves_other_endpoints_are_still_there(path: str, numeric_server: LiveServer) -> None:
+    import httpx
+
+    assert httpx.get(numeric_server.http + path).status_code == 200

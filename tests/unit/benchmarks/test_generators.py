@@ -1,0 +1,95 @@
+# SPDX-FileCopyrightText: The Tidegate authors
+# SPDX-License-Identifier: Apache-2.0
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmarks import ghz, wrk
+from tidegate.errors import ServerError
+
+WRK = """Running 1s test @ http://127.0.0.1:8080/v1/models/lr:predict
+  1 threads and 16 connections
+  Thread Stats   Avg      Stdev     Max   +/- Stdev
+    Latency     1.21ms  310.00us   9.80ms   91.00%
+    Req/Sec    13.20k     1.10k   14.90k    80.00%
+  26400 requests in 2.00s, 5.10MB read
+Requests/sec:  13200.00
+Transfer/sec:      2.55MB
+"""
+LINE = {
+    "requests": 26400,
+    "duration_us": 2_000_000,
+    "status": 3,
+    "connect": 1,
+    "read": 2,
+    "write": 0,
+    "timeout": 4,
+    "p50_us": 1210,
+    "p99_us": 2500,
+}
+
+
+def test_wrk_s_last_line_is_read_and_its_errors_are_told_apart() -> None:
+    assert wrk.parse(f"{WRK}{json.dumps(LINE)}\n") == wrk.Summary(26400, 3, 7, 13200.0, 1.21, 2.5)
+
+
+@pytest.mark.parametrize(
+    ("output", "match"), [(WRK, "no result"), (json.dumps(LINE | {"requests": 0}), "not a single answer")]
+)
+def test_wrk_without_an_answer_is_an_error(output: str, match: str) -> None:
+    with pytest.raises(ServerError, match=match):
+        wrk.parse(output)
+
+
+def test_wrk_s_script_is_told_the_body_and_the_headers() -> None:
+    headers = {"Content-Type": "application/json"}
+    argv = wrk.command(Path("/wrk"), "http://h/", Path("/body"), headers, 16, 3)
+    assert "-c16" in argv
+    assert "-d3s" in argv
+    assert argv[argv.index("--") + 1 :] == [Path("/body"), "Content-Type: application/json"]
+
+
+GHZ = {
+    "count": 2400,
+    "average": 6_600_000,
+    "rps": 1200.5,
+    "errorDistribution": {"rpc error: code = Unavailable": 4},
+    "statusCodeDistribution": {"OK": 2396, "Unavailable": 4},
+    "latencyDistribution": [
+        {"percentage": 50, "latency": 6_500_000},
+        {"percentage": 99, "latency": 17_250_000},
+    ],
+}
+
+
+def test_ghz_s_report_is_read_in_milliseconds() -> None:
+    assert ghz.parse(json.dumps(GHZ)) == wrk.Summary(2400, 4, 0, 1200.5, 6.5, 17.25)
+
+
+@pytest.mark.parametrize(
+    "change", [{"latencyDistribution": None}, {"statusCodeDistribution": None}, {"rps": None}]
+)
+def test_ghz_without_an_answer_is_an_error_or_has_no_right_one(change: dict[str, None]) -> None:
+    try:
+        seen = ghz.parse(json.dumps(GHZ | change))
+    except ServerError:
+        return
+    assert seen.refused == seen.requests
+
+
+@given(st.text())
+def test_anything_else_that_ghz_prints_is_one_error(output: str) -> None:
+    with pytest.raises(ServerError, match="ghz printed no result"):
+        ghz.parse(output)
+
+
+def test_the_protoset_describes_the_call(tmp_path: Path) -> None:
+    from google.protobuf.descriptor_pb2 import FileDescriptorSet
+
+    ghz.write_protoset(tmp_path / "protoset")
+    (file,) = FileDescriptorSet.FromString((tmp_path / "protoset").read_bytes()).file
+    names = [f"{file.package}.{service.name}.{m.name}" for service in file.service for m in service.method]
+    assert ghz.METHOD in names

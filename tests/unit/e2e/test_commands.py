@@ -1,0 +1,30 @@
+# SPDX-FileCopyrightText: The Tidegate authors
+# SPDX-License-Identifier: Apache-2.0
+"""The scenarios run what the charts' notes say, so they have to find the commands in them."""
+
+from tests.charts.chart import notes
+from tests.e2e.kube import commands
+from tests.e2e.test_loadtest import UNMEETABLE
+from tests.e2e.test_training import BREAST_CANCER
+
+DIGEST = "0" * 64
+
+
+def test_the_notes_of_a_campaign_say_how_to_wait_follow_and_read_the_exit_code():
+    values = {
+        "plan": UNMEETABLE,
+        "url": "http://a-predictor.models",
+        "model": {"uri": "s3://models/a", "digest": DIGEST},
+    }
+    ready, follow, complete, exit_code, *_ = commands(notes(values, "tidegate-loadtest"))
+    assert ready[3:6] == ["wait", "--for=condition=ready", "--timeout=10m"]
+    assert follow[3:5] == ["logs", "--follow"]
+    assert complete[3:5] == ["wait", "--for=condition=complete"]
+    assert exit_code[3:5] == ["get", "pods"]
+    assert exit_code[-1].endswith('.exitCode}{"\\n"}{end}')
+
+
+def test_the_notes_of_a_schedule_say_how_to_start_now():
+    values = {"schedule": "0 3 1 1 *", "store": "s3://models/x", "config": BREAST_CANCER}
+    start, *_ = commands(notes(values, "tidegate-training", release="nightly"))
+    assert start[3:] == ["create", "job", "--from=cronjob/nightly", "nightly-now"]

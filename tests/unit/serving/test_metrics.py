@@ -1,0 +1,53 @@
+# SPDX-FileCopyrightText: The Tidegate authors
+# SPDX-License-Identifier: Apache-2.0
+import pytest
+from prometheus_client import CollectorRegistry, Histogram, generate_latest
+
+from serving.metrics import Metrics
+from serving.rejection import Kind, RequestError
+
+
+def test_what_was_counted_is_what_prometheus_would_have_counted() -> None:
+    registry, other = CollectorRegistry(), CollectorRegistry()
+    metrics = Metrics(registry, "m")
+    theirs = Histogram(
+        "tidegate_batch_rows",
+        "x",
+        buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096, 16384),
+        registry=other,
+    )
+    for rows in (1, 2, 3, 1024, 1025, 20_000):
+        metrics.computed(rows, [])
+        theirs.observe(rows)
+    name = b"tidegate_batch_rows_"
+    ours = [line for line in generate_latest(registry).splitlines() if line.startswith(name)]
+    expected = [line for line in generate_latest(other).splitlines() if line.startswith(name)]
+    assert ours == [line for line in expected if b"_created" not in line]
+
+
+def test_a_request_is_in_flight_until_it_is_counted_by_code() -> None:
+    registry = CollectorRegistry()
+    metrics = Metrics(registry, "m")
+    with metrics.request("v1") as record:
+        assert registry.get_sample_value("tidegate_requests_in_flight") == 1
+        record.code = "400"
+        metrics.rejected(RequestError("no.", Kind.INVALID))
+    assert registry.get_sample_value("tidegate_requests_in_flight") == 0
+    assert registry.get_sample_value("tidegate_requests_total", {"protocol": "v1", "code": "400"}) == 1
+    assert registry.get_sample_value("tidegate_rejected_total", {"reason": "invalid"}) == 1
+    assert registry.get_sample_value("tidegate_request_duration_seconds_count", {"protocol": "v1"}) == 1
+
+
+def test_the_queue_and_kserves_stages_are_exposed() -> None:
+    registry = CollectorRegistry()
+    kserves = Histogram("request_predict_seconds", "x", ["model_name"], registry=registry)
+    metrics = Metrics(registry, "m", [kserves])
+    metrics.queued_rows = lambda: 7
+    metrics.computed(3, [0.002, 0.2])
+    metrics.stage("predict", 0.5, 5)
+    assert registry.get_sample_value("tidegate_queue_rows") == 7
+    assert registry.get_sample_value("tidegate_queue_wait_seconds_bucket", {"le": "0.0025"}) == 1
+    assert registry.get_sample_value("tidegate_queue_wait_seconds_count") == 2
+    labels = {"model_name": "m"}
+    assert registry.get_sample_value("request_predict_seconds_count", labels) == 5
+    assert registry.get_sample_value("request_predict_seconds_sum", labels) == pytest.approx(0.5)

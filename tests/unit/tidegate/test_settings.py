@@ -1,0 +1,102 @@
+# SPDX-FileCopyrightText: The Tidegate authors
+# SPDX-License-Identifier: Apache-2.0
+import contextlib
+from itertools import pairwise
+from typing import Annotated, Literal
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydantic import BaseModel, ConfigDict, Field
+
+from tidegate.errors import ConfigurationError
+from tidegate.settings import load_yaml
+
+
+class Closed(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Constant(Closed):
+    kind: Literal["constant"]
+    rate: Annotated[float, Field(gt=0)]
+
+
+class Ramp(Closed):
+    kind: Literal["ramp"]
+    to: float
+
+
+class Plan(Closed):
+    name: str
+    steps: list[Annotated[Constant | Ramp, Field(discriminator="kind")]] = []
+    limits: dict[str, float] = {}
+
+
+def load(tmp_path, text):
+    (tmp_path / "plan.yaml").write_text(text, encoding="utf-8")
+    return load_yaml(tmp_path / "plan.yaml", Plan)
+
+
+def test_a_file_that_fits_is_read(tmp_path):
+    plan = load(tmp_path, "name: x\nsteps:\n- kind: ramp\n  to: 3\n")
+    assert plan == Plan(name="x", steps=[Ramp(kind="ramp", to=3.0)])
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("nam: x\n", r"plan\.yaml:1: unknown field 'nam'"),
+        ("limits: {}\n", r"plan\.yaml:1: the field 'name' is missing"),
+        (
+            "name: x\nsteps:\n- kind: constant\n  rate: -1\n",
+            r"plan\.yaml:4: field 'steps\.0\.rate': .*received -1",
+        ),
+        ("name: x\nsteps:\n- kind: ramp\n", r"plan\.yaml:3: the field 'steps\.0\.to' is missing"),
+        ("name: x\nsteps:\n- kind: other\n", r"plan\.yaml:3: field 'steps\.0"),
+        ("name: x\nlimits:\n  a: fast\n", r"plan\.yaml:3: field 'limits\.a': .*received 'fast'"),
+        ("name: x\nname: y\n", r"plan\.yaml:2: the field 'name' is given twice"),
+        ("name: x\nlimits:\n  a: 1\n  a: 2\n", r"plan\.yaml:4: the field 'a' is given twice"),
+        ("name: [x\n", r"plan\.yaml:2: cannot be read as YAML"),
+        ("- name\n", r"plan\.yaml:1: expected a mapping"),
+        ("", r"plan\.yaml:1: expected a mapping"),
+        ("name: !!python/object:os.system x\n", r"plan\.yaml:1: cannot be read as YAML"),
+        ("name: x\nseed: 2020-13-45\n", r"plan\.yaml:2: .*'2020-13-45' is no timestamp"),
+        ("name: !!int abc\n", r"plan\.yaml:1: .*'abc' is no int"),
+        ("name: !!bool maybe\n", r"plan\.yaml:1: .*'maybe' is no bool"),
+        ("name: !!timestamp soon\n", r"plan\.yaml:1: .*'soon' is no timestamp"),
+        ("name: &a [*a]\n", r"plan\.yaml:1: .*the alias \*a is refused"),
+        ("name: &a x\nlimits: {b: *a}\n", r"plan\.yaml:2: .*the alias \*a is refused"),
+        (f"name: x\nsteps: {'[' * 3000}", r"plan\.yaml:2: .*nested deeper than 64 levels"),
+        (f"name: x\nsteps: {'{a: ' * 3000}", r"plan\.yaml:2: .*nested deeper than 64 levels"),
+        ("? [a]\n: x\n", r"plan\.yaml:1: .*unhashable key"),
+        ("name: \x01\n", r"plan\.yaml cannot be read as YAML: unacceptable character"),
+    ],
+)
+def test_a_mistake_is_told_with_line_and_field(tmp_path, text, complaint):
+    with pytest.raises(ConfigurationError, match=complaint):
+        load(tmp_path, text)
+
+
+def test_a_few_lines_that_stand_for_a_billion_values_are_refused_at_once(tmp_path):
+    lines = [f"{name}: &{name} [{', '.join([f'*{of}'] * 9)}]" for of, name in pairwise("abcdefghij")]
+    with pytest.raises(ConfigurationError, match=r"plan\.yaml:2: .*the alias \*a is refused"):
+        load(tmp_path, "\n".join(["a: &a [x, x, x]", *lines]))
+
+
+@given(st.text() | st.text("ab:-&*!?[]{}'\"|>%@#,. \n\t0123456789"))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_text_is_a_plan_or_a_configuration_error(tmp_path, text):
+    with contextlib.suppress(ConfigurationError):
+        assert isinstance(load(tmp_path, text), Plan)
+
+
+def test_every_mistake_is_told(tmp_path):
+    with pytest.raises(ConfigurationError) as raised:
+        load(tmp_path, "nam: x\nlimits:\n  a: fast\n")
+    assert [line.split(":")[1] for line in str(raised.value).splitlines()] == ["1", "3", "1"]
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(ConfigurationError, match=r"nowhere\.yaml does not exist"):
+        load_yaml(tmp_path / "nowhere.yaml", Plan)
