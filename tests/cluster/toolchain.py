@@ -1,0 +1,175 @@
+# SPDX-FileCopyrightText: The Tidegate authors
+# SPDX-License-Identifier: Apache-2.0
+"""Build the pinned commands from their Go modules, once.
+
+A tool set is a folder with a go.mod and a go.sum and no Go code. What it builds lands in the cache under
+the hash of those two files and of how they are built, together with the manifests and charts that the
+modules carry, so that a second start needs neither Go nor a network. A build goes to a side folder and is
+renamed when complete: a folder with the right name is always whole.
+"""
+
+import hashlib
+import json
+import platform
+import re
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from . import cache
+from .command import Runner
+from .errors import ClusterError
+from .layout import Layout
+from .progress import Progress
+
+DEFINITIONS = Path(__file__).parent / "tools"
+
+
+@dataclass(frozen=True)
+class ToolSet:
+    """One folder of tools that are built together.
+
+    Args:
+        name: the folder's name.
+        module: the Go module whose version is this set's version.
+        about: how long the first build takes, for the person who waits.
+        renames: a built file's name to the name it gets.
+        link_flags: what the linker is told besides dropping debug data; `{version}` is filled in.
+        carries: name to a path inside a module; copied beside the commands.
+    """
+
+    name: str
+    module: str
+    about: str
+    renames: dict[str, str] = field(default_factory=dict)
+    link_flags: str = ""
+    carries: dict[str, str] = field(default_factory=dict)
+
+
+TOOL_SETS = (
+    ToolSet(
+        "kubernetes",
+        "k8s.io/kubernetes",
+        "5 min",
+        link_flags="-X k8s.io/component-base/version.gitVersion={version}",
+    ),
+    ToolSet("etcd", "go.etcd.io/etcd/server/v3", "20 s", renames={"server": "etcd"}),
+    ToolSet(
+        "kserve",
+        "github.com/kserve/kserve",
+        "2 min",
+        renames={"manager": "kserve-manager"},
+        carries={"kserve.yaml": "install/{version}/kserve.yaml"},
+    ),
+    ToolSet(
+        "envoy-gateway",
+        "github.com/envoyproxy/gateway",
+        "4 min",
+        carries={"gateway-helm": "charts/gateway-helm"},
+    ),
+    ToolSet(
+        "metrics-server",
+        "sigs.k8s.io/metrics-server",
+        "1 min",
+        carries={"metrics-server-chart": "charts/metrics-server"},
+    ),
+    ToolSet("coredns", "github.com/coredns/coredns", "2 min"),
+    ToolSet("versitygw", "github.com/versity/versitygw", "2 min"),
+    ToolSet(
+        "helm", "helm.sh/helm/v4", "2 min", link_flags="-X helm.sh/helm/v4/internal/version.version={version}"
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Toolchain:
+    """The built commands and what came with them."""
+
+    folders: dict[str, Path]
+    versions: dict[str, str]
+
+    def link_into(self, folder: Path) -> None:
+        """Gather all built commands in one folder, as links."""
+        folder.mkdir(parents=True)
+        for built in self.folders.values():
+            for command in (built / "bin").iterdir():
+                (folder / command.name).symlink_to(command)
+
+    def carried(self, name: str) -> Path:
+        """Find a file or folder that came with a module."""
+        for folder in self.folders.values():
+            candidate = folder / "share" / name
+            if candidate.exists():
+                return candidate
+        raise ClusterError(f"No tool set carries {name}.")
+
+
+def module_version(go_mod: str, module: str) -> str:
+    r"""Read a required module's version from the text of a go.mod.
+
+    >>> module_version("require (\n\thelm.sh/helm/v4 v4.3.1 // indirect\n)", "helm.sh/helm/v4")
+    'v4.3.1'
+    """
+    found = re.search(rf"^(?:require)?\s*{re.escape(module)} (v\S+)", go_mod, re.MULTILINE)
+    if found is None:
+        raise ClusterError(f"{module} is not required by the tool set's go.mod.")
+    return found[1]
+
+
+def cache_key(tool_set: ToolSet, go_mod: bytes, go_sum: bytes, machine: str) -> str:
+    """Name a build by all that goes into it."""
+    how = json.dumps([tool_set.renames, tool_set.link_flags, tool_set.carries, machine], sort_keys=True)
+    digest = hashlib.sha256()
+    for part in (go_mod, go_sum, how.encode()):
+        digest.update(hashlib.sha256(part).digest())
+    return f"{tool_set.name}-{digest.hexdigest()[:16]}"
+
+
+def ensure(layout: Layout, runner: Runner, progress: Progress) -> Toolchain:
+    """Build what the cache does not hold yet, and tell where everything is."""
+    folders = {}
+    versions = {}
+    with cache.building(layout, progress):
+        for tool_set in TOOL_SETS:
+            source = DEFINITIONS / tool_set.name
+            go_mod = (source / "go.mod").read_bytes()
+            key = cache_key(tool_set, go_mod, (source / "go.sum").read_bytes(), platform.machine())
+            version = module_version(go_mod.decode(), tool_set.module)
+            folder = layout.tools / key
+            if not folder.exists():
+                with progress.step(f"build {tool_set.name} {version} (about {tool_set.about}, once)"):
+                    _build(tool_set, source, folder, version, runner)
+            folders[tool_set.name] = folder
+            versions[tool_set.name] = version
+    return Toolchain(folders, versions)
+
+
+def _build(tool_set: ToolSet, source: Path, folder: Path, version: str, runner: Runner) -> None:
+    if shutil.which("go") is None:
+        raise ClusterError("`go` is not on the PATH; the cluster's commands are built from Go modules.")
+    partial = folder.with_name(f"{folder.name}.partial")
+    (partial / "bin").mkdir(parents=True)
+    link_flags = f"-s -w {tool_set.link_flags.format(version=version)}".strip()
+    # The definitions are only read: -mod=readonly refuses to touch a go.mod that does not say everything.
+    build = ["go", "build", "-mod=readonly", "-trimpath", "-buildvcs=false", "-ldflags", link_flags]
+    environment = {"CGO_ENABLED": "0", "GOTMPDIR": str(partial)}
+    runner.run([*build, "-o", f"{partial / 'bin'}/", "tool"], cwd=source, env=environment)
+    for built, wanted in tool_set.renames.items():
+        (partial / "bin" / built).rename(partial / "bin" / wanted)
+    for name, inside in tool_set.carries.items():
+        module = runner.run(
+            ["go", "list", "-mod=readonly", "-m", "-f", "{{.Dir}}", tool_set.module], cwd=source
+        )
+        _copy(Path(module.strip()) / inside.format(version=version), partial / "share" / name)
+    partial.rename(folder)
+
+
+def _copy(origin: Path, target: Path) -> None:
+    """Copy out of the module cache without its read-only modes, so that the copy can be deleted."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if origin.is_dir():
+        shutil.copytree(origin, target, copy_function=shutil.copyfile)
+        for folder in [target, *(path for path in target.rglob("*") if path.is_dir())]:
+            folder.chmod(0o755)
+    else:
+        shutil.copyfile(origin, target)

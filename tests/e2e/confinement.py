@@ -1,0 +1,60 @@
+# SPDX-FileCopyrightText: The Tidegate authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a serving container could do to its cluster if somebody took it over: a look from inside.
+
+A program in the container tries; what the pod's specification says is judged elsewhere.
+"""
+
+import json
+from typing import Any
+
+from tests.e2e.kube import Namespace
+
+CONTAINER = "kserve-container"
+
+PROBE = """
+import json, os, ssl, urllib.error, urllib.request
+found = {
+    "token_folder_exists": os.path.exists("/var/run/secrets/kubernetes.io"),
+    "store_variables": sorted(n for n in os.environ if n.startswith("AWS") or "SECRET" in n or "TOKEN" in n),
+    "user": os.getuid(),
+}
+try:
+    address = "https://kubernetes.default.svc/api/v1/namespaces/default/secrets"
+    context = ssl._create_unverified_context()  # what is asked is whether it lets us in, not who it is
+    found["api_server_answers"] = urllib.request.urlopen(address, timeout=10, context=context).status
+except urllib.error.HTTPError as error:
+    found["api_server_answers"] = error.code
+found["write"] = {}
+for folder in ("/", "/opt/tidegate", "/etc", "/mnt/models/bundle", "/home", "/tmp"):
+    try:
+        open(f"{folder}/probe", "w").close()
+        found["write"][folder] = "done"
+    except OSError as error:
+        found["write"][folder] = error.strerror
+mounts = [line.split() for line in open("/proc/mounts")]
+found["root_file_system"] = next(mount[3].split(",")[0] for mount in mounts if mount[1] == "/")
+status = dict(line.split(":", 1) for line in open("/proc/self/status"))
+found["capabilities"] = int(status["CapEff"], 16)
+found["no_new_privileges"] = int(status["NoNewPrivs"])
+found["seccomp_mode"] = int(status["Seccomp"])
+print(json.dumps(found))
+"""
+
+
+def look(namespace: Namespace, pod: str) -> dict[str, Any]:
+    """Look around in a pod's serving container."""
+    found: dict[str, Any] = json.loads(namespace.execute(pod, "python", "-c", PROBE, container=CONTAINER))
+    return found
+
+
+def assert_confined(found: dict[str, Any]) -> None:
+    """Hold that there is neither a token nor a store secret, and that nothing but /tmp can be written."""
+    assert not found["token_folder_exists"]
+    assert found["store_variables"] == []
+    assert found["api_server_answers"] in (401, 403)
+    assert found["root_file_system"] == "ro"
+    assert {folder for folder, done in found["write"].items() if done == "done"} == {"/tmp"}
+    assert found["user"] == 10001
+    assert found["capabilities"] == 0
+    assert found["no_new_privileges"] == 1

@@ -1,0 +1,179 @@
+# SPDX-FileCopyrightText: The Tidegate authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the scenarios share: the cluster, a namespace each, models in the store, clients and evidence."""
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.kube import Namespace, run
+from tests.e2e.model import BREAST_CANCER, Model, Question, push, train
+from tests.e2e.release import SECRET, Release
+from tests.e2e.summary import Scenario, Summary
+from tests.e2e.target import Target
+from tests.e2e.traffic import ClientPod, Traffic
+
+SUMMARY = Path("out/e2e/summary.json")
+
+_evidence = pytest.StashKey[dict[str, Any]]()
+_began = pytest.StashKey[float]()
+_summary = pytest.StashKey[Summary]()
+_failures = pytest.StashKey[list[str]]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Any:
+    item.stash[_began] = time.monotonic()
+    item.stash[_evidence] = {}
+    item.stash[_failures] = []
+    return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Any:
+    """Enter the scenario into the summary, once it is over with all that it had to clear."""
+    report = yield
+    if not report.passed:
+        item.stash[_failures].append(str(report.longrepr)[-3000:])
+    namespace = getattr(item, "funcargs", {}).get("namespace")
+    if report.failed and report.when == "call" and namespace is not None:
+        # While it is still there; the next scenario finds nothing of it.
+        report.sections.append(("the cluster", namespace.explain()))
+    if report.when == "teardown" and (summary := item.session.stash.get(_summary, None)) is not None:
+        failures = item.stash[_failures]
+        summary.scenarios.append(
+            Scenario(
+                name=item.name.removeprefix("test_"),
+                passed=not failures,
+                seconds=round(time.monotonic() - item.stash[_began], 1),
+                evidence=item.stash[_evidence],
+                reason="\n".join(failures) or None,
+            )
+        )
+        summary.write(SUMMARY)
+    return report
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    target = Target.from_environment(os.environ)
+    version = json.loads(run(["kubectl", "version", "--output=json"]))["serverVersion"]["gitVersion"]
+    cluster = {"kind": target.kind, "kubernetes": version, **target.versions, "images": image_sizes(target)}
+    session.stash[_summary] = Summary(cluster)
+    session.stash[_summary].write(SUMMARY)
+
+
+def image_sizes(target: Target) -> dict[str, int]:
+    """Tell the images' sizes in bytes, as the nodes have them."""
+    nodes = json.loads(run(["kubectl", "get", "nodes", "--output=json"]))["items"]
+    sizes = {
+        name: image["sizeBytes"]
+        for node in nodes
+        for image in node["status"].get("images", [])
+        for name in image.get("names") or []  # one that another has replaced has none
+    }
+    return {
+        kind: size
+        for kind, wanted in target.images.items()
+        for name, size in sizes.items()
+        if name in (wanted, f"docker.io/{wanted}")
+    }
+
+
+@pytest.fixture(scope="session")
+def target() -> Target:
+    return Target.from_environment(os.environ)
+
+
+@pytest.fixture
+def evidence(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """What the scenario measured; it goes into the summary."""
+    found: dict[str, Any] = request.node.stash[_evidence]
+    return found
+
+
+@pytest.fixture
+def scenario(request: pytest.FixtureRequest) -> str:
+    """The scenario's name, fit for a namespace."""
+    return str(request.node.name).removeprefix("test_").replace("_", "-")
+
+
+@pytest.fixture
+def namespace(scenario: str, target: Target) -> Iterator[Namespace]:
+    """A namespace of the scenario's own, with the store's credentials in a Secret."""
+    namespace = Namespace(f"e2e-{scenario}")
+    namespace.create()
+    namespace.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": SECRET},
+            "stringData": {
+                "AWS_ACCESS_KEY_ID": target.access_key,
+                "AWS_SECRET_ACCESS_KEY": target.secret_key,
+                "AWS_REGION": target.region,
+            },
+        }
+    )
+    yield namespace
+    namespace.delete()
+
+
+@pytest.fixture(scope="session")
+def models(target: Target, tmp_path_factory: pytest.TempPathFactory) -> tuple[Model, Model]:
+    """Two versions of one model, which differ in a parameter."""
+    folder = tmp_path_factory.mktemp("models")
+    second = BREAST_CANCER | {"algorithm": {"name": "LogisticRegression", "parameters": {"C": 0.05}}}
+    bundles = [train(BREAST_CANCER, folder / "v1"), train(second, folder / "v2")]
+    first, other = (push(bundle, target) for bundle in bundles)
+    assert first.digest != other.digest
+    return first, other
+
+
+@pytest.fixture
+def v1(models: tuple[Model, Model]) -> Model:
+    return models[0]
+
+
+@pytest.fixture
+def v2(models: tuple[Model, Model]) -> Model:
+    return models[1]
+
+
+@pytest.fixture
+def release(namespace: Namespace, target: Target, tmp_path: Path) -> Release:
+    """A release called like the model; not yet installed."""
+    return Release("cancer", namespace, target, tmp_path)
+
+
+@pytest.fixture(scope="session")
+def gateway(target: Target) -> str:
+    """The Gateway's address."""
+    namespace, name = target.gateway
+    gateway = Namespace(namespace).get(f"gateway/{name}")
+    return str(gateway["status"]["addresses"][0]["value"])
+
+
+@pytest.fixture
+def client(namespace: Namespace, target: Target, gateway: str, release: Release) -> ClientPod:
+    """The pod that clients run in. It starts while the scenario goes on; `traffic` waits for it."""
+    pod = ClientPod(namespace, target, gateway)
+    pod.start([release.hostname])
+    return pod
+
+
+@pytest.fixture
+def traffic(
+    client: ClientPod, models: tuple[Model, Model]
+) -> Callable[[Release, Mapping[str, float] | None], Traffic]:
+    """Clients that ask a release while a block runs."""
+
+    def start(release: Release, rates: Mapping[str, float] | None = None) -> Traffic:
+        client.wait()
+        return Traffic(client, release, Question.of(models), rates)
+
+    return start

@@ -1,0 +1,89 @@
+# SPDX-FileCopyrightText: The Tidegate authors
+# SPDX-License-Identifier: Apache-2.0
+"""SIGKILL for a pod's processes, as an out-of-memory kill or a failing node gives it.
+
+No API call does that: a deletion, forced or not, ends with SIGTERM first, and from inside its own container
+process 1 cannot be killed. So a pod that sees the node's processes does it. It finds a pod's processes by the
+file that the kubelet mounts as /etc/hosts for that pod, and so can hit no other.
+"""
+
+import json
+from types import TracebackType
+
+from tests.e2e.kube import Namespace, Object, is_ready
+from tests.e2e.target import Target
+
+POD = "killer"
+
+PROGRAM = """
+import json, os, pathlib, signal, sys
+wanted = f"/pods/{sys.argv[1]}/etc-hosts"
+killed = []
+for folder in pathlib.Path("/proc").glob("[0-9]*"):
+    try:
+        lines = (folder / "mountinfo").read_text().splitlines()
+        name = (folder / "comm").read_text().strip()
+    except OSError:
+        continue
+    if any(f[3].endswith(wanted) and f[4] == "/etc/hosts" for f in map(str.split, lines)):
+        os.kill(int(folder.name), signal.SIGKILL)
+        killed.append(name)
+print(json.dumps(killed))
+"""
+
+
+class Killer:
+    """A privileged pod in a namespace of its own, there for the length of a block.
+
+    Args:
+        target: the cluster under test.
+    """
+
+    def __init__(self, target: Target) -> None:
+        self._namespace = Namespace("e2e-killer")
+        self._image = ":".join(target.image("serving"))
+
+    def __enter__(self) -> "Killer":
+        self._namespace.create(enforce="privileged")
+        container = {
+            "name": POD,
+            "image": self._image,
+            "imagePullPolicy": "IfNotPresent",
+            "command": ["python", "-c", "import signal; signal.sigwait({signal.SIGTERM})"],
+            "securityContext": {"privileged": True, "runAsUser": 0, "runAsGroup": 0},
+            "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}},
+        }
+        self._namespace.apply(
+            {
+                "apiVersion": "v1",
+                "kind": "Pod",
+                "metadata": {"name": POD},
+                "spec": {
+                    "hostPID": True,
+                    "automountServiceAccountToken": False,
+                    "terminationGracePeriodSeconds": 1,
+                    "containers": [container],
+                },
+            }
+        )
+        self._namespace.wait("the killer pod", self._missing, timeout=60)
+        return self
+
+    def _missing(self) -> str | None:
+        return None if is_ready(self._namespace.get(f"pod/{POD}")) else "not ready"
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._namespace.delete()
+
+    def kill(self, pod: Object) -> list[str]:
+        """Kill all processes of a pod's containers, and tell their names."""
+        killed: list[str] = json.loads(
+            self._namespace.execute(POD, "python", "-c", PROGRAM, pod["metadata"]["uid"])
+        )
+        assert killed, f"no process of {pod['metadata']['name']} was found"
+        return killed
