@@ -1,0 +1,131 @@
+# SPDX-FileCopyrightText: The Tidegate authors
+# SPDX-License-Identifier: Apache-2.0
+"""The page: ``docs/performance.md`` and its plots, made from a result and nothing else.
+
+``python -m benchmarks.report`` renders ``out/bench/serving.json`` again. No figure is typed by hand.
+"""
+
+import argparse
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks import plots
+from benchmarks.models import ROOT
+from benchmarks.servers import SERVERS
+
+DOCS = ROOT / "docs"
+PAGE = DOCS / "performance.md"
+_RESULT = ROOT / "out" / "bench" / "serving.json"
+_MODELS = {
+    "lr": "logistic regression, scaled, 30 features",
+    "rf": "forest of 100 trees, 30 features",
+    "svm": "support vector machine, RBF kernel, scaled, 30 features",
+    "gb": "gradient boosting, 100 trees, 30 features",
+    "mixed": "logistic regression on columns of text, numbers and truth values",
+}
+
+Result = Mapping[str, Any]
+
+
+def render(source: Path, docs: Path = DOCS) -> None:
+    """Write the page and its plots from a result's file."""
+    result = json.loads(source.read_text())
+    for name, svg in plots.draw(result["rows"]).items():
+        (docs / f"performance-{name}.svg").write_text(svg)
+    (docs / PAGE.name).write_text(page(result))
+
+
+def page(result: Result) -> str:
+    """The page's text."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # it is Markdown, and all values are our own
+    )
+    environment.filters |= {"count": _count, "ms": _ms, "target": _target, "value": _value, "share": _share}
+    used = list(dict.fromkeys(row["server"] for row in result["rows"]))
+    return environment.get_template("performance.md.j2").render(
+        result=result,
+        servers={name: SERVERS[name] for name in used},
+        models=_MODELS,
+        single=[_group(result, model, 1) for model in ("lr", "rf")],
+        long=_select(result, lambda row: row["rows"] > 1),
+        grpc=_select(result, lambda row: row["protocol"] == "grpc"),
+        others=_select(result, lambda row: row["model"] not in ("lr", "rf")),
+        overload=_select(result, lambda row: row["load"] == "open"),
+        start=_select(result, lambda row: row["load"] == "start"),
+        void=[row for row in result["rows"] if any(each["void"] for each in row["rounds"])],
+    )
+
+
+def _group(result: Result, model: str, rows: int) -> dict[str, Any]:
+    """A line for each server and protocol, with its closed loops by the number of connections."""
+    lines: dict[tuple[str, str], dict[int, Any]] = {}
+    for row in result["rows"]:
+        if (row["model"], row["rows"], row["load"]) == (model, rows, "closed") and row["protocol"] != "grpc":
+            lines.setdefault((row["server"], row["protocol"]), {})[row["connections"]] = row
+    return {"model": model, "lines": lines}
+
+
+def _select(result: Result, wanted: Any) -> list[Mapping[str, Any]]:
+    return [row for row in result["rows"] if wanted(row)]
+
+
+def _count(row: Mapping[str, Any] | None, name: str = "rps") -> str:
+    """A figure's median with its spread over the rounds, or why there is none."""
+    if row is None:
+        return "-"
+    if name not in row["median"]:
+        return "void"
+    low, high = row["spread"][name]
+    return f"{row['median'][name]:,.0f} ({low:,.0f} to {high:,.0f})"
+
+
+def _ms(row: Mapping[str, Any] | None, name: str = "p99_ms") -> str:
+    if row is None:
+        return "-"
+    return f"{row['median'][name]:,.2f}" if name in row["median"] else "void"
+
+
+def _share(row: Mapping[str, Any], name: str) -> str:
+    return f"{row['median'][name]:.0%}" if name in row["median"] else "void"
+
+
+def _target(ratio: Mapping[str, Any]) -> str:
+    return f"≥ {ratio['least']:g}" if ratio["least"] is not None else f"≤ {ratio['most']:g}"
+
+
+def _value(ratio: Mapping[str, Any]) -> str:
+    return "void" if ratio["value"] is None else f"{ratio['value']:.3g}"
+
+
+def show(result: Result) -> None:
+    """Print the ratios."""
+    table = Table("ratio", "value", "target", "met", "rounds", box=None, pad_edge=False)
+    for key, ratio in result["ratios"].items():
+        met = {True: "[green]yes[/]", False: "[red]no[/]", None: "[red]void[/]"}[ratio["met"]]
+        rounds = ", ".join("void" if value is None else f"{value:.3g}" for value in ratio["rounds"])
+        table.add_row(key, _value(ratio), _target(ratio), met, rounds)
+    Console(highlight=False).print(table)
+
+
+def main() -> None:
+    """Render a result again."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.report", description="Write docs/performance.md."
+    )
+    parser.add_argument("result", type=Path, nargs="?", default=_RESULT)
+    render(parser.parse_args().result)
+
+
+if __name__ == "__main__":
+    main()
