@@ -236,7 +236,7 @@ def _flatten(where: str, data: list[Any], shape: tuple[int, ...]) -> list[Any]:
 
 def _requested(contract: Contract, document: Mapping[str, Any]) -> tuple[list[str], frozenset[str]]:
     """The names of the outputs asked for (none for all), and those wanted as bytes."""
-    default = bool(_parameters("request", document).get("binary_data_output", False))
+    default = _switch("request", document, "binary_data_output", False)
     entries = document.get("outputs")
     if entries is None:
         return [], frozenset(output.name for output in contract.outputs) if default else frozenset()
@@ -248,11 +248,18 @@ def _requested(contract: Contract, document: Mapping[str, Any]) -> tuple[list[st
         if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
             raise RequestError(f"{where}: expected an object with a name, received {shown(entry)}.")
         names.append(entry["name"])
-        if _parameters(where, entry).get("binary_data", default):
+        if _switch(where, entry, "binary_data", default):
             binary.add(entry["name"])
     if not names and default:
         binary.update(output.name for output in contract.outputs)
     return names, frozenset(binary)
+
+
+def _switch(where: str, entry: Mapping[str, Any], name: str, default: bool) -> bool:
+    value = _parameters(where, entry).get(name, default)
+    if not isinstance(value, bool):
+        raise RequestError(f"{where}.parameters.{name}: expected true or false, received {shown(value)}.")
+    return value
 
 
 def _parameters(where: str, entry: Mapping[str, Any]) -> Mapping[str, Any]:

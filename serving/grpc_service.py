@@ -22,7 +22,7 @@ from serving.metrics import Record
 from serving.predictor import Predictor
 from serving.question import Question, new_id, select_outputs
 from serving.rejection import Kind, RequestError
-from serving.rest import not_offered
+from serving.rest import not_offered, our_fault, too_large
 from serving.sdk import pb
 from serving.tensors import (
     Tensor,
@@ -41,8 +41,13 @@ from tidegate.errors import ConfigurationError
 
 SERVICE = "inference.GRPCInferenceService"
 
-Call = Callable[[Any, float | None], Awaitable[Any]]
-"""From a message and the seconds that its client waits, if it said so, to a message."""
+Call = Callable[[bytes, float | None], Awaitable[Any]]
+"""From a message's bytes and the seconds that its client waits, if it said so, to a message."""
+
+_REFUSED_BY_GRPC = 2
+"""How many times the limit a message has to be for gRPC itself to refuse it, unread and uncounted.
+
+Up to there it is refused here: gRPC's own code for it is that of an overload, and clients then ask again."""
 
 logger = logging.getLogger("tidegate.serving")
 
@@ -72,52 +77,52 @@ class Servicer:
 
     def handlers(self) -> grpc.GenericRpcHandler:
         """What gRPC's server dispatches to. It passes bytes."""
-        calls: dict[str, tuple[Any, Call]] = {
-            "ServerLive": (pb.ServerLiveRequest, self.server_live),
-            "ServerReady": (pb.ServerReadyRequest, self.server_ready),
-            "ModelReady": (pb.ModelReadyRequest, self.model_ready),
-            "ServerMetadata": (pb.ServerMetadataRequest, self.server_metadata),
-            "ModelMetadata": (pb.ModelMetadataRequest, self.model_metadata),
-            "ModelInfer": (pb.ModelInferRequest, self.model_infer),
-            "RepositoryModelLoad": (pb.RepositoryModelLoadRequest, self.load),
-            "RepositoryModelUnload": (pb.RepositoryModelUnloadRequest, self.unload),
+        calls: dict[str, Call] = {
+            "ServerLive": _about(pb.ServerLiveRequest, self.server_live),
+            "ServerReady": _about(pb.ServerReadyRequest, self.server_ready),
+            "ModelReady": _about(pb.ModelReadyRequest, self.model_ready),
+            "ServerMetadata": _about(pb.ServerMetadataRequest, self.server_metadata),
+            "ModelMetadata": _about(pb.ModelMetadataRequest, self.model_metadata),
+            "ModelInfer": self.model_infer,
+            "RepositoryModelLoad": _about(pb.RepositoryModelLoadRequest, self.load),
+            "RepositoryModelUnload": _about(pb.RepositoryModelUnloadRequest, self.unload),
         }
         return grpc.method_handlers_generic_handler(
             SERVICE,
             {
-                name: grpc.unary_unary_rpc_method_handler(_bytes_to_bytes(*call))
+                name: grpc.unary_unary_rpc_method_handler(_bytes_to_bytes(call))
                 for name, call in calls.items()
             },
         )
 
-    async def server_live(self, _: Any, __: float | None) -> Any:
+    async def server_live(self, _: Any) -> Any:
         """A process that answers is alive."""
         return pb.ServerLiveResponse(live=True)
 
-    async def server_ready(self, _: Any, __: float | None) -> Any:
+    async def server_ready(self, _: Any) -> Any:
         """Ready when the one model is."""
         return pb.ServerReadyResponse(ready=self._predictor.ready)
 
-    async def model_ready(self, request: Any, _: float | None) -> Any:
+    async def model_ready(self, request: Any) -> Any:
         """Whether the model answers."""
         self._service.check_model(request.name, request.version)
         return pb.ModelReadyResponse(ready=self._predictor.ready)
 
-    async def server_metadata(self, _: Any, __: float | None) -> Any:
+    async def server_metadata(self, _: Any) -> Any:
         """The server's name, version and extensions; gRPC has raw contents by itself."""
         metadata = self._service.server_metadata(__version__)
         return pb.ServerMetadataResponse(name=metadata["name"], version=metadata["version"])
 
-    async def model_metadata(self, request: Any, _: float | None) -> Any:
+    async def model_metadata(self, request: Any) -> Any:
         """The model's inputs and outputs."""
         self._service.check_model(request.name, request.version)
         return pb.ModelMetadataResponse(**self._service.model_metadata())
 
-    async def model_infer(self, request: Any, left: float | None) -> Any:
+    async def model_infer(self, content: bytes, left: float | None) -> Any:
         """Answer a question, for a client that waits so many seconds."""
         with self._service.metrics.request("grpc") as record:
             try:
-                response = await self._infer(request, record, left)
+                response = await self._infer(content, record, left)
             except RequestError as error:
                 self._service.refused(error)
                 record.code = error.kind.grpc_code
@@ -131,8 +136,11 @@ class Servicer:
             record.code = "OK"
             return response
 
-    async def _infer(self, request: Any, record: Record, left: float | None) -> Any:
+    async def _infer(self, content: bytes, record: Record, left: float | None) -> Any:
         service = self._service
+        if len(content) > service.limits.body_bytes:
+            raise too_large(service.limits.body_bytes)
+        request = _parsed(pb.ModelInferRequest, content)
         service.check_model(request.model_name, request.model_version)
         if not self._predictor.ready:
             raise RequestError(f"The model {service.name} is not ready.", Kind.NOT_READY)
@@ -147,11 +155,11 @@ class Servicer:
             assemble(contract, tensors(request), self._service.limits), request.id or new_id(), outputs
         )
 
-    async def load(self, _: Any, __: float | None) -> Any:
+    async def load(self, _: Any) -> Any:
         """Refuse: the bundle never changes."""
         raise not_offered("load")
 
-    async def unload(self, _: Any, __: float | None) -> Any:
+    async def unload(self, _: Any) -> Any:
         """Refuse: the bundle never changes."""
         raise not_offered("unload")
 
@@ -235,22 +243,35 @@ def _elements(output: Output, array: Array) -> Sequence[Any]:
     return array.reshape(-1).tolist()
 
 
-def _bytes_to_bytes(message: Any, call: Call) -> Callable[[bytes, grpc.aio.ServicerContext], Awaitable[Any]]:
+def _parsed(message: Any, content: bytes) -> Any:
+    try:
+        return message.FromString(content)
+    except DecodeError:
+        raise RequestError(
+            f"The message is no {message.DESCRIPTOR.name}: its bytes cannot be parsed."
+        ) from None
+
+
+def _about(message: Any, answer: Callable[[Any], Awaitable[Any]]) -> Call:
+    """A call about the server or its model, from the message that it is asked by."""
+
+    async def call(content: bytes, _: float | None) -> Any:
+        return await answer(_parsed(message, content))
+
+    return call
+
+
+def _bytes_to_bytes(call: Call) -> Callable[[bytes, grpc.aio.ServicerContext], Awaitable[Any]]:
     """A call as gRPC's server wants it: bytes to bytes, refusals as status codes."""
 
     async def handle(content: bytes, context: grpc.aio.ServicerContext) -> Any:
         try:
-            request = message.FromString(content)
-        except DecodeError:
-            error = RequestError(f"The message is no {message.DESCRIPTOR.name}: its bytes cannot be parsed.")
-        else:
-            try:
-                return bytes((await call(request, context.time_remaining())).SerializeToString())
-            except RequestError as refusal:
-                error = refusal
-            except Exception:  # a fault of ours: the log has it, the client gets a sentence
-                logger.exception("A gRPC call failed.")
-                error = RequestError("The server failed on this request; its log says why.", Kind.FAILED)
+            return bytes((await call(content, context.time_remaining())).SerializeToString())
+        except RequestError as refusal:
+            error = refusal
+        except Exception:  # a fault of ours: the log has it, the client gets a sentence
+            logger.exception("A gRPC call failed.")
+            error = our_fault()
         return await context.abort(grpc.StatusCode[error.kind.grpc_code], str(error))  # always raises
 
     return handle
@@ -298,7 +319,7 @@ class GrpcServer:
         limit = self._predictor.service.limits.body_bytes
         server = grpc.aio.server(
             options=[
-                ("grpc.max_receive_message_length", limit),
+                ("grpc.max_receive_message_length", _REFUSED_BY_GRPC * limit),
                 ("grpc.max_send_message_length", -1),
                 # Two servers on one port would share its connections without a word.
                 ("grpc.so_reuseport", 0),

@@ -8,6 +8,7 @@ are empty or always true. Everything else stays KServe's. No answer ever holds a
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 
 import orjson
 from starlette.exceptions import HTTPException
@@ -16,8 +17,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from serving import deadline
-from serving.metrics import CLIENT_GONE, Record
+from serving.encode import Share
+from serving.metrics import CLIENT_GONE
 from serving.predictor import Predictor
+from serving.question import Question
 from serving.rejection import Kind, RequestError
 from tidegate import __version__
 
@@ -36,6 +39,12 @@ REFUSAL_HEADERS: Mapping[Kind, Mapping[str, str]] = {
 logger = logging.getLogger("tidegate.serving")
 
 Handler = Callable[[Request], Awaitable[Response]]
+
+Asked = tuple[Callable[[], Question], float | None]
+"""What reads a question that has come whole, and how many seconds its client will wait."""
+
+Write = Callable[[Question, Share], tuple[bytes, int | None]]
+"""An answer's body, and how many bytes of it are JSON if binary tensors follow, else None."""
 
 
 def routes(predictor: Predictor) -> list[Route]:
@@ -70,36 +79,39 @@ class _Endpoints:
         self._service = predictor.service
 
     async def predict(self, request: Request) -> Response:
-        async def answer(record: Record) -> Response:
+        async def receive() -> Asked:
             _check_type(request, JSON)
             left = _seconds_left(request)
             body = await _body(request, self._service.limits.body_bytes)
-            reply = await self._service.ask(lambda: self._service.read_v1(body), record, left)
-            return _json(self._service.write_v1(*reply)[0])
+            return partial(self._service.read_v1, body), left
 
-        return await self._answer("v1", request, answer)
+        return await self._answer("v1", request, receive, self._service.write_v1)
 
     async def infer(self, request: Request) -> Response:
-        async def answer(record: Record) -> Response:
+        async def receive() -> Asked:
             header_length = number(request.headers.get(HEADER_LENGTH))
             _check_type(request, JSON, *([] if header_length is None else [BINARY]))
             left = _seconds_left(request)
             body = await _body(request, self._service.limits.body_bytes)
-            reply = await self._service.ask(lambda: self._service.read_v2(body, header_length), record, left)
-            content, length = self._service.write_v2(*reply)
-            if length is None:
-                return _json(content)
-            return Response(content, media_type=BINARY, headers={HEADER_LENGTH: str(length)})
+            return partial(self._service.read_v2, body, header_length), left
 
-        return await self._answer("v2", request, answer)
+        return await self._answer("v2", request, receive, self._service.write_v2)
 
     async def _answer(
-        self, protocol: str, request: Request, answer: Callable[[Record], Awaitable[Response]]
+        self, protocol: str, request: Request, receive: Callable[[], Awaitable[Asked]], write: Write
     ) -> Response:
+        asked: Asked | Exception
+        try:
+            self._check(request)
+            asked = await receive()
+        except Exception as error:  # whatever it is, it is counted and answered below
+            asked = error
+        # Counted from here, as on the hot path: how long a client takes to send is not the server's doing.
         with self._service.metrics.request(protocol) as record:
             try:
-                self._check(request)
-                response = await answer(record)
+                if isinstance(asked, Exception):
+                    raise asked
+                response = _written(*write(*await self._service.ask(asked[0], record, asked[1])))
             except RequestError as error:
                 self._service.refused(error)
                 response = refuse(error)
@@ -179,6 +191,13 @@ async def refuse_http(request: Request, error: Exception) -> Response:
     return _json(orjson.dumps({"error": said}), error.status_code, dict(error.headers or {}))
 
 
+def _written(content: bytes, length: int | None) -> Response:
+    """An answer; with binary tensors behind so many bytes of JSON, if that is not None."""
+    if length is None:
+        return _json(content)
+    return Response(content, media_type=BINARY, headers={HEADER_LENGTH: str(length)})
+
+
 def _json(content: bytes, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     return Response(content, status, headers, media_type=JSON)
 
@@ -225,17 +244,18 @@ async def _body(request: Request, limit: int) -> bytes:
     """The body, read no further than the limit."""
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > limit:
-        raise _too_large(limit)
+        raise too_large(limit)
     chunks, size = [], 0
     async for chunk in request.stream():
         size += len(chunk)
         if size > limit:
-            raise _too_large(limit)
+            raise too_large(limit)
         chunks.append(chunk)
     return b"".join(chunks)
 
 
-def _too_large(limit: int) -> RequestError:
+def too_large(limit: int) -> RequestError:
+    """The refusal of a body of more bytes than the limit."""
     return RequestError(
         f"body: expected at most {limit} bytes, received more; ask in several requests.", Kind.TOO_LARGE
     )

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from serving.sdk import pb
 from tests.conftest import LiveServer
+from tests.protocol.test_rest import metric
 from tidegate.batch import Batch
 from tidegate.contract import MATRIX, close
 from tidegate.payload import raw_contents, sample_rows
@@ -133,8 +134,25 @@ def test_an_unknown_model_or_version_is_not_found(method: str, numeric_server: L
     refused(numeric_server, method, messages[method](numeric_server.name, "1"), "NOT_FOUND")
 
 
-def test_a_malformed_message_is_an_invalid_argument(numeric_server: LiveServer) -> None:
-    assert "parsed" in refused(numeric_server, "ModelInfer", b"\xff\xff\xff", "INVALID_ARGUMENT")
+@pytest.mark.parametrize(
+    ("content", "sentence", "reason"),
+    [
+        (b"\xff\xff\xff", "parsed", "invalid"),
+        (bytes(300_001), "at most 300000 bytes", "too_large"),
+        # gRPC itself would call this an overload, after which clients ask again.
+        (bytes(590_000), "at most 300000 bytes", "too_large"),
+    ],
+)
+def test_a_message_that_cannot_be_read_is_an_invalid_argument_and_counted(
+    content: bytes, sentence: str, reason: str, numeric_server: LiveServer
+) -> None:
+    lines = (
+        'tidegate_requests_total{code="INVALID_ARGUMENT",protocol="grpc"}',
+        f'tidegate_rejected_total{{reason="{reason}"}}',
+    )
+    before = [metric(numeric_server, line) for line in lines]
+    assert sentence in refused(numeric_server, "ModelInfer", content, "INVALID_ARGUMENT")
+    assert [metric(numeric_server, line) for line in lines] == [count + 1 for count in before]
 
 
 def wrong(change: str) -> Any:
@@ -200,8 +218,6 @@ def test_text_that_is_no_utf8_is_an_invalid_argument(mixed_server: LiveServer) -
 
 
 def test_calls_are_counted(regression_server: LiveServer) -> None:
-    from tests.protocol.test_rest import metric
-
     line = 'tidegate_requests_total{code="OK",protocol="grpc"}'
     before = metric(regression_server, line)
     infer(regression_server, question(regression_server, one_row(regression_server), raw=True))

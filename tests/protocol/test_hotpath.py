@@ -4,6 +4,7 @@
 
 import asyncio
 import json
+import threading
 from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -93,8 +94,10 @@ class Wire:
 class Place:
     """A server without a socket."""
 
-    def __init__(self, hot: bool, ready: bool = True, body_bytes: int = 4_000) -> None:
-        model: Any = SimpleNamespace(contract=MATRIX, engine=Doubling(), version="abc")
+    def __init__(
+        self, hot: bool, ready: bool = True, body_bytes: int = 4_000, engine: Doubling | None = None
+    ) -> None:
+        model: Any = SimpleNamespace(contract=MATRIX, engine=engine or Doubling(), version="abc")
         self.metrics = Metrics(CollectorRegistry(), "test")
         unobserved: Any = SimpleNamespace(seen=lambda batch, answers: None, refused=lambda error: None)
         self.service = Service("test", model, Limits(20, body_bytes), self.metrics, unobserved)
@@ -311,6 +314,17 @@ def test_what_cannot_be_answered_is_the_frameworks_to_refuse(options: dict[str, 
     assert hot[0][0] != b"HTTP/1.1 200 OK"
 
 
+@pytest.mark.parametrize("path", ["/v2/health/ready", "/v2/models/test/ready", "/v1/models/test"])
+def test_nothing_says_ready_before_the_model_is(path: str) -> None:
+    question = f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+    ((before, _, said),) = answers(conversation(True, [question], ready=False))
+    assert before == b"HTTP/1.1 503 Service Unavailable"
+    assert json.loads(said).get("ready") is not True
+    ((after, _, said),) = answers(conversation(True, [question]))
+    assert after == b"HTTP/1.1 200 OK"
+    assert json.loads(said)["ready"] is True
+
+
 def run(scenario: Any, **options: Any) -> None:
     async def main() -> None:
         place = Place(True, **options)
@@ -333,6 +347,43 @@ def test_a_plain_request_never_reaches_the_framework() -> None:
         assert len(answers(wire.written)) == 3
 
     run(scenario)
+
+
+class Held(Doubling):
+    """Answers when it is let go."""
+
+    def __init__(self) -> None:
+        self.begun, self.let_go = threading.Event(), threading.Event()
+
+    def run(self, batch: Batch) -> Mapping[str, Array]:
+        self.begun.set()
+        assert self.let_go.wait(50)
+        return super().run(batch)
+
+
+@pytest.mark.parametrize("hot", [True, False])
+def test_probes_are_answered_while_the_model_computes(hot: bool) -> None:
+    engine = Held()
+
+    async def scenario() -> None:
+        place = Place(hot, engine=engine)
+        asking, probing = place.connect(), place.connect()
+        asking.protocol.data_received(GOOD)
+        await asyncio.to_thread(engine.begun.wait, 50)
+        probing.protocol.data_received(END)
+        while not probing.written:
+            await asyncio.sleep(0)
+        assert answers(probing.written)[0][0] == b"HTTP/1.1 200 OK"
+        assert not asking.written
+        engine.let_go.set()
+        await place.settle(asking)
+        assert answers(asking.written)[0][0] == b"HTTP/1.1 200 OK"
+        asking.lose()
+        probing.lose()
+        await place.settle(asking)
+        place.end()
+
+    asyncio.run(asyncio.wait_for(scenario(), 60))
 
 
 def test_one_clients_bad_row_harms_no_other_of_the_same_batch() -> None:

@@ -120,6 +120,14 @@ def test_outputs_are_chosen_by_name_and_form() -> None:
     assert question.binary == {"probabilities"}
 
 
+@pytest.mark.parametrize("value", ["false", 0, 1, 0.5, [], {}])
+def test_whether_an_output_comes_as_bytes_is_true_or_false_and_nothing_else(value: object) -> None:
+    where = "request.parameters.binary_data_output"
+    assert where in refusal(MATRIX, GOOD, parameters={"binary_data_output": value})
+    outputs = [{"name": "label", "parameters": {"binary_data": value}}]
+    assert "outputs[0].parameters.binary_data" in refusal(MATRIX, GOOD, outputs=outputs)
+
+
 def test_all_outputs_are_binary_when_the_request_says_so() -> None:
     assert ask(MATRIX, GOOD, parameters={"binary_data_output": True}).binary == {"label", "probabilities"}
     chosen = ask(

@@ -1,0 +1,29 @@
+# SPDX-FileCopyrightText: The Tidegate authors
+# SPDX-License-Identifier: Apache-2.0
+import subprocess
+import sys
+
+from tidegate.bundle import Bundle
+
+# A process of its own, for KServe's application is one a process.
+PROGRAM = """
+import asyncio, os, signal, sys
+from pathlib import Path
+from serving import Predictor, Server
+
+def ready(http_port, grpc_port):
+    print(type(asyncio.get_running_loop()).__module__)
+    os.kill(os.getpid(), signal.SIGINT)
+
+predictor = Predictor("tumour", Path(sys.argv[1]))
+predictor.load()
+Server("127.0.0.1", 0, 0, on_ready=ready).start([predictor])
+"""
+
+
+def test_the_server_runs_on_uvloop_which_kserve_alone_does_not_manage(numeric_bundle: Bundle) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(numeric_bundle.path)], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "uvloop\n"
