@@ -83,7 +83,7 @@ def folders(top: Path) -> list[Path]:
     return [Path(folder) for folder, _, _ in os.walk(top)]
 
 
-def kill_all(timeout: float = 10.0) -> set[int]:
+def kill_all(timeout: float = 30.0) -> set[int]:
     """Kill what runs in the pods, and tell what outlived that."""
     deadline = time.monotonic() + timeout
     while (found := processes()) and time.monotonic() < deadline:
@@ -104,7 +104,7 @@ def remove() -> list[Path]:
     return left
 
 
-def _remove_one(folder: Path, patience: float = 3.0) -> bool:
+def _remove_one(folder: Path, patience: float = 30.0) -> bool:
     """Remove one; the kernel needs a moment after the last process has died."""
     deadline = time.monotonic() + patience
     while True:

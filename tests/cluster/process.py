@@ -81,7 +81,7 @@ def spawn(
 def stop(processes: Iterable[StartedProcess], grace: float) -> None:
     """Ask the processes to end, and kill those that have not after `grace` seconds."""
     remaining = [process for process in processes if is_alive(process)]
-    for sign, patience in ((signal.SIGTERM, grace), (signal.SIGKILL, 5.0)):
+    for sign, patience in ((signal.SIGTERM, grace), (signal.SIGKILL, 30.0)):
         for process in remaining:
             send(process.pid, sign)
         deadline = time.monotonic() + patience

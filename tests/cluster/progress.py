@@ -70,7 +70,7 @@ class Progress:
 
         Args:
             what: the thing waited for, as a noun phrase.
-            probe: returns what is still missing, or None.
+            probe: returns what is still missing, or None; that it fails is something missing too.
             timeout: seconds after which to give up.
             interval: seconds between two questions.
             sleep: how to pass the time.
@@ -81,7 +81,7 @@ class Progress:
         started = self._clock()
         spoken = started
         self.say(f"waiting for {what} ...")
-        while (missing := probe()) is not None:
+        while (missing := _answer(probe)) is not None:
             elapsed = self._clock() - started
             if elapsed > timeout:
                 raise ClusterError(f"Waited {elapsed:.0f} s for {what}: {missing}")
@@ -90,3 +90,10 @@ class Progress:
                 self.say(f"... still waiting for {what} ({elapsed:.0f} s): {missing}")
             sleep(interval)
         self.say(f"ready: {what} ({self._clock() - started:.1f} s)")
+
+
+def _answer(probe: Callable[[], str | None]) -> str | None:
+    try:
+        return probe()
+    except ClusterError as error:
+        return str(error).splitlines()[-1]

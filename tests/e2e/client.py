@@ -20,6 +20,7 @@ import base64
 import contextlib
 import importlib.util
 import json
+import socket
 import sys
 import time
 from collections import Counter
@@ -324,17 +325,30 @@ async def read_phases(traffic: Traffic) -> None:
     traffic.over.set()
 
 
+async def resolved(host: str) -> str:
+    """Look a name up once: a Service keeps its address, and a look-up that fails is a loss of the DNS."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + WARM_UP_SECONDS
+    while True:
+        try:
+            return str((await loop.getaddrinfo(host, None, family=socket.AF_INET))[0][4][0])
+        except socket.gaierror as error:
+            if loop.time() > deadline:
+                raise SystemExit(f"{host} was not found within {WARM_UP_SECONDS:g} s: {error}") from None
+            await asyncio.sleep(0.5)
+
+
 async def main(plan: dict[str, Any]) -> None:
     """Run the clients of a plan until standard input ends."""
     body = base64.b64decode(plan["body"])
     clients: dict[str, tuple[Callable[[], Awaitable[Answer]], float]] = {}
     over_http: dict[str, Http] = {}
     for name, client in plan["clients"].items():
+        host, port = await resolved(client["host"]), client["port"]
         if client["kind"] == "grpc":
-            ask = grpc_client(client["target"], base64.b64decode(plan["message"]))
+            ask = grpc_client(f"{host}:{port}", base64.b64decode(plan["message"]))
         else:
-            keep, repeat = client["keep"], client["repeat"]
-            host, port, authority = client["host"], client["port"], client["authority"]
+            keep, repeat, authority = client["keep"], client["repeat"], client["authority"]
             over_http[name] = Http(host, port, authority, plan["path"], body, keep=keep, repeat=repeat)
             ask = over_http[name].ask
         clients[name] = ask, client["rate"]

@@ -167,7 +167,7 @@ class Namespace:
 
         Args:
             what: the thing waited for, as a noun phrase.
-            probe: tells what is still missing, or None.
+            probe: tells what is still missing, or None. A command of it that fails is looked at again.
             timeout: seconds.
             interval: seconds between two looks.
 
@@ -175,7 +175,7 @@ class Namespace:
             AssertionError: if the time is up; it holds what explains it.
         """
         began = time.monotonic()
-        while (missing := probe()) is not None:
+        while (missing := _answer(probe)) is not None:
             waited = time.monotonic() - began
             if waited > timeout:
                 raise AssertionError(f"Waited {waited:.0f} s for {what}: {missing}\n\n{self.explain()}")
@@ -199,6 +199,13 @@ class Namespace:
         except (AssertionError, subprocess.TimeoutExpired) as error:
             lines.append(f"  and no more can be told: {error}")
         return "\n".join(lines)
+
+
+def _answer(probe: Callable[[], str | None]) -> str | None:
+    try:
+        return probe()
+    except CommandError as error:
+        return str(error)
 
 
 def commands(notes: str) -> list[list[str]]:

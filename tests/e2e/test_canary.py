@@ -18,6 +18,8 @@ SAMPLE = 2000
 """Requests of which a share is judged."""
 GATEWAY_RATE = 90.0
 REPLICAS = 2
+LEARNING_SECONDS = 8.0
+"""How long the Gateway may take to learn of a weight, on a machine that is busy."""
 
 
 def share(versions: dict[str, int], version: str, weight: int) -> dict[str, Any]:
@@ -53,7 +55,7 @@ def test_canary_split(
         "clusterip_keepalive": 10.0,
         "grpc_channel": 10.0,
     }
-    patience = SAMPLE / GATEWAY_RATE + 2
+    patience = SAMPLE / GATEWAY_RATE + LEARNING_SECONDS
     with traffic(release, rates) as asking:
         asking.phase("canary comes at weight 0")
         evidence["seconds_until_canary_served"] = release.upgrade(
@@ -64,7 +66,7 @@ def test_canary_split(
         }
         asking.phase("weight moves to 20")
         release.upgrade({"canary.weight": WEIGHT})
-        asking.go_on(3)  # the Gateway learns of it
+        asking.go_on(LEARNING_SECONDS)
         asking.phase("20 %, one replica")
         asking.go_on(patience)
         asking.phase("20 %, one replica becomes two")
@@ -77,7 +79,7 @@ def test_canary_split(
         asking.go_on(patience)
         asking.phase("weight moves to 0")
         release.upgrade({"canary.weight": 0})
-        asking.go_on(3)
+        asking.go_on(LEARNING_SECONDS)
         asking.phase("canary goes")
         release.upgrade({"canary.digest": ""}, wait=False)
         release.namespace.wait(

@@ -17,17 +17,18 @@ from tests.e2e.store import bucket, keys
 from tests.e2e.target import Target
 
 CHART = Path("helm/tidegate-loadtest")
+# Long enough that a machine that stands still for a second or two does not void a campaign by its generator.
 PLAN: dict[str, Any] = {
     "rate": 20,
     "connections": 4,
     "warmup": 1,
-    "duration": 12,
+    "duration": 30,
     "protocols": {"v1": 1, "v2": 1, "v2-binary": 1},
     "timeout": 10,
     "seed": 1,
     "objective": {"failure_ratio": 0},
 }
-UNMEETABLE = PLAN | {"duration": 4, "objective": {"p50_ms": 0.001}}
+UNMEETABLE = PLAN | {"objective": {"p50_ms": 0.001}}
 """No answer crosses a network within a microsecond, whatever the generator's own delay is."""
 FILES = {"report.html", "summary.json", "samples.csv"}
 

@@ -256,5 +256,5 @@ def addresses(release: Release, gateway: str) -> dict[str, dict[str, Any]]:
         },
         "clusterip_new": inside | {"keep": False, "repeat": False},
         "clusterip_keepalive": inside | {"keep": True, "repeat": True},
-        "grpc_channel": {"kind": "grpc", "target": f"{service}:8081"},
+        "grpc_channel": {"kind": "grpc", "host": service, "port": 8081},
     }

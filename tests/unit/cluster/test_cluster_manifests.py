@@ -4,6 +4,7 @@
 
 import base64
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -152,3 +153,33 @@ def test_every_manifest_is_yaml_once_filled(path: Any) -> None:
         "value",
     )
     assert all(yaml.safe_load_all(addons.fill(path.name, values)))
+
+
+def probes(text: str) -> dict[str, dict[str, int]]:
+    """Every probe of a manifest or of values for a chart, by the path to it."""
+
+    def walk(thing: object, path: str) -> Iterator[tuple[str, dict[str, int]]]:
+        if isinstance(thing, dict):
+            for key, value in thing.items():
+                if key in ("livenessProbe", "readinessProbe"):
+                    yield f"{path}/{key}", value
+                else:
+                    yield from walk(value, f"{path}/{key}")
+        elif isinstance(thing, list):
+            for index, value in enumerate(thing):
+                yield from walk(value, f"{path}/{index}")
+
+    return dict(entry for document in yaml.safe_load_all(text) for entry in walk(document, ""))
+
+
+@pytest.mark.parametrize(
+    "file", ["coredns.yaml", "gateway.yaml", "metrics-server-values.yaml", "envoy-gateway-values.yaml"]
+)
+def test_a_machine_that_stands_still_for_twenty_seconds_takes_no_part_of_the_cluster_out(file: str) -> None:
+    found = probes((addons.MANIFESTS / file).read_text())
+    assert found
+    for path, probe in found.items():
+        # Kubernetes' defaults: a period of ten seconds, a time-out of one, three failures.
+        patience = probe.get("periodSeconds", 10) * probe.get("failureThreshold", 3)
+        assert patience >= 20, path
+        assert probe.get("timeoutSeconds", 1) >= 5, path
