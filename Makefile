@@ -61,6 +61,10 @@ bench: setup ## Measure the server beside its peers (35 minutes), and write docs
 bench-quick: setup ## Measure the server beside stock KServe and the ceilings (3 minutes)
 	@$(BIN)/python -m benchmarks quick
 
+docs: setup ## Make the documentation as a site, and fail on a dead link
+	@$(BIN)/mkdocs build --quiet --strict
+	@echo "out/docs/index.html"
+
 charts: setup ## Make the charts' JSON schemas and value pages from values.schema.yaml
 	@$(BIN)/python helm/generate.py
 
