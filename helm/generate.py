@@ -4,6 +4,8 @@
 
 Usage: ``python helm/generate.py`` writes the files; ``--check`` says which are out of date and ends with 1.
 It decides nothing about values: what is not in the YAML schema is in neither result.
+It adds one thing to the schema: a value with a default is required. Helm takes a null for "remove the
+default", and no template is written for a value that is not there.
 """
 
 import json
@@ -39,6 +41,15 @@ def stripped(schema: Any) -> Any:
     }
 
 
+def required(schema: dict[str, Any], defaults: Any) -> dict[str, Any]:
+    """The schema, with every value required whose default is not null, on every level that it names."""
+    if "properties" not in schema:
+        return schema
+    given = {key: value for key, value in defaults.items() if value is not None}
+    properties = {key: required(part, given.get(key)) for key, part in schema["properties"].items()}
+    return schema | {"properties": properties, "required": list(given)}
+
+
 def described(schema: dict[str, Any], values: dict[str, Any], path: str = "") -> Iterator[str]:
     """A section for each value, in the order of the schema: what it is, its type, default and examples."""
     for key, part in schema.get("properties", {}).items():
@@ -66,7 +77,8 @@ def page(chart: str, schema: dict[str, Any], values: dict[str, Any]) -> str:
     head = (
         f"# Values of helm/{chart}\n\n"
         f"Made from `{source}` by `python helm/generate.py`; edit it there. Helm checks types, ranges and\n"
-        "names against the same source, and refuses a name that is not here.\n"
+        "names against the same source, and refuses a name that is not here. It refuses `null` as well,\n"
+        'unless that is the default: to leave something out, write `""`, `[]` or `{}`.\n'
     )
     return "\n".join([head, *described(schema, values)])
 
@@ -77,8 +89,8 @@ def results() -> Iterator[tuple[Path, str]]:
         source = HELM / chart / "values.schema.yaml"
         if not source.is_file():
             continue
-        schema = yaml.safe_load(source.read_text())
         values = yaml.safe_load((HELM / chart / "values.yaml").read_text())
+        schema = required(yaml.safe_load(source.read_text()), values)
         yield HELM / chart / "values.schema.json", json.dumps(stripped(schema), indent=2) + "\n"
         yield DOCS / reference, page(chart, schema, values)
 

@@ -107,8 +107,8 @@ def test_every_recipe_for_credentials_is_values_of_the_charts(text: str) -> None
     assert render(merged(MODEL, values))
     if "networkPolicy" not in values:
         least = yaml.safe_load((HELM / "tidegate-training" / "ci" / "minimal-values.yaml").read_text())
-        own = merged(least, {"objectStore": {"secretData": None}})
-        assert render(merged(own, values), "tidegate-training")
+        del least["objectStore"]
+        assert render(merged(least, values), "tidegate-training")
 
 
 @pytest.mark.parametrize("path", CI_FILES, ids=lambda path: f"{path.parent.parent.name}/{path.name}")

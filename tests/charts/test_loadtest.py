@@ -228,9 +228,14 @@ SENTENCES = [
     ("model: {digest: abc}", ['model.digest is "abc"', "64 digits"]),
     ("push: /reports", ['push is "/reports"', "s3://models/loadtests"]),
     ("objectStore: {secretName: a, secretData: {b: c}}", ["secretName and objectStore.secretData", "keep"]),
-    ("objectStore: {endpoint: s3.example.com}", ["objectStore.endpoint", "https://s3.example.com"]),
-    ("image: {digest: abc}", ['image.digest is "abc"', "64 digits"]),
-    (f"image: {{tag: v1, digest: '{'0' * 64}'}}", ["image.tag and image.digest", "keep the digest"]),
+    (
+        "{model: {uri: gs://models/m}, objectStore: {endpoint: 'https://x'}}",
+        ['model.uri is "gs://models/m"', "remove it"],
+    ),
+    *(
+        (f"resources: {{{pod}: {{requests: {{cpu: 4}}}}}}", [f"resources.{pod}.requests.cpu is 4", "lower"])
+        for pod in ("master", "worker")
+    ),
 ]
 
 

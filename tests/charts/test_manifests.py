@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from serving.server import DRAIN_SECONDS, REQUEST_SECONDS
 from tests.charts.chart import ROOT, Object, containers, of_kind, pod_specs, render, validated
 from tests.charts.conftest import DIGEST
 from tests.charts.test_examples import assert_restricted
@@ -83,13 +84,14 @@ def test_the_runtime_serves_like_the_chart_does() -> None:
     assert server["ports"] == charted["ports"]
     assert server["resources"] == charted["resources"]
     for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
-        assert server[probe]["httpGet"] == charted[probe]["httpGet"]
+        assert server[probe] == charted[probe]
 
 
 def test_the_drain_fits_into_the_thirty_seconds_that_kserve_gives() -> None:
     [server] = the("runtime", "ClusterServingRuntime")["spec"]["containers"]
     [drain] = [entry["value"] for entry in server["env"] if entry["name"] == "TIDEGATE_DRAIN_SECONDS"]
-    assert int(drain) + 15 + 5 <= 30
+    assert int(drain) + REQUEST_SECONDS + 5 <= 30
+    assert int(drain) == DRAIN_SECONDS
 
 
 def test_no_stock_runtime_competes_for_the_model_format() -> None:
@@ -133,6 +135,12 @@ def test_the_example_names_a_bundle_that_the_downloader_takes() -> None:
         isvc["spec"]["predictor"]["serviceAccountName"] == the("model", "ServiceAccount")["metadata"]["name"]
     )
     assert the("model", "ServiceAccount")["secrets"] == [{"name": the("model", "Secret")["metadata"]["name"]}]
+
+
+def test_the_example_is_ten_lines() -> None:
+    text = (ROOT / "manifests" / "model" / "inferenceservice.yaml").read_text()
+    lines = [line for line in text.splitlines() if line and not line.lstrip().startswith("#")]
+    assert len(lines) == 10
 
 
 def test_a_training_without_helm_fails_and_retries_like_one_with_it() -> None:
@@ -181,6 +189,11 @@ def test_who_submits_may_do_what_helm_and_following_a_job_take_and_no_more() -> 
         "pods": {"list"},
         "pods/log": {"get"},
     }
+
+
+def test_the_only_replica_of_the_development_store_stays_ready_through_a_stall() -> None:
+    [container] = the("object-store", "Deployment")["spec"]["template"]["spec"]["containers"]
+    assert container["readinessProbe"]["timeoutSeconds"] == 5
 
 
 def test_the_development_store_and_those_who_use_it_agree() -> None:

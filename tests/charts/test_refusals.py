@@ -28,14 +28,19 @@ SENTENCES = [
     ("model: {name: Tumour}", ['model.name is "Tumour"', "leave it empty"]),
     ("model: {previous: [abc]}", ['model.previous[0] is "abc"', "64 digits"]),
     ("canary: {digest: abc}", ['canary.digest is "abc"', "64 digits"]),
-    ("canary: {weight: 20}", ["there is no canary", "set canary.digest"]),
+    ("canary: {weight: 20}", ["there is no canary", "set canary.digest", "tidegate status --wait"]),
     (f"canary: {{weight: 20, digest: {OTHER}}}", ["there is no route", "route.enabled"]),
-    ("image: {digest: abc}", ['image.digest is "abc"', "64 digits"]),
-    (f"image: {{digest: {OTHER}, tag: v1}}", ["image.tag and image.digest", "keep the digest"]),
     ("server: {allowJoblib: [abc]}", ['server.allowJoblib[0] is "abc"', "64 digits"]),
     ("server: {env: [{name: PYTHONPATH, value: /x}]}", ["PYTHONPATH", "remove it"]),
-    ("server: {env: [{name: TIDEGATE_MAX_ROWS, value: '1'}]}", ["TIDEGATE_MAX_ROWS", "under server"]),
-    ("objectStore: {endpoint: 's3.example.com'}", ["objectStore.endpoint is", "https://s3.example.com"]),
+    ("server: {env: [{name: TIDEGATE_MAX_ROWS, value: '1'}]}", ["TIDEGATE_MAX_ROWS", "use server.maxRows"]),
+    (
+        "server: {env: [{name: TIDEGATE_REQUEST_SECONDS, value: '1'}]}",
+        ["TIDEGATE_REQUEST_SECONDS", "use server.requestTimeoutSeconds"],
+    ),
+    *(
+        (f"server: {{env: [{{name: {name}, value: '1'}}]}}", [f"sets {name}", "lets it listen: remove it"])
+        for name in ("TIDEGATE_HTTP_PORT", "TIDEGATE_GRPC_PORT", "TIDEGATE_HOST")
+    ),
     (
         "{model: {uri: 'gs://models/m'}, objectStore: {endpoint: 'https://x'}}",
         ["belongs to s3://", "remove it"],
@@ -64,6 +69,11 @@ SENTENCES = [
         ["autoscaling.type is keda", "set serviceMonitor.enabled", "keda.query"],
     ),
     (
+        f"{{canary: {{digest: {OTHER}}}, "
+        "autoscaling: {type: keda, keda: {prometheusAddress: 'http://p', query: sum(x)}}}",
+        ['autoscaling.keda.query is "sum(x)"', "there is a canary", "@SERVICE@"],
+    ),
+    (
         "autoscaling: {type: none, metrics: [{type: Resource}]}",
         ["autoscaling.metrics", "set the type to hpa"],
     ),
@@ -83,15 +93,10 @@ SENTENCES = [
         )
     ),
     ("backendTrafficPolicy: {enabled: true}", ["no route", "set route.enabled"]),
-    (
-        "podLabels: {app.kubernetes.io/component: x}",
-        ["podLabels sets app.kubernetes.io/component", "remove it"],
-    ),
     ("resources: {requests: {cpu: '2'}}", ["resources.requests.cpu is 2", "lower the request"]),
     ("resources: {requests: {cpu: 1500m}, limits: {cpu: 1}}", ["requests.cpu is 1500m", "limits.cpu, 1"]),
     ("resources: {requests: {memory: 2Gi}}", ["resources.requests.memory is 2Gi", "1Gi"]),
     ("resources: {limits: {memory: 500M}}", ["resources.requests.memory is 512Mi", "500M"]),
-    ("resources: {limits: {cpu: null}}", ["resources.limits.cpu have both to be set", "KServe"]),
 ]
 
 # What the schema refuses; Helm's own message names the value.
@@ -133,11 +138,16 @@ SCHEMA = [
     ("autoscaling: {minReplicas: 0}", "minReplicas"),
     ("autoscaling: {targetCPUUtilization: 0}", "targetCPUUtilization"),
     ("resources: {requests: {cpu: half}}", "cpu"),
+    ("resources: {limits: {cpu: null}}", "/resources/limits.*cpu"),
     ("resources: {requests: {gpu: 1}}", "gpu"),
     ("image: {pullPolicy: Sometimes}", "pullPolicy"),
     ("image: {repository: ''}", "repository"),
     ("route: {parentRefs: [{namespace: x}]}", "name"),
     ("topologySpreadConstraints: [{maxSkew: 1}]", "topologyKey"),
+    (
+        "topologySpreadConstraints: [{maxSkew: 1, topologyKey: zone, whenUnsatisfiable: Never}]",
+        "whenUnsatisfiable.*DoNotSchedule.*ScheduleAnyway",
+    ),
     ("alerts: {errorRatio: 2}", "errorRatio"),
     ("serviceMonitor: {interval: 15}", "interval"),
     ("replicaCount: 3", "replicaCount"),

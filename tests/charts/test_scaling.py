@@ -102,6 +102,16 @@ def test_a_query_of_ones_own_needs_no_service_monitor_of_the_charts(minimal) -> 
     assert scaled["spec"]["triggers"][0]["metadata"]["query"] == "sum(up)"
 
 
+def test_a_query_of_ones_own_is_asked_of_each_tracks_service(two_tracks) -> None:
+    own = {"autoscaling": {"keda": {"query": 'sum(rate(x{service="@SERVICE@"}[1m]))'}}}
+    scaled = of_kind(render(merged(two_tracks, merged(KEDA, own))), "ScaledObject")
+    queries = {name: item["spec"]["triggers"][0]["metadata"]["query"] for name, item in scaled.items()}
+    assert queries == {
+        "demo": 'sum(rate(x{service="demo-predictor"}[1m]))',
+        "demo-canary": 'sum(rate(x{service="demo-canary-predictor"}[1m]))',
+    }
+
+
 @pytest.mark.parametrize(
     "behavior", [{"selectPolicy": "Disabled"}, {"selectPolicy": "Disabled", "policies": None}]
 )

@@ -112,9 +112,8 @@ def test_envoy_retries_what_is_safe_and_closes_connections_before_the_server_doe
     spec = of_kind(render(values), "BackendTrafficPolicy")["demo"]["spec"]
     assert spec["targetRefs"] == [{"group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "name": "demo"}]
     assert spec["retry"]["numRetries"] == 2
-    assert {"connect-failure", "reset", "refused-stream", "unavailable"} < set(
-        spec["retry"]["retryOn"]["triggers"]
-    )
+    triggers = {"connect-failure", "reset", "refused-stream", "unavailable", "retriable-status-codes"}
+    assert set(spec["retry"]["retryOn"]["triggers"]) == triggers
     assert spec["retry"]["retryOn"]["httpStatusCodes"] == [503]
     assert spec["timeout"]["http"]["connectionIdleTimeout"] == "30s"
     assert spec["healthCheck"]["panicThreshold"] == 1
@@ -261,6 +260,19 @@ def test_the_notes_are_for_who_has_just_installed(minimal) -> None:
     assert "--container storage-initializer" in text
     assert "canary" not in text.replace("helm rollback", "")
     assert "minReplicas to 2" in text
+
+
+def test_the_notes_give_the_services_address_and_not_kserves_which_leads_nowhere(minimal) -> None:
+    text = notes(minimal)
+    assert "http://demo-predictor.models, and demo-predictor.models:8081 for gRPC" in text
+    assert "status.url" not in text
+    assert "get inferenceservice" not in text
+
+
+def test_the_notes_ask_a_host_that_a_wildcard_covers(routed) -> None:
+    text = notes(merged(routed, {"route": {"hostnames": ["*.models.example.com"]}}))
+    assert "curl http://breast-cancer.models.example.com/v2/models/breast-cancer" in text
+    assert "*" not in text
 
 
 def test_the_notes_follow_the_values(two_tracks) -> None:

@@ -127,6 +127,7 @@ def test_an_unchanged_upgrade_finds_the_job_that_is_there() -> None:
         {"channel": "candidate"},
         {"image": {"tag": "other"}},
         {"retries": 1},
+        {"queue": "training"},
         {"resources": {"limits": {"memory": "4Gi"}}},
         {"objectStore": {"region": "eu-central-1"}},
     ],
@@ -169,6 +170,24 @@ def test_a_schedule_makes_it_a_cron_job_that_never_runs_twice_at_once() -> None:
     assert cron["spec"]["schedule"] == "0 3 * * 1"
     assert cron["spec"]["concurrencyPolicy"] == "Forbid"
     assert cron["spec"]["jobTemplate"]["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "training"
+
+
+@pytest.mark.parametrize(
+    "schedule", ["*/15 0-6 1,15 * MON-FRI", "0 3 ? * 1", "@hourly", "@midnight", "@every 1h30m"]
+)
+def test_a_schedule_is_what_kubernetes_takes(schedule) -> None:
+    [cron] = of_kind(objects(merged(ONCE, {"schedule": schedule})), "CronJob").values()
+    assert cron["spec"]["schedule"] == schedule
+
+
+def test_a_run_on_schedule_finds_its_configuration_after_an_upgrade_and_who_installed_is_told() -> None:
+    values = merged(ONCE, {"schedule": "0 3 * * 1"})
+    [(name, config)] = of_kind(objects(values), "ConfigMap").items()
+    assert config["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
+    assert f"{name} is the one in use" in notes(values, "tidegate-training", "train")
+    # A Job goes with its configuration.
+    [config] = of_kind(objects(ONCE), "ConfigMap").values()
+    assert "annotations" not in config["metadata"]
 
 
 def test_kueue_is_one_value_and_suspends_the_job_itself() -> None:
@@ -233,9 +252,14 @@ SENTENCES = [
     ("channel: Prod", ['channel is "Prod"', "for example candidate"]),
     ("{channel: prod, sweep: [{seed: 1}]}", ["channel and sweep", "remove channel"]),
     ("objectStore: {secretName: a, secretData: {b: c}}", ["secretName and objectStore.secretData", "keep"]),
-    ("objectStore: {endpoint: s3.example.com}", ["objectStore.endpoint", "https://s3.example.com"]),
-    ("image: {digest: abc}", ['image.digest is "abc"', "64 digits"]),
-    (f"image: {{tag: v1, digest: '{'0' * 64}'}}", ["image.tag and image.digest", "keep the digest"]),
+    ("{store: gs://models, objectStore: {endpoint: 'https://x'}}", ['store is "gs://models"', "remove it"]),
+    ("schedule: daily", ['schedule is "daily"', "'0 3 * * 1'", "@daily"]),
+    ("schedule: '0 3 * *'", ['schedule is "0 3 * *"', "minute, hour"]),
+    ("schedule: 'TZ=UTC 0 3 * * 1'", ["schedule is", "@daily"]),
+    ("schedule: every day at three sharp", ["schedule is", "minute, hour"]),
+    ("schedule: '@nightly'", ['schedule is "@nightly"', "@daily"]),
+    ("resources: {requests: {cpu: 4}}", ["resources.requests.cpu is 4", "lower the request"]),
+    ("resources: {requests: {memory: 4Gi}}", ["resources.requests.memory is 4Gi", "resources.limits.memory"]),
 ]
 
 
@@ -247,6 +271,15 @@ def test_a_combination_that_cannot_work_is_refused_with_a_way_out(wrong, said) -
         objects(values)
     for words in said:
         assert words in str(refusal.value)
+
+
+def test_an_endpoint_may_be_for_the_data_while_the_bundle_goes_elsewhere() -> None:
+    apart = {
+        "config": {"data": {"path": "s3://data/breast-cancer.csv"}},
+        "store": "gs://models",
+        "objectStore": {"endpoint": "https://s3.example.com"},
+    }
+    assert job(merged(ONCE, apart))
 
 
 def test_a_sweep_needs_a_map() -> None:

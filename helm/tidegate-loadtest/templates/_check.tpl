@@ -1,7 +1,7 @@
 {{/* Every combination of values that cannot work: one sentence each, with what to write instead. */}}
 {{- define "loadtest.check" -}}
 {{- $wrong := list }}
-{{- $name := include "loadtest.name" . }}
+{{- $name := include "tidegate.name" . }}
 {{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" $name) }}
 {{- $wrong = append $wrong (printf "The release is named %q, and a Service's name has only a-z, 0-9 and '-' and begins with a letter: name the release otherwise, or set fullnameOverride." $name) }}
 {{- else if gt (len $name) 40 }}
@@ -22,32 +22,16 @@
 {{- end }}
 {{- if not .Values.model.digest }}
 {{- $wrong = append $wrong "model.digest is not set: give the digest that is served; 'tidegate inspect' prints it." }}
-{{- else if not (regexMatch "^(sha256:)?[0-9a-f]{64}$" .Values.model.digest) }}
-{{- $wrong = append $wrong (printf "model.digest is %q: expected 64 digits of 0-9 and a-f, with or without 'sha256:' before them." .Values.model.digest) }}
 {{- end }}
 {{- if and .Values.push (not (regexMatch "^(s3|gs|az)://[^/\\s@]+(/[^/\\s@]+)*/?$" .Values.push)) }}
 {{- $wrong = append $wrong (printf "push is %q: expected s3://, gs:// or az:// and a bucket, for example s3://models/loadtests." .Values.push) }}
 {{- end }}
-{{- if and .Values.objectStore.secretName .Values.objectStore.secretData }}
-{{- $wrong = append $wrong "objectStore.secretName and objectStore.secretData are both set: keep the Secret that exists, or let the chart make one." }}
-{{- end }}
-{{- with .Values.objectStore.endpoint }}
-{{- if not (regexMatch "^https?://[^/\\s]" .) }}
-{{- $wrong = append $wrong (printf "objectStore.endpoint is %q: expected an address with its scheme, for example https://s3.example.com or http://minio.storage:9000." .) }}
-{{- end }}
-{{- end }}
-{{- with .Values.image.digest }}
-{{- if not (regexMatch "^(sha256:)?[0-9a-f]{64}$" .) }}
-{{- $wrong = append $wrong (printf "image.digest is %q: expected 64 digits of 0-9 and a-f, with or without 'sha256:' before them." .) }}
-{{- end }}
-{{- end }}
-{{- if and .Values.image.tag .Values.image.digest }}
-{{- $wrong = append $wrong "image.tag and image.digest are both set: keep the digest, which names one image for ever, or the tag." }}
+{{- if and .Values.objectStore.endpoint (regexMatch "^(gs|az)://" .Values.model.uri) (not (hasPrefix "s3://" .Values.push)) }}
+{{- $wrong = append $wrong (printf "objectStore.endpoint is set, model.uri is %q, and nothing is pushed to s3://, to which an endpoint belongs: remove it." .Values.model.uri) }}
 {{- end }}
 {{- $wrong = concat $wrong
-      (include "security.check" . | fromJsonArray)
-      (dict "root" . "name" (include "loadtest.serviceAccount" .) | include "security.account" | fromJsonArray) }}
-{{- if $wrong }}
-{{- fail (printf "\n\n  - %s\n" (join "\n  - " $wrong)) }}
-{{- end }}
+      (dict "model.digest" .Values.model.digest | include "tidegate.check.digests" | fromJsonArray)
+      (dict "resources.master" .Values.resources.master "resources.worker" .Values.resources.worker | include "tidegate.check.resources" | fromJsonArray)
+      (include "tidegate.check.release" . | fromJsonArray) }}
+{{- include "tidegate.refuse" $wrong }}
 {{- end }}

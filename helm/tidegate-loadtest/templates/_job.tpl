@@ -6,45 +6,19 @@ ttlSecondsAfterFinished: {{ int64 .Values.ttlSeconds }}
 {{- end }}
 {{- end }}
 
-{{/* What the pods of both Jobs share. */}}
+{{/* What the pods of both Jobs share. Takes (dict "root" $). */}}
 {{- define "loadtest.podSettings" -}}
 restartPolicy: Never
 # What is told to end has nothing to save.
 terminationGracePeriodSeconds: 5
-serviceAccountName: {{ include "loadtest.serviceAccount" . | quote }}
-automountServiceAccountToken: false
-enableServiceLinks: false
-securityContext: {{- toYaml .Values.podSecurityContext | nindent 2 }}
-{{- with .Values.imagePullSecrets }}
-imagePullSecrets: {{- toYaml . | nindent 2 }}
-{{- end }}
-{{- with .Values.priorityClassName }}
-priorityClassName: {{ . | quote }}
-{{- end }}
-{{- with .Values.nodeSelector }}
-nodeSelector: {{- toYaml . | nindent 2 }}
-{{- end }}
-{{- with .Values.tolerations }}
-tolerations: {{- toYaml . | nindent 2 }}
-{{- end }}
-{{- with .Values.affinity }}
-affinity: {{- toYaml . | nindent 2 }}
-{{- end }}
+{{ include "tidegate.podSettings" . }}
 {{- end }}
 
 {{/* What the containers of both share. */}}
 {{- define "loadtest.containerSettings" -}}
-image: {{ include "loadtest.image" . | quote }}
+image: {{ include "tidegate.image" . | quote }}
 imagePullPolicy: {{ .Values.image.pullPolicy }}
-securityContext:
-  allowPrivilegeEscalation: false
-  privileged: false
-  readOnlyRootFilesystem: true
-  runAsNonRoot: true
-  capabilities:
-    drop: [ALL]
-  seccompProfile:
-    type: RuntimeDefault
+securityContext: {{- include "tidegate.containerSecurity" . | nindent 2 }}
 # The sentence that says why it failed stands in the pod's status as well.
 terminationMessagePolicy: FallbackToLogsOnError
 {{- end }}
@@ -55,18 +29,17 @@ exit code. Takes (dict "root" $ "campaign" <the campaign's name>).
 */}}
 {{- define "loadtest.masterSpec" -}}
 {{- $values := .root.Values -}}
-{{- $store := $values.objectStore -}}
 {{ include "loadtest.jobSettings" .root }}
 template:
   metadata:
     labels:
-      {{- include "loadtest.selector" .root | nindent 6 }}
+      {{- include "tidegate.selector" .root | nindent 6 }}
       app.kubernetes.io/component: master
       {{- with $values.podLabels }}
       {{- toYaml . | nindent 6 }}
       {{- end }}
   spec:
-    {{- include "loadtest.podSettings" .root | nindent 4 }}
+    {{- include "loadtest.podSettings" . | nindent 4 }}
     containers:
       - name: master
         {{- include "loadtest.containerSettings" .root | nindent 8 }}
@@ -90,22 +63,8 @@ template:
           - --push
           - {{ . | quote }}
           {{- end }}
-        {{- with include "loadtest.secret" .root }}
-        envFrom:
-          - secretRef:
-              name: {{ . | quote }}
-        {{- end }}
-        {{- $env := dict "AWS_ENDPOINT_URL" $store.endpoint "AWS_REGION" $store.region
-              "SSL_CERT_FILE" (ternary (printf "/etc/store-ca/%s" $store.caKey) "" (ne $store.caConfigMap ""))
-              "HTTPS_PROXY" $store.httpsProxy "NO_PROXY" $store.noProxy }}
-        {{- if compact (values $env) }}
-        env:
-          {{- range $name, $value := $env }}
-          {{- if $value }}
-          - name: {{ $name }}
-            value: {{ $value | quote }}
-          {{- end }}
-          {{- end }}
+        {{- with include "tidegate.storeEnvironment" .root }}
+        {{- trim . | nindent 8 }}
         {{- end }}
         ports:
           - name: locust
@@ -117,10 +76,8 @@ template:
             readOnly: true
           - name: tmp
             mountPath: /tmp
-          {{- if $store.caConfigMap }}
-          - name: store-ca
-            mountPath: /etc/store-ca
-            readOnly: true
+          {{- with include "tidegate.storeMount" .root }}
+          {{- nindent 10 . }}
           {{- end }}
     volumes:
       - name: plan
@@ -128,10 +85,8 @@ template:
           name: {{ .campaign | quote }}
       - name: tmp
         emptyDir: {}
-      {{- with $store.caConfigMap }}
-      - name: store-ca
-        configMap:
-          name: {{ . | quote }}
+      {{- with include "tidegate.storeVolume" .root }}
+      {{- nindent 6 . }}
       {{- end }}
 {{- end }}
 
@@ -148,13 +103,13 @@ parallelism: {{ int64 $values.workers }}
 template:
   metadata:
     labels:
-      {{- include "loadtest.selector" .root | nindent 6 }}
+      {{- include "tidegate.selector" .root | nindent 6 }}
       app.kubernetes.io/component: worker
       {{- with $values.podLabels }}
       {{- toYaml . | nindent 6 }}
       {{- end }}
   spec:
-    {{- include "loadtest.podSettings" .root | nindent 4 }}
+    {{- include "loadtest.podSettings" . | nindent 4 }}
     containers:
       - name: worker
         {{- include "loadtest.containerSettings" .root | nindent 8 }}

@@ -1,7 +1,7 @@
 {{/* Every combination of values that cannot work: one sentence each, with what to write instead. */}}
 {{- define "training.check" -}}
 {{- $wrong := list }}
-{{- $name := include "training.name" . }}
+{{- $name := include "tidegate.name" . }}
 {{- if not (regexMatch "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$" $name) }}
 {{- $wrong = append $wrong (printf "The release is named %q, and a Job's name has only a-z, 0-9 and '-': name the release otherwise, or set fullnameOverride." $name) }}
 {{- else if gt (len $name) 48 }}
@@ -26,26 +26,16 @@
 {{- if and .Values.sweep .Values.channel }}
 {{- $wrong = append $wrong "channel and sweep are both set: every run would move the channel, and the last would win; remove channel, and move it to the run that you choose." }}
 {{- end }}
-{{- if and .Values.objectStore.secretName .Values.objectStore.secretData }}
-{{- $wrong = append $wrong "objectStore.secretName and objectStore.secretData are both set: keep the Secret that exists, or let the chart make one." }}
+{{- if and .Values.objectStore.endpoint (regexMatch "^(gs|az)://" .Values.store) (not (list .Values.config .Values.sweep | toJson | contains "s3://")) }}
+{{- $wrong = append $wrong (printf "objectStore.endpoint is set, store is %q, and config reads nothing from s3://, to which an endpoint belongs: remove it." .Values.store) }}
 {{- end }}
-{{- with .Values.objectStore.endpoint }}
-{{- if not (regexMatch "^https?://[^/\\s]" .) }}
-{{- $wrong = append $wrong (printf "objectStore.endpoint is %q: expected an address with its scheme, for example https://s3.example.com or http://minio.storage:9000." .) }}
-{{- end }}
-{{- end }}
-{{- with .Values.image.digest }}
-{{- if not (regexMatch "^(sha256:)?[0-9a-f]{64}$" .) }}
-{{- $wrong = append $wrong (printf "image.digest is %q: expected 64 digits of 0-9 and a-f, with or without 'sha256:' before them." .) }}
-{{- end }}
-{{- end }}
-{{- if and .Values.image.tag .Values.image.digest }}
-{{- $wrong = append $wrong "image.tag and image.digest are both set: keep the digest, which names one image for ever, or the tag." }}
+{{- $macro := "@(yearly|annually|monthly|weekly|daily|midnight|hourly|every [0-9hms.]+)" }}
+{{- $fields := "([0-9*/,?-]+ +){3}[0-9A-Za-z*/,?-]+ +[0-9A-Za-z*/,?-]+" }}
+{{- if and .Values.schedule (not (regexMatch (printf "^(%s|%s)$" $macro $fields) .Values.schedule)) }}
+{{- $wrong = append $wrong (printf "schedule is %q: expected minute, hour, day of the month, month and day of the week, for example '0 3 * * 1', or @hourly, @daily, @weekly, @monthly or @yearly." .Values.schedule) }}
 {{- end }}
 {{- $wrong = concat $wrong
-      (include "security.check" . | fromJsonArray)
-      (dict "root" . "name" (include "training.serviceAccount" .) | include "security.account" | fromJsonArray) }}
-{{- if $wrong }}
-{{- fail (printf "\n\n  - %s\n" (join "\n  - " $wrong)) }}
-{{- end }}
+      (dict "resources" .Values.resources | include "tidegate.check.resources" | fromJsonArray)
+      (include "tidegate.check.release" . | fromJsonArray) }}
+{{- include "tidegate.refuse" $wrong }}
 {{- end }}

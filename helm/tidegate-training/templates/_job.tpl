@@ -20,6 +20,17 @@ number any more; less the escapes that JSON for web pages has.
 {{- end }}
 
 {{/*
+The Job's name and its configuration's: a hash of the release and of all that the Job is made of. A Job's template
+cannot be changed, nor its queue once it runs, so a changed one is another Job; an unchanged upgrade finds the Job that
+is already there.
+*/}}
+{{- define "training.jobName" -}}
+{{- $spec := include "training.jobSpec" (dict "root" . "config" "") -}}
+{{- $content := list .Release.Namespace .Release.Name .Values.queue $spec (include "training.files" .) -}}
+{{ include "tidegate.name" . }}-{{ $content | toJson | sha256sum | trunc 10 }}
+{{- end }}
+
+{{/*
 A Job's specification. Takes (dict "root" $ "config" <name of the ConfigMap>).
 
 Exit codes decide what happens next: 2 is wrong data or configuration and 3 a gate that was not passed, which another
@@ -27,7 +38,6 @@ try would only repeat; 1 is everything else. A pod that its node loses does not 
 */}}
 {{- define "training.jobSpec" -}}
 {{- $values := .root.Values -}}
-{{- $store := $values.objectStore -}}
 {{- $sweep := len $values.sweep -}}
 {{- if $sweep }}
 completionMode: Indexed
@@ -58,34 +68,16 @@ ttlSecondsAfterFinished: {{ int64 $values.ttlSeconds }}
 template:
   metadata:
     labels:
-      {{- include "training.selector" .root | nindent 6 }}
+      {{- include "tidegate.selector" .root | nindent 6 }}
       {{- with $values.podLabels }}
       {{- toYaml . | nindent 6 }}
       {{- end }}
   spec:
     restartPolicy: Never
-    serviceAccountName: {{ include "training.serviceAccount" .root | quote }}
-    automountServiceAccountToken: false
-    enableServiceLinks: false
-    securityContext: {{- toYaml $values.podSecurityContext | nindent 6 }}
-    {{- with $values.imagePullSecrets }}
-    imagePullSecrets: {{- toYaml . | nindent 6 }}
-    {{- end }}
-    {{- with $values.priorityClassName }}
-    priorityClassName: {{ . | quote }}
-    {{- end }}
-    {{- with $values.nodeSelector }}
-    nodeSelector: {{- toYaml . | nindent 6 }}
-    {{- end }}
-    {{- with $values.tolerations }}
-    tolerations: {{- toYaml . | nindent 6 }}
-    {{- end }}
-    {{- with $values.affinity }}
-    affinity: {{- toYaml . | nindent 6 }}
-    {{- end }}
+    {{- include "tidegate.podSettings" . | nindent 4 }}
     containers:
       - name: train
-        image: {{ include "training.image" .root | quote }}
+        image: {{ include "tidegate.image" .root | quote }}
         imagePullPolicy: {{ $values.image.pullPolicy }}
         args:
           - train
@@ -103,33 +95,11 @@ template:
           - --format
           - joblib
           {{- end }}
-        {{- with include "training.secret" .root }}
-        envFrom:
-          - secretRef:
-              name: {{ . | quote }}
-        {{- end }}
-        {{- $env := dict "AWS_ENDPOINT_URL" $store.endpoint "AWS_REGION" $store.region
-              "SSL_CERT_FILE" (ternary (printf "/etc/store-ca/%s" $store.caKey) "" (ne $store.caConfigMap ""))
-              "HTTPS_PROXY" $store.httpsProxy "NO_PROXY" $store.noProxy }}
-        {{- if compact (values $env) }}
-        env:
-          {{- range $name, $value := $env }}
-          {{- if $value }}
-          - name: {{ $name }}
-            value: {{ $value | quote }}
-          {{- end }}
-          {{- end }}
+        {{- with include "tidegate.storeEnvironment" .root }}
+        {{- trim . | nindent 8 }}
         {{- end }}
         resources: {{- toYaml $values.resources | nindent 10 }}
-        securityContext:
-          allowPrivilegeEscalation: false
-          privileged: false
-          readOnlyRootFilesystem: true
-          runAsNonRoot: true
-          capabilities:
-            drop: [ALL]
-          seccompProfile:
-            type: RuntimeDefault
+        securityContext: {{- include "tidegate.containerSecurity" .root | nindent 10 }}
         # The sentence that says what is wrong stands in the pod's status as well.
         terminationMessagePolicy: FallbackToLogsOnError
         volumeMounts:
@@ -145,10 +115,8 @@ template:
             mountPath: /data
             readOnly: true
           {{- end }}
-          {{- if $store.caConfigMap }}
-          - name: store-ca
-            mountPath: /etc/store-ca
-            readOnly: true
+          {{- with include "tidegate.storeMount" .root }}
+          {{- nindent 10 . }}
           {{- end }}
     volumes:
       - name: config
@@ -164,9 +132,7 @@ template:
           claimName: {{ . | quote }}
           readOnly: true
       {{- end }}
-      {{- with $store.caConfigMap }}
-      - name: store-ca
-        configMap:
-          name: {{ . | quote }}
+      {{- with include "tidegate.storeVolume" .root }}
+      {{- nindent 6 . }}
       {{- end }}
 {{- end }}

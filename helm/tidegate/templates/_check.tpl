@@ -10,11 +10,8 @@ what is wrong with it and what to write instead. Types, ranges and unknown keys 
       (include "tidegate.check.scaling" . | fromJsonArray)
       (include "tidegate.check.traffic" . | fromJsonArray)
       (include "tidegate.check.pod" . | fromJsonArray)
-      (include "security.check" . | fromJsonArray)
-      (dict "root" . "name" (include "tidegate.serviceAccount" .) | include "security.account" | fromJsonArray) }}
-{{- if $wrong }}
-{{- fail (printf "\n\n  - %s\n" (join "\n  - " $wrong)) }}
-{{- end }}
+      (include "tidegate.check.release" . | fromJsonArray) }}
+{{- include "tidegate.refuse" $wrong }}
 {{- end }}
 
 {{- define "tidegate.check.names" -}}
@@ -55,25 +52,18 @@ what is wrong with it and what to write instead. Types, ranges and unknown keys 
 {{- if not $model.digest }}
 {{- $wrong = append $wrong "model.digest is not set: a release serves exactly one bundle; 'tidegate inspect <uri>:<channel>' prints the digest, to be given as --set model.digest=<64 hex digits>." }}
 {{- end }}
-{{- $digests := dict "model.digest" $model.digest "canary.digest" .Values.canary.digest "image.digest" .Values.image.digest }}
+{{- $digests := dict "model.digest" $model.digest "canary.digest" .Values.canary.digest }}
 {{- range $index, $digest := $model.previous }}
 {{- $_ := set $digests (printf "model.previous[%d]" $index) $digest }}
 {{- end }}
 {{- range $index, $digest := .Values.server.allowJoblib }}
 {{- $_ := set $digests (printf "server.allowJoblib[%d]" $index) $digest }}
 {{- end }}
-{{- range $key, $digest := $digests }}
-{{- if and $digest (not (regexMatch "^(sha256:)?[0-9a-f]{64}$" $digest)) }}
-{{- $wrong = append $wrong (printf "%s is %q: expected 64 digits of 0-9 and a-f, with or without 'sha256:' before them." $key $digest) }}
-{{- end }}
-{{- end }}
+{{- $wrong = include "tidegate.check.digests" $digests | fromJsonArray | concat $wrong }}
 {{- if and $model.name (not (regexMatch "^[a-z0-9]([-a-z0-9]{0,50}[a-z0-9])?$" $model.name)) }}
 {{- $wrong = append $wrong (printf "model.name is %q: expected at most 52 characters of a-z, 0-9 and '-', neither first nor last a '-'; leave it empty for the last part of model.uri." $model.name) }}
 {{- end }}
 {{- $store := .Values.objectStore }}
-{{- if and $store.endpoint (not (regexMatch "^https?://[^/\\s]" $store.endpoint)) }}
-{{- $wrong = append $wrong (printf "objectStore.endpoint is %q: expected an address with its scheme, for example https://s3.example.com or http://minio.storage:9000." $store.endpoint) }}
-{{- end }}
 {{- if and $store.endpoint (has $scheme (list "gs" "az")) }}
 {{- $wrong = append $wrong (printf "objectStore.endpoint is set and model.uri begins with %s://: an endpoint belongs to s3://; remove it." $scheme) }}
 {{- end }}
@@ -87,7 +77,7 @@ what is wrong with it and what to write instead. Types, ranges and unknown keys 
 {{- $wrong := list }}
 {{- $canary := .Values.canary }}
 {{- if and (gt (int $canary.weight) 0) (not $canary.digest) }}
-{{- $wrong = append $wrong (printf "canary.weight is %d and there is no canary: set canary.digest, at weight 0 first, and the weight when 'kubectl rollout status' says that the canary is ready." (int $canary.weight)) }}
+{{- $wrong = append $wrong (printf "canary.weight is %d and there is no canary: set canary.digest, at weight 0 first, and the weight when 'tidegate status --wait' says that the canary serves." (int $canary.weight)) }}
 {{- end }}
 {{- if and (gt (int $canary.weight) 0) (not .Values.route.enabled) }}
 {{- $wrong = append $wrong (printf "canary.weight is %d and there is no route: only a Gateway divides requests, so set route.enabled, route.parentRefs and route.hostnames." (int $canary.weight)) }}
@@ -131,6 +121,9 @@ what is wrong with it and what to write instead. Types, ranges and unknown keys 
 {{- if and (eq $scaling.type "keda") (not $scaling.keda.query) (not .Values.serviceMonitor.enabled) }}
 {{- $wrong = append $wrong "autoscaling.type is keda, its query is the chart's own, and nothing lets Prometheus read what it asks for: set serviceMonitor.enabled, or autoscaling.keda.query if Prometheus reads the pods in another way." }}
 {{- end }}
+{{- if and (eq $scaling.type "keda") $scaling.keda.query .Values.canary.digest (not (contains "@SERVICE@" $scaling.keda.query)) }}
+{{- $wrong = append $wrong (printf "autoscaling.keda.query is %q and there is a canary, which would have as many replicas as the stable track's load needs: ask for one track's load, with @SERVICE@ in place of its Service, for example sum(tidegate_requests_in_flight{namespace=%q,service=\"@SERVICE@\"})." $scaling.keda.query $.Release.Namespace) }}
+{{- end }}
 {{- if and $scaling.metrics (ne $scaling.type "hpa") }}
 {{- $wrong = append $wrong (printf "autoscaling.metrics is set and autoscaling.type is %s: metrics belong to hpa; remove them or set the type to hpa." $scaling.type) }}
 {{- end }}
@@ -160,38 +153,19 @@ what is wrong with it and what to write instead. Types, ranges and unknown keys 
 {{- end }}
 
 {{- define "tidegate.check.pod" -}}
-{{- $wrong := list }}
-{{- range $resource := list "cpu" "memory" }}
-{{- $request := get $.Values.resources.requests $resource }}
-{{- $limit := get $.Values.resources.limits $resource }}
-{{- if not (and $request $limit) }}
-{{- $wrong = append $wrong (printf "resources.requests.%s and resources.limits.%s have both to be set: KServe would fill in its own default for the one that is missing." $resource $resource) }}
-{{- else if gt (include "tidegate.quantity" $request | float64) (include "tidegate.quantity" $limit | float64) }}
-{{- $wrong = append $wrong (printf "resources.requests.%s is %v and above resources.limits.%s, %v: lower the request or raise the limit." $resource $request $resource $limit) }}
-{{- end }}
-{{- end }}
-{{- if and .Values.image.tag .Values.image.digest }}
-{{- $wrong = append $wrong "image.tag and image.digest are both set: keep the digest, which names one image for ever, or the tag." }}
-{{- end }}
+{{- $wrong := dict "resources" .Values.resources | include "tidegate.check.resources" | fromJsonArray }}
+{{- $ours := dict
+      "TIDEGATE_DRAIN_SECONDS" "drainSeconds" "TIDEGATE_REQUEST_SECONDS" "requestTimeoutSeconds"
+      "TIDEGATE_MAX_ROWS" "maxRows" "TIDEGATE_MAX_BODY_BYTES" "maxBodyBytes" "TIDEGATE_ENGINE" "engine"
+      "TIDEGATE_TRUST" "trust" "TIDEGATE_ALLOW_JOBLIB" "allowJoblib" "TIDEGATE_ACCESS_LOG" "accessLog" }}
 {{- range .Values.server.env }}
 {{- if eq .name "PYTHONPATH" }}
 {{- $wrong = append $wrong "server.env sets PYTHONPATH, which KServe refuses because it brings code into the server: remove it, and build an image instead." }}
-{{- else if has .name (list "TIDEGATE_DRAIN_SECONDS" "TIDEGATE_REQUEST_SECONDS" "TIDEGATE_HTTP_PORT" "TIDEGATE_GRPC_PORT" "TIDEGATE_HOST" "TIDEGATE_MAX_ROWS" "TIDEGATE_MAX_BODY_BYTES" "TIDEGATE_ENGINE" "TIDEGATE_TRUST" "TIDEGATE_ALLOW_JOBLIB" "TIDEGATE_ACCESS_LOG") }}
-{{- $wrong = append $wrong (printf "server.env sets %s, which the chart computes: use the value of that name under server." .name) }}
-{{- end }}
-{{- end }}
-{{- range $label, $_ := .Values.podLabels }}
-{{- if regexMatch "^(app\\.kubernetes\\.io|serving\\.kserve\\.io|networking\\.kserve\\.io)/" $label }}
-{{- $wrong = append $wrong (printf "podLabels sets %s, by which the chart or KServe finds pods: remove it, or choose another name." $label) }}
+{{- else if has .name (list "TIDEGATE_HTTP_PORT" "TIDEGATE_GRPC_PORT" "TIDEGATE_HOST") }}
+{{- $wrong = append $wrong (printf "server.env sets %s, and KServe's Service and the probes reach the server only where the chart lets it listen: remove it." .name) }}
+{{- else if hasKey $ours .name }}
+{{- $wrong = append $wrong (printf "server.env sets %s, which the chart sets itself: use server.%s." .name (get $ours .name)) }}
 {{- end }}
 {{- end }}
 {{- toJson $wrong }}
-{{- end }}
-
-{{/* A Kubernetes quantity such as 500m or 1Gi as a plain number, for comparing. */}}
-{{- define "tidegate.quantity" -}}
-{{- $text := toString . }}
-{{- $unit := regexFind "[A-Za-z]*$" $text }}
-{{- $factor := dict "" 1.0 "m" 0.001 "k" 1e3 "M" 1e6 "G" 1e9 "T" 1e12 "Ki" 1024.0 "Mi" 1048576.0 "Gi" 1073741824.0 "Ti" 1099511627776.0 }}
-{{- mulf (trimSuffix $unit $text | float64) (get $factor $unit | default 1.0) }}
 {{- end }}

@@ -62,10 +62,8 @@ readOnly: true
   {{- else }}
   emptyDir: {}
   {{- end }}
-{{- with .root.Values.objectStore.caConfigMap }}
-- name: store-ca
-  configMap:
-    name: {{ . | quote }}
+{{- with include "tidegate.storeVolume" .root }}
+{{- nindent 0 . }}
 {{- end }}
 {{- end }}
 
@@ -75,7 +73,6 @@ other, in the InferenceService's status; with FallbackToLogsOnError the reason f
 It alone has the store's credentials. Takes (dict "root" $ "track" "stable" "resources" …).
 */}}
 {{- define "tidegate.puller" -}}
-{{- $store := .root.Values.objectStore -}}
 - name: storage-initializer
   image: {{ include "tidegate.image" .root | quote }}
   imagePullPolicy: {{ .root.Values.image.pullPolicy }}
@@ -83,22 +80,8 @@ It alone has the store's credentials. Takes (dict "root" $ "track" "stable" "res
     - pull
     - {{ printf "%s@sha256:%s" .root.Values.model.uri (include "tidegate.digest" .) | quote }}
     - {{ include "tidegate.directory" . | quote }}
-  {{- with $store.secretName }}
-  envFrom:
-    - secretRef:
-        name: {{ . | quote }}
-  {{- end }}
-  {{- $env := dict "AWS_ENDPOINT_URL" $store.endpoint "AWS_REGION" $store.region
-        "SSL_CERT_FILE" (ternary (printf "/etc/store-ca/%s" $store.caKey) "" (ne $store.caConfigMap ""))
-        "HTTPS_PROXY" $store.httpsProxy "NO_PROXY" $store.noProxy }}
-  {{- if compact (values $env) }}
-  env:
-    {{- range $name, $value := $env }}
-    {{- if $value }}
-    - name: {{ $name }}
-      value: {{ $value | quote }}
-    {{- end }}
-    {{- end }}
+  {{- with include "tidegate.storeEnvironment" .root }}
+  {{- trim . | nindent 2 }}
   {{- end }}
   resources: {{- toYaml .resources | nindent 4 }}
   securityContext: {{- include "tidegate.containerSecurity" .root | nindent 4 }}
@@ -108,9 +91,7 @@ It alone has the store's credentials. Takes (dict "root" $ "track" "stable" "res
       mountPath: /tmp
     - name: model
       mountPath: /mnt/models
-    {{- if $store.caConfigMap }}
-    - name: store-ca
-      mountPath: /etc/store-ca
-      readOnly: true
+    {{- with include "tidegate.storeMount" .root }}
+    {{- nindent 4 . }}
     {{- end }}
 {{- end }}

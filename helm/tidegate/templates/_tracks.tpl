@@ -13,3 +13,11 @@ stable{{ if .Values.canary.digest }} canary{{ end }}
 {{- $own := ternary .root.Values.canary.maxReplicas nil (eq .track "canary") -}}
 {{ kindIs "invalid" $own | ternary .root.Values.autoscaling.maxReplicas $own | int64 }}
 {{- end }}
+
+{{/*
+How long a pod may take to stop, and so how long before a replica is really gone: it answers for drainSeconds more,
+then finishes what is in flight. The only place where this is computed.
+*/}}
+{{- define "tidegate.grace" -}}
+{{ add .Values.server.drainSeconds .Values.server.requestTimeoutSeconds 5 }}
+{{- end }}

@@ -1,0 +1,155 @@
+# SPDX-FileCopyrightText: The Tidegate authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the charts have in common: what they refuse alike, and what they are as parts of another chart."""
+
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+import helm_python
+import pytest
+import yaml
+
+from tests.charts.chart import HELM, RefusedError, Values, load, of_kind, pod_specs, render
+from tests.charts.conftest import OTHER, merged
+from tests.charts.test_examples import CHARTS, defaults_of, described, schema_of
+
+
+def least(chart: str) -> Values:
+    return yaml.safe_load((HELM / chart / "ci" / "minimal-values.yaml").read_text())
+
+
+def defaulted(chart: str) -> Iterator[tuple[str, Any]]:
+    """Every value with its default, by its path."""
+    for name, _ in described(schema_of(chart)):
+        if name not in ("global", "enabled"):
+            default: Any = defaults_of(chart)
+            for step in name.split("."):
+                default = default[step]
+            yield name, default
+
+
+def nulled(name: str) -> Values:
+    """A null at a path."""
+    value: Any = None
+    for step in reversed(name.split(".")):
+        value = {step: value}
+    return value
+
+
+DEFAULTED = [(chart, name, default) for chart in CHARTS for name, default in defaulted(chart)]
+WITH_DEFAULT = [(chart, name) for chart, name, default in DEFAULTED if default is not None]
+WITHOUT = [(chart, name) for chart, name, default in DEFAULTED if default is None]
+
+
+@pytest.mark.parametrize(("chart", "name"), WITH_DEFAULT)
+def test_no_value_with_a_default_can_be_taken_away_by_null(chart: str, name: str) -> None:
+    with pytest.raises(RefusedError, match=f"missing property '{name.rpartition('.')[2]}'"):
+        render(merged(least(chart), nulled(name)), chart)
+
+
+@pytest.mark.parametrize(("chart", "name"), WITHOUT)
+def test_null_is_allowed_where_it_is_the_default(chart: str, name: str) -> None:
+    load(chart).validate_schema(merged(least(chart), nulled(name)))
+
+
+@pytest.fixture
+def parent(tmp_path) -> Iterator[helm_python.Chart]:
+    """A chart that has all of these as its parts, each with a condition."""
+    for chart in CHARTS:
+        shutil.copytree(HELM / chart, tmp_path / "charts" / chart)
+    parts = [{"name": chart, "version": "0.1.0", "condition": f"{chart}.enabled"} for chart in CHARTS]
+    about = {"apiVersion": "v2", "name": "parent", "version": "1.0.0", "dependencies": parts}
+    (tmp_path / "Chart.yaml").write_text(yaml.safe_dump(about))
+    with helm_python.Chart.load(tmp_path) as whole:
+        yield whole
+
+
+def test_the_charts_may_be_parts_of_one_and_each_keeps_its_names(parent) -> None:
+    values = {chart: {"enabled": True, "fullnameOverride": chart, **least(chart)} for chart in CHARTS}
+    values["global"] = {"region": "eu"}
+    parent.validate_schema(values)
+    rendered = parent.render(values, name="demo", namespace="models")
+    for chart in CHARTS:
+        metadata = yaml.safe_load(rendered[f"parent/charts/{chart}/templates/serviceaccount.yaml"])[
+            "metadata"
+        ]
+        assert metadata["name"] == metadata["labels"]["app.kubernetes.io/name"] == chart
+
+
+@pytest.mark.parametrize("chart", CHARTS)
+def test_a_part_refuses_null_as_well(parent, chart: str) -> None:
+    parts = {name: least(name) for name in CHARTS}
+    parent.validate_schema(parts)
+    with pytest.raises(helm_python.HelmValuesError, match="missing property 'caKey'"):
+        parent.validate_schema(merged(parts, {chart: {"objectStore": {"caKey": None}}}))
+
+
+WRONG = [
+    ("image: {digest: abc}", ['image.digest is "abc"', "64 digits"]),
+    (f"image: {{tag: v1, digest: {OTHER}}}", ["image.tag and image.digest", "keep the digest"]),
+    ("objectStore: {endpoint: s3.example.com}", ['endpoint is "s3.example.com"', "https://s3.example.com"]),
+    (
+        "objectStore: {httpsProxy: 'proxy:3128'}",
+        ['httpsProxy is "proxy:3128"', "http://proxy.example.com:3128"],
+    ),
+    *(
+        (f"podLabels: {{{label}: x}}", [f"podLabels sets {label}", "remove it"])
+        for label in (
+            "app.kubernetes.io/instance",
+            "app.kubernetes.io/component",
+            "batch.kubernetes.io/job-name",
+            "serving.kserve.io/inferenceservice",
+        )
+    ),
+    ("podSecurityContext: {runAsUser: 0}", ["runAsUser is 0", "restricted", "another number"]),
+    ("podSecurityContext: {runAsNonRoot: false}", ["runAsNonRoot is false", "restricted", "set it to true"]),
+    (
+        "podSecurityContext: {seccompProfile: {type: Unconfined}}",
+        ["seccompProfile.type is Unconfined", "set it to RuntimeDefault"],
+    ),
+    *(
+        (f"podSecurityContext: {{{wrong}}}", ["belongs to containers", "remove it"])
+        for wrong in (
+            "privileged: true",
+            "allowPrivilegeEscalation: true",
+            "capabilities: {add: [SYS_ADMIN]}",
+            "readOnlyRootFilesystem: false",
+        )
+    ),
+    ("serviceAccount: {name: My_Account}", ['serviceAccount.name is "My_Account"', "expected"]),
+    ("serviceAccount: {name: -models}", ['serviceAccount.name is "-models"', "expected"]),
+    ("serviceAccount: {name: default}", ["called 'default'", "serviceAccount.create to false"]),
+]
+
+
+@pytest.mark.parametrize("chart", CHARTS)
+@pytest.mark.parametrize(("wrong", "said"), WRONG, ids=[wrong for wrong, _ in WRONG])
+def test_what_cannot_be_is_refused_with_a_way_out(chart: str, wrong: str, said: list[str]) -> None:
+    with pytest.raises(RefusedError) as refusal:
+        render(merged(least(chart), yaml.safe_load(wrong)), chart)
+    for words in said:
+        assert words in str(refusal.value)
+
+
+@pytest.mark.parametrize("chart", CHARTS)
+def test_a_release_called_default_uses_the_namespaces_account_only_if_it_is_told_to(chart: str) -> None:
+    with pytest.raises(RefusedError, match="called 'default'"):
+        render(least(chart), chart, release="default")
+    made = render(merged(least(chart), {"serviceAccount": {"create": False}}), chart, release="default")
+    assert not of_kind(made, "ServiceAccount")
+    assert {pod["serviceAccountName"] for pod in pod_specs(made).values()} == {"default"}
+
+
+@pytest.mark.parametrize("chart", CHARTS)
+def test_what_a_cluster_chooses_itself_may_be_left_out(chart: str) -> None:
+    nothing = {"runAsUser": None, "runAsGroup": None, "runAsNonRoot": None, "seccompProfile": None}
+    for pod in pod_specs(render(merged(least(chart), {"podSecurityContext": nothing}), chart)).values():
+        assert pod["securityContext"] == {}
+
+
+@pytest.mark.parametrize("file", ["_release.tpl", "serviceaccount.yaml", "secret.yaml"])
+def test_what_the_charts_share_is_the_same_in_all_that_have_it(file: str) -> None:
+    texts = [path.read_text() for path in HELM.glob(f"*/templates/{file}")]
+    assert len(texts) >= 2
+    assert len(set(texts)) == 1
