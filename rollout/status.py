@@ -4,33 +4,22 @@
 
 Helm's ``--wait`` and kstatus look at the InferenceService, whose generation and readiness say little: Ready
 stays true in the middle of a rollout, and every resize moves the generation. What counts is that the
-Deployment has the InferenceService's pod template, that all its pods are new and available, and that the
-route is accepted. Pure functions: the cluster is read elsewhere.
+Deployment has the InferenceService's pod template, which their checksums tell, that all its pods are new and
+available, that what scales it is there, and that the route is accepted. It compares no pods field by field:
+Kubernetes, KServe and webhooks add to them, and what was taken away would not be missed. Pure functions: the
+cluster is read elsewhere.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from rollout.release import Release, Track
 from tidegate.pods import Object, ends_of, said_by, statuses, trouble
 
 CONTAINER = "kserve-container"
-POD_PARTS = (
-    "affinity",
-    "containers",
-    "imagePullSecrets",
-    "initContainers",
-    "nodeSelector",
-    "priorityClassName",
-    "securityContext",
-    "serviceAccountName",
-    "terminationGracePeriodSeconds",
-    "tolerations",
-    "topologySpreadConstraints",
-    "volumes",
-)
-"""What a predictor's specification passes on to its pods."""
+CHECKSUM = "checksum/pods"
+"""The annotation in which the chart sums up what a track's pods are made of; KServe passes it on to them."""
+AUTOSCALER_CLASS = "serving.kserve.io/autoscalerClass"
 REFUSED = 2
 """The exit code of a server or puller that will never start with this bundle and this configuration."""
 
@@ -53,16 +42,16 @@ class TrackStatus:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """A release's tracks and what its route waits for."""
+    """A release's tracks, and what is missing beside them: in its route, or an answer of the cluster."""
 
     release: str
     tracks: tuple[TrackStatus, ...]
-    route_waiting: tuple[str, ...]
+    besides: tuple[str, ...]
 
     @property
     def waiting(self) -> tuple[str, ...]:
         """Everything that is still missing, in words; empty when the release is ready."""
-        return (*(f"{t.track}: {reason}" for t in self.tracks for reason in t.waiting), *self.route_waiting)
+        return (*(f"{t.track}: {reason}" for t in self.tracks for reason in t.waiting), *self.besides)
 
     @property
     def refusal(self) -> str | None:
@@ -77,14 +66,13 @@ def assess(release: Release) -> Status:
 
 
 def _assess(track: Track, weight: int | None) -> TrackStatus:
-    wanted = _container(track.service["spec"]["predictor"])
-    digest = _digest(wanted)
+    predictor = track.service["spec"]["predictor"]
     deployment, status = track.deployment, (track.deployment or {}).get("status", {})
     # Pods of an older template may be failing for reasons that are already mended.
-    current = [pod for pod in track.pods if _digest(_container(pod["spec"])) == digest]
+    current = [pod for pod in track.pods if _checksum(pod["metadata"]) == _checksum(predictor)]
     return TrackStatus(
         track=track.name,
-        digest=digest,
+        digest=_digest(_container(predictor)),
         replicas=min(status.get("updatedReplicas", 0), status.get("availableReplicas", 0)),
         wanted=max(_least(track), (deployment or {}).get("spec", {}).get("replicas", 0)),
         weight=weight,
@@ -99,12 +87,20 @@ def _waiting(track: Track) -> Iterator[str]:
         yield "KServe has not made its Deployment yet"
         return
     spec, status = deployment["spec"], deployment.get("status", {})
-    if not covers(spec["template"]["spec"], _pod_spec(track.service)):
+    wanted = _checksum(track.service["spec"]["predictor"])
+    if wanted is None:
+        yield f"it has no annotation {CHECKSUM} to wait by: upgrade the release with this version's chart"
+        return
+    if _checksum(spec["template"].get("metadata", {})) != wanted:
         yield "KServe has not given the Deployment its new pod template yet"
         return
     if status.get("observedGeneration", 0) < deployment["metadata"]["generation"]:
         yield "Kubernetes has not seen the newest Deployment yet"
         return
+    # Without one the track has one replica, which is also what an autoscaler that wants one would leave.
+    classes = track.service["metadata"].get("annotations", {})
+    if track.autoscaler is None and classes.get(AUTOSCALER_CLASS) == "external":
+        yield "its autoscaler is not there yet"
     replicas = spec.get("replicas", 1)
     if replicas < (least := _least(track)):
         yield f"its autoscaler has not raised it to {least} replicas yet"
@@ -116,30 +112,10 @@ def _waiting(track: Track) -> Iterator[str]:
         yield f"{available} of {replicas} pods are available"
 
 
-def covers(actual: Any, wanted: Any) -> bool:
-    """Whether an object has all that was asked of it, whatever webhooks and defaults added.
-
-    Lists of named parts, such as containers, are compared by name, other lists item by item.
-
-    >>> covers({"a": 1, "b": [{"name": "x", "c": 2, "d": 3}]}, {"b": [{"name": "x", "c": 2}]})
-    True
-    """
-    if isinstance(wanted, Mapping):
-        return isinstance(actual, Mapping) and all(covers(actual.get(k), part) for k, part in wanted.items())
-    if not isinstance(wanted, list):
-        return bool(actual == wanted)
-    if not isinstance(actual, list):
-        return False
-    if all(isinstance(part, Mapping) and "name" in part for part in (*wanted, *actual)):
-        named = {part["name"]: part for part in actual}
-        return all(covers(named.get(part["name"]), part) for part in wanted)
-    return len(actual) == len(wanted) and all(map(covers, actual, wanted))
-
-
-def _pod_spec(service: Object) -> Object:
-    """What an InferenceService asks of its pods."""
-    predictor = service["spec"]["predictor"]
-    return {part: predictor[part] for part in POD_PARTS if part in predictor}
+def _checksum(part: Object) -> str | None:
+    """The checksum that a predictor, a pod template's metadata or a pod's metadata carries."""
+    found: str | None = part.get("annotations", {}).get(CHECKSUM)
+    return found
 
 
 def _least(track: Track) -> int:

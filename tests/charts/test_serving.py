@@ -323,7 +323,7 @@ def test_pod_settings_reach_the_pods(minimal) -> None:
 def test_labels_and_annotations_of_pods_are_not_the_inference_services(minimal) -> None:
     objects = render(merged(minimal, {"podAnnotations": {"a": "b"}, "podLabels": {"c": "d"}}))
     isvc = of_kind(objects, "InferenceService")["demo"]
-    assert isvc["spec"]["predictor"]["annotations"] == {"a": "b"}
+    assert isvc["spec"]["predictor"]["annotations"]["a"] == "b"
     assert isvc["spec"]["predictor"]["labels"] == {"c": "d"}
     assert "a" not in isvc["metadata"]["annotations"]
     assert "c" not in isvc["metadata"]["labels"]

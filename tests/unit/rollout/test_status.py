@@ -5,53 +5,46 @@ import copy
 import pytest
 
 from rollout.release import Release, Track
-from rollout.status import assess
+from rollout.status import CHECKSUM, assess
 
 DIGEST = "a" * 64
 OTHER = "b" * 64
 
 
-def container(digest, image="tidegate/serving:1"):
+def container(digest):
     return {
         "name": "kserve-container",
-        "image": image,
         "args": ["serve", "/mnt/models/bundle", "--digest", digest, "--name", "iris"],
-        "env": [{"name": "TIDEGATE_MAX_ROWS", "value": "100"}],
     }
 
 
-def pod(digest=DIGEST, name="iris-predictor-1", **status):
-    return {"metadata": {"name": name}, "spec": {"containers": [container(digest)]}, "status": status}
+def summed(checksum):
+    return {} if checksum is None else {"annotations": {CHECKSUM: checksum}}
 
 
-def track(name="stable", *, pods=(), minimum=2, digest=DIGEST):
+def pod(checksum="1", name="iris-predictor-1", **status):
+    return {"metadata": {"name": name} | summed(checksum), "spec": {}, "status": status}
+
+
+def track(name="stable", *, pods=(), minimum=2, digest=DIGEST, checksum="1"):
     isvc = "iris" if name == "stable" else f"iris-{name}"
     return Track(
         name=name,
         service={
-            "metadata": {"name": isvc, "labels": {"app.kubernetes.io/component": name}},
+            "metadata": {
+                "name": isvc,
+                "labels": {"app.kubernetes.io/component": name},
+                "annotations": {"serving.kserve.io/autoscalerClass": "external"},
+            },
             "spec": {
-                "predictor": {
-                    "minReplicas": 1,
-                    "terminationGracePeriodSeconds": 30,
-                    "containers": [container(digest)],
-                }
+                "predictor": {"minReplicas": 1, "containers": [container(digest)]} | summed(checksum),
             },
         },
         deployment={
             "metadata": {"name": f"{isvc}-predictor", "generation": 3},
             "spec": {
                 "replicas": 2,
-                "template": {
-                    "spec": {
-                        "terminationGracePeriodSeconds": 30,
-                        "dnsPolicy": "ClusterFirst",
-                        "containers": [
-                            {"name": "sidecar"},
-                            container(digest) | {"terminationMessagePath": "/dev/termination-log"},
-                        ],
-                    }
-                },
+                "template": {"metadata": summed(checksum)},
             },
             "status": {
                 "observedGeneration": 3,
@@ -116,10 +109,8 @@ def test_a_release_whose_pods_are_new_and_available_is_ready():
 @pytest.mark.parametrize(
     ("path", "value", "reason"),
     [
-        ("spec.template.spec.containers", [container(OTHER)], "new pod template"),
-        ("spec.template.spec.containers", [container(DIGEST, "tidegate/serving:2")], "new pod template"),
-        ("spec.template.spec.containers", [container(DIGEST) | {"env": []}], "new pod template"),
-        ("spec.template.spec.terminationGracePeriodSeconds", 20, "new pod template"),
+        ("spec.template.metadata", summed("0"), "new pod template"),
+        ("spec.template", {}, "new pod template"),
         ("metadata.generation", 4, "has not seen the newest Deployment"),
         ("spec.replicas", 1, "has not raised it to 2 replicas"),
         ("status.updatedReplicas", 1, "1 of 2 pods are new"),
@@ -135,6 +126,24 @@ def test_what_is_missing_is_said(path, value, reason):
 def test_a_track_without_a_deployment_waits_for_kserve():
     bare = Track("stable", track().service, None, None, ())
     assert assess(release(bare)).waiting == ("stable: KServe has not made its Deployment yet",)
+
+
+def test_a_track_whose_autoscaler_is_still_to_be_made_waits_for_it():
+    made = changed(track(), "spec.replicas", 1)
+    bare = Track("stable", made.service, made.deployment, None, ())
+    assert "stable: its autoscaler is not there yet" in assess(release(bare)).waiting
+
+
+def test_a_track_that_kserve_keeps_at_a_fixed_number_needs_no_autoscaler():
+    service = copy.deepcopy(track().service)
+    service["metadata"]["annotations"]["serving.kserve.io/autoscalerClass"] = "none"
+    fixed = Track("stable", service, track().deployment, None, ())
+    assert assess(release(fixed)).waiting == ()
+
+
+def test_a_release_of_a_chart_without_the_checksum_is_never_taken_for_ready():
+    (reason,) = assess(release(track(checksum=None))).waiting
+    assert "upgrade the release" in reason
 
 
 @pytest.mark.parametrize(
@@ -180,7 +189,7 @@ def test_a_store_that_is_away_is_no_refusal():
 
 
 def test_pods_of_an_older_template_are_not_listened_to():
-    seen = assess(release(track(pods=[pod(OTHER, **terminated(2, "error: It has another digest."))])))
+    seen = assess(release(track(pods=[pod("0", **terminated(2, "error: It has another digest."))])))
     assert seen.refusal is None
     assert seen.waiting == ()
 

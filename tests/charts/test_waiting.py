@@ -1,0 +1,76 @@
+# SPDX-FileCopyrightText: The Tidegate authors
+# SPDX-License-Identifier: Apache-2.0
+"""What ``tidegate status`` waits by: a checksum of a track's pods, which KServe copies to the Deployment."""
+
+import pytest
+
+from rollout.status import CHECKSUM
+from tests.charts.chart import Values, load, of_kind, render
+from tests.charts.conftest import OTHER, merged
+
+
+def checksums(values: Values, chart: str = "tidegate") -> dict[str, str]:
+    """Each InferenceService's, by its name."""
+    services = of_kind(render(values, chart), "InferenceService")
+    return {name: it["spec"]["predictor"]["annotations"][CHECKSUM] for name, it in services.items()}
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"autoscaling": {"minReplicas": 5, "maxReplicas": 9}},
+        {"autoscaling": {"type": "none", "minReplicas": 5}},
+        {"canary": {"weight": 70, "minReplicas": 4}},
+    ],
+)
+def test_what_scales_or_weighs_the_tracks_restarts_no_pod(two_tracks, values) -> None:
+    assert checksums(merged(two_tracks, values)) == checksums(two_tracks)
+
+
+def test_a_new_version_of_the_chart_restarts_no_pod(two_tracks, tmp_path) -> None:
+    folder = load("tidegate").save_dir(tmp_path)
+    for file, old, new in [
+        ("Chart.yaml", "\nversion: ", "\nversion: 9"),
+        ("templates/inferenceservice.yaml", "\ncontainers:\n", "\n# Laid out otherwise.\n\ncontainers:\n"),
+    ]:
+        path = tmp_path / "tidegate" / file
+        text = path.read_text()
+        assert old in text
+        path.write_text(text.replace(old, new))
+    assert checksums(two_tracks, folder) == checksums(two_tracks)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"podLabels": {"team": "a"}},
+        {"podAnnotations": {"team": "a"}},
+        {"server": {"env": [{"name": "OMP_NUM_THREADS", "value": "1"}]}},
+        {"server": {"maxRows": 7}},
+        {"nodeSelector": {"disk": "ssd"}},
+        {"tolerations": [{"operator": "Exists"}]},
+        {"resources": {"limits": {"memory": "3Gi"}}},
+        {"image": {"tag": "next"}},
+        {"model": {"uri": "pvc://models/breast-cancer"}},  # without an init container
+    ],
+)
+def test_whatever_else_changes_the_pods_of_both_tracks_is_waited_for(two_tracks, values) -> None:
+    before, after = checksums(two_tracks), checksums(merged(two_tracks, values))
+    assert after.keys() == before.keys()
+    assert not set(after.values()) & set(before.values())
+
+
+def test_the_tracks_differ_and_a_new_digest_changes_its_own_track_alone(two_tracks) -> None:
+    before = checksums(two_tracks)
+    after = checksums(merged(two_tracks, {"canary": {"digest": "a" * 64}}))
+    assert before["demo"] == after["demo"]
+    assert len({before["demo"], before["demo-canary"], after["demo-canary"]}) == 3
+    assert checksums(merged(two_tracks, {"model": {"digest": OTHER}}))["demo"] != before["demo"]
+
+
+def test_an_annotation_of_ones_own_stands_beside_the_checksum_and_cannot_replace_it(minimal) -> None:
+    own = {"podAnnotations": {CHECKSUM: "mine", "team": "a"}}
+    [service] = of_kind(render(merged(minimal, own)), "InferenceService").values()
+    annotations = service["spec"]["predictor"]["annotations"]
+    assert annotations == {"team": "a", CHECKSUM: checksums(merged(minimal, own))["demo"]}
+    assert annotations[CHECKSUM] != "mine"
