@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from rollout.status import Status
+    from tidegate.cluster import Cluster
 
 _LOOK_SECONDS = 1.0
 
@@ -32,17 +33,15 @@ def status(
     """Show which digest each track serves, with how many replicas and which share; say what is missing.
 
     Exits with 0 if nothing is missing, with 2 if a pod said that it will never start (for a wrong digest,
-    say), and with 1 otherwise.
+    say) or the cluster does not let you look, and with 1 otherwise.
     """
-    from rollout.release import read_release
-    from rollout.status import assess
     from tidegate.cluster import Cluster
 
     cluster = Cluster()
     place = namespace or cluster.namespace()
     until, told = time.monotonic() + timeout, ""
     while True:
-        seen = assess(read_release(cluster, name, place))
+        seen = _look(cluster, name, place, wait)
         if not wait or not seen.waiting or seen.refusal or time.monotonic() > until:
             break
         if (now := "; ".join(seen.waiting)) != told:
@@ -55,6 +54,19 @@ def status(
     if seen.waiting:
         waited = f" after {timeout:g} s" if wait else ""
         raise ServerError(f"{name} is not ready{waited}: {'; '.join(seen.waiting)}.")
+
+
+def _look(cluster: "Cluster", name: str, namespace: str, wait: bool) -> "Status":
+    """See what the release serves; while waiting, an answer of the cluster is one more thing to wait for."""
+    from rollout.release import read_release
+    from rollout.status import Status, assess
+
+    try:
+        return assess(read_release(cluster, name, namespace))
+    except ServerError as error:
+        if not wait:
+            raise
+        return Status(name, (), (str(error).rstrip("."),))
 
 
 def _payload(seen: "Status") -> dict[str, Any]:

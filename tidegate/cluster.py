@@ -19,6 +19,9 @@ from urllib3.exceptions import HTTPError
 from tidegate.errors import ConfigurationError, ServerError
 from tidegate.pods import Object
 
+_ANSWER_SECONDS = (10.0, 30.0)
+"""How long the cluster may take to accept a connection, and then between two pieces of its answer."""
+_FORBIDDEN = (401, 403)
 _POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
@@ -36,8 +39,12 @@ class Cluster:
             raise ConfigurationError(
                 f"There is no cluster to ask: {str(error).rstrip('.')}; set KUBECONFIG or choose a context."
             ) from None
-        self._objects = client.CustomObjectsApi()
-        self._core = client.CoreV1Api()
+        configuration = client.Configuration.get_default_copy()
+        # Whoever waits asks again, and knows until when; more tries in here would stretch every timeout.
+        configuration.retries = False
+        api = client.ApiClient(configuration)
+        self._objects = client.CustomObjectsApi(api)
+        self._core = client.CoreV1Api(api)
 
     @staticmethod
     def namespace() -> str:
@@ -52,13 +59,19 @@ class Cluster:
         """Objects of a kind, by ``group/version`` and plural; none, if the cluster does not know the kind.
 
         Raises:
-            ServerError: The cluster does not answer, or refuses.
+            ServerError: The cluster does not answer, or fails: worth another try.
+            ConfigurationError: It does not let this user do it.
         """
         with _talking(f"listing {kind} in {namespace}"):
             try:
                 name, version = group.split("/")
                 found: Any = self._objects.list_namespaced_custom_object(
-                    name, version, namespace, kind, label_selector=selector
+                    name,
+                    version,
+                    namespace,
+                    kind,
+                    label_selector=selector,
+                    _request_timeout=_ANSWER_SECONDS,
                 )
             except ApiException as error:
                 if error.status == 404:
@@ -70,10 +83,13 @@ class Cluster:
         """Pods by a label selector, the oldest first.
 
         Raises:
-            ServerError: The cluster does not answer, or refuses.
+            ServerError: The cluster does not answer, or fails: worth another try.
+            ConfigurationError: It does not let this user do it.
         """
         with _talking(f"listing pods in {namespace}"):
-            pods = self._core.list_namespaced_pod(namespace, label_selector=selector).items
+            pods = self._core.list_namespaced_pod(
+                namespace, label_selector=selector, _request_timeout=_ANSWER_SECONDS
+            ).items
         # The client's own typed objects, back in the form that the cluster sent.
         as_json: Any = self._core.api_client
         found = [as_json.sanitize_for_serialization(pod) for pod in pods]
@@ -88,11 +104,16 @@ class Cluster:
             silence: How many seconds it may write nothing.
 
         Raises:
-            ServerError: The cluster does not answer, or refuses.
+            ServerError: The cluster does not answer, or fails: worth another try.
+            ConfigurationError: It does not let this user do it.
         """
         with _talking(f"following the log of {pod}"):
             stream: Any = self._core.read_namespaced_pod_log(
-                pod, namespace, follow=True, _preload_content=False, _request_timeout=(10, silence)
+                pod,
+                namespace,
+                follow=True,
+                _preload_content=False,
+                _request_timeout=(_ANSWER_SECONDS[0], silence),
             )
             with stream:
                 rest = b""
@@ -108,6 +129,11 @@ def _talking(doing: str) -> Iterator[None]:
     try:
         yield
     except ApiException as error:
-        raise ServerError(f"The cluster refuses {doing}: {error.status} {error.reason}.") from None
+        sentence = f"The cluster refuses {doing}: {error.status} {error.reason}"
+        if error.status in _FORBIDDEN:
+            raise ConfigurationError(
+                f"{sentence}: log in, or ask for a role that allows it, as kubectl auth can-i says."
+            ) from None
+        raise ServerError(f"{sentence}.") from None
     except HTTPError as error:
         raise ServerError(f"The cluster does not answer while {doing}: {error}.") from None

@@ -11,6 +11,7 @@ import subprocess
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from tidegate.pods import Object
 
 _LOOK_SECONDS = 1.0
+_ENDED = ("Succeeded", "Failed")
 _REFERENCE = re.compile(r"^Reference: (\S+)$")
 
 
@@ -101,36 +103,50 @@ def submit(
 def follow(cluster: "Cluster", namespace: str, job: str, until: float) -> tuple[Outcome, list[str]]:
     """Print the log of each of a Job's pods as it is written, until the Job has ended.
 
+    A cluster that does not answer is waited for like everything else: the Job goes on meanwhile.
+
     Returns:
         How it ended, and the log of its last pod.
 
     Raises:
-        ServerError: The time is over, or the cluster does not answer.
+        ServerError: The time is over, or the Job is gone.
+        ConfigurationError: The cluster does not let this user look.
     """
-    followed: set[str] = set()
-    log: list[str] = []
+    logs: dict[str, list[str]] = {}
+    ended: set[str] = set()
     told = ""
     while True:
-        pods = cluster.pods(namespace, f"batch.kubernetes.io/job-name={job}")
-        for pod in pods:
-            name, phase = pod["metadata"]["name"], pod["status"].get("phase", "Pending")
-            if name in followed or phase == "Pending":
-                continue
-            followed.add(name)
-            log = []
-            for line in cluster.follow(namespace, name, max(1.0, until - time.monotonic())):
-                log.append(line)
-                stderr.print(line, soft_wrap=True, markup=False)
-        jobs = {item["metadata"]["name"]: item for item in cluster.objects("batch/v1", namespace, "jobs")}
-        if job not in jobs:
-            raise ServerError(
-                f"The Job {job} is gone: another submission, or its time to live, took it away."
-            )
-        if (outcome := judge(jobs[job], pods)) is not None:
-            return outcome, log
+        try:
+            pods = cluster.pods(namespace, f"batch.kubernetes.io/job-name={job}")
+            for pod in pods:
+                name, phase = pod["metadata"]["name"], pod["status"].get("phase", "Pending")
+                if name in ended or phase == "Pending":
+                    continue
+                log = logs.setdefault(name, [])
+                lines = cluster.follow(namespace, name, max(1.0, until - time.monotonic()))
+                # A log begins anew each time; one that was cut off goes on behind what is known of it.
+                for line in islice(lines, len(log), None):
+                    log.append(line)
+                    stderr.print(line, soft_wrap=True, markup=False)
+                if phase in _ENDED:
+                    ended.add(name)
+            jobs = {item["metadata"]["name"]: item for item in cluster.objects("batch/v1", namespace, "jobs")}
+        except ServerError as error:
+            waiting = str(error)
+        else:
+            if job not in jobs:
+                raise ServerError(
+                    f"The Job {job} is gone: another submission, or its time to live, took it away."
+                )
+            if (outcome := judge(jobs[job], pods)) is not None:
+                return outcome, next(reversed(logs.values()), [])
+            waiting = _waiting(pods)
         if time.monotonic() > until:
-            raise ServerError(f"The Job {job} has not ended in time: see kubectl describe job/{job}.")
-        if (waiting := _waiting(pods)) != told:
+            known = waiting.rstrip(".")
+            raise ServerError(
+                f"The Job {job} has not ended in time ({known}): see kubectl describe job/{job}."
+            )
+        if waiting != told:
             told = waiting
             stderr.print(f"waiting: {waiting}", soft_wrap=True, markup=False)
         time.sleep(_LOOK_SECONDS)

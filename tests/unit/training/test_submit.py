@@ -96,6 +96,25 @@ class Cluster:
         yield from (f"{name} trains", f"Reference: s3://m/{name}@sha256:1")
 
 
+class Shaky(Cluster):
+    """The same, but every other question and every first log is cut off."""
+
+    asked = 0
+
+    def pods(self, namespace, selector):
+        self.asked += 1
+        if self.asked % 2:
+            raise ServerError("The cluster does not answer.")
+        return super().pods(namespace, selector)
+
+    def follow(self, namespace, name, silence):
+        first, *others = super().follow(namespace, name, silence)
+        yield first
+        if self.asked < 4:
+            raise ServerError("The cluster does not answer: cut off.")
+        yield from others
+
+
 def test_every_pod_is_followed_once_and_the_last_one_counts(monkeypatch, capsys):
     monkeypatch.setattr(submit, "_LOOK_SECONDS", 0)
     lost, second = pod("lost", code=1), pod("second", "Running")
@@ -113,6 +132,48 @@ def test_every_pod_is_followed_once_and_the_last_one_counts(monkeypatch, capsys)
     assert told.count("lost trains") == told.count("second trains") == 1
     assert "waiting: for a pod" in told
     assert "waiting: the pod is pending" in told
+
+
+def test_a_cluster_that_does_not_answer_is_waited_for_and_no_line_of_the_log_is_lost_or_doubled(
+    monkeypatch, capsys
+):
+    monkeypatch.setattr(submit, "_LOOK_SECONDS", 0)
+    states = [(job(), [pod("only", "Running")])] * 2 + [(job(Complete=""), [pod("only", "Succeeded", 0)])]
+    outcome, log = follow(Shaky(*states), "models", "train-1", until=float("inf"))
+    assert outcome.done
+    assert log == ["only trains", "Reference: s3://m/only@sha256:1"]
+    told = capsys.readouterr().err.splitlines()
+    assert told.count("only trains") == told.count("Reference: s3://m/only@sha256:1") == 1
+    assert "waiting: The cluster does not answer." in told
+    assert "waiting: The cluster does not answer: cut off." in told
+
+
+def test_a_log_that_ended_before_its_pod_is_read_to_its_end(monkeypatch):
+    monkeypatch.setattr(submit, "_LOOK_SECONDS", 0)
+
+    class Curt(Cluster):
+        def follow(self, namespace, name, silence):
+            lines = [*super().follow(namespace, name, silence)]
+            return iter(lines if self.job["status"]["conditions"] else lines[:1])
+
+    states = [(job(), [pod("only", "Running")]), (job(Complete=""), [pod("only", "Succeeded", 0)])]
+    _, log = follow(Curt(*states), "models", "train-1", until=float("inf"))
+    assert log == ["only trains", "Reference: s3://m/only@sha256:1"]
+
+
+@pytest.mark.parametrize("until", [0, float("inf")])
+def test_a_cluster_that_forbids_to_look_is_not_waited_for(until):
+    class Closed(Cluster):
+        def pods(self, namespace, selector):
+            raise ConfigurationError("The cluster refuses listing pods.")
+
+    with pytest.raises(ConfigurationError, match="refuses listing pods"):
+        follow(Closed(), "models", "train-1", until)
+
+
+def test_a_cluster_that_answers_no_more_is_given_up_when_the_time_is_over():
+    with pytest.raises(ServerError, match=r"not ended in time \(The cluster does not answer\): see"):
+        follow(Shaky(), "models", "train-1", until=0)
 
 
 def test_a_job_that_is_gone_is_told():
