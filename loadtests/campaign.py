@@ -15,6 +15,7 @@ import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -32,6 +33,8 @@ SAMPLES = "samples.csv"
 LOG = "locust.log"
 
 _LOOK_SECONDS = 0.5
+_CONNECT_PAUSES = (0.5, 1.0, 2.0)
+"""The seconds between tries to connect: a pod that has just started may not find a name or a way yet."""
 _WORKERS_SECONDS = 600.0
 """How long the workers may take to come: time for a cluster to find them a node and to pull an image."""
 
@@ -128,6 +131,8 @@ def check_team(plan: LoadTest, team: Team) -> None:
 def ask_readiness(url: str, name: str, timeout: float) -> None:
     """Ask whether the server is ready to answer for a model, so that a mistake costs no campaign.
 
+    A connection is tried for some seconds; an answer is the answer.
+
     Raises:
         ConfigurationError: The address is none.
         ServerError: It is not, or there is no such server.
@@ -138,7 +143,7 @@ def ask_readiness(url: str, name: str, timeout: float) -> None:
     # The generator uses no proxy, so neither does this.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(address, timeout=timeout):
+        with _connected(lambda: opener.open(address, timeout=timeout)):
             return
     except urllib.error.HTTPError as error:
         error.close()
@@ -148,6 +153,18 @@ def ask_readiness(url: str, name: str, timeout: float) -> None:
     except (OSError, ValueError) as error:
         problem = f"did not answer ({error})"
     raise ServerError(f"{address} {problem}: start the server for this model, or correct --url.")
+
+
+def _connected(ask: Callable[[], Any]) -> Any:
+    """The answer to a question, which is asked again only as long as no connection has carried it."""
+    for pause in _CONNECT_PAUSES:
+        try:
+            return ask()
+        except urllib.error.URLError as error:
+            if not isinstance(error.reason, (ConnectionRefusedError, socket.gaierror)):
+                raise
+            time.sleep(pause)
+    return ask()
 
 
 def _watch(

@@ -80,8 +80,8 @@ def run(
         asked = bundle.contract.model_copy(update={"name": name or bundle.contract.name})
     out.mkdir(parents=True, exist_ok=True)
     # A report of an earlier campaign must not stand beside the samples of this one.
-    for name in (REPORT, SUMMARY):
-        (out / name).unlink(missing_ok=True)
+    for file in (REPORT, SUMMARY):
+        (out / file).unlink(missing_ok=True)
     began = datetime.now(UTC)
     with progress() as display:
         task = display.add_task("Starting the load generator", total=plan.warmup + plan.duration)

@@ -14,6 +14,7 @@ from typing import Any
 
 import gevent
 import gevent.event
+from locust import runners
 from locust.runners import STATE_MISSING
 
 from loadtests.assignment import Assignment
@@ -23,6 +24,12 @@ from loadtests.share import Share, shares
 from loadtests.state import State
 
 _LOOK_SECONDS = 0.5
+_HEARTBEATS = 10
+"""How many of a worker's heartbeats, one a second, may be missing before it is lost.
+
+On a node that it shares a worker may stand still for some seconds. It is there all the same: what it sends
+late is in its samples, and that it had no core is in its own report. Locust would wait for three.
+"""
 
 
 @dataclass(slots=True)
@@ -40,6 +47,7 @@ class Master:
     """One campaign's master, from the moment at which workers can connect."""
 
     def __init__(self, environment: Any, assignment: Assignment) -> None:
+        runners.HEARTBEAT_LIVENESS = _HEARTBEATS  # there is no option for it
         self._runner = environment.runner
         self._assignment = assignment
         plan, workers = assignment.plan, environment.parsed_options.expect_workers

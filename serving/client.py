@@ -3,20 +3,22 @@
 """The client: asks a server through KServe's own clients, by any of the four protocols.
 
 It asks the server what the model takes, makes the request from rows, and gives the answers row by row. It
-checks nothing of the rows: what is wrong with them is the server's to say.
+checks nothing of the rows: what is wrong with them is the server's to say. It tries for some seconds to find
+a connection, and takes the first answer for what it is.
 """
 
 import asyncio
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 import grpc
 import httpx
 import numpy as np
 
+from serving.options import Protocol
 from serving.sdk import (
     InferenceGRPCClient,
     InferenceRESTClient,
@@ -34,18 +36,11 @@ Row = Sequence[Scalar] | Mapping[str, Scalar]
 """A row's values in the order of the features, or by their names."""
 
 _PATIENCE_SECONDS = 60.0
+_CONNECT_PAUSES = (0.5, 1.0, 2.0)
+"""The seconds between tries to connect: a pod that has just started may not find a name or a way yet."""
 _CLIENT_CODES = frozenset(
     {"INVALID_ARGUMENT", "NOT_FOUND", "FAILED_PRECONDITION", "OUT_OF_RANGE", "UNIMPLEMENTED"}
 )
-
-
-class Protocol(StrEnum):
-    """How to ask."""
-
-    V1 = "v1"
-    V2 = "v2"
-    V2_BINARY = "v2-binary"
-    GRPC = "grpc"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +95,7 @@ def _sentence(response: httpx.Response) -> str:
 
 async def _v1(address: str, model: str, rows: Sequence[Row]) -> Prediction:
     async with InferenceRESTClient(RESTConfig(protocol="v1", timeout=_PATIENCE_SECONDS)) as client:
-        answer = await client.infer(address, {"instances": rows}, model_name=model)
+        answer = await _connected(lambda: client.infer(address, {"instances": rows}, model_name=model))
     metadata = await _metadata(address, model)
     return Prediction(metadata["versions"][0], {metadata["outputs"][0]["name"]: answer["predictions"]})
 
@@ -111,16 +106,31 @@ async def _v2(address: str, model: str, rows: Sequence[Row], binary: bool) -> Pr
     if binary:
         request.parameters = {"binary_data_output": True}
     async with InferenceRESTClient(RESTConfig(protocol="v2", timeout=_PATIENCE_SECONDS)) as client:
-        return _prediction(await client.infer(address, request, model_name=model), metadata)
+        answer = await _connected(lambda: client.infer(address, request, model_name=model))
+    return _prediction(answer, metadata)
 
 
 async def _metadata(address: str, model: str) -> Any:
     async with httpx.AsyncClient(timeout=_PATIENCE_SECONDS) as client:
-        return (await client.get(f"{address.rstrip('/')}/v2/models/{model}")).raise_for_status().json()
+        answer = await _connected(lambda: client.get(f"{address.rstrip('/')}/v2/models/{model}"))
+    return answer.raise_for_status().json()
+
+
+async def _connected(ask: Callable[[], Awaitable[Any]]) -> Any:
+    """The answer to a question, which is asked again only as long as no connection has carried it."""
+    for pause in _CONNECT_PAUSES:
+        try:
+            return await ask()
+        except httpx.ConnectError:
+            await asyncio.sleep(pause)
+    return await ask()
 
 
 async def _grpc(address: str, model: str, rows: Sequence[Row]) -> Prediction:
     async with grpc.aio.insecure_channel(address) as channel:
+        # A call fails with the first failure to connect; after this time it does, and says why.
+        with suppress(TimeoutError):
+            await asyncio.wait_for(channel.channel_ready(), sum(_CONNECT_PAUSES))
         call = channel.unary_unary(
             "/inference.GRPCInferenceService/ModelMetadata",
             request_serializer=pb.ModelMetadataRequest.SerializeToString,

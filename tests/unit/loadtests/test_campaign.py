@@ -7,7 +7,9 @@ import json
 import socket
 import sys
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -136,7 +138,45 @@ def test_a_silent_server_costs_each_request_its_timeout_and_no_more(tmp_path: Pa
     }
 
 
-def test_a_server_that_is_not_there_is_said_before_anything_is_started(tmp_path: Path) -> None:
+@pytest.mark.parametrize("reason", [ConnectionRefusedError(111, "refused"), socket.gaierror(-3, "try again")])
+def test_a_name_or_a_server_that_is_not_found_yet_is_looked_for_again(
+    reason: OSError, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failures = [reason] * 3
+    connect = socket.create_connection
+
+    def shaky(*arguments: Any, **options: Any) -> socket.socket:
+        if failures:
+            raise failures.pop()
+        return connect(*arguments, **options)
+
+    monkeypatch.setattr(campaign, "_CONNECT_PAUSES", (0.0, 0.0, 0.0))
+    with serving() as stub:
+        monkeypatch.setattr("socket.create_connection", shaky)
+        campaign.ask_readiness(stub.url, "stub", timeout=20)
+    assert not failures
+
+
+def test_a_connection_that_broke_after_the_question_is_not_tried_again() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor() as pool:
+
+        def hang_up() -> int:
+            with listener.accept()[0] as connection:
+                return len(connection.recv(9))
+
+        asked = pool.submit(hang_up)
+        with pytest.raises(ServerError, match="did not answer"):
+            campaign.ask_readiness(f"http://127.0.0.1:{listener.getsockname()[1]}", "stub", timeout=20)
+        assert asked.result() == 9
+        listener.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            listener.accept()
+
+
+def test_a_server_that_is_not_there_is_said_before_anything_is_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(campaign, "_CONNECT_PAUSES", (0.0, 0.0))
     with socket.create_server(("127.0.0.1", 0)) as closed:
         address = f"http://127.0.0.1:{closed.getsockname()[1]}"
     with pytest.raises(ServerError, match=r"stub/ready did not answer .*: start the server"):

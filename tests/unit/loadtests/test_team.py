@@ -4,9 +4,11 @@
 """Campaigns of a master and workers, each a process of its own, on the loopback interface."""
 
 import json
+import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -95,6 +97,26 @@ def test_a_worker_that_is_killed_midway_voids_the_campaign(tmp_path: Path) -> No
         assert error.value.exit_code is ExitCode.CRASH
         # The other one was told to end, before its share was done.
         assert processes[1].wait(20) == 1
+
+
+def test_a_worker_that_stands_still_for_some_seconds_voids_nothing(tmp_path: Path) -> None:
+    port = free_port()
+    plan = LoadTest(rate=10, connections=2, duration=8, warmup=0, timeout=20)
+    team = Team(2, Address("127.0.0.1", port))
+    with serving() as stub, workers(port, 2) as processes:
+        looks: list[float] = []
+
+        def stall_once_it_asks(state: Progress) -> None:
+            if state.requests:
+                looks.append(time.monotonic())
+            if len(looks) == 1:
+                processes[0].send_signal(signal.SIGSTOP)
+            elif looks and looks[-1] - looks[0] > 6.5:  # Locust itself would bear five at most
+                processes[0].send_signal(signal.SIGCONT)
+
+        samples, _ = campaign.run(plan, make_contract(), stub.url, tmp_path, stall_once_it_asks, team)
+        assert [process.wait(20) for process in processes] == [0, 0]
+    assert len(samples) == plan.planned
 
 
 def test_a_worker_that_never_comes_voids_the_campaign(
