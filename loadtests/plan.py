@@ -11,6 +11,8 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from tidegate.errors import FieldError
+
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -91,14 +93,16 @@ class LoadTest(_Part):
             return self
         fewest = self.objective.fewest_requests
         if self.measured < fewest:
-            raise ValueError(
+            raise FieldError(
+                ("duration",),
                 f"'rate' {self.rate:g} for 'duration' {self.duration:g} makes {self.measured} requests, "
-                f"too few to decide the objective: expected at least {fewest}; raise 'duration' or 'rate'"
+                f"too few to decide the objective: expected at least {fewest}; raise 'duration' or 'rate'",
             )
         if self.objective.rps is not None and self.objective.rps >= self.rate:
-            raise ValueError(
-                f"objective.rps ({self.objective.rps:g}) must be below 'rate' ({self.rate:g}): "
-                "a few requests are always still under way when the measured time ends"
+            raise FieldError(
+                ("objective", "rps"),
+                f"{self.objective.rps:g} must be below 'rate' ({self.rate:g}): "
+                "a few requests are always still under way when the measured time ends",
             )
         return self
 

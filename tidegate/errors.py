@@ -3,10 +3,13 @@
 """What can go wrong, as a person and a script see it: one sentence and an exit code.
 
 The exit codes are part of the interface (a Kubernetes Job decides by them whether to try again), so
-this module holds them all and nothing else raises ``SystemExit``.
+this module holds them all: an error carries its code, and the command line ends the process with it.
 """
 
 from enum import IntEnum
+
+Location = tuple[int | str, ...]
+"""The way to a field: keys and indices."""
 
 
 class ExitCode(IntEnum):
@@ -33,6 +36,23 @@ class ConfigurationError(TidegateError):
     """A file, a value or an argument that a person wrote is wrong."""
 
     exit_code = ExitCode.BAD_INPUT
+
+
+class FieldError(ConfigurationError, ValueError):
+    """One field of a file that a person wrote is wrong.
+
+    A pydantic validator may raise it, being a ``ValueError``, of a field beside or below its own; and so may
+    whatever finds out later that the field does not fit. What read the file adds its name and the line.
+
+    Args:
+        location: The way to the field; in a validator, from the part that it validates.
+        complaint: What is wrong, without a full stop.
+    """
+
+    def __init__(self, location: Location, complaint: str) -> None:
+        super().__init__(f"field '{'.'.join(map(str, location))}': {complaint}.")
+        self.location = location
+        self.complaint = complaint
 
 
 class DataError(TidegateError):

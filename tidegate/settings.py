@@ -2,27 +2,91 @@
 # SPDX-License-Identifier: Apache-2.0
 """Configuration files: YAML that a person wrote, read into a pydantic model.
 
-A mistake is told with file, line and field. What the fields mean is the model's business. Aliases are
-refused: nobody needs them here, and a few lines of them can stand for more values than fit into memory.
+A mistake is told with file, line and field, also one that is found only when the file is long read. What
+the fields mean is the model's business. Aliases are refused: nobody needs them here, and a few lines of them
+can stand for more values than fit into memory.
 """
 
 from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
 from yaml.composer import ComposerError
 from yaml.constructor import ConstructorError
 
-from tidegate.errors import ConfigurationError
+from tidegate.errors import ConfigurationError, FieldError, Location
 
 M = TypeVar("M", bound=BaseModel)
 
-_Location = tuple[int | str, ...]
-
 DEPTH_LIMIT = 64
 """How deep values may be nested, far beyond what any file of ours needs and far within Python's stack."""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A YAML file as a person wrote it, with the line of every field."""
+
+    path: Path
+    values: Any
+    _root: yaml.MappingNode
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read a file.
+
+        Raises:
+            ConfigurationError: The file cannot be read, or is no YAML with a mapping of fields.
+        """
+        try:
+            text = path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            raise ConfigurationError(f"{path} does not exist: expected a YAML file.") from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigurationError(f"{path} cannot be read: {error}.") from None
+        try:
+            loader = _Loader(text)
+            root = loader.get_single_node()
+            values = loader.construct_document(root) if root is not None else None
+        except yaml.MarkedYAMLError as error:
+            line = error.problem_mark.line + 1 if error.problem_mark else 1
+            raise ConfigurationError(f"{path}:{line}: cannot be read as YAML: {error.problem}.") from None
+        except yaml.YAMLError as error:
+            raise ConfigurationError(
+                f"{path} cannot be read as YAML: {str(error).splitlines()[0]}."
+            ) from None
+        if not isinstance(root, yaml.MappingNode):
+            raise ConfigurationError(f"{path}:1: expected a mapping of fields, found something else.")
+        for key, line in _repeated(root):
+            raise ConfigurationError(f"{path}:{line}: the field '{key}' is given twice.")
+        return cls(path, values, root)
+
+    def fit(self, model: type[M]) -> M:
+        """The file's fields as a model.
+
+        Raises:
+            ConfigurationError: They do not fit; the sentence names the line and the field of every mistake.
+        """
+        try:
+            return model.model_validate(self.values, context={"folder": self.path.parent})
+        except ValidationError as error:
+            raise ConfigurationError("\n".join(_explain(self.path, self._root, error))) from None
+
+    @contextmanager
+    def locating(self) -> Iterator[None]:
+        """Tell where in the file the field is that turns out not to fit while the block runs.
+
+        Raises:
+            ConfigurationError: A field did not fit; the sentence names its line.
+        """
+        try:
+            yield
+        except FieldError as error:
+            line, _ = _find(self._root, error.location)
+            raise ConfigurationError(f"{self.path}:{line}: {error}") from None
 
 
 def load_yaml(path: Path, model: type[M]) -> M:
@@ -32,29 +96,7 @@ def load_yaml(path: Path, model: type[M]) -> M:
         ConfigurationError: The file cannot be read, is no YAML, or does not fit the model; the sentence names
             the line and the field of every mistake.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise ConfigurationError(f"{path} does not exist: expected a YAML file.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path} cannot be read: {error}.") from None
-    try:
-        loader = _Loader(text)
-        document = loader.get_single_node()
-        values = loader.construct_document(document) if document is not None else None
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise ConfigurationError(f"{path}:{line}: cannot be read as YAML: {error.problem}.") from None
-    except yaml.YAMLError as error:
-        raise ConfigurationError(f"{path} cannot be read as YAML: {str(error).splitlines()[0]}.") from None
-    if not isinstance(document, yaml.MappingNode):
-        raise ConfigurationError(f"{path}:1: expected a mapping of fields, found something else.")
-    for key, line in _repeated(document):
-        raise ConfigurationError(f"{path}:{line}: the field '{key}' is given twice.")
-    try:
-        return model.model_validate(values, context={"folder": path.parent})
-    except ValidationError as error:
-        raise ConfigurationError("\n".join(_explain(path, document, error))) from None
+    return Document.read(path).fit(model)
 
 
 class _Loader(yaml.SafeLoader):
@@ -88,7 +130,13 @@ def _explain(path: Path, document: yaml.Node, error: ValidationError) -> Iterato
     for mistake in error.errors(include_url=False):
         line, known = _find(document, mistake["loc"])
         field = ".".join(map(str, known))
-        if mistake["type"] == "extra_forbidden":
+        cause = mistake.get("ctx", {}).get("error")
+        if isinstance(cause, FieldError):
+            # A part of pydantic's location may be no field; a validator's is one, whether written or not.
+            whole = FieldError((*known, *cause.location), cause.complaint)
+            line, _ = _find(document, whole.location)
+            yield f"{path}:{line}: {whole}"
+        elif mistake["type"] == "extra_forbidden":
             yield f"{path}:{line}: unknown field '{field}'."
         elif mistake["type"] == "missing":
             missing = ".".join(map(str, (*known, mistake["loc"][-1])))
@@ -99,7 +147,7 @@ def _explain(path: Path, document: yaml.Node, error: ValidationError) -> Iterato
             yield f"{path}:{line}: field '{field or 'document'}': {message}{received}."
 
 
-def _find(node: yaml.Node, location: _Location) -> tuple[int, _Location]:
+def _find(node: yaml.Node, location: Location) -> tuple[int, Location]:
     """The line (from 1) of the deepest part of a location that the document has, and that part.
 
     pydantic puts the names of a union's members into a location; they are no fields and are passed over.

@@ -55,25 +55,27 @@ def train(
     if channel is not None and push is None:
         raise ConfigurationError(f"--channel {channel} needs --push: a channel is a store's.")
     from tidegate.reference import ChannelReference
-    from tidegate.settings import load_yaml
+    from tidegate.settings import Document
     from tidegate.store import Store
     from training.config import TrainingConfig
     from training.run import train as run
 
-    settings = load_yaml(config, TrainingConfig)
+    document = Document.read(config)
+    settings = document.fit(TrainingConfig)
     store = Store(push) if push is not None else None
     if store is not None and channel is not None:
         ChannelReference(store.uri, settings.name, channel)  # a mistake costs no training
     directory = out if out is not None else Path("out/bundles") / settings.name
     with progress() as display:
         task = display.add_task("starting", total=None)
-        trained = run(
-            settings,
-            directory,
-            joblib=extra_format is ModelFormat.JOBLIB,
-            base=config.parent,
-            report=lambda step: display.update(task, description=step),
-        )
+        with document.locating():
+            trained = run(
+                settings,
+                directory,
+                joblib=extra_format is ModelFormat.JOBLIB,
+                base=config.parent,
+                report=lambda step: display.update(task, description=step),
+            )
         reference = None
         if store is not None:
             display.update(task, description="pushing")
@@ -110,7 +112,6 @@ def payload(trained: "Trained", reference: "Reference | None") -> dict[str, Any]
 def report(trained: "Trained", reference: "Reference | None") -> "RenderableType":
     """What a person reads of a run."""
     from rich.console import Group
-    from rich.markup import escape
     from rich.table import Table
 
     from training.card import number
@@ -131,7 +132,7 @@ def report(trained: "Trained", reference: "Reference | None") -> "RenderableType
     lines.append(
         f"Reference: {reference}" if reference is not None else f"Digest: sha256:{trained.bundle.digest}"
     )
-    return Group(table, escape("\n".join(lines)))
+    return Group(table, "\n".join(lines))
 
 
 def parity_sentence(trained: "Trained") -> str:

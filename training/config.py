@@ -8,10 +8,19 @@ the data fits is found out when it is loaded.
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from tidegate.contract import NAME_PATTERN, Sensitivity
-from training.algorithms import ALGORITHMS, complaint_about
+from tidegate.errors import FieldError
+from training.algorithms import ALGORITHMS, parameter_names
 from training.gates import parse_gate
 
 BundledDataset = Literal["breast_cancer", "iris", "wine", "digits", "diabetes"]
@@ -42,11 +51,11 @@ class Data(_Part):
         if (self.dataset is None) == (self.path is None):
             raise ValueError("give either 'dataset' or 'path', and only one of them")
         if self.path is not None and self.target_names:
-            raise ValueError("'target_names' belongs to a bundled data set: a file has its labels in it")
+            raise FieldError(("target_names",), "it belongs to a data set: a file has its labels in it")
         if self.dataset is not None and self.format is not None:
-            raise ValueError("'format' belongs to 'path'")
+            raise FieldError(("format",), "it belongs to 'path', and the data set has none")
         if self.dataset == "diabetes" and self.target_names:
-            raise ValueError("the data set 'diabetes' has a number to predict and no target names")
+            raise FieldError(("target_names",), "the data set 'diabetes' has a number to predict")
         return self
 
 
@@ -86,7 +95,7 @@ class Numeric(_Part):
     @model_validator(mode="after")
     def _fill(self) -> Self:
         if (self.impute == "constant") != (self.fill is not None):
-            raise ValueError("'fill' and 'impute: constant' belong together")
+            raise FieldError(("fill",), "'fill' and 'impute: constant' belong together")
         return self
 
 
@@ -122,8 +131,13 @@ class Algorithm(_Part):
 
     @model_validator(mode="after")
     def _parameters(self) -> Self:
-        if (complaint := complaint_about(self.name, self.parameters)) is not None:
-            raise ValueError(complaint)
+        allowed = parameter_names(self.name)
+        for parameter in self.parameters:
+            if parameter not in allowed:
+                raise FieldError(
+                    ("parameters", parameter),
+                    f"{self.name} has no such parameter: expected some of {', '.join(allowed)}",
+                )
         return self
 
 
@@ -146,7 +160,7 @@ class Split(_Part):
         if self.group is not None and self.time is not None:
             raise ValueError("give 'group' or 'time', not both")
         if self.stratify and (self.group is not None or self.time is not None):
-            raise ValueError("'stratify' cannot hold together with 'group' or 'time'")
+            raise FieldError(("stratify",), "it cannot hold together with 'group' or 'time'")
         return self
 
 
@@ -180,29 +194,45 @@ class TrainingConfig(_Part):
     """How many rows of the test part become questions with known answers."""
     about: About = About()
 
+    # A validator is given the fields above its own, without those that are wrong themselves.
+
+    @field_validator("algorithm")
+    @classmethod
+    def _for_the_task(cls, algorithm: Algorithm, info: ValidationInfo) -> Algorithm:
+        task = info.data.get("task", ALGORITHMS[algorithm.name].task)
+        if ALGORITHMS[algorithm.name].task != task:
+            fitting = ", ".join(sorted(name for name, a in ALGORITHMS.items() if a.task == task))
+            raise FieldError(("name",), f"{algorithm.name} does no {task}: for that there are {fitting}")
+        return algorithm
+
     @field_validator("gates")
     @classmethod
-    def _gates(cls, gates: dict[str, str]) -> dict[str, str]:
+    def _gates(cls, gates: dict[str, str], info: ValidationInfo) -> dict[str, str]:
         for metric, rule in gates.items():
-            parse_gate(metric, rule)
+            try:
+                parse_gate(metric, rule, info.data.get("task"))
+            except ValueError as error:
+                raise FieldError((metric,), str(error)) from None
         return gates
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if ALGORITHMS[self.algorithm.name].task != self.task:
-            fitting = ", ".join(sorted(name for name, a in ALGORITHMS.items() if a.task == self.task))
-            raise ValueError(f"{self.algorithm.name} does no {self.task}: for that there are {fitting}")
         if self.data.path is not None and "target" not in self.model_fields_set:
-            raise ValueError("'target' is missing: name the column of the file that is to be predicted")
+            raise FieldError(("target",), "missing; name the column of the file that is to be predicted")
         if self.data.dataset is not None:
             if self.target != DATASET_TARGET:
-                raise ValueError(f"the target of a bundled data set is called '{DATASET_TARGET}'")
+                raise FieldError(
+                    ("target",),
+                    f"that of a bundled data set is called '{DATASET_TARGET}', received '{self.target}'",
+                )
             if (self.data.dataset == "diabetes") != (self.task == "regression"):
-                raise ValueError(f"the data set '{self.data.dataset}' is not for {self.task}")
-        if self.task == "regression" and (self.positive is not None or self.split.stratify):
-            raise ValueError("'positive' and 'stratify' are about classes: a regression has none")
-        for metric, rule in self.gates.items():
-            parse_gate(metric, rule, self.task)
+                raise FieldError(
+                    ("data", "dataset"), f"the data set '{self.data.dataset}' is not for {self.task}"
+                )
+        if self.task == "regression" and self.positive is not None:
+            raise FieldError(("positive",), "it is about classes, and a regression has none")
+        if self.task == "regression" and self.split.stratify:
+            raise FieldError(("split", "stratify"), "it is about classes, and a regression has none")
         return self
 
     def parameters(self) -> dict[str, Any]:

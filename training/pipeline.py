@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tidegate.contract import Datatype
-from tidegate.errors import ConfigurationError, DataError
+from tidegate.errors import DataError, FieldError
 from training.algorithms import build
 from training.config import Numeric, Preprocessing, Text, TrainingConfig
 from training.split import Indices
@@ -48,7 +48,7 @@ def fit(config: TrainingConfig, table: Table, rows: Indices) -> tuple[Any, list[
 
     Raises:
         DataError: Values are missing that nothing fills in, or the estimator cannot take the data.
-        ConfigurationError: A parameter's value is none that the estimator takes.
+        FieldError: A parameter's value is none that the estimator takes.
     """
     pipeline = make_pipeline(config, table)
     if config.preprocessing.numeric.impute == "none":
@@ -62,7 +62,8 @@ def fit(config: TrainingConfig, table: Table, rows: Indices) -> tuple[Any, list[
             # scikit-learn's own checks; its class for bad parameters is a ValueError and not public.
             sentence = " ".join(str(error).split()).rstrip(".")
             if type(error).__name__ == "InvalidParameterError":
-                raise ConfigurationError(f"algorithm.parameters: {sentence}.") from None
+                named = [name for name in config.algorithm.parameters if f"'{name}' parameter" in sentence]
+                raise FieldError(("algorithm", "parameters", *named[:1]), sentence) from None
             raise DataError(f"{config.algorithm.name} cannot be fitted to the data: {sentence}.") from None
     notes = (f"{warning.category.__name__}: {' '.join(str(warning.message).split())}" for warning in caught)
     return pipeline, list(dict.fromkeys(notes))

@@ -6,7 +6,6 @@ What is read becomes plain columns, and the bytes that were read give the data i
 is used for, and whether its values will do, is decided elsewhere.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -17,14 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.digest import sha256
-from tidegate.errors import ConfigurationError, DataError
+from tidegate.errors import DataError, FieldError
 from tidegate.objects import read_object
+from tidegate.reference import looks_like_reference
 from training.config import DATASET_TARGET, Data
 
 Array = NDArray[Any]
 Kind = Literal["float", "integer", "boolean", "text", "time"]
-
-_ADDRESS = re.compile(r"(s3|gs|az|file)://")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +63,7 @@ def read(data: Data, base: Path) -> Source:
         base: The folder that a relative path starts from.
 
     Raises:
-        ConfigurationError: There is no such file, or nothing says its format.
+        FieldError: There is no such file, or nothing says its format.
         DataError: The file is empty, ragged, or no CSV or Parquet.
         StoreError: The object's store does not answer.
     """
@@ -74,8 +72,9 @@ def read(data: Data, base: Path) -> Source:
     assert data.path is not None  # the configuration has one of the two
     form = data.format or Path(data.path).suffix.removeprefix(".").lower()
     if form not in ("csv", "parquet"):
-        raise ConfigurationError(
-            f"The data {data.path} is named like neither CSV nor Parquet: set data.format to csv or parquet."
+        raise FieldError(
+            ("data", "path"),
+            f"{data.path} is named like neither CSV nor Parquet: set data.format to csv or parquet",
         )
     content = _content(data.path, base)
     if not content:
@@ -122,15 +121,15 @@ def _bundled(name: str, target_names: bool) -> Source:
 
 
 def _content(path: str, base: Path) -> bytes:
-    if _ADDRESS.match(path):
+    if looks_like_reference(path):
         return read_object(path)
     file = base / path
     try:
         return file.read_bytes()
     except FileNotFoundError:
-        raise ConfigurationError(f"The data file {file} does not exist.") from None
+        raise FieldError(("data", "path"), f"the file {file} does not exist") from None
     except OSError as error:
-        raise ConfigurationError(f"The data file {file} cannot be read: {error.strerror}.") from None
+        raise FieldError(("data", "path"), f"the file {file} cannot be read: {error.strerror}") from None
 
 
 def _csv(name: str, content: bytes) -> Any:

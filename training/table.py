@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tidegate.batch import Batch
 from tidegate.contract import MATRIX, NAME_LIMIT, Datatype
-from tidegate.errors import ConfigurationError, DataError
+from tidegate.errors import DataError, FieldError, Location
 from training.answers import prediction_datatype
 from training.config import TrainingConfig
 from training.source import Column, Kind, Source
@@ -94,7 +94,7 @@ def make_table(source: Source, config: TrainingConfig) -> Table:
     """Give each column its part and its type.
 
     Raises:
-        ConfigurationError: The configuration names a column that the data does not have.
+        FieldError: The configuration names a column that the data does not have, or does not fit it.
         DataError: A value does not fit its column's part or type.
     """
     features = _feature_names(source, config)
@@ -107,9 +107,8 @@ def make_table(source: Source, config: TrainingConfig) -> Table:
             _refuse_spoilt_numbers(source, name, column)
         datatype = wanted or _AS_READ.get(column.kind, _DATATYPES[config.precision])
         if options and options.unknown == "accept" and datatype is not Datatype.BYTES:
-            raise ConfigurationError(
-                f"features.each accepts unknown categories of '{name}', which is {datatype} and has no "
-                "categories."
+            raise FieldError(
+                ("features", "each", name, "unknown"), f"the column is {datatype} and has no categories"
             )
         columns[name] = _typed(source, name, column, datatype)
         datatypes[name] = datatype
@@ -129,37 +128,42 @@ def make_table(source: Source, config: TrainingConfig) -> Table:
 
 def _feature_names(source: Source, config: TrainingConfig) -> list[str]:
     options, split = config.features, config.split
-    special = {"target": config.target, "split.group": split.group, "split.time": split.time}
-    listed = {"features.keep": options.keep or [], "features.drop": options.drop or []}
-    named = [(field, name) for field, name in special.items() if name is not None]
-    named += [(field, name) for field, names in listed.items() for name in names]
-    for field, name in named:
-        if name not in source.columns:
-            raise ConfigurationError(
-                f"{field} names the column '{name}', which {source.name} does not have: expected one of "
-                f"{', '.join(source.columns)}."
+    keep, drop = options.keep or [], options.drop or []
+    special: list[tuple[Location, str | None]] = [
+        (("target",), config.target),
+        (("split", "group"), split.group),
+        (("split", "time"), split.time),
+    ]
+    listed = [(("features", "keep", index), name) for index, name in enumerate(keep)]
+    listed += [(("features", "drop", index), name) for index, name in enumerate(drop)]
+    for field, column in [*special, *listed]:
+        if column is not None and column not in source.columns:
+            raise FieldError(
+                field,
+                f"{source.name} has no column '{column}': expected one of {', '.join(source.columns)}",
             )
-    reserved = {name for name in special.values() if name is not None}
-    if taken := reserved & set(options.keep or []):
-        raise ConfigurationError(
-            f"features.keep names {', '.join(sorted(taken))}, which is the target or what the split goes by "
-            "and cannot be a feature as well."
-        )
+    reserved = {name for _, name in special if name is not None}
+    for index, name in enumerate(keep):
+        if name in reserved:
+            raise FieldError(
+                ("features", "keep", index),
+                f"'{name}' is the target or what the split goes by, and cannot be a feature as well",
+            )
     if options.keep is not None:
         # The order of the data, not of the list: what a row means must not depend on how it was asked for.
-        names = [name for name in source.columns if name in options.keep]
+        names = [name for name in source.columns if name in keep]
     else:
-        dropped = reserved | set(options.drop or [])
+        dropped = reserved | set(drop)
         names = [name for name in source.columns if name not in dropped]
     if not names:
-        raise ConfigurationError(f"No feature is left: {source.name} has no other columns.")
+        raise FieldError(("features",), f"no feature is left, as {source.name} has no other columns")
     for name in names:
         _refuse_name(source, name)
-    if stray := [name for name in options.each if name not in names]:
-        raise ConfigurationError(
-            f"features.each names {', '.join(map(repr, stray))}, which is no feature: expected some of "
-            f"{', '.join(names)}."
-        )
+    for name in options.each:
+        if name not in names:
+            raise FieldError(
+                ("features", "each", name), f"it is no feature: expected some of {', '.join(names)}"
+            )
     return names
 
 
@@ -310,9 +314,10 @@ def _classes(source: Source, config: TrainingConfig) -> Array:
             "regression?"
         )
     if config.positive is not None and (len(found) != 2 or config.positive not in found.tolist()):
-        raise ConfigurationError(
-            f"'positive' is {config.positive!r}: expected one of two classes, and {where} has "
-            f"{', '.join(map(repr, found.tolist()))}."
+        raise FieldError(
+            ("positive",),
+            f"expected one of two classes, received {config.positive!r}, and {where} has "
+            f"{', '.join(map(repr, found.tolist()))}",
         )
     return classes
 

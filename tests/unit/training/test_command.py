@@ -87,6 +87,77 @@ def test_a_destination_that_cannot_be_is_told_before_the_data_is_read(config: Pa
         raise done.exception
 
 
+FILE = """\
+name: test
+task: {task}
+data:
+  {data}
+{more}
+algorithm:
+  name: {algorithm}
+  parameters:
+    {parameters}
+gates:
+  {gate}
+"""
+ROWS = "a,b,y\n" + "".join(f"{row},{row}.5,{'yes' if row % 3 else 'no'}\n" for row in range(60))
+
+
+@pytest.mark.parametrize(
+    ("fields", "line", "field"),
+    [
+        # Found in the file alone.
+        ({"algorithm": "Ridge", "parameters": "alpha: 1.0"}, 7, "algorithm.name"),
+        ({"gate": "'test.rmse': '<= 2'"}, 11, "gates.test.rmse"),
+        ({"gate": "'test.f1': '> 0.9'"}, 11, "gates.test.f1"),
+        ({"parameters": "depth: 3"}, 9, "algorithm.parameters.depth"),
+        ({"data": "path: data.csv"}, 1, "target"),
+        ({"more": "target: species"}, 5, "target"),
+        ({"data": "dataset: diabetes"}, 4, "data.dataset"),
+        ({"data": "{dataset: iris, format: csv}"}, 4, "data.format"),
+        ({"more": "split: {group: a, stratify: true}"}, 5, "split.stratify"),
+        ({"more": "preprocessing:\n  numeric:\n    impute: constant"}, 6, "preprocessing.numeric.fill"),
+        # Found once the data is read.
+        ({"data": "path: data.csv", "more": "target: z"}, 5, "target"),
+        ({"data": "path: gone.csv", "more": "target: y"}, 4, "data.path"),
+        ({"data": "path: data", "more": "target: y"}, 4, "data.path"),
+        ({"data": "path: data.csv", "more": "target: y\nsplit:\n  time: when"}, 7, "split.time"),
+        ({"data": "path: data.csv", "more": "target: y\npositive: maybe"}, 6, "positive"),
+        (
+            {"data": "path: data.csv", "more": "target: y\nfeatures:\n  keep:\n  - a\n  - z"},
+            9,
+            "features.keep.1",
+        ),
+        (
+            {"data": "path: data.csv", "more": "target: y\nfeatures:\n  keep:\n  - a\n  - y"},
+            9,
+            "features.keep.1",
+        ),
+        ({"data": "path: data.csv", "more": "target: y\nfeatures: {drop: [a, b]}"}, 6, "features"),
+        (
+            {"data": "path: data.csv", "more": "target: y\nfeatures:\n  each:\n    z: {}"},
+            8,
+            "features.each.z",
+        ),
+        # Found by scikit-learn.
+        ({"parameters": "C: -1.0"}, 9, "algorithm.parameters.C"),
+    ],
+)
+def test_a_mistake_is_told_with_the_line_and_the_field(
+    config: Path, tmp_path: Path, fields: dict[str, str], line: int, field: str
+):
+    usual = {"task": "classification", "data": "dataset: iris", "more": "", "gate": "'test.f1': '>= 0'"}
+    usual |= {"algorithm": "LogisticRegression", "parameters": "C: 1.0"}
+    config.write_text(FILE.format(**usual | fields))
+    (tmp_path / "data.csv").write_text(ROWS)
+    (tmp_path / "data").write_text(ROWS)
+    done = run(config, "--out", tmp_path / "bundle")
+    assert isinstance(done.exception, ConfigurationError)
+    assert str(done.exception).startswith(f"{config}:{line}: field '{field}': ")
+    assert len(str(done.exception).splitlines()) == 1
+    assert not (tmp_path / "bundle").exists()
+
+
 TRAIN_AND_BE_STOPPED = """
 import os, signal, sys
 import training.run

@@ -66,7 +66,7 @@ def test_a_feature_without_a_value_to_learn_from_is_told(tmp_path):
 def test_a_parameter_s_wrong_value_is_the_configuration_s_mistake(tmp_path):
     config = configuration(algorithm={"name": "LogisticRegression", "parameters": {"C": -1.0}})
     table = loaded(config, tmp_path)
-    with pytest.raises(ConfigurationError, match=r"algorithm\.parameters: The 'C' parameter"):
+    with pytest.raises(ConfigurationError, match=r"'algorithm\.parameters\.C': The 'C' parameter"):
         fit(config, table, np.arange(0, 150, 2))
 
 

@@ -171,13 +171,16 @@ def test_a_value_that_its_column_s_type_cannot_hold_is_told(
 @pytest.mark.parametrize(
     ("fields", "sentence"),
     [
-        ({"target": "z"}, "target names the column 'z'.*expected one of a, b, y"),
-        ({"features": {"drop": ["z"]}}, r"features\.drop names the column 'z'"),
+        ({"target": "z"}, r"'target': data\.csv has no column 'z': expected one of a, b, y"),
+        ({"features": {"drop": ["z"]}}, r"'features\.drop\.0': data\.csv has no column 'z'"),
         ({"features": {"keep": ["a", "y"]}}, "cannot be a feature as well"),
-        ({"features": {"drop": ["a", "b"]}}, "No feature is left"),
-        ({"features": {"each": {"z": {}}}}, "features.each names 'z'"),
-        ({"features": {"each": {"a": {"unknown": "accept"}}}}, "which is INT64 and has no categories"),
-        ({"positive": "maybe"}, "'positive' is 'maybe': expected one of two classes"),
+        ({"features": {"drop": ["a", "b"]}}, "no feature is left"),
+        ({"features": {"each": {"z": {}}}}, r"'features\.each\.z': it is no feature: expected some of a, b"),
+        (
+            {"features": {"each": {"a": {"unknown": "accept"}}}},
+            r"'features\.each\.a\.unknown': the column is INT64 and has no categories",
+        ),
+        ({"positive": "maybe"}, "'positive': expected one of two classes, received 'maybe'"),
         ({"data": {"path": "gone.csv"}}, r"gone\.csv does not exist"),
         ({"data": {"path": "data"}}, "set data.format"),
     ],
