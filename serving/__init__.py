@@ -9,14 +9,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from serving.loading import EngineChoice as EngineChoice
+    from serving.options import EngineChoice as EngineChoice
     from serving.policy import Policy as Policy
     from serving.predictor import Predictor as Predictor
     from serving.question import Limits as Limits
     from serving.server import Server as Server
 
 _HOMES = {
-    "EngineChoice": "serving.loading",
+    "EngineChoice": "serving.options",
     "Limits": "serving.question",
     "Policy": "serving.policy",
     "Predictor": "serving.predictor",

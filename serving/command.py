@@ -16,12 +16,13 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from serving.options import DRAIN_SECONDS, REQUEST_SECONDS, EngineChoice, Protocol
+from serving.question import Limits
 from tidegate.console import OutputFormat, OutputOption, emit
 from tidegate.contract import NAME_PATTERN
 from tidegate.errors import BundleError, ConfigurationError, GateNotPassedError
@@ -33,23 +34,7 @@ if TYPE_CHECKING:
     from tidegate.contract import Contract
 
 _SHOWN_ROWS = 20
-
-
-class Engine(StrEnum):
-    """The same names as ``serving.loading.EngineChoice``, which would import too much for ``--help``."""
-
-    AUTO = "auto"
-    ONNX = "onnx"
-    SKLEARN = "sklearn"
-
-
-class Protocol(StrEnum):
-    """The same names as ``serving.client.Protocol``, which would import too much for ``--help``."""
-
-    V1 = "v1"
-    V2 = "v2"
-    V2_BINARY = "v2-binary"
-    GRPC = "grpc"
+_LIMITS = Limits()
 
 
 def serve(
@@ -82,22 +67,22 @@ def serve(
         typer.Option(
             envvar="TIDEGATE_DRAIN_SECONDS", min=0, help="How long to go on answering after SIGTERM."
         ),
-    ] = 10.0,
+    ] = DRAIN_SECONDS,
     request_seconds: Annotated[
         float,
         typer.Option(
             envvar="TIDEGATE_REQUEST_SECONDS", min=0, help="How long what is in flight may take after that."
         ),
-    ] = 15.0,
+    ] = REQUEST_SECONDS,
     max_rows: Annotated[
         int, typer.Option(envvar="TIDEGATE_MAX_ROWS", min=1, help="How many rows one request may have.")
-    ] = 10_000,
+    ] = _LIMITS.rows,
     max_body_bytes: Annotated[
         int, typer.Option(envvar="TIDEGATE_MAX_BODY_BYTES", min=1, help="How large a request's body may be.")
-    ] = 16 << 20,
+    ] = _LIMITS.body_bytes,
     engine: Annotated[
-        Engine, typer.Option(envvar="TIDEGATE_ENGINE", help="auto: compiled where it is proven equal.")
-    ] = Engine.AUTO,
+        EngineChoice, typer.Option(envvar="TIDEGATE_ENGINE", help="auto: compiled where it is proven equal.")
+    ] = EngineChoice.AUTO,
     trust: Annotated[
         list[str] | None,
         typer.Option(
@@ -138,9 +123,7 @@ def serve(
     _log(access_log)
 
     with _starting() as started, _local(source, digest, cache) as (path, wanted, bundle_name):
-        from serving.loading import EngineChoice
         from serving.predictor import Predictor
-        from serving.question import Limits
         from serving.server import Server
 
         model = name or bundle_name
@@ -171,7 +154,7 @@ def serve(
             path,
             wanted,
             policy=policy,
-            engine=EngineChoice(engine),
+            engine=engine,
             limits=Limits(max_rows, max_body_bytes),
         )
         predictor.load()
@@ -270,7 +253,7 @@ def predict(
     from serving import client
 
     address = grpc if protocol is Protocol.GRPC else url
-    prediction = client.predict(address, name, client.Protocol(protocol), asked)
+    prediction = client.predict(address, name, protocol, asked)
     comparison = None if contract is None else _compare(contract, prediction)
     payload: dict[str, Any] = {
         "model": name,

@@ -9,7 +9,6 @@ itself. What it refuses, it refuses with a ``BundleError`` that gives the reason
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from importlib.metadata import version
 from io import BytesIO
 from pathlib import Path
@@ -19,20 +18,13 @@ from zipfile import ZipFile
 import orjson
 
 from serving.engine import Engine, OnnxEngine, SklearnEngine
+from serving.options import EngineChoice
 from serving.policy import Policy
 from tidegate.bundle import JOBLIB, ONNX, PARITY, SKOPS, Bundle, verify
 from tidegate.contract import Contract
 from tidegate.errors import BundleError
 
 SCIKIT_LEARN = "scikit-learn"
-
-
-class EngineChoice(StrEnum):
-    """Which engine to use: the compiled one where it is proven equal, or one by name."""
-
-    AUTO = "auto"
-    ONNX = "onnx"
-    SKLEARN = "sklearn"
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,13 +3,13 @@
 """The deployer's policy: which types a bundle may have built, and whose pickles may be opened.
 
 It comes from the server's options, never from the bundle. The default lets every classifier and regressor of
-scikit-learn load, and opens no pickle.
+scikit-learn load but ``TunedThresholdClassifierCV``, whose state holds a function, and opens no pickle.
 """
 
 import re
 from dataclasses import dataclass
 
-from tidegate.digest import is_sha256
+from tidegate.digest import parse_digest
 from tidegate.errors import ConfigurationError
 
 _KERNELS = (
@@ -62,7 +62,8 @@ class Policy:
 
     Args:
         trusted: Full names of types that may be built, beside those that skops trusts by itself.
-        joblib_digests: Bundles whose ``model.joblib`` may be opened, which runs whatever code it holds.
+        joblib_digests: Bundles whose ``model.joblib`` may be opened, which runs whatever code it holds; kept
+            without the ``sha256:`` that may stand in front.
 
     Raises:
         ConfigurationError: A name is no type's full name, or a digest no SHA-256.
@@ -78,9 +79,5 @@ class Policy:
                     f"The policy cannot trust '{name}': expected the full name of one type, like "
                     "'package.module.Type'."
                 )
-        for digest in self.joblib_digests:
-            if not is_sha256(digest):
-                raise ConfigurationError(
-                    f"The policy cannot allow joblib for '{digest}': expected a bundle's digest, 64 "
-                    "hexadecimal digits."
-                )
+        digests = frozenset(map(parse_digest, self.joblib_digests))
+        object.__setattr__(self, "joblib_digests", digests)  # the dataclass is frozen for all others

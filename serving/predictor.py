@@ -13,9 +13,10 @@ import orjson
 
 from serving import decode, golden
 from serving.drift import references
-from serving.loading import EngineChoice, LoadedModel, load
+from serving.loading import LoadedModel, load
 from serving.metrics import Metrics, Record
 from serving.observation import Observer
+from serving.options import EngineChoice
 from serving.policy import Policy
 from serving.question import Limits
 from serving.sdk import (

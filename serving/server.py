@@ -19,16 +19,11 @@ from starlette.exceptions import HTTPException
 from serving.drain import Drain, DrainingServer
 from serving.grpc_service import GrpcServer
 from serving.hotpath import HotPath
+from serving.options import DRAIN_SECONDS, REQUEST_SECONDS
 from serving.predictor import Predictor
 from serving.rest import refuse_http, routes
 from serving.sdk import ModelServer, app
 from tidegate.errors import ConfigurationError
-
-DRAIN_SECONDS = 10.0
-REQUEST_SECONDS = 15.0
-"""How long what is in flight may take once nothing listens any more.
-
-With the default drain it fits into Kubernetes' default grace period of 30 s."""
 
 
 class Server(ModelServer):
