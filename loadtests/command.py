@@ -140,13 +140,14 @@ def _describe(state: "Progress", plan: "LoadTest", workers: int | None) -> str:
 def _picture(report: "Report", page: str) -> "RenderableType":
     from rich.console import Group
     from rich.table import Table
+    from rich.text import Text
 
     from loadtests.wording import figure, share
 
     colours = {"pass": "green", "fail": "red", "void": "yellow"}
     table = Table("measure", "limit", "measured", "", box=None, pad_edge=False)
     for measure in report.verdict.measures:
-        met = "[green]met[/]" if measure.met else "[red]missed[/]"
+        met = Text("met", "green") if measure.met else Text("missed", "red")
         table.add_row(measure.title, measure.bound, measure.found, met)
     summary, generator, verdict = report.summary, report.generator, report.verdict.verdict
     facts = (
@@ -154,4 +155,4 @@ def _picture(report: "Report", page: str) -> "RenderableType":
         f"a second; the {'busiest worker' if generator.worker else 'generator'} used "
         f"{share(generator.cpu_mean)} of {'a' if generator.core is None else 'its'} core."
     )
-    return Group(f"[bold {colours[verdict]}]{verdict}[/]", table, facts, f"Report: {page}")
+    return Group(Text(verdict, f"bold {colours[verdict]}"), table, facts, f"Report: {page}")

@@ -79,10 +79,11 @@ def _payload(seen: "Status") -> dict[str, Any]:
 
 def _picture(seen: "Status") -> "RenderableType":
     from rich.table import Table
+    from rich.text import Text
 
     table = Table("track", "digest", "replicas", "share", "", box=None, pad_edge=False)
     for track in seen.tracks:
         share = "" if track.weight is None else f"{track.weight} %"
-        state = "[yellow]waiting[/]" if track.waiting else "[green]ready[/]"
+        state = Text("waiting", "yellow") if track.waiting else Text("ready", "green")
         table.add_row(track.track, track.digest[:12], f"{track.replicas}/{track.wanted}", share, state)
     return table

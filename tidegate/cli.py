@@ -11,7 +11,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Annotated, NoReturn
 
 import typer
-from rich.markup import escape
+from rich.text import Text
 
 from tidegate import __version__
 from tidegate.console import stderr
@@ -60,18 +60,20 @@ def main() -> None:
     try:
         build()()
     except TidegateError as error:
-        stderr.print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
+        _tell(str(error))
         sys.exit(error.exit_code)
     except ModuleNotFoundError as error:
         extra = _extra_of(sys.argv[1:2])
         if extra is None or (error.name or "").partition(".")[0] in _packages():
             raise
-        stderr.print(
-            f"[bold red]error:[/] 'tidegate {sys.argv[1]}' needs {error.name}, which is not installed: "
-            f"install tidegate\\[{extra}].",
-            soft_wrap=True,
+        _tell(
+            f"'tidegate {sys.argv[1]}' needs {error.name}, which is not installed: install tidegate[{extra}]."
         )
         sys.exit(ExitCode.BAD_INPUT)
+
+
+def _tell(sentence: str) -> None:
+    stderr.print(Text.assemble(("error:", "bold red"), f" {sentence}"), soft_wrap=True)
 
 
 def _terminate(number: int, frame: object) -> NoReturn:

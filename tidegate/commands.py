@@ -4,13 +4,12 @@
 
 import tempfile
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import from_json
 from rich.console import Group
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -31,6 +30,8 @@ from tidegate.reference import ChannelReference, looks_like_reference
 from tidegate.store import Store, fetch, locate
 
 UNREADABLE = "unreadable"
+
+S = TypeVar("S", bound=BaseModel)
 
 DirectoryArgument = Annotated[
     Path, typer.Argument(help="The bundle's directory.", exists=True, file_okay=False)
@@ -97,9 +98,9 @@ def verify(
     table = Table("file", "bytes", "", box=None, pad_edge=False)
     for name in sorted(opened.manifest.files.keys() | wrong.keys()):
         size = f"{opened.manifest.files[name].size:,}" if name in opened else ""
-        verdict = (
-            f"[red]expected {wrong[name].expected}, found {wrong[name].found}[/]" if name in wrong else "ok"
-        )
+        verdict = Text("ok")
+        if name in wrong:
+            verdict = Text(f"expected {wrong[name].expected}, found {wrong[name].found}", style="red")
         table.add_row(name, size, verdict)
     payload = {
         "digest": opened.digest,
@@ -125,10 +126,18 @@ def inspect(source: SourceArgument, output: OutputOption = OutputFormat.TEXT) ->
         emit(output, payload, _picture(bundle, payload))
 
 
-class _Parity(BaseModel):
-    """What a person is shown of the certificate."""
+class _Shown(BaseModel):
+    model_config = ConfigDict(strict=True, frozen=True)
 
-    model_config = ConfigDict(strict=True)
+
+class _Metrics(_Shown):
+    """What a person is shown of the evaluation."""
+
+    test: dict[str, float | None]
+
+
+class _Parity(_Shown):
+    """What a person is shown of the certificate."""
 
     verdict: str
     reason: str | None
@@ -166,31 +175,34 @@ def _provenance(bundle: Bundle) -> Any:
         return UNREADABLE
 
 
-def _parity(bundle: Bundle, described: dict[str, Any]) -> _Parity:
+def _shown(model: type[S], document: dict[str, Any], file: Path) -> S:
     try:
-        return _Parity.model_validate(described["parity"])
+        return model.model_validate(document)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise BundleError(
-            f"{bundle.path / PARITY} is no certificate: {'.'.join(map(str, first['loc']))}: {first['msg']}."
+            f"{file} was not written by Tidegate: {'.'.join(map(str, first['loc']))}: {first['msg']}."
         ) from None
 
 
 def _picture(bundle: Bundle, described: dict[str, Any]) -> Group:
-    manifest, parity = bundle.manifest, _parity(bundle, described)
+    manifest = bundle.manifest
+    parity = _shown(_Parity, described["parity"], bundle.path / PARITY)
+    measured = _shown(_Metrics, described["metrics"], bundle.path / METRICS).test.items()
     compiled = parity.verdict + (f": {parity.reason}" if parity.reason else "")
     facts = {
         "name": manifest.name,
         "digest": f"sha256:{bundle.digest}",
         "task": f"{manifest.task} by {manifest.algorithm}",
         "data": f"{manifest.data.rows:,} rows, sha256:{manifest.data.sha256[:12]}…",
+        "test": ", ".join(f"{name} {'-' if value is None else f'{value:.4g}'}" for name, value in measured),
         "compiled": f"{compiled} ({parity.rows:,} rows compared)" if parity.rows else compiled,
         "versions": ", ".join(f"{name} {version}" for name, version in manifest.versions.items()),
     }
     if described["provenance"] == UNREADABLE:
         facts["provenance"] = f"{UNREADABLE}; the model is not affected"
     # Lines and no table: on a narrow terminal a table would cut the digest.
-    lines = Text.from_markup("\n".join(f"[bold]{name:<10}[/]{escape(fact)}" for name, fact in facts.items()))
+    lines = Text("\n").join(Text.assemble((f"{name:<10}", "bold"), fact) for name, fact in facts.items())
     files = Table("file", "bytes", box=None, pad_edge=False)
     for name, entry in manifest.files.items():
         files.add_row(name, f"{entry.size:,}")

@@ -18,8 +18,10 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
 _LINE_SECONDS = 10.0
 
-stdout = Console(highlight=False)
-stderr = Console(stderr=True, highlight=False)
+# Names of features, categories and files stand in what is printed, and what rich would take for markup is
+# part of the name. A style is said by rich's Text.
+stdout = Console(highlight=False, markup=False, emoji=False)
+stderr = Console(stderr=True, highlight=False, markup=False, emoji=False)
 
 
 class OutputFormat(StrEnum):
@@ -48,7 +50,12 @@ def progress() -> Iterator[Progress]:
     if not stderr.is_terminal:
         yield _Lines(disable=True)
         return
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TimeElapsedColumn(),
+    )
     with Progress(*columns, console=stderr, transient=True) as display:
         yield display
 
@@ -74,4 +81,4 @@ class _Lines(Progress):
         step, now = description.partition(":")[0], time.monotonic()
         if step != self._step or (description != step and now - self._told > _LINE_SECONDS):
             self._step, self._told = step, now
-            stderr.print(description, soft_wrap=True, markup=False)
+            stderr.print(description, soft_wrap=True)

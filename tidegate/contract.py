@@ -88,9 +88,12 @@ class Feature(_Part):
     datatype: Annotated[Datatype, Field(strict=False)]
     missing: bool = False
     """Whether a request may leave the value out."""
-    minimum: float | None = None
-    """Smallest value seen in training. A request outside is unusual, not wrong."""
-    maximum: float | None = None
+    minimum: int | float | None = None
+    """Smallest value seen in training. A request outside is unusual, not wrong.
+
+    Of an integer feature it is an integer: a float does not hold every whole number of 64 bits.
+    """
+    maximum: int | float | None = None
     """Largest value seen in training."""
     categories: Annotated[tuple[str, ...] | None, Field(strict=False)] = None
     """The values that a text feature had in training, sorted."""

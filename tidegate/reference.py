@@ -38,7 +38,7 @@ class Reference:
         Raises:
             ConfigurationError: It is no such reference.
         """
-        path, separator, digest = text.partition("@sha256:")
+        path, separator, digest = text.rpartition("@sha256:")
         if not separator or not is_sha256(digest):
             raise ConfigurationError(
                 f"'{text}' is no reference to a bundle: expected <store>/<name>@sha256:<64 hex digits>."
@@ -94,7 +94,9 @@ def parse_reference(text: str) -> Reference | ChannelReference:
     Raises:
         ConfigurationError: It is neither.
     """
-    return Reference.parse(text) if "@" in text else ChannelReference.parse(text)
+    # Only behind the last slash: a store's own address may hold any of these characters.
+    named = text.rpartition("/")[2]
+    return Reference.parse(text) if "@sha256:" in named else ChannelReference.parse(text)
 
 
 def looks_like_reference(text: str) -> bool:

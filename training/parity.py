@@ -86,8 +86,7 @@ def probe_rows(contract: Contract, seed: int) -> list[list[Scalar]]:
         elif feature.datatype is Datatype.BOOL:
             values = [False, True]
         else:
-            kind = int if feature.datatype.is_integer else float
-            values = [kind(limit) for limit in (feature.minimum, feature.maximum) if limit is not None]
+            values = [limit for limit in (feature.minimum, feature.maximum) if limit is not None]
         if feature.missing:
             values.append(None)
         extremes.append(values or [usual[len(extremes)]])

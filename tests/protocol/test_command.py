@@ -14,6 +14,7 @@ import grpc
 import httpx
 import pytest
 
+from serving.client import Prediction
 from tests.conftest import TIDEGATE, LiveServer, altered, serving
 from tests.protocol.test_rest import predict
 from tidegate.bundle import Bundle
@@ -149,6 +150,16 @@ def test_a_csv_file_without_whole_rows_is_refused(
     assert complaint in done.stderr.replace("\n", " ")
 
 
+def test_names_with_square_brackets_are_shown_as_they_are(
+    tidegate: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = Prediction(None, {"len [mm]": ["[/a]"]})
+    monkeypatch.setattr("serving.client.predict", lambda *arguments: answer)
+    done = tidegate("predict", "--model", "[m]", "--input", "-", stdin="[[1]]")
+    assert done.returncode == 0, done.stderr
+    assert all(name in done.stdout for name in ("len [mm]", "[/a]", "[m] by v2"))
+
+
 @pytest.mark.parametrize("name", ["bad name", "a/b", "", "A"])
 def test_a_name_that_no_address_can_have_is_refused(name: str, tidegate: Ask) -> None:
     done = tidegate("serve", "somewhere", "--name", name)
@@ -222,6 +233,12 @@ def test_a_bundle_that_must_not_load_ends_the_server_with_2_and_the_reason(
     assert done.stdout == ""
     assert "pickle" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_pickle_is_allowed_by_its_digest_as_it_is_printed(joblib_bundle: Bundle, tmp_path: Path) -> None:
+    options = ("--engine", "sklearn", "--allow-joblib", f"sha256:{joblib_bundle.digest}")
+    with serving(joblib_bundle, tmp_path / "log", *options) as server:
+        assert httpx.get(f"{server.http}/v2/health/ready").status_code == 200
 
 
 def test_a_port_that_is_taken_is_told_in_a_sentence(tidegate: Ask, regression_bundle: Bundle) -> None:

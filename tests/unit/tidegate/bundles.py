@@ -15,7 +15,7 @@ def contract() -> Contract:
         task="classification",
         features=(
             Feature(name="length", datatype=Datatype.FP32, minimum=1.0, maximum=7.0, missing=True),
-            Feature(name="count", datatype=Datatype.INT64, minimum=0.0, maximum=9.0),
+            Feature(name="count", datatype=Datatype.INT64, minimum=0, maximum=9),
             Feature(name="ripe", datatype=Datatype.BOOL),
             Feature(name="colour", datatype=Datatype.BYTES, categories=("blue", "red"), missing=True),
         ),

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,8 +13,8 @@ from tests.unit.tidegate.bundles import write_bundle
 TIDEGATE = Path(sys.executable).with_name("tidegate")
 
 
-def tidegate(*arguments):
-    return subprocess.run([TIDEGATE, *map(str, arguments)], capture_output=True, text=True)
+def tidegate(*arguments, **options):
+    return subprocess.run([TIDEGATE, *map(str, arguments)], capture_output=True, text=True, **options)
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +38,16 @@ def test_help_imports_nothing_heavy():
     )
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
+
+
+def test_the_shell_completes_the_commands():
+    # The shell is found among the parents, and bash would not be one if this were the last that it runs.
+    shown = subprocess.run(
+        ["bash", "-c", f"'{TIDEGATE}' --show-completion; true"], capture_output=True, text=True
+    )
+    assert "complete -o default -F _tidegate_completion tidegate" in shown.stdout
+    asked = {"_TIDEGATE_COMPLETE": "complete_bash", "COMP_WORDS": "tidegate ins", "COMP_CWORD": "1"}
+    assert tidegate(env=os.environ | asked).stdout.split() == ["inspect"]
 
 
 def test_a_bundle_goes_to_a_store_and_back(bundle, tmp_path):
@@ -65,30 +76,40 @@ def test_verify_says_file_by_file_what_is_wrong(tmp_path):
     damaged = write_bundle(tmp_path / "iris")
     (damaged.path / "model.skops").write_bytes(b"b model")
     (damaged.path / "metrics.json").unlink()
+    (damaged.path / "[").mkdir()
+    (damaged.path / "[" / "x]").write_text("")
     run = tidegate("verify", damaged.path)
     assert run.returncode == 2
     assert "model.skops" in run.stdout
     assert "no such file" in run.stdout
-    assert run.stderr.startswith("error: 2 of")
+    assert run.stderr.startswith("error: 3 of")
+    assert "[/x]" in run.stdout
+    assert "[/x]" in run.stderr
     run = tidegate("verify", damaged.path, "--output", "json")
     assert {problem["file"] for problem in json.loads(run.stdout)["problems"]} == {
         "model.skops",
         "metrics.json",
+        "[/x]",
     }
 
 
 @pytest.mark.parametrize(
-    ("arguments", "sentence"),
+    ("arguments", "code", "sentence"),
     [
-        (["pull", "iris", "x"], "no reference to a channel"),
-        (["inspect", "nowhere"], "neither a directory nor a reference"),
-        (["pull", "file:///nowhere/iris:stable", "x"], "cannot be opened"),
-        (["train", "nowhere.yaml"], "nowhere.yaml"),
+        (["pull", "iris", "x"], 2, "no reference to a channel"),
+        (["inspect", "nowhere"], 2, "neither a directory nor a reference"),
+        (["pull", "file:///nowhere/iris:stable", "x"], 1, "cannot be opened"),
+        (["train", "nowhere.yaml"], 2, "nowhere.yaml"),
+        (["train", "missed.yaml"], 3, "is not good enough"),
     ],
 )
-def test_a_mistake_is_one_sentence_and_no_traceback(arguments, sentence):
-    run = tidegate(*arguments)
-    assert run.returncode in (1, 2)
+def test_a_failure_is_one_sentence_and_its_exit_code(arguments, code, sentence, tmp_path):
+    (tmp_path / "missed.yaml").write_text(
+        "name: iris\ntask: classification\ndata: {dataset: iris}\nalgorithm: {name: GaussianNB}\n"
+        'gates: {test.f1: ">= 1.1"}\n'
+    )
+    run = tidegate(*arguments, cwd=tmp_path)
+    assert run.returncode == code
     assert sentence in run.stderr
     assert "Traceback" not in run.stderr
 

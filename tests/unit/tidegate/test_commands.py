@@ -8,7 +8,8 @@ from typer.testing import CliRunner
 
 from tests.unit.tidegate.bundles import write_bundle
 from tidegate import commands
-from tidegate.bundle import METRICS, PARITY, PROVENANCE, SKOPS, seal
+from tidegate.bundle import CONTRACT, METRICS, PARITY, PROVENANCE, SKOPS, seal
+from tidegate.digest import canonical_json
 from tidegate.errors import BundleError, ConfigurationError
 
 
@@ -50,9 +51,10 @@ def test_a_readable_provenance_is_for_scripts(bundle):
         (METRICS, b"{", r"metrics\.json is no JSON"),
         (METRICS, b'{"f1": NaN}', r"metrics\.json is no JSON"),
         (METRICS, b"[]", r"metrics\.json is no JSON object"),
+        (METRICS, b"{}", r"metrics\.json was not written by Tidegate: test: Field required"),
         (PARITY, b"\xff", r"parity\.json is no JSON"),
-        (PARITY, b"{}", r"parity\.json is no certificate: verdict: Field required"),
-        (PARITY, b'{"verdict": "equal", "reason": null, "rows": "x"}', r"is no certificate: rows"),
+        (PARITY, b"{}", r"parity\.json was not written by Tidegate: verdict: Field required"),
+        (PARITY, b'{"verdict": "equal", "reason": null, "rows": "x"}', r"was not written by Tidegate: rows"),
     ],
 )
 def test_a_bundle_with_a_broken_file_is_told_in_one_sentence(bundle, name, content, complaint):
@@ -81,6 +83,31 @@ def test_a_channel_that_is_none_is_refused_before_anything_is_stored(bundle, tmp
     with pytest.raises(ConfigurationError, match="is no name of a channel"):
         raise done.exception
     assert not (tmp_path / "store").exists()
+
+
+def test_names_with_square_brackets_are_shown_as_they_are(bundle):
+    contract = bundle.contract.model_dump(mode="json")
+    contract["features"][0]["name"] = "len [mm]"
+    contract["features"][3]["categories"] = ["[/a]", "[red]"]
+    reseal(bundle, CONTRACT, canonical_json(contract))
+    shown = run(commands.inspect, bundle.path)
+    assert shown.exit_code == 0, shown.exception
+    assert "len [mm]" in shown.stdout
+    assert "[/a], [red]" in shown.stdout
+
+
+def test_a_stray_file_with_square_brackets_is_named(bundle):
+    (bundle.path / "[").mkdir()
+    (bundle.path / "[" / "x]").write_bytes(b"")
+    done = run(commands.verify, bundle.path)
+    assert "[/x]" in done.stdout
+    with pytest.raises(BundleError, match=r"not what the manifest says: \[/x\]\."):
+        raise done.exception
+
+
+def test_a_person_is_shown_what_the_test_part_measured(bundle):
+    reseal(bundle, METRICS, b'{"test":{"accuracy":0.96666,"roc_auc":null},"train":{"accuracy":1.0}}')
+    assert "accuracy 0.9667, roc_auc -" in run(commands.inspect, bundle.path).stdout
 
 
 def test_a_damaged_bundle_is_not_stored(bundle, tmp_path):

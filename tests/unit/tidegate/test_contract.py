@@ -19,6 +19,14 @@ def test_a_contract_survives_being_written_and_read():
     assert Contract.model_validate_json(contract().model_dump_json()) == contract()
 
 
+@pytest.mark.parametrize("limit", [2**63 - 1, 2**53 + 1, -(2**63)])
+def test_a_whole_number_of_64_bits_survives_being_written_and_read(limit):
+    feature = Feature(name="count", datatype=Datatype.INT64, minimum=limit, maximum=limit)
+    read = Feature.model_validate_json(feature.model_dump_json())
+    assert (read.minimum, read.maximum) == (limit, limit)
+    assert type(read.maximum) is int
+
+
 @pytest.mark.parametrize(
     ("changes", "complaint"),
     [

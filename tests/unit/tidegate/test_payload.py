@@ -10,10 +10,14 @@ from tidegate.contract import MATRIX, Contract, Datatype, Feature
 from tidegate.payload import sample_rows, v1_body, v2_binary_body, v2_body
 
 
+def golden(rows):
+    return contract().golden.model_dump() | {"rows": rows}
+
+
 def matrix_contract():
     changed = {
         "features": [Feature(name=n, datatype=Datatype.FP32, minimum=-1.0, maximum=2.0) for n in "ab"],
-        "golden": contract().golden.model_dump() | {"rows": ((1.0, 2.0),)},
+        "golden": golden(((1.0, 2.0),)),
     }
     return Contract.model_validate(contract().model_dump() | changed)
 
@@ -26,6 +30,16 @@ def test_sampled_rows_stay_within_what_the_contract_allows():
     assert set(ripe) == {True, False}
     assert set(colours) == {None, "blue", "red"}
     assert 20 < lengths.count(None) < 100
+
+
+def test_the_largest_whole_numbers_can_be_sampled_and_sent():
+    count = Feature(name="count", datatype=Datatype.INT64, minimum=2**63 - 2, maximum=2**63 - 1)
+    changed = contract().model_dump() | {"features": [count], "golden": golden(((2**63 - 1,),))}
+    large = Contract.model_validate(changed)
+    rows = sample_rows(large, 50, seed=1)
+    assert {value for (value,) in rows} == {2**63 - 2, 2**63 - 1}
+    body, length = v2_binary_body(large, rows)
+    assert np.frombuffer(body[length:], "<i8").tolist() == [value for (value,) in rows]
 
 
 def test_the_same_seed_gives_the_same_rows():

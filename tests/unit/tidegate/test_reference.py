@@ -21,6 +21,10 @@ DIGEST = "0123456789abcdef" * 4
         "gs://models/iris:stable",
         "az://account/container/iris:stable",
         "file:///var/models/iris:canary-2",
+        "s3://models/team@x/iris:stable",
+        f"s3://models/team@x/iris@sha256:{DIGEST}",
+        "file:///old@sha256:0/iris:stable",
+        f"file:///old@sha256:0/iris@sha256:{DIGEST}",
     ],
 )
 def test_a_reference_prints_as_it_was_written(text):
