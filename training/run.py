@@ -60,17 +60,23 @@ from training.table import Table, make_table
 Array = NDArray[Any]
 
 RECORDED = (
+    "joblib",
     "matplotlib",
     "numpy",
     "onnx",
     "onnxruntime",
+    "pandas",
+    "pillow",
+    "protobuf",
+    "pyarrow",
     "scikit-learn",
     "scipy",
     "skl2onnx",
     "skops",
     "tidegate",
 )
-"""Packages whose version can change a byte of the bundle, or whether it loads."""
+"""Packages whose version can change a byte of the bundle, or whether it loads: what reads the data, fits, and
+writes the files. The plots are Pillow's PNG, and the compiled form is protobuf's bytes."""
 
 
 @dataclass(frozen=True, slots=True)

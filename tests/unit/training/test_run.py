@@ -18,18 +18,25 @@ from tidegate.contract import Contract, close
 from tidegate.errors import ConfigurationError, DataError, GateNotPassedError
 from training.answers import answers_of
 from training.capture import json_answers
+from training.config import TrainingConfig
 from training.persistence import from_skops
 from training.run import Trained, train
 
 SCRIPT = """
 import sys
 from pathlib import Path
-from tests.unit.training.material import configuration, mixed
+from training.config import TrainingConfig
 from training.run import train
-config = configuration() if sys.argv[1] == "matrix" else mixed()
+config = TrainingConfig.model_validate_json(sys.argv[1])
 bundle = train(config, Path("some/where"), joblib=True, base=Path(sys.argv[2])).bundle
 print(bundle.digest)
 """
+QUICK = {
+    "RandomForestClassifier": {"n_estimators": 5},
+    "HistGradientBoostingClassifier": {"max_iter": 5},
+    "MLPClassifier": {"max_iter": 5},
+}
+"""Estimators whose state a process could shape: trees' memory, the order of threads, random numbers."""
 
 
 @pytest.fixture(scope="module")
@@ -107,14 +114,23 @@ def test_the_files_beside_the_model_say_what_was_measured(numbers: Trained):
     assert numbers.bundle.manifest.parameters["preprocessing"]["numeric"]["scale"] == "standard"
 
 
-@pytest.mark.parametrize("kind", ["matrix", "mixed"])
-def test_another_process_in_another_folder_makes_the_same_digest(kind: str, tmp_path: Path, request):
-    trained: Trained = request.getfixturevalue("numbers" if kind == "matrix" else "loans")
+@pytest.mark.parametrize(
+    "config",
+    [
+        configuration(),
+        mixed(),
+        *(configuration(algorithm={"name": name, "parameters": QUICK[name]}) for name in QUICK),
+        mixed(algorithm={"name": "RandomForestClassifier", "parameters": {"n_estimators": 5}}),
+    ],
+    ids=["matrix", "mixed", *QUICK, "mixed forest"],
+)
+def test_another_process_in_another_folder_makes_the_same_digest(config: TrainingConfig, tmp_path: Path):
     data = write_loans(tmp_path).parent
+    trained = train(config, tmp_path / "here", joblib=True, base=data)
     root = Path(__file__).parents[3]
     environment = {**os.environ, "PYTHONHASHSEED": "12345", "PYTHONPATH": str(root)}
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, kind, str(data)],
+        [sys.executable, "-c", SCRIPT, config.model_dump_json(exclude_unset=True), str(data)],
         cwd=tmp_path,
         env=environment,
         capture_output=True,
@@ -220,6 +236,17 @@ def test_the_largest_targets_that_are_allowed_can_be_trained_on(tmp_path: Path):
         task="regression", precision="float64", algorithm={"name": "LinearRegression"}, **fields
     )
     assert train(config, tmp_path / "bundle", base=tmp_path).metrics["test"]["r2"] > 0.99
+
+
+def test_the_largest_whole_numbers_can_be_trained_on_and_are_kept_to_the_last_digit(tmp_path: Path):
+    rows = [f"{2**63 - 1 - row * 2**55},{'no' if row < 10 else 'yes'}\n" for row in range(20)]
+    (tmp_path / "data.csv").write_text("n,y\n" + "".join(rows * 5))
+    config = configuration(
+        data={"path": "data.csv"}, target="y", algorithm={"name": "DecisionTreeClassifier"}, preprocessing={}
+    )
+    bundle = train(config, tmp_path / "bundle", base=tmp_path).bundle
+    (feature,) = bundle.contract.features
+    assert (feature.datatype, feature.maximum) == ("INT64", 2**63 - 1)
 
 
 def test_a_regression_has_one_output_and_no_labels(tmp_path: Path):
