@@ -108,7 +108,7 @@ def tidegate(*arguments: str | Path, quiet: bool = False) -> str:
     """Run a command, shown unless quiet; returns what it printed when quiet."""
     if not quiet:
         console.print(f"[bold cyan]$[/] tidegate {' '.join(map(shown, arguments))}", soft_wrap=True)
-    command = [TIDEGATE, *map(str, arguments)]
+    command = [str(TIDEGATE), *map(str, arguments)]
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE if quiet else None, text=True)
     if done.returncode != 0:
         sys.exit(f"demo: 'tidegate {arguments[0]}' exited with {done.returncode}, expected 0.")
@@ -154,7 +154,7 @@ def ask_everywhere(bundle: Bundle, http: int, grpc: int) -> dict[str, bool]:
         where = (
             ["--grpc", f"127.0.0.1:{grpc}"] if protocol == "grpc" else ["--url", f"http://127.0.0.1:{http}"]
         )
-        options = ["--model", NAME, "--input", OUT / "rows.json", "--output", "json"]
+        options: list[str | Path] = ["--model", NAME, "--input", OUT / "rows.json", "--output", "json"]
         answer = json.loads(tidegate("predict", "--protocol", protocol, *where, *options, quiet=True))
         outputs = answer["outputs"]
         equal[key] = bool(outputs) and all(

@@ -12,7 +12,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -54,21 +55,47 @@ def build(folder: Path) -> Path:
 
 def install(wheel: Path, extra: str, folder: Path) -> Path:
     """Make an environment with the wheel and one extra, at the locked versions; return its ``bin``."""
-    environment = folder / f"venv-{extra}"
-    run(UV, "venv", "--quiet", "--python", sys.executable, environment, cwd=folder)
+    bin_path = scripts(extra, folder)
+    run(UV, "venv", "--quiet", "--python", sys.executable, bin_path.parent, cwd=folder)
     requirement = f"{wheel}" if extra == "core" else f"{wheel}[{extra}]"
     lock = ROOT / "requirements" / "dev.lock"
-    python = environment / "bin" / "python"
-    run(UV, "pip", "install", "--quiet", "--python", python, "-c", lock, requirement, cwd=folder)
-    return environment / "bin"
+    run(UV, "pip", "install", "--quiet", "--python", bin_path / "python", "-c", lock, requirement, cwd=folder)
+    return bin_path
 
 
-def try_core(bin_path: Path, folder: Path) -> None:
-    """The core looks at bundles, and says what the other commands need."""
-    run(bin_path / "tidegate", "--help", cwd=folder)
-    said = run(bin_path / "tidegate", "train", ROOT / "examples/breast-cancer/train.yaml", cwd=folder, code=2)
-    if "install tidegate[training]" not in said.stderr:
-        raise SystemExit(f"package: 'tidegate train' without its extra says: {said.stderr}")
+def scripts(extra: str, folder: Path) -> Path:
+    """Where the commands of an extra's environment are."""
+    return folder / f"venv-{extra}" / "bin"
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[str]:
+    """The address of a server of what training pushed, run from the serving extra's environment."""
+    options = ["--host", "127.0.0.1", "--http-port", "0", "--grpc-port", "0", "--drain-seconds", "0"]
+    command = [
+        scripts("serving", folder) / "tidegate",
+        "serve",
+        reference(folder),
+        *options,
+        "--output",
+        "json",
+    ]
+    server = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True)
+    try:
+        assert server.stdout is not None
+        if not (ready := server.stdout.readline()):
+            raise SystemExit("package: 'tidegate serve' ended before it was ready.")
+        yield f"http://127.0.0.1:{json.loads(ready)['http_port']}"
+    finally:
+        server.terminate()
+        server.wait(60)
+    if server.returncode != 0:
+        raise SystemExit(f"package: 'tidegate serve' exited with {server.returncode} on SIGTERM, expected 0.")
+
+
+def reference(folder: Path) -> str:
+    """The channel of what training pushed."""
+    return f"{(folder / 'store').as_uri()}/breast-cancer:stable"
 
 
 def try_training(bin_path: Path, folder: Path) -> None:
@@ -78,23 +105,23 @@ def try_training(bin_path: Path, folder: Path) -> None:
     run(bin_path / "tidegate", "train", config, "--out", folder / "bundle", *store, cwd=folder)
 
 
+def try_core(bin_path: Path, folder: Path) -> None:
+    """The core looks at bundles, carries them, and says what the other commands need."""
+    tidegate, bundle, pulled = bin_path / "tidegate", folder / "bundle", folder / "pulled"
+    run(tidegate, "--help", cwd=folder)
+    run(tidegate, "push", bundle, (folder / "copies").as_uri(), "--channel", "stable", cwd=folder)
+    run(tidegate, "pull", f"{(folder / 'copies').as_uri()}/breast-cancer:stable", pulled, cwd=folder)
+    run(tidegate, "verify", pulled, cwd=folder)
+    run(tidegate, "inspect", pulled, cwd=folder)
+    said = run(tidegate, "train", ROOT / "examples/breast-cancer/train.yaml", cwd=folder, code=2)
+    if "install tidegate[training]" not in said.stderr:
+        raise SystemExit(f"package: 'tidegate train' without its extra says: {said.stderr}")
+
+
 def try_serving(bin_path: Path, folder: Path) -> None:
     """Serving loads the bundle that training made, and answers."""
-    reference = f"{(folder / 'store').as_uri()}/breast-cancer:stable"
-    ports = ["--http-port", "18480", "--grpc-port", "18481", "--drain-seconds", "0"]
-    server = subprocess.Popen(
-        [bin_path / "tidegate", "serve", reference, *ports], cwd=folder, stdout=subprocess.PIPE, text=True
-    )
-    try:
-        assert server.stdout is not None
-        server.stdout.readline()  # one line, when it is ready; none if it refused
-        ask = ["--url", "http://127.0.0.1:18480", "--golden", reference]
-        run(bin_path / "tidegate", "predict", *ask, cwd=folder)
-    finally:
-        server.terminate()
-        server.wait(60)
-    if server.returncode != 0:
-        raise SystemExit(f"package: 'tidegate serve' exited with {server.returncode} on SIGTERM, expected 0.")
+    with serving(folder) as url:
+        run(bin_path / "tidegate", "predict", "--url", url, "--golden", reference(folder), cwd=folder)
 
 
 def try_rollout(bin_path: Path, folder: Path) -> None:
@@ -106,18 +133,24 @@ def try_rollout(bin_path: Path, folder: Path) -> None:
 
 
 def try_loadtest(bin_path: Path, folder: Path) -> None:
-    """The load test starts without the server's packages."""
-    run(bin_path / "tidegate", "loadtest", "run", "--help", cwd=folder)
-    run(bin_path / "python", "-c", "import loadtests.campaign, loadtests.report", cwd=folder)
+    """The load test asks a server without having its packages, and writes its report."""
+    plan = folder / "loadtest.yaml"
+    plan.write_text("rate: 20\nconnections: 2\nwarmup: 1\nduration: 3\n")
+    with serving(folder) as url:
+        asked = ["--url", url, "--contract", reference(folder), "--out", folder / "report"]
+        run(bin_path / "tidegate", "loadtest", "run", plan, *asked, cwd=folder)
+    if not (folder / "report" / "report.html").is_file():
+        raise SystemExit("package: 'tidegate loadtest run' wrote no report.html.")
 
 
 TRIALS: dict[str, Callable[[Path, Path], None]] = {
-    "core": try_core,
     "training": try_training,
+    "core": try_core,
     "serving": try_serving,
     "rollout": try_rollout,
     "loadtest": try_loadtest,
 }
+"""In this order: the others use what training made, and the load test asks the server of serving."""
 
 
 def main() -> None:
