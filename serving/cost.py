@@ -74,6 +74,10 @@ class Cost:
         slope = (self._known[largest] - self._known[others[-1]]) / (_middle(largest) - _middle(others[-1]))
         return self._known[largest] + max(0.0, slope) * (rows - _middle(largest))
 
+    def rows_within(self, seconds: float) -> int:
+        """How many rows are known to take no longer; 0 where nothing is known."""
+        return max((1 << size for size, known in self._known.items() if known <= seconds), default=1) - 1
+
     @property
     def smallest(self) -> float:
         """The least that a call takes, in seconds; 0.0 if unknown."""

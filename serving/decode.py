@@ -20,6 +20,8 @@ from serving.values import Place, fit, from_json
 from tidegate.batch import Batch
 from tidegate.contract import Contract
 
+_NOTHING = memoryview(b"")
+
 
 def parse_json(body: bytes | memoryview) -> Mapping[str, Any]:
     """A request's JSON object.
@@ -76,7 +78,7 @@ def read_v1(contract: Contract, document: Mapping[str, Any], limits: Limits) -> 
             f"instances: expected each row as a list, or each as an object, received {received}."
         )
     width = len(contract.features)
-    if any(len(row) != width for row in rows):
+    if set(map(len, rows)) != {width}:
         index = next(i for i, row in enumerate(rows) if len(row) != width)
         raise RequestError(
             f"instances[{index}]: expected {width} values, one a feature, received {len(rows[index])}.",
@@ -155,14 +157,16 @@ def read_v2(contract: Contract, body: bytes, header_length: int | None, limits: 
     Raises:
         RequestError: The request is not one that the contract allows.
     """
-    content = memoryview(body)
-    if header_length is not None and not 0 <= header_length <= len(body):
+    if header_length is None:
+        document, rest = parse_json(body), _NOTHING
+    elif 0 <= header_length <= len(body):
+        content = memoryview(body)
+        document, rest = parse_json(content[:header_length]), content[header_length:]
+    else:
         raise RequestError(
             f"Inference-Header-Content-Length: expected at most the body's {len(body)} bytes, received "
             f"{header_length}."
         )
-    end = len(body) if header_length is None else header_length
-    document, rest = parse_json(content[:end]), content[end:]
     inputs = document.get("inputs")
     if not isinstance(inputs, list):
         received = shown(inputs) if "inputs" in document else _keys(document)
@@ -192,7 +196,7 @@ def _tensor(contract: Contract, where: str, entry: object, rest: memoryview) -> 
     if not isinstance(shape, list):
         raise RequestError(f"{where}.shape: expected a list of integers, received {shown(shape)}.")
     sizes, datatype = check_shape(where, shape), check_datatype(where, entry.get("datatype"))
-    size = _parameters(where, entry).get("binary_data_size")
+    size = _parameters(where, entry).get("binary_data_size") if "parameters" in entry else None
     if size is not None:
         if type(size) is not int or not 0 <= size <= len(rest):
             raise RequestError(
@@ -213,15 +217,13 @@ def _tensor(contract: Contract, where: str, entry: object, rest: memoryview) -> 
     def place(index: int) -> str:
         return f"{where}.data[{index}]"
 
-    flat = _flatten(f"{where}.data", data, sizes)
+    flat = _flatten(f"{where}.data", data, sizes) if data and isinstance(data[0], list) else data
     check_length(where, sizes, len(flat))
     return Tensor(where, name, datatype, sizes, flat, place), rest
 
 
 def _flatten(where: str, data: list[Any], shape: tuple[int, ...]) -> list[Any]:
-    """Elements row by row. The protocol allows the nested form and the flat one, and nothing between."""
-    if not data or not isinstance(data[0], list):
-        return data
+    """Nested elements row by row. The protocol has the nested form and the flat one, and nothing between."""
     for size in shape[1:]:
         for index, part in enumerate(data):
             if not isinstance(part, list) or len(part) != size:
@@ -236,6 +238,8 @@ def _flatten(where: str, data: list[Any], shape: tuple[int, ...]) -> list[Any]:
 
 def _requested(contract: Contract, document: Mapping[str, Any]) -> tuple[list[str], frozenset[str]]:
     """The names of the outputs asked for (none for all), and those wanted as bytes."""
+    if "outputs" not in document and "parameters" not in document:
+        return [], frozenset()
     default = _switch("request", document, "binary_data_output", False)
     entries = document.get("outputs")
     if entries is None:

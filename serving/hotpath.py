@@ -243,7 +243,7 @@ class HotProtocol(HttpToolsProtocol):
                 question = hot.service.read_v2(body, plan.header_length)
             request = _Request(self, plan, question, arrived)
             rows = len(request.part)
-            hot.metrics.stage("preprocess", request.queued - arrived)
+            hot.metrics.read(request.queued - arrived)
             hot.batcher.submit(request)
         except RequestError as error:
             self.refuse(plan.protocol, error, rows, arrived)

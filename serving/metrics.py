@@ -64,6 +64,7 @@ class Metrics:
         self._rows = Tally(_ROWS)
         self._waits = Tally(_SECONDS)
         self._stages = {stage: Tally(Histogram.DEFAULT_BUCKETS) for stage in STAGES}
+        self._reading, self._read = 0.0, 0
         self.in_flight = 0
         """Requests for predictions that are being answered now."""
         self.queued_rows: Callable[[], int] = lambda: 0
@@ -96,11 +97,21 @@ class Metrics:
             manifest.versions.get(SCIKIT_LEARN, ""),
         ).set(1)
 
+    def read(self, seconds: float) -> None:
+        """Count a request that was read; into its stage it comes with all that are computed with it."""
+        self._reading += seconds
+        self._read += 1
+
     def computed(self, rows: int, waits: Sequence[float]) -> None:
-        """Count a call of the engine, and how long each of its requests has waited for it, in seconds."""
+        """Count a call of the engine, and the seconds that each of its requests, in order, has waited."""
         self._rows.add(rows)
-        for wait in waits:
-            self._waits.add(wait)
+        self._waits.add_descending(waits)
+        self._count_read()
+
+    def _count_read(self) -> None:
+        if self._read:
+            self.stage("preprocess", self._reading, self._read)
+            self._reading, self._read = 0.0, 0
 
     def stage(self, name: str, seconds: float, requests: int = 1) -> None:
         """Count what a stage took, in seconds for all of these requests together."""
@@ -131,6 +142,7 @@ class Metrics:
 
     def collect(self) -> Iterator[Metric]:
         """What Prometheus reads."""
+        self._count_read()
         requests = CounterMetricFamily(
             "tidegate_requests",
             "Requests for predictions by protocol and status code (HTTP, or gRPC's name).",

@@ -74,6 +74,9 @@ def select_outputs(contract: Contract, names: Iterable[str]) -> tuple[Output, ..
     Raises:
         RequestError: The model has no such output, or one is asked for twice.
     """
+    names = list(names)
+    if not names:
+        return contract.outputs
     known = {output.name: output for output in contract.outputs}
     chosen: dict[str, Output] = {}
     for index, name in enumerate(names):
@@ -84,4 +87,4 @@ def select_outputs(contract: Contract, names: Iterable[str]) -> tuple[Output, ..
         if name in chosen:
             raise RequestError(f"outputs[{index}].name: expected each output once, received '{name}' again.")
         chosen[name] = known[name]
-    return tuple(chosen.values()) or contract.outputs
+    return tuple(chosen.values())

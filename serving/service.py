@@ -137,7 +137,7 @@ class Service:
             deadline=None if deadline is None else started + deadline,
             answer=asyncio.get_running_loop().create_future(),
         )
-        self.metrics.stage("preprocess", job.queued - started)
+        self.metrics.read(job.queued - started)
         self.batcher.submit(job)
         try:
             return question, await job.answer

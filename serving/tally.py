@@ -31,6 +31,17 @@ class Tally:
         self._counts[bisect_left(self._bounds, value)] += times
         self._sum += value * times
 
+    def add_descending(self, values: Sequence[float]) -> None:
+        """Count values that begin with the largest and end with the smallest, mostly all of one bucket."""
+        bounds, counts = self._bounds, self._counts
+        bucket = bisect_left(bounds, values[0])
+        if bucket == bisect_left(bounds, values[-1]):
+            counts[bucket] += len(values)
+        else:
+            for value in values:
+                counts[bisect_left(bounds, value)] += 1
+        self._sum += sum(values)
+
     def expose(self, family: HistogramMetricFamily, labels: Sequence[str]) -> None:
         """Add what was counted to a family of Prometheus' metrics."""
         total, buckets = 0, []

@@ -24,7 +24,7 @@ _NAMED = 5
 _DIMENSIONS = 2
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Tensor:
     """One input: what the client declared, and its elements, flat and row by row."""
 
@@ -49,12 +49,12 @@ def check_shape(where: str, shape: Sequence[object]) -> tuple[int, ...]:
         raise RequestError(
             f"{where}.shape: expected one or two sizes, [rows] or [rows, columns], received {len(shape)}."
         )
-    sizes = tuple(size for size in shape if type(size) is int and size >= 0)
-    if len(sizes) != len(shape):
-        raise RequestError(
-            f"{where}.shape: expected a list of integers from 0 on, received {list(shape)!r:.60}."
-        )
-    return sizes
+    for size in shape:
+        if type(size) is not int or size < 0:
+            raise RequestError(
+                f"{where}.shape: expected a list of integers from 0 on, received {list(shape)!r:.60}."
+            )
+    return tuple(shape)  # type: ignore[arg-type]  # every one of them is an integer
 
 
 def check_count(contract: Contract, count: int) -> None:
@@ -162,19 +162,19 @@ def assemble(contract: Contract, tensors: Sequence[Tensor], limits: Limits) -> P
     """
     if not tensors:
         raise RequestError("inputs: expected at least one tensor, received none.")
+    if _is_matrix(contract, tensors):
+        return _matrix(contract, tensors[0], limits)
     named = {tensor.name: tensor for tensor in tensors}
     if len(named) != len(tensors):
         raise RequestError("inputs: expected each name once, received one twice.")
-    if _is_matrix(contract, tensors):
-        return _matrix(contract, tensors[0], limits)
     return _columns(contract, named, limits)
 
 
 def _is_matrix(contract: Contract, tensors: Sequence[Tensor]) -> bool:
     """Whether one tensor is meant as the whole matrix: clients name it as they like."""
     return (
-        contract.matrix_datatype is not None
-        and len(tensors) == 1
+        len(tensors) == 1
+        and contract.matrix_datatype is not None
         and tensors[0].name not in contract.feature_names
     )
 

@@ -66,3 +66,10 @@ def test_an_estimate_is_never_negative_and_never_fails(measured: list[tuple[int,
         cost.measured(count, seconds)
     assert (cost.seconds(rows) or 0.0) >= 0.0
     assert cost.drain(rows) >= 0.0
+
+
+def test_so_many_rows_are_known_to_take_no_longer_as_some_that_were_measured() -> None:
+    assert Cost().rows_within(1.0) == 0
+    cost = learned(r1=0.1, r16=0.2, r64=0.4)
+    assert [cost.rows_within(seconds) for seconds in (0.05, 0.1, 0.2, 0.3, 9.0)] == [0, 1, 31, 31, 127]
+    assert all((cost.seconds(rows) or 0.0) <= 0.2 for rows in range(1, 32))

@@ -17,7 +17,7 @@ def test_what_was_counted_is_what_prometheus_would_have_counted() -> None:
         registry=other,
     )
     for rows in (1, 2, 3, 1024, 1025, 20_000):
-        metrics.computed(rows, [])
+        metrics.computed(rows, [0.001])
         theirs.observe(rows)
     name = b"tidegate_batch_rows_"
     ours = [line for line in generate_latest(registry).splitlines() if line.startswith(name)]
@@ -43,11 +43,17 @@ def test_the_queue_and_kserves_stages_are_exposed() -> None:
     kserves = Histogram("request_predict_seconds", "x", ["model_name"], registry=registry)
     metrics = Metrics(registry, "m", [kserves])
     metrics.queued_rows = lambda: 7
-    metrics.computed(3, [0.002, 0.2])
+    metrics.computed(3, [0.2, 0.002])
+    metrics.computed(2, [0.0024, 0.002])
+    metrics.read(0.25)
+    metrics.read(0.75)
     metrics.stage("predict", 0.5, 5)
     assert registry.get_sample_value("tidegate_queue_rows") == 7
-    assert registry.get_sample_value("tidegate_queue_wait_seconds_bucket", {"le": "0.0025"}) == 1
-    assert registry.get_sample_value("tidegate_queue_wait_seconds_count") == 2
+    assert registry.get_sample_value("tidegate_queue_wait_seconds_bucket", {"le": "0.0025"}) == 3
+    assert registry.get_sample_value("tidegate_queue_wait_seconds_count") == 4
+    assert registry.get_sample_value("tidegate_queue_wait_seconds_sum") == pytest.approx(0.2064)
     labels = {"model_name": "m"}
+    assert registry.get_sample_value("request_preprocess_seconds_count", labels) == 2
+    assert registry.get_sample_value("request_preprocess_seconds_sum", labels) == pytest.approx(1.0)
     assert registry.get_sample_value("request_predict_seconds_count", labels) == 5
     assert registry.get_sample_value("request_predict_seconds_sum", labels) == pytest.approx(0.5)
