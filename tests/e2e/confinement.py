@@ -69,5 +69,7 @@ def assert_confined(found: dict[str, Any]) -> None:
     assert found["user"] == 10001
     assert found["capabilities"] == 0
     assert found["no_new_privileges"] == 1
+    assert found["seccomp_mode"] == 2  # filtered, as RuntimeDefault has it
+    assert found["sources_without_bytecode"] == 0 < found["sources"]
     assert found["tools"] == ["tidegate"]
     assert found["modules"] == ["serving"]
