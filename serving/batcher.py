@@ -52,6 +52,8 @@ class Job(Protocol):
     """A request, from when it is read to when it is answered."""
 
     part: Part
+    rows: int
+    """How many rows the part has."""
     queued: float
     """Since when it waits, by ``time.perf_counter``."""
     deadline: float | None
@@ -114,7 +116,7 @@ class Batcher:
         Raises:
             RequestError: It would have to wait too long, for us or for its client.
         """
-        rows = len(job.part)
+        rows = job.rows
         if job.deadline is not None or (self.rows and (self._busy or self.rows + rows > self._at_ease)):
             self._admit(job, rows)
         self._waiting.append(job)
@@ -171,7 +173,7 @@ class Batcher:
         all_fit = self._fits(self.rows)  # asked once a tick, for they mostly do: 4 % of a request's cost
         while self._waiting:
             job = self._waiting[0]
-            count = len(job.part)
+            count = job.rows
             if taken and not (all_fit or self._fits(rows + count)):
                 break
             self._waiting.popleft()

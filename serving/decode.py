@@ -21,6 +21,7 @@ from tidegate.batch import Batch
 from tidegate.contract import Contract
 
 _NOTHING = memoryview(b"")
+_OBJECTS, _LISTS = {dict}, {list}
 
 
 def parse_json(body: bytes | memoryview) -> Mapping[str, Any]:
@@ -66,10 +67,10 @@ def read_v1(contract: Contract, document: Mapping[str, Any], limits: Limits) -> 
         raise RequestError(f"instances: expected a list of rows, received {received}.")
     check_rows(len(rows), limits, "instances")
     kinds = set(map(type, rows))
-    if kinds == {dict}:
+    if kinds == _OBJECTS:
         rows = [_by_name(contract, row, index) for index, row in enumerate(rows)]
         place = _place_by_name(contract)
-    elif kinds == {list}:
+    elif kinds == _LISTS:
         place = _place_by_index(contract)
     else:
         index = next((i for i, row in enumerate(rows) if not isinstance(row, list | dict)), None)

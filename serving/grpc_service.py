@@ -8,7 +8,9 @@ internal error. KServe's message classes are used; its servicer, which answers m
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any
 
 import grpc
@@ -18,6 +20,7 @@ from google.protobuf.message import DecodeError
 from serving import encode
 from serving.drain import Drain, first
 from serving.encode import Share
+from serving.gathering import Gathering
 from serving.metrics import Record
 from serving.predictor import Predictor
 from serving.question import Question, new_id, select_outputs
@@ -74,6 +77,7 @@ class Servicer:
     def __init__(self, predictor: Predictor) -> None:
         self._predictor = predictor
         self._service = predictor.service
+        self._gathering = Gathering()
 
     def handlers(self) -> grpc.GenericRpcHandler:
         """What gRPC's server dispatches to. It passes bytes."""
@@ -120,23 +124,29 @@ class Servicer:
 
     async def model_infer(self, content: bytes, left: float | None) -> Any:
         """Answer a question, for a client that waits so many seconds."""
-        with self._service.metrics.request("grpc") as record:
-            try:
-                response = await self._infer(content, record, left)
-            except RequestError as error:
-                self._service.refused(error)
-                record.code = error.kind.grpc_code
-                raise
-            except asyncio.CancelledError:
-                record.code = "CANCELLED"
-                raise
-            except Exception:
-                record.code = Kind.FAILED.grpc_code
-                raise
+        service, metrics = self._service, self._service.metrics
+        record, started = Record("INTERNAL"), time.perf_counter()
+        metrics.in_flight += 1
+        try:
+            await self._gathering.join()
+            request = self._checked(content)
+            question, share = await service.ask(partial(self._read, request), record, left)
+            raw = bool(request.raw_input_contents)
+            answer = response(service.name, service.model.version, question, share, raw)
             record.code = "OK"
-            return response
+            return answer
+        except RequestError as error:
+            service.refused(error)
+            record.code = error.kind.grpc_code
+            raise
+        except asyncio.CancelledError:
+            record.code = "CANCELLED"
+            raise
+        finally:
+            metrics.answered("grpc", record.code, record.rows, time.perf_counter() - started)
 
-    async def _infer(self, content: bytes, record: Record, left: float | None) -> Any:
+    def _checked(self, content: bytes) -> Any:
+        """A request that may be read, for the model that is here."""
         service = self._service
         if len(content) > service.limits.body_bytes:
             raise too_large(service.limits.body_bytes)
@@ -144,8 +154,7 @@ class Servicer:
         service.check_model(request.model_name, request.model_version)
         if not self._predictor.ready:
             raise RequestError(f"The model {service.name} is not ready.", Kind.NOT_READY)
-        reply = await service.ask(lambda: self._read(request), record, left)
-        return response(service.name, service.model.version, *reply, bool(request.raw_input_contents))
+        return request
 
     def _read(self, request: Any) -> Question:
         contract = self._service.contract

@@ -112,13 +112,14 @@ class HotPath:
 class _Request:
     """A plain request that is being answered."""
 
-    __slots__ = ("arrived", "deadline", "gone", "part", "protocol", "question", "queued", "way")
+    __slots__ = ("arrived", "deadline", "gone", "part", "protocol", "question", "queued", "rows", "way")
 
     def __init__(self, protocol: "HotProtocol", plan: Plan, question: Question, arrived: float) -> None:
         self.protocol = protocol
         self.way = plan.protocol
         self.question = question
         self.part: Part = question.part
+        self.rows = len(self.part)
         self.arrived = arrived
         self.queued = time.perf_counter()
         self.deadline = None if plan.seconds is None else arrived + plan.seconds
@@ -129,18 +130,18 @@ class _Request:
         service = self.protocol.hot.service
         try:
             if isinstance(outcome, RequestError):
-                self.protocol.refuse(self.way, outcome, len(self.part), self.arrived)
+                self.protocol.refuse(self.way, outcome, self.rows, self.arrived)
                 return
             write = service.write_v1 if self.way == "v1" else service.write_v2
             body, length = write(self.question, outcome)
         except Exception:  # a fault of ours: the log has it, the client gets a sentence
             logger.exception("A %s request failed.", self.way)
-            self.protocol.refuse(self.way, our_fault(), len(self.part), self.arrived)
+            self.protocol.refuse(self.way, our_fault(), self.rows, self.arrived)
         else:
             kind = b"content-type: application/json\r\n"
             if length is not None:
                 kind = f"{HEADER_LENGTH.lower()}: {length}\r\ncontent-type: {BINARY}\r\n".encode()
-            self.protocol.answer(self.way, 200, kind, body, len(self.part), self.arrived)
+            self.protocol.answer(self.way, 200, kind, body, self.rows, self.arrived)
 
 
 class HotProtocol(HttpToolsProtocol):
@@ -180,7 +181,7 @@ class HotProtocol(HttpToolsProtocol):
             self._request = None
             request.gone = True
             seconds = time.perf_counter() - request.arrived
-            self.hot.metrics.answered(request.way, CLIENT_GONE, len(request.part), seconds)
+            self.hot.metrics.answered(request.way, CLIENT_GONE, request.rows, seconds)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -242,7 +243,7 @@ class HotProtocol(HttpToolsProtocol):
             else:
                 question = hot.service.read_v2(body, plan.header_length)
             request = _Request(self, plan, question, arrived)
-            rows = len(request.part)
+            rows = request.rows
             hot.metrics.read(request.queued - arrived)
             hot.batcher.submit(request)
         except RequestError as error:

@@ -33,6 +33,7 @@ class _Awaited:
     """A request that a coroutine waits for."""
 
     part: Part
+    rows: int
     queued: float
     deadline: float | None
     answer: "asyncio.Future[Share]"
@@ -133,6 +134,7 @@ class Service:
         record.rows = len(question.part)
         job = _Awaited(
             question.part,
+            record.rows,
             queued=time.perf_counter(),
             deadline=None if deadline is None else started + deadline,
             answer=asyncio.get_running_loop().create_future(),

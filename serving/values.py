@@ -152,8 +152,11 @@ def _expected(wanted: Datatype) -> str:
 
 
 def _fit_floats(features: Sequence[Feature], array: Array, place: Place) -> Array:
-    with np.errstate(over="ignore"):
-        fitted = array.astype(features[0].datatype.dtype, copy=False)
+    dtype = features[0].datatype.dtype
+    fitted = array
+    if array.dtype != dtype:
+        with np.errstate(over="ignore"):
+            fitted = array.astype(dtype)
     finite = np.isfinite(fitted)
     if finite.all():
         return fitted

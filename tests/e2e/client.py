@@ -237,6 +237,13 @@ class Traffic:
         """Begin a phase."""
         self.phase, self._phase_began = phase, time.monotonic()
 
+    def versions(self) -> dict[str, dict[str, dict[str, int]]]:
+        """Count the answers so far by client, phase and model version."""
+        return {
+            name: {phase: dict(counts) for phase, counts in tally.versions.items()}
+            for name, tally in self.tallies.items()
+        }
+
     async def drive(self, name: str, ask: Callable[[], Awaitable[Answer]], rate: float) -> None:
         """Ask at a rate until the end."""
         loop = asyncio.get_running_loop()
@@ -321,7 +328,7 @@ async def read_phases(traffic: Traffic) -> None:
     )
     while line := await reader.readline():
         traffic.enter(line.decode().strip())
-        tell({"event": "phase", "phase": traffic.phase})
+        tell({"event": "phase", "phase": traffic.phase, "versions": traffic.versions()})
     traffic.over.set()
 
 

@@ -16,6 +16,8 @@ Start = Callable[..., Traffic]
 WEIGHT = 20
 SAMPLE = 2000
 """Requests of which a share is judged."""
+DEVIATIONS = 3
+"""How many standard deviations it may be off."""
 GATEWAY_RATE = 90.0
 REPLICAS = 2
 LEARNING_SECONDS = 8.0
@@ -34,6 +36,28 @@ def share(versions: dict[str, int], version: str, weight: int) -> dict[str, Any]
         "expected": expected,
         "standard_deviations_off": round((found - expected) / deviation, 2),
     }
+
+
+def shares(
+    asking: Traffic, phase: str, version: str, begin: Callable[[], None] = lambda: None
+) -> list[dict[str, Any]]:
+    """Judge a version's share of a sample; if it is far off, as one in 370 is by chance, of one more.
+
+    Args:
+        asking: the clients.
+        phase: what happens meanwhile.
+        version: whose share it is.
+        begin: makes it happen.
+    """
+    found: list[dict[str, Any]] = []
+    for name in (phase, f"{phase}, once more"):
+        asking.phase(name)
+        begin()
+        asking.go_on(SAMPLE / GATEWAY_RATE + LEARNING_SECONDS)
+        found.append(share(asking.phase("between")["gateway"][name], version, WEIGHT))
+        if abs(found[-1]["standard_deviations_off"]) <= DEVIATIONS:
+            break
+    return found
 
 
 def served_digests(release: Release, track: str) -> set[str]:
@@ -55,7 +79,12 @@ def test_canary_split(
         "clusterip_keepalive": 10.0,
         "grpc_channel": 10.0,
     }
-    patience = SAMPLE / GATEWAY_RATE + LEARNING_SECONDS
+
+    def one_more() -> None:
+        replicas = len(release.ready_pods("canary")) + 1
+        release.upgrade({"canary.minReplicas": replicas, "canary.maxReplicas": replicas}, wait=False)
+        canary_ready(release, replicas)
+
     with traffic(release, rates) as asking:
         asking.phase("canary comes at weight 0")
         evidence["seconds_until_canary_served"] = release.upgrade(
@@ -67,16 +96,10 @@ def test_canary_split(
         asking.phase("weight moves to 20")
         release.upgrade({"canary.weight": WEIGHT})
         asking.go_on(LEARNING_SECONDS)
-        asking.phase("20 %, one replica")
-        asking.go_on(patience)
-        asking.phase("20 %, one replica becomes two")
-        release.upgrade({"canary.minReplicas": 2, "canary.maxReplicas": 2}, wait=False)
-        evidence["seconds_from_one_to_two"] = release.namespace.wait(
-            "two canary pods",
-            lambda: None if len(release.ready_pods("canary")) >= 2 else "fewer",
-            timeout=120,
+        evidence["share"] = steady = shares(asking, "20 %", v2.version)
+        evidence["share_while_scaling"] = scaling = shares(
+            asking, "20 %, a replica more", v2.version, one_more
         )
-        asking.go_on(patience)
         asking.phase("weight moves to 0")
         release.upgrade({"canary.weight": 0})
         asking.go_on(LEARNING_SECONDS)
@@ -90,15 +113,10 @@ def test_canary_split(
     report = asking.report
     evidence["clients"] = report.evidence()
     evidence["versions_through_gateway"] = report.clients["gateway"]["versions"]
-    one, two = (
-        share(report.versions("gateway", phase), v2.version, WEIGHT)
-        for phase in ("20 %, one replica", "20 %, one replica becomes two")
-    )
-    evidence["share_with_one_replica"], evidence["share_while_scaling"] = one, two
     assert evidence["digests_in_metrics"] == {"stable": [v1.digest], "canary": [v2.digest]}
-    for seen in (one, two):
-        assert seen["requests"] >= SAMPLE
-        assert abs(seen["standard_deviations_off"]) <= 3, seen
+    for seen in (steady, scaling):
+        assert seen[-1]["requests"] >= SAMPLE
+        assert abs(seen[-1]["standard_deviations_off"]) <= DEVIATIONS, seen
     for phase in ("canary comes at weight 0", "canary goes"):
         assert set(report.versions("gateway", phase)) == {v1.version}
     for client in ("clusterip_new", "clusterip_keepalive", "grpc_channel"):

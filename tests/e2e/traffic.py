@@ -194,10 +194,15 @@ class Traffic:
         finally:
             self._end()
 
-    def phase(self, name: str) -> None:
-        """Name what happens from now on; answers are counted by phase."""
+    def phase(self, name: str) -> Mapping[str, Mapping[str, dict[str, int]]]:
+        """Name what happens from now on; answers are counted by phase.
+
+        Returns:
+            The answers until now, by client, phase and model version.
+        """
         print(name, file=self._stdin(), flush=True)
-        self._expect("phase", timeout=30)
+        versions: Mapping[str, Mapping[str, dict[str, int]]] = self._expect("phase", timeout=30)["versions"]
+        return versions
 
     def go_on(self, seconds: float) -> None:
         """Let the clients ask for a while."""

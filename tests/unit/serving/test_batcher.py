@@ -52,6 +52,7 @@ class Asked:
 
     def __init__(self, *values: float, deadline: float | None = None) -> None:
         self.part = batch(*values)
+        self.rows = len(values)
         self.queued = time.perf_counter()
         self.deadline = deadline
         self.gone = False
