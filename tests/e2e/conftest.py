@@ -62,9 +62,16 @@ def pytest_runtest_makereport(item: pytest.Item) -> Any:
 def pytest_sessionstart(session: pytest.Session) -> None:
     target = Target.from_environment(os.environ)
     version = json.loads(run(["kubectl", "version", "--output=json"]))["serverVersion"]["gitVersion"]
-    cluster = {"kind": target.kind, "kubernetes": version, **target.versions, "images": image_sizes(target)}
-    session.stash[_summary] = Summary(cluster)
+    session.stash[_summary] = Summary({"kind": target.kind, "kubernetes": version, **target.versions})
     session.stash[_summary].write(SUMMARY)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    summary = session.stash.get(_summary, None)
+    if summary is not None:
+        # In the end, for a node tells of an image some time after it came.
+        summary.cluster["images"] = image_sizes(Target.from_environment(os.environ))
+        summary.write(SUMMARY)
 
 
 def image_sizes(target: Target) -> dict[str, int]:

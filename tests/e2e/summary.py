@@ -57,7 +57,7 @@ class Summary:
         scenarios: in the order in which they ended.
     """
 
-    cluster: Mapping[str, Any]
+    cluster: dict[str, Any]
     scenarios: list[Scenario] = field(default_factory=list)
 
     def write(self, path: Path) -> None:
@@ -68,7 +68,7 @@ class Summary:
             {key: value for key, value in asdict(scenario).items() if value is not None}
             for scenario in self.scenarios
         ]
-        document = {"cluster": dict(self.cluster), "scenarios": scenarios}
+        document = {"cluster": self.cluster, "scenarios": scenarios}
         partial.write_text(json.dumps(document, indent=2) + "\n")
         partial.replace(path)
 
