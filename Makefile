@@ -36,7 +36,7 @@ demo: $(firstword $(wildcard $(VENV)/.dev) $(VENV)/.demo) ## Train, push, serve,
 test: setup ## Run the tests: no network, no cluster
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup
 
-fuzz: setup ## Fuzz the hot path, led by coverage (3 minutes; Linux)
+fuzz: setup ## Fuzz the hot path, led by coverage (3 minutes; Linux on x86-64)
 	@$(BIN)/python -m tests.protocol.fuzz
 
 lint: setup ## Check style, types and the direction of dependencies
