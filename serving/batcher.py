@@ -25,6 +25,7 @@ from serving.matrix import Part
 from serving.metrics import Metrics
 from serving.rejection import Kind, RequestError
 from tidegate.batch import Batch
+from tidegate.contract import Output
 
 QUEUED_ROWS = 100_000
 """A guard of memory: as many rows of thirty features are 24 MB."""
@@ -54,6 +55,8 @@ class Job(Protocol):
     part: Part
     rows: int
     """How many rows the part has."""
+    outputs: tuple[Output, ...]
+    """The outputs that it is to be answered with."""
     queued: float
     """Since when it waits, by ``time.perf_counter``."""
     deadline: float | None
@@ -92,6 +95,7 @@ class Batcher:
         start_thread: Callable[[], object] = lambda: None,
     ) -> None:
         self._run = partial(run_together, engine, check=check)
+        self._selects = engine.selects
         self._metrics = metrics
         self._cost = cost or Cost()
         self._queued_rows = queued_rows
@@ -124,22 +128,42 @@ class Batcher:
         if not (self._scheduled or self._busy):
             self._schedule()
 
+    def check_room(self) -> None:
+        """Refuse a request before it is even read, when what waits already takes too long.
+
+        Reading a hundred rows of JSON costs half of what computing them does: a server that reads what it
+        refuses has under twice its capacity only half of it left for answers.
+
+        Raises:
+            RequestError: It would have to wait too long.
+        """
+        if self.rows > self._at_ease or (self.rows and self._busy):
+            self._check_wait(self._wait())
+
     def close(self) -> None:
         """End the thread, after what it computes now."""
         self._thread.shutdown()
 
     def _admit(self, job: Job, rows: int) -> None:
-        now = time.perf_counter()
-        wait = (max(0.0, self._free_at - now) if self._busy else 0.0) + self._cost.drain(self.rows)
-        if self.rows and (
-            self.rows + rows > self._queued_rows or wait > max(WAIT_SECONDS, _CALLS * self._cost.smallest)
-        ):
+        wait = self._wait()
+        if self.rows:
+            self._check_wait(wait, rows)
+        done = time.perf_counter() + wait + (self._cost.seconds(rows) or 0.0)
+        if job.deadline is not None and done > job.deadline:
+            raise _too_late("it would be answered")
+
+    def _wait(self) -> float:
+        """Seconds until all that waits now is computed."""
+        busy = max(0.0, self._free_at - time.perf_counter()) if self._busy else 0.0
+        return busy + self._cost.drain(self.rows)
+
+    def _check_wait(self, wait: float, rows: int = 0) -> None:
+        longest = max(WAIT_SECONDS, _CALLS * self._cost.smallest)
+        if wait > longest or self.rows + rows > self._queued_rows:
             raise RequestError(
                 f"The server is busy: {self.rows} rows wait for {wait:.2f} seconds; ask again in a second.",
                 Kind.OVERLOADED,
             )
-        if job.deadline is not None and now + wait + (self._cost.seconds(rows) or 0.0) > job.deadline:
-            raise _too_late("it would be answered")
 
     def _schedule(self) -> None:
         self._scheduled = True
@@ -200,7 +224,10 @@ class Batcher:
     def _compute(self, jobs: Sequence[Job]) -> tuple[list[Outcome], float]:
         """Outcomes and what they took, in seconds; on the loop or on the thread, never on both at a time."""
         started = time.perf_counter()
-        outcomes = self._run([job.part for job in jobs])
+        wanted = None
+        if self._selects:
+            wanted = frozenset(output.name for job in jobs for output in job.outputs)
+        outcomes = self._run([job.part for job in jobs], wanted=wanted)
         return outcomes, time.perf_counter() - started
 
     def _computed(

@@ -17,6 +17,9 @@ from tidegate.batch import Batch
 from tidegate.contract import Contract, Output
 from tidegate.errors import BundleError
 
+Wanted = frozenset[str] | None
+"""The names of the outputs that are needed; None needs all."""
+
 
 class Engine(Protocol):
     """Computes the contract's outputs for a batch."""
@@ -25,11 +28,19 @@ class Engine(Protocol):
     platform: str
     """What the Open Inference Protocol's metadata calls the engine."""
 
+    selects: bool
+    """Whether it computes outputs one by one, so that fewer of them cost less."""
+
     def prepare_thread(self) -> None:
         """Called first in each thread that will run it."""
 
-    def run(self, batch: Batch) -> Mapping[str, Array]:
-        """By output name, arrays of shape ``[rows]`` or ``[rows, width]`` in the contract's types."""
+    def run(self, batch: Batch, wanted: Wanted = None) -> Mapping[str, Array]:
+        """By output name, arrays of shape ``[rows]`` or ``[rows, width]`` in the contract's types.
+
+        Args:
+            batch: The rows.
+            wanted: What is needed of its answers. The prediction always comes.
+        """
 
 
 class OnnxEngine:
@@ -45,6 +56,7 @@ class OnnxEngine:
 
     name = "onnx"
     platform = "onnx_onnxv1"
+    selects = False  # one pass through the graph makes them all
 
     def __init__(self, model: bytes, contract: Contract) -> None:
         import onnxruntime
@@ -68,7 +80,7 @@ class OnnxEngine:
     def prepare_thread(self) -> None:
         """Nothing to prepare: the session has its own number of threads."""
 
-    def run(self, batch: Batch) -> Mapping[str, Array]:
+    def run(self, batch: Batch, wanted: Wanted = None) -> Mapping[str, Array]:
         """Answers, as :class:`Engine` says."""
         arrays = self._session.run(self._names, batch.for_onnx())
         return {
@@ -81,6 +93,7 @@ class SklearnEngine:
 
     name = "sklearn"
     platform = "sklearn"
+    selects = True  # a label and its probabilities are two passes through the pipeline
 
     def __init__(self, pipeline: Any, contract: Contract) -> None:
         self._methods = [(output, _method(pipeline, output)) for output in contract.outputs]
@@ -90,15 +103,18 @@ class SklearnEngine:
         """Fit the numeric libraries' threads to the CPUs there are."""
         threads.limit()
 
-    def run(self, batch: Batch) -> Mapping[str, Array]:
+    def run(self, batch: Batch, wanted: Wanted = None) -> Mapping[str, Array]:
         """Answers, as :class:`Engine` says."""
+        methods = [
+            (output, method)
+            for index, (output, method) in enumerate(self._methods)
+            if wanted is None or index == 0 or output.name in wanted
+        ]
         rows = batch.for_sklearn()
         with warnings.catch_warnings():
             # An unknown category that the contract accepts is no news to whoever runs the server.
             warnings.simplefilter("ignore", UserWarning)
-            return {
-                output.name: _shaped(output, np.asarray(method(rows))) for output, method in self._methods
-            }
+            return {output.name: _shaped(output, np.asarray(method(rows))) for output, method in methods}
 
 
 _METHODS = {

@@ -112,7 +112,18 @@ class HotPath:
 class _Request:
     """A plain request that is being answered."""
 
-    __slots__ = ("arrived", "deadline", "gone", "part", "protocol", "question", "queued", "rows", "way")
+    __slots__ = (
+        "arrived",
+        "deadline",
+        "gone",
+        "outputs",
+        "part",
+        "protocol",
+        "question",
+        "queued",
+        "rows",
+        "way",
+    )
 
     def __init__(self, protocol: "HotProtocol", plan: Plan, question: Question, arrived: float) -> None:
         self.protocol = protocol
@@ -120,6 +131,7 @@ class _Request:
         self.question = question
         self.part: Part = question.part
         self.rows = len(self.part)
+        self.outputs = question.outputs
         self.arrived = arrived
         self.queued = time.perf_counter()
         self.deadline = None if plan.seconds is None else arrived + plan.seconds
@@ -238,6 +250,7 @@ class HotProtocol(HttpToolsProtocol):
         hot.metrics.in_flight += 1
         rows = 0
         try:
+            hot.batcher.check_room()
             if plan.protocol == "v1":
                 question = hot.service.read_v1(body)
             else:

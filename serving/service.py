@@ -22,7 +22,7 @@ from serving.metrics import Metrics, Record
 from serving.observation import Observer
 from serving.question import Limits, Question
 from serving.rejection import Kind, RequestError
-from tidegate.contract import MATRIX
+from tidegate.contract import MATRIX, Output
 
 Reply = tuple[Question, Share]
 """A question and its answers."""
@@ -34,6 +34,7 @@ class _Awaited:
 
     part: Part
     rows: int
+    outputs: tuple[Output, ...]
     queued: float
     deadline: float | None
     answer: "asyncio.Future[Share]"
@@ -129,12 +130,14 @@ class Service:
         Raises:
             RequestError: The request is refused, or the model failed on it.
         """
+        self.batcher.check_room()
         started = time.perf_counter()
         question = read()
         record.rows = len(question.part)
         job = _Awaited(
             question.part,
             record.rows,
+            question.outputs,
             queued=time.perf_counter(),
             deadline=None if deadline is None else started + deadline,
             answer=asyncio.get_running_loop().create_future(),

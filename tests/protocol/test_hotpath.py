@@ -20,6 +20,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from serving.drain import CLOSE
+from serving.engine import Wanted
 from serving.hotpath import HotPath, HotProtocol
 from serving.metrics import Metrics
 from serving.question import Limits
@@ -39,11 +40,12 @@ class Doubling:
     """Answers each row with the double of its first value."""
 
     name = platform = "doubling"
+    selects = False
 
     def prepare_thread(self) -> None:
         pass
 
-    def run(self, batch: Batch) -> Mapping[str, Array]:
+    def run(self, batch: Batch, wanted: Wanted = None) -> Mapping[str, Array]:
         first = batch.arrays["input-0"][:, 0] * 2
         return {
             "label": first.astype("int64"),
@@ -355,10 +357,10 @@ class Held(Doubling):
     def __init__(self) -> None:
         self.begun, self.let_go = threading.Event(), threading.Event()
 
-    def run(self, batch: Batch) -> Mapping[str, Array]:
+    def run(self, batch: Batch, wanted: Wanted = None) -> Mapping[str, Array]:
         self.begun.set()
         assert self.let_go.wait(50)
-        return super().run(batch)
+        return super().run(batch, wanted)
 
 
 @pytest.mark.parametrize("hot", [True, False])

@@ -13,11 +13,13 @@ from prometheus_client import CollectorRegistry
 from serving.batcher import BATCH_SECONDS, LOOP_SECONDS, Batcher, Outcome
 from serving.cost import Cost
 from serving.encode import Share
+from serving.engine import Wanted
 from serving.inference import run_together
 from serving.metrics import Metrics
 from serving.rejection import Kind, RequestError
 from serving.values import Array
 from tidegate.batch import Batch
+from tidegate.contract import Datatype, Output
 
 
 def batch(*values: float) -> Batch:
@@ -28,6 +30,7 @@ class Doubling:
     """Doubles each value; fails on a batch with a negative one; can be held."""
 
     name = platform = "doubling"
+    selects = False
 
     def __init__(self) -> None:
         self.sizes: list[int] = []
@@ -36,7 +39,7 @@ class Doubling:
         self.free.set()
         self.entered = threading.Event()
 
-    def run(self, batch: Batch) -> Mapping[str, Array]:
+    def run(self, batch: Batch, wanted: Wanted = None) -> Mapping[str, Array]:
         self.entered.set()
         assert self.free.wait(30)
         self.sizes.append(len(batch))
@@ -53,6 +56,7 @@ class Asked:
     def __init__(self, *values: float, deadline: float | None = None) -> None:
         self.part = batch(*values)
         self.rows = len(values)
+        self.outputs: tuple[Output, ...] = ()
         self.queued = time.perf_counter()
         self.deadline = deadline
         self.gone = False
@@ -185,9 +189,12 @@ def test_a_queue_whose_work_would_take_too_long_refuses_however_few_its_rows() -
     async def scenario(batcher: Batcher, engine: Doubling) -> None:
         first = await busy(batcher, engine)
         waiting = Asked(*range(64))
+        batcher.check_room()
         batcher.submit(waiting)
         with pytest.raises(RequestError, match="busy"):
             batcher.submit(Asked(5))
+        with pytest.raises(RequestError, match="busy"):
+            batcher.check_room()  # and what comes next is not even read
         engine.free.set()
         await first.outcome
         await waiting.outcome
@@ -281,3 +288,26 @@ def test_a_batch_of_several_takes_no_longer_than_others_may_wait() -> None:
     for _ in range(3):
         cost.measured(16, BATCH_SECONDS * 2)
     run(scenario, cost)
+
+
+def test_an_engine_that_can_computes_only_what_is_asked_for() -> None:
+    class Selecting(Doubling):
+        selects = True
+        asked: Wanted = None
+
+        def run(self, batch: Batch, wanted: Wanted = None) -> Mapping[str, Array]:
+            self.asked = wanted
+            return super().run(batch, wanted)
+
+    async def scenario() -> None:
+        engine = Selecting()
+        batcher = Batcher(engine, Batch.concatenate, Metrics(CollectorRegistry(), "m"))  # type: ignore[arg-type]
+        jobs = [Asked(1), Asked(2)]
+        jobs[1].outputs = (Output(name="label", datatype=Datatype.FP32),)
+        for job in jobs:
+            batcher.submit(job)
+        await asyncio.gather(*(job.outcome for job in jobs))
+        assert engine.asked == {"label"}  # the first one asked for nothing
+        batcher.close()
+
+    asyncio.run(scenario())

@@ -19,7 +19,7 @@ from tests.unit.serving.contracts import MATRIX
 def test_nothing_says_ready_before_the_model_is() -> None:
     async def scenario() -> None:
         model: Any = SimpleNamespace(
-            contract=MATRIX, engine=SimpleNamespace(prepare_thread=lambda: None), version="abc"
+            contract=MATRIX, engine=SimpleNamespace(prepare_thread=lambda: None, selects=False), version="abc"
         )
         unobserved: Any = SimpleNamespace(seen=lambda batch, answers: None, refused=lambda error: None)
         service = Service("test", model, Limits(), Metrics(CollectorRegistry(), "test"), unobserved)
