@@ -8,7 +8,6 @@ internal error. KServe's message classes are used; its servicer, which answers m
 
 import asyncio
 import logging
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any
@@ -21,7 +20,6 @@ from serving import encode
 from serving.drain import Drain, first
 from serving.encode import Share
 from serving.gathering import Gathering
-from serving.metrics import Record
 from serving.predictor import Predictor
 from serving.question import Question, new_id, select_outputs
 from serving.rejection import Kind, RequestError
@@ -124,26 +122,26 @@ class Servicer:
 
     async def model_infer(self, content: bytes, left: float | None) -> Any:
         """Answer a question, for a client that waits so many seconds."""
-        service, metrics = self._service, self._service.metrics
-        record, started = Record("INTERNAL"), time.perf_counter()
-        metrics.in_flight += 1
-        try:
-            await self._gathering.join()
-            request = self._checked(content)
-            question, share = await service.ask(partial(self._read, request), record, left)
-            raw = bool(request.raw_input_contents)
-            answer = response(service.name, service.model.version, question, share, raw)
+        service = self._service
+        with service.metrics.request("grpc") as record:
+            try:
+                await self._gathering.join()
+                request = self._checked(content)
+                reply = await service.ask(partial(self._read, request), record, left)
+                raw = bool(request.raw_input_contents)
+                answer = response(service.name, service.model.version, *reply, raw)
+            except RequestError as error:
+                service.refused(error)
+                record.code = error.kind.grpc_code
+                raise
+            except asyncio.CancelledError:
+                record.code = "CANCELLED"
+                raise
+            except Exception:
+                record.code = Kind.FAILED.grpc_code
+                raise
             record.code = "OK"
             return answer
-        except RequestError as error:
-            service.refused(error)
-            record.code = error.kind.grpc_code
-            raise
-        except asyncio.CancelledError:
-            record.code = "CANCELLED"
-            raise
-        finally:
-            metrics.answered("grpc", record.code, record.rows, time.perf_counter() - started)
 
     def _checked(self, content: bytes) -> Any:
         """A request that may be read, for the model that is here."""
