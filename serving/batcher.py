@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Protocol
 
+from serving.admission import OVERLOAD_SECONDS, Admission, Lag
 from serving.cost import Cost
 from serving.encode import Answers, Share, Sheet
 from serving.engine import Engine
@@ -30,21 +31,24 @@ from tidegate.contract import Output
 QUEUED_ROWS = 100_000
 """A guard of memory: as many rows of thirty features are 24 MB."""
 
-BATCH_ROWS = 1_024
+BATCH_ROWS = 8_192
+"""A forest of 100 trees in scikit-learn takes 4.1 ms a call and 0.8 µs a row: so many take twice the time of
+1,024."""
+
 BATCH_SECONDS = 0.05
 """How long a batch of several requests may take: who comes next waits so long at most."""
 
 LOOP_SECONDS = 0.001
 """What the loop may compute itself: no more than a probe or a large body costs it anyway."""
 
-WAIT_SECONDS = 0.25
-"""How long a request may have to wait; more only makes every answer late, and none more of them."""
-
 Outcome = Share | RequestError
 """An answer, or the reason why there is none."""
 
-_CALLS = 4
-"""Calls of the engine for which it is always worth to wait, whatever they take."""
+_REMEMBERED = 8
+"""Batches: over so many the hand-over to the thread is averaged."""
+
+_EASE_SECONDS = OVERLOAD_SECONDS / 2
+"""A wait in which nobody is ever refused, so that nobody need ask how long it is: 8 % of a request's cost."""
 
 logger = logging.getLogger("tidegate.serving")
 
@@ -104,12 +108,19 @@ class Batcher:
         self.rows = 0
         """How many rows wait."""
         self._at_ease = 0
-        """How many rows the idle engine is known to compute in time: up to so many all are admitted at once,
-        which saves 8 % of a request's cost."""
+        """How many rows the idle engine is known to compute with ease."""
+        self._admission = Admission()
+        self._lag = Lag()
         self._scheduled = False
+        self._gathering_since = 0.0
         self._busy = False
         self._free_at = 0.0
         """When the thread is expected to be done."""
+        self._full = 0
+        """How many rows a batch had that left others waiting; 0 if none ever did."""
+        self._hand_over = 0.0
+        """What a batch on the thread takes beyond its computing, in seconds: under load each side waits for
+        the other to let it run."""
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="engine", initializer=start_thread)
         self._seen = seen
         metrics.queued_rows = lambda: self.rows
@@ -121,73 +132,96 @@ class Batcher:
             RequestError: It would have to wait too long, for us or for its client.
         """
         rows = job.rows
-        if job.deadline is not None or (self.rows and (self._busy or self.rows + rows > self._at_ease)):
+        if not self._scheduled:
+            self._schedule(job.queued)
+        waiting = self.rows
+        if job.deadline is not None or (waiting and (self._busy or waiting + rows > self._at_ease)):
             self._admit(job, rows)
         self._waiting.append(job)
         self.rows += rows
-        if not (self._scheduled or self._busy):
-            self._schedule()
 
-    def check_room(self) -> None:
-        """Refuse a request before it is even read, when what waits already takes too long.
+    def check_room(self, now: float) -> None:
+        """Refuse a request before it is even read, when what is before it already takes too long.
 
-        Reading a hundred rows of JSON costs half of what computing them does: a server that reads what it
-        refuses has under twice its capacity only half of it left for answers.
+        Reading a hundred rows of JSON costs more than computing them: a server that reads what it refuses
+        has under twice its capacity only half of it left for answers.
+
+        Args:
+            now: By ``time.perf_counter``.
 
         Raises:
             RequestError: It would have to wait too long.
         """
-        if self.rows > self._at_ease or (self.rows and self._busy):
-            self._check_wait(self._wait())
+        if not self._scheduled:
+            self._schedule(now)
+        waiting, late = self.rows, now - self._lag.since > _EASE_SECONDS
+        if not (late or waiting > self._at_ease or (waiting and self._busy)):
+            return
+        if waiting and not self._busy and now - self._gathering_since > _EASE_SECONDS:
+            # With very many clients a turn may last, and what it has brought must not wait for its end.
+            self._gathering_since = now
+            self._next()
+        self._check_wait(now, self._wait(now))
 
     def close(self) -> None:
         """End the thread, after what it computes now."""
         self._thread.shutdown()
 
     def _admit(self, job: Job, rows: int) -> None:
-        wait = self._wait()
-        if self.rows:
-            self._check_wait(wait, rows)
-        done = time.perf_counter() + wait + (self._cost.seconds(rows) or 0.0)
+        wait = self._wait(job.queued)
+        if self.rows:  # one that finds the queue empty is as large as it is
+            self._check_wait(job.queued, wait, rows)
+        done = job.queued + wait + (self._cost.seconds(rows) or 0.0)
         if job.deadline is not None and done > job.deadline:
             raise _too_late("it would be answered")
 
-    def _wait(self) -> float:
+    def _wait(self, now: float) -> float:
         """Seconds until all that waits now is computed."""
-        busy = max(0.0, self._free_at - time.perf_counter()) if self._busy else 0.0
-        return busy + self._cost.drain(self.rows)
+        busy = max(0.0, self._free_at - now) if self._busy else 0.0
+        if not self._full:  # all that ever waited was one batch
+            return busy + self._cost.drain(self.rows)
+        full, rest = divmod(self.rows, self._full)
+        return busy + full * (self._cost.drain(self._full) + self._hand_over) + self._cost.drain(rest)
 
-    def _check_wait(self, wait: float, rows: int = 0) -> None:
-        longest = max(WAIT_SECONDS, _CALLS * self._cost.smallest)
-        if wait > longest or self.rows + rows > self._queued_rows:
+    def _check_wait(self, now: float, wait: float, rows: int = 0) -> None:
+        if self.rows + rows > self._queued_rows:
             raise RequestError(
-                f"The server is busy: {self.rows} rows wait for {wait:.2f} seconds; ask again in a second.",
+                f"The server is busy: {self.rows} rows wait, and {rows} more would be too many: expected at "
+                f"most {self._queued_rows}; ask again in a second.",
                 Kind.OVERLOADED,
             )
+        self._admission.check(now, now - self._lag.since + wait, self._cost.smallest)
 
-    def _schedule(self) -> None:
+    def _schedule(self, now: float) -> None:
         self._scheduled = True
+        self._gathering_since = now
+        self._lag.begin(now)
         # After all that this turn of the loop has brought: the batch is whatever arrived together.
         asyncio.get_running_loop().call_soon(self._flush)
 
     def _flush(self) -> None:
         self._scheduled = False
-        if self._busy:  # an answer that was delivered while the last batch was taken brought a request
-            return
+        if not self._busy:
+            self._next()
+        now = time.perf_counter()
+        self._lag.end(now)
+        if self._waiting and not (self._busy or self._scheduled):
+            self._schedule(now)
+
+    def _next(self) -> None:
+        """Compute what waits, or have it computed."""
         jobs, rows = self._take()
-        if jobs:
-            expected = self._cost.seconds(rows)
-            if expected is not None and expected <= LOOP_SECONDS:
-                self._deliver(jobs, rows, *self._compute(jobs))
-            else:
-                self._busy = True
-                self._free_at = time.perf_counter() + (expected or 0.0)
-                loop = asyncio.get_running_loop()
-                computed = loop.run_in_executor(self._thread, self._compute, jobs)
-                computed.add_done_callback(partial(self._computed, jobs, rows))
-                return
-        if self._waiting and not self._scheduled:
-            self._schedule()
+        if not jobs:
+            return
+        expected = self._cost.seconds(rows)
+        if expected is not None and expected <= LOOP_SECONDS:
+            self._deliver(jobs, rows, *self._compute(jobs))
+            return
+        self._busy = True
+        began = time.perf_counter()
+        self._free_at = began + (expected or 0.0) + self._hand_over
+        computed = asyncio.get_running_loop().run_in_executor(self._thread, self._compute, jobs)
+        computed.add_done_callback(partial(self._computed, jobs, rows, began))
 
     def _take(self) -> tuple[list[Job], int]:
         """The next batch: what waits, in order; not for clients that have gone or would not wait so long."""
@@ -210,6 +244,10 @@ class Batcher:
             waits.append(now - job.queued)
             taken.append(job)
             rows += count
+        if self._waiting:
+            self._full = rows
+        elif self._full:
+            self._full = max(self._full, rows)
         if taken:
             self._metrics.computed(rows, waits)
         return taken, rows
@@ -231,18 +269,27 @@ class Batcher:
         return outcomes, time.perf_counter() - started
 
     def _computed(
-        self, jobs: Sequence[Job], rows: int, computed: "asyncio.Future[tuple[list[Outcome], float]]"
+        self,
+        jobs: Sequence[Job],
+        rows: int,
+        began: float,
+        computed: "asyncio.Future[tuple[list[Outcome], float]]",
     ) -> None:
         self._busy = False
         if computed.cancelled():  # the loop ends, and nobody reads answers any more
             return
-        self._deliver(jobs, rows, *computed.result())
+        outcomes, seconds = computed.result()
+        ended = time.perf_counter()
+        self._hand_over += (max(0.0, ended - began - seconds) - self._hand_over) / _REMEMBERED
+        self._deliver(jobs, rows, outcomes, seconds)
+        now = time.perf_counter()
+        self._lag.work(ended, now)
         if self._waiting and not self._scheduled:
-            self._schedule()
+            self._schedule(now)
 
     def _deliver(self, jobs: Sequence[Job], rows: int, outcomes: Sequence[Outcome], seconds: float) -> None:
         self._cost.measured(rows, seconds)
-        self._at_ease = min(self._queued_rows, self._cost.rows_within(WAIT_SECONDS))
+        self._at_ease = min(self._queued_rows, self._cost.rows_within(_EASE_SECONDS))
         started = time.perf_counter()
         sheet: Sheet | None = None
         for job, outcome in zip(jobs, outcomes, strict=True):

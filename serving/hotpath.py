@@ -14,6 +14,7 @@ after.
 import logging
 import random
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
@@ -26,7 +27,7 @@ from serving.matrix import Part
 from serving.metrics import CLIENT_GONE
 from serving.predictor import Predictor
 from serving.question import Question
-from serving.rejection import RequestError
+from serving.rejection import Kind, RequestError
 from serving.rest import BINARY, HEADER_LENGTH, JSON, REFUSAL_HEADERS, our_fault, sentence
 
 logger = logging.getLogger("tidegate.serving")
@@ -41,6 +42,16 @@ _HEAD_BYTES = 65_536
 """A head that is longer is left to uvicorn's parser, which has a limit of its own."""
 
 _SWEEP_SECONDS = 1.0
+
+
+def _lines(headers: Mapping[str, str]) -> bytes:
+    return "".join(f"{name.lower()}: {value}\r\n" for name, value in headers.items()).encode()
+
+
+_REFUSALS = {
+    kind: (kind.status, _lines({"content-type": JSON, **REFUSAL_HEADERS.get(kind, {})})) for kind in Kind
+}
+"""Status and header lines by the reason: under overload refusals are most of the answers."""
 
 
 class HotPath:
@@ -236,13 +247,13 @@ class HotProtocol(HttpToolsProtocol):
         elif missing < 0:  # pipelined: uvicorn keeps the order
             super().data_received(data)
         else:
-            self._ask(plan, data[end:])
+            self._ask(plan, data, end)
 
     def _wait_for(self, data: bytes, missing: int) -> None:
         self._unset_keepalive_if_required()
         self._part, self._missing = [data], missing
 
-    def _ask(self, plan: Plan, body: bytes) -> None:
+    def _ask(self, plan: Plan, data: bytes, end: int) -> None:
         if self.timeout_keep_alive_task is not None:
             self._unset_keepalive_if_required()
         hot = self.hot
@@ -250,7 +261,8 @@ class HotProtocol(HttpToolsProtocol):
         hot.metrics.in_flight += 1
         rows = 0
         try:
-            hot.batcher.check_room()
+            hot.batcher.check_room(arrived)
+            body = data[end:]
             if plan.protocol == "v1":
                 question = hot.service.read_v1(body)
             else:
@@ -270,9 +282,8 @@ class HotProtocol(HttpToolsProtocol):
     def refuse(self, way: str, error: RequestError, rows: int, arrived: float) -> None:
         """Say why there is no answer."""
         self.hot.service.refused(error)
-        headers = {"content-type": JSON, **REFUSAL_HEADERS.get(error.kind, {})}
-        lines = "".join(f"{name.lower()}: {value}\r\n" for name, value in headers.items()).encode()
-        self.answer(way, error.kind.status, lines, sentence(error), rows, arrived)
+        status, lines = _REFUSALS[error.kind]
+        self.answer(way, status, lines, sentence(error), rows, arrived)
 
     def answer(self, way: str, status: int, lines: bytes, body: bytes, rows: int, arrived: float) -> None:
         """Write an answer, and go on with what the client has sent meanwhile."""

@@ -130,8 +130,8 @@ class Service:
         Raises:
             RequestError: The request is refused, or the model failed on it.
         """
-        self.batcher.check_room()
         started = time.perf_counter()
+        self.batcher.check_room(started)
         question = read()
         record.rows = len(question.part)
         job = _Awaited(

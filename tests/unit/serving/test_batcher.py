@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
 
+from serving.admission import OVERLOAD_SECONDS, PATIENCE_SECONDS
 from serving.batcher import BATCH_SECONDS, LOOP_SECONDS, Batcher, Outcome
 from serving.cost import Cost
 from serving.encode import Share
@@ -102,9 +103,18 @@ def run(
     asyncio.run(main())
 
 
+def refused(batcher: Batcher, job: Asked) -> bool:
+    try:
+        batcher.submit(job)
+    except RequestError:
+        return True
+    return False
+
+
 async def busy(batcher: Batcher, engine: Doubling) -> Asked:
     """A request that the thread computes until the engine is free."""
     engine.free.clear()
+    engine.entered.clear()
     first = Asked(1)
     batcher.submit(first)
     await asyncio.to_thread(engine.entered.wait, 30)
@@ -189,20 +199,70 @@ def test_a_queue_whose_work_would_take_too_long_refuses_however_few_its_rows() -
     async def scenario(batcher: Batcher, engine: Doubling) -> None:
         first = await busy(batcher, engine)
         waiting = Asked(*range(64))
-        batcher.check_room()
+        batcher.check_room(time.perf_counter())
         batcher.submit(waiting)
         with pytest.raises(RequestError, match="busy"):
             batcher.submit(Asked(5))
         with pytest.raises(RequestError, match="busy"):
-            batcher.check_room()  # and what comes next is not even read
+            batcher.check_room(time.perf_counter())  # and what comes next is not even read
         engine.free.set()
         await first.outcome
         await waiting.outcome
 
-    cost = known(0.001, 1)
+    cost = known(LOOP_SECONDS * 2, 1)
     for _ in range(3):
         cost.measured(64, 30.0)
     run(scenario, cost)
+
+
+def test_a_queue_that_one_batch_does_not_empty_takes_as_long_as_its_batches() -> None:
+    async def scenario(batcher: Batcher, engine: Doubling) -> None:
+        first = await busy(batcher, engine)
+        jobs = [Asked(*range(8)) for _ in range(20)]
+        for job in jobs[:2]:
+            batcher.submit(job)
+        engine.free.set()
+        await asyncio.gather(*(job.outcome for job in (first, *jobs[:2])))  # one was left when one was taken
+        last = await busy(batcher, engine)
+        taken = [job for job in jobs[2:] if not refused(batcher, job)]
+        assert 2 <= len(taken) <= 5
+        engine.free.set()
+        await asyncio.gather(*(job.outcome for job in (last, *taken)))
+
+    run(scenario, known(PATIENCE_SECONDS / 4, 8), batch_rows=8)
+
+
+def test_a_loop_that_is_late_turn_after_turn_refuses_what_has_waited_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("serving.admission.PATIENCE_SECONDS", 0.1)
+
+    async def scenario(batcher: Batcher, _: Doubling) -> None:
+        async def turn() -> None:
+            batcher.check_room(time.perf_counter())
+            time.sleep(0.15)  # it reads, and reads
+            await asyncio.sleep(0)
+
+        await turn()
+        await turn()
+        with pytest.raises(RequestError, match="busy"):
+            batcher.check_room(time.perf_counter())
+        await asyncio.sleep(0.2)
+        batcher.check_room(time.perf_counter())  # it has rested
+
+    run(scenario)
+
+
+def test_what_a_long_turn_has_brought_does_not_wait_for_its_end() -> None:
+    async def scenario(batcher: Batcher, _: Doubling) -> None:
+        first = Asked(1)
+        batcher.submit(first)
+        batcher.check_room(time.perf_counter())
+        assert not first.outcome.done()
+        batcher.check_room(time.perf_counter() + OVERLOAD_SECONDS)
+        assert labels(first.outcome.result()) == [2]
+
+    run(scenario, known(LOOP_SECONDS / 2, 1))
 
 
 def test_many_cheap_rows_are_no_reason_to_refuse() -> None:
@@ -216,7 +276,7 @@ def test_many_cheap_rows_are_no_reason_to_refuse() -> None:
         for job in jobs:
             assert len(labels(await job.outcome)) == 1000
 
-    run(scenario, known(0.0003, 1, 1000))
+    run(scenario, known(LOOP_SECONDS * 2, 1, 1000))
 
 
 def test_a_client_that_has_gone_is_not_computed_for() -> None:
