@@ -38,6 +38,32 @@ def test_a_request_is_in_flight_until_it_is_counted_by_code() -> None:
     assert registry.get_sample_value("tidegate_request_duration_seconds_count", {"protocol": "v1"}) == 1
 
 
+def test_many_requests_are_counted_as_prometheus_would_have_counted_them_one_by_one() -> None:
+    registry, other = CollectorRegistry(), CollectorRegistry()
+    metrics = Metrics(registry, "m")
+    bounds = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+    theirs = Histogram(
+        "tidegate_request_duration_seconds", "x", ["protocol"], buckets=bounds, registry=other
+    )
+    for number in range(1, 1001):
+        seconds = (number * 7919 % 1000) / 300
+        code = "429" if number % 3 == 0 else "200"
+        metrics.answered("v1", code, 1, seconds)
+        theirs.labels("v1").observe(seconds)
+        if number in (1, 500, 1000):
+            for line in generate_latest(other).decode().splitlines():
+                if line.startswith("tidegate_request_duration_seconds_bucket"):
+                    assert line in generate_latest(registry).decode()
+            labels = {"protocol": "v1"}
+            for end in ("count", "sum"):
+                name = f"tidegate_request_duration_seconds_{end}"
+                ours, expected = (each.get_sample_value(name, labels) for each in (registry, other))
+                assert ours == pytest.approx(expected)
+    for code, count in (("200", 667), ("429", 333)):
+        labels = {"protocol": "v1", "code": code}
+        assert registry.get_sample_value("tidegate_requests_total", labels) == count
+
+
 def test_the_queue_and_kserves_stages_are_exposed() -> None:
     registry = CollectorRegistry()
     kserves = Histogram("request_predict_seconds", "x", ["model_name"], registry=registry)
