@@ -24,7 +24,7 @@ from tidegate.errors import ExitCode, TidegateError
 
 OUT = models.ROOT / "out" / "bench"
 RESULTS = {"full": OUT / "serving.json", "quick": OUT / "quick.json"}
-_FILES = 4096
+_FILES = 8_192
 _OURS = ("tidegate", "scikit-learn", "onnxruntime", "uvicorn", "grpcio")
 _THEIRS = {
     "kserve": ("kserve", "scikit-learn", "uvicorn"),
@@ -67,7 +67,7 @@ def measure(plan: Plan) -> dict[str, Any]:
     began = time.monotonic()
     logs = OUT / "logs"
     logs.mkdir(parents=True, exist_ok=True)
-    # The overload has a thousand connections, and each is a file on both sides.
+    # The overload has thousands of connections, and each is a file on both sides.
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(_FILES, hard), hard))
     facts = machine.facts()

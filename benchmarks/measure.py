@@ -23,7 +23,8 @@ from tidegate.errors import ServerError
 BUSIEST_GENERATOR = 0.9
 LATEST_GENERATOR_MS = 5.0
 ATTEMPTS = 3
-OPEN_CONNECTIONS = 1000
+OPEN_CONNECTIONS = 4_000
+"""So many that requests wait at the server and not in the generator, whose clients they stand for."""
 _PATIENCE = 30
 
 

@@ -30,6 +30,8 @@ _MODELS = {
     "mixed": "logistic regression on columns of text, numbers and truth values",
 }
 
+LONG_CONNECTIONS = 16
+
 Result = Mapping[str, Any]
 
 
@@ -58,7 +60,7 @@ def page(result: Result) -> str:
         servers={name: SERVERS[name] for name in used},
         models=_MODELS,
         single=[_group(result, model, 1) for model in ("lr", "rf")],
-        long=_select(result, lambda row: row["rows"] > 1),
+        long=_select(result, lambda row: row["rows"] > 1 and row["connections"] == LONG_CONNECTIONS),
         grpc=_select(result, lambda row: row["protocol"] == "grpc"),
         others=_select(result, lambda row: row["model"] not in ("lr", "rf")),
         overload=_select(result, lambda row: row["load"] == "open"),

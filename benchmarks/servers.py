@@ -81,12 +81,12 @@ PATHS = {
 }
 
 
-def _tidegate(engine: str) -> Callable[[Place], Command]:
+def _tidegate(engine: str, *program: str | Path) -> Callable[[Place], Command]:
     def command(place: Place) -> Command:
         ports = ["--http-port", str(place.port), "--grpc-port", str(place.grpc_port)]
         options = ["--host", HOST, "--engine", engine, "--drain-seconds", "0"]
-        tidegate = Path(sys.executable).with_name("tidegate")
-        return Command([tidegate, "serve", place.model.bundle.path, *ports, *options], {}, place.folder)
+        argv = program or (Path(sys.executable).with_name("tidegate"),)
+        return Command([*argv, "serve", place.model.bundle.path, *ports, *options], {}, place.folder)
 
     return command
 
@@ -184,6 +184,12 @@ SERVERS = {
         "`tidegate serve --engine sklearn`: the pipeline itself",
         None,
         _tidegate("sklearn"),
+    ),
+    "tidegate-uncounted": Server(
+        "Tidegate, uncounted",
+        "the same as Tidegate, but metrics and drift count nothing: `benchmarks/uncounted.py`",
+        None,
+        _tidegate("onnx", sys.executable, Path(__file__).with_name("uncounted.py")),
     ),
     "kserve": Server(
         "KServe, custom model",
