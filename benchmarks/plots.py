@@ -77,6 +77,7 @@ def _chosen(rows: Sequence[Row], model: str, connections: int, figure: str) -> l
         for row in rows
         if (row["model"], row["rows"], row["connections"]) == (model, 1, connections)
         and row["protocol"] != "grpc"
+        and SERVERS[row["server"]].offered
         and figure in row["median"]
     ]
 

@@ -63,6 +63,7 @@ def page(result: Result) -> str:
         long=_select(result, lambda row: row["rows"] > 1 and row["connections"] == LONG_CONNECTIONS),
         grpc=_select(result, lambda row: row["protocol"] == "grpc"),
         others=_select(result, lambda row: row["model"] not in ("lr", "rf")),
+        uncounted=_select(result, lambda row: row["server"] == "tidegate-uncounted"),
         overload=_select(result, lambda row: row["load"] == "open"),
         start=_select(result, lambda row: row["load"] == "start"),
         void=[row for row in result["rows"] if any(each["void"] for each in row["rounds"])],
@@ -73,7 +74,8 @@ def _group(result: Result, model: str, rows: int) -> dict[str, Any]:
     """A line for each server and protocol, with its closed loops by the number of connections."""
     lines: dict[tuple[str, str], dict[int, Any]] = {}
     for row in result["rows"]:
-        if (row["model"], row["rows"], row["load"]) == (model, rows, "closed") and row["protocol"] != "grpc":
+        compared = row["protocol"] != "grpc" and SERVERS[row["server"]].offered
+        if compared and (row["model"], row["rows"], row["load"]) == (model, rows, "closed"):
             lines.setdefault((row["server"], row["protocol"]), {})[row["connections"]] = row
     return {"model": model, "lines": lines}
 

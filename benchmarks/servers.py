@@ -61,6 +61,7 @@ class Server:
         status: What it answers to the questions; only the ceilings answer otherwise than 200.
         answers: Whether it predicts; a ceiling does not.
         may_saturate: Whether its figure is the generator's own limit.
+        offered: Whether anybody would run it; one that is not stands apart from those that are compared.
     """
 
     title: str
@@ -71,6 +72,7 @@ class Server:
     status: int = 200
     answers: bool = True
     may_saturate: bool = False
+    offered: bool = True
 
 
 PATHS = {
@@ -187,9 +189,10 @@ SERVERS = {
     ),
     "tidegate-uncounted": Server(
         "Tidegate, uncounted",
-        "the same as Tidegate, but metrics and drift count nothing: `benchmarks/uncounted.py`",
+        "the same as Tidegate, but metrics and drift count nothing",
         None,
-        _tidegate("onnx", sys.executable, Path(__file__).with_name("uncounted.py")),
+        _tidegate("onnx", sys.executable, PEERS / "uncounted" / "serve.py"),
+        offered=False,
     ),
     "kserve": Server(
         "KServe, custom model",

@@ -113,6 +113,7 @@ class Batcher:
         self._lag = Lag()
         self._scheduled = False
         self._gathering_since = 0.0
+        """Since when the next batch is gathered."""
         self._busy = False
         self._free_at = 0.0
         """When the thread is expected to be done."""

@@ -42,9 +42,7 @@ def test_many_requests_are_counted_as_prometheus_would_have_counted_them_one_by_
     registry, other = CollectorRegistry(), CollectorRegistry()
     metrics = Metrics(registry, "m")
     bounds = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-    theirs = Histogram(
-        "tidegate_request_duration_seconds", "x", ["protocol"], buckets=bounds, registry=other
-    )
+    theirs = Histogram("tidegate_request_duration_seconds", "x", ["protocol"], buckets=bounds, registry=other)
     for number in range(1, 1001):
         seconds = (number * 7919 % 1000) / 300
         code = "429" if number % 3 == 0 else "200"
