@@ -420,7 +420,10 @@ def test_a_client_that_leaves_before_its_answer_is_counted_and_forgotten(half_cl
             wire.lose()
         await asyncio.sleep(0.01)
         assert wire.written == b""
-        assert place.metrics._requests["v1", "499"] == 1
+        (requests,) = [seen for seen in place.metrics.collect() if seen.name == "tidegate_requests"]
+        assert [(sample.labels, sample.value) for sample in requests.samples] == [
+            ({"protocol": "v1", "code": "499"}, 1)
+        ]
 
     run(scenario)
 
