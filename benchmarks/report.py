@@ -30,7 +30,7 @@ _MODELS = {
     "mixed": "logistic regression on columns of text, numbers and truth values",
 }
 
-LONG_CONNECTIONS = 16
+_LONG_CONNECTIONS = 16
 
 Result = Mapping[str, Any]
 
@@ -60,7 +60,7 @@ def page(result: Result) -> str:
         servers={name: SERVERS[name] for name in used},
         models=_MODELS,
         single=[_group(result, model, 1) for model in ("lr", "rf")],
-        long=_select(result, lambda row: row["rows"] > 1 and row["connections"] == LONG_CONNECTIONS),
+        long=_select(result, lambda row: row["rows"] > 1 and row["connections"] == _LONG_CONNECTIONS),
         grpc=_select(result, lambda row: row["protocol"] == "grpc"),
         others=_select(result, lambda row: row["model"] not in ("lr", "rf")),
         uncounted=_select(result, lambda row: row["server"] == "tidegate-uncounted"),

@@ -118,7 +118,7 @@ class Batcher:
         self._free_at = 0.0
         """When the thread is expected to be done."""
         self._full = 0
-        """How many rows a batch had that left others waiting; 0 if none ever did."""
+        """How many rows go together at least, where not all did that waited; 0 if they always did."""
         self._hand_over = 0.0
         """What a batch on the thread takes beyond its computing, in seconds: under load each side waits for
         the other to let it run."""
@@ -246,7 +246,8 @@ class Batcher:
             taken.append(job)
             rows += count
         if self._waiting:
-            self._full = rows
+            # What was left may be larger than what was taken, and will be computed in one call too.
+            self._full = max(rows, self._waiting[0].rows)
         elif self._full:
             self._full = max(self._full, rows)
         if taken:

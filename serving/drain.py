@@ -82,8 +82,9 @@ class DrainingServer(uvicorn.Server):
         """Serve on the listener until the drain is over and what was in flight is answered."""
         closing = asyncio.create_task(self._say_close())
         try:
-            again = [self._listener.dup() for _ in range(ACCEPTED - 1)]
-            await super().serve(sockets or [self._listener, *again])
+            await super().serve(
+                sockets or [self._listener, *(self._listener.dup() for _ in range(ACCEPTED - 1))]
+            )
         finally:
             closing.cancel()
 

@@ -232,6 +232,21 @@ def test_a_queue_that_one_batch_does_not_empty_takes_as_long_as_its_batches() ->
     run(scenario, known(PATIENCE_SECONDS / 4, 8), batch_rows=8)
 
 
+def test_one_large_request_after_a_small_one_does_not_make_others_wait_as_if_its_rows_came_alone() -> None:
+    async def scenario(batcher: Batcher, engine: Doubling) -> None:
+        engine.free.clear()
+        small, large, other = Asked(1), Asked(*range(64)), Asked(2)
+        batcher.submit(small)
+        batcher.submit(large)
+        await asyncio.to_thread(engine.entered.wait, 30)  # the large one is left
+        batcher.submit(other)
+        engine.free.set()
+        await asyncio.gather(small.outcome, large.outcome, other.outcome)
+        assert engine.sizes == [1, 64, 1]
+
+    run(scenario, known(PATIENCE_SECONDS / 8, 1, 64), batch_rows=8)
+
+
 def test_a_loop_that_is_late_turn_after_turn_refuses_what_has_waited_for_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
