@@ -17,7 +17,7 @@ import numpy as np
 from benchmarks.case import Protocol
 from tidegate.batch import Batch
 from tidegate.contract import MATRIX, Contract, Datatype, Scalar
-from tidegate.payload import raw_contents, v1_body, v2_binary_body, v2_body
+from tidegate.protocol.requests import raw_contents, v1_body, v2_binary_body, v2_body
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
 
@@ -40,7 +40,7 @@ class Question:
 def ask(contract: Contract, protocol: Protocol, rows: int) -> Question:
     """The question with so many rows."""
     asked = list(islice(cycle(contract.golden.rows), rows))
-    labels = list(islice(cycle(contract.golden.answers[contract.prediction.name]), rows))
+    labels = list(islice(cycle(contract.golden.outputs[contract.prediction.name]), rows))
     headers = {"Content-Type": "application/json"}
     if protocol is Protocol.GRPC:
         return Question(_grpc_request(contract, asked), {}, labels)

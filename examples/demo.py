@@ -26,7 +26,7 @@ from rich.table import Table
 from tidegate.batch import Batch
 from tidegate.bundle import JOBLIB, ONNX, SKOPS, Bundle
 from tidegate.contract import close
-from tidegate.payload import sample_rows, v1_body
+from tidegate.protocol.requests import sample_rows, v1_body
 from tidegate.store import fetch
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -172,8 +172,7 @@ def ask_everywhere(bundle: Bundle, http: int, grpc: int) -> dict[str, bool]:
 def scikit_learn_answers(bundle: Bundle, rows: list[list[Any]]) -> dict[str, list[Any]]:
     """What the pipeline in the bundle says when scikit-learn itself runs it in this process."""
     from skops.io import loads
-
-    from serving.policy import TRUSTED_TYPES
+    from tidegate_serving.loading.policy import TRUSTED_TYPES
 
     pipeline = loads(bundle.read(SKOPS), trusted=sorted(TRUSTED_TYPES))
     X = Batch.from_rows(bundle.contract, rows).for_sklearn()

@@ -44,7 +44,7 @@ MIXED = {
     "task": "classification",
     "data": {"path": "rows.csv"},
     "target": "ill",
-    "features": {"each": {"city": {"unknown": "accept"}, "smoker": {"datatype": "bool"}}},
+    "features": {"overrides": {"city": {"handle_unknown": "accept"}, "smoker": {"datatype": "bool"}}},
     "preprocessing": {"numeric": {"impute": "mean", "scale": "standard"}},
     "algorithm": {"name": "LogisticRegression"},
 }
@@ -57,7 +57,7 @@ FOREST = MIXED | {
 
 
 def train_bundle(config: dict[str, Any], directory: Path, *, joblib: bool = False) -> Bundle:
-    from training import TrainingConfig, train
+    from tidegate_training import TrainingConfig, train
 
     (directory.parent / "rows.csv").write_text(_mixed_rows())
     with warnings.catch_warnings():

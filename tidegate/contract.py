@@ -97,7 +97,7 @@ class Feature(_Part):
     """Largest value seen in training."""
     categories: Annotated[tuple[str, ...] | None, Field(strict=False)] = None
     """The values that a text feature had in training, sorted."""
-    unknown: Literal["reject", "accept"] = "reject"
+    handle_unknown: Literal["reject", "accept"] = "reject"
     """What becomes of a category that training never saw."""
     sensitivity: Annotated[Sensitivity, Field(strict=False)] = Sensitivity.INTERNAL
 
@@ -128,7 +128,7 @@ class Golden(_Part):
 
     rows: Annotated[tuple[tuple[Scalar, ...], ...], Field(strict=False, min_length=1)]
     """Rows of feature values, in the order of the features."""
-    answers: dict[str, list[Scalar | list[float]]]
+    outputs: dict[str, list[Scalar | list[float]]]
     """By output name, a list with the answer to each row, as scikit-learn itself gave it."""
     tolerance: Annotated[float, Field(gt=0)]
     """Largest accepted ``|answer - expected| / max(1, |expected|)`` of a number; the rest must be equal."""
@@ -155,11 +155,11 @@ class Contract(_Part):
             raise ValueError("two outputs have the same name")
         if (self.task == "classification") != bool(self.labels):
             raise ValueError("a classifier has labels, a regression has none")
-        if set(self.golden.answers) != outputs:
+        if set(self.golden.outputs) != outputs:
             raise ValueError("the golden answers are not those of the outputs")
         if any(len(row) != len(names) for row in self.golden.rows):
             raise ValueError("a golden row has another number of values than there are features")
-        if any(len(answers) != len(self.golden.rows) for answers in self.golden.answers.values()):
+        if any(len(answers) != len(self.golden.rows) for answers in self.golden.outputs.values()):
             raise ValueError("there are not as many golden answers as golden rows")
         return self
 

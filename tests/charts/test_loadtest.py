@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 import yaml
+from tidegate_loadtests.plan import LoadTest
+from tidegate_loadtests.worker_pool import PORT
 
-from loadtests.plan import LoadTest
-from loadtests.process import PORT
 from tests.charts.chart import Object, RefusedError, Values, containers, notes, of_kind, render
 from tests.charts.conftest import DIGEST, merged
 from tidegate.settings import load_yaml

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 import yaml
+from tidegate_serving.server import DRAIN_SECONDS, REQUEST_SECONDS
+from tidegate_training.config import TrainingConfig
 
-from serving.server import DRAIN_SECONDS, REQUEST_SECONDS
 from tests.charts.chart import ROOT, Object, containers, of_kind, pod_specs, render, validated
 from tests.charts.conftest import DIGEST
 from tests.charts.test_examples import assert_restricted
 from tidegate.reference import Reference
 from tidegate.settings import load_yaml
-from training.config import TrainingConfig
 
 BASES = ("runtime", "model", "training", "object-store")
 
@@ -183,7 +183,7 @@ def test_who_submits_may_do_what_helm_and_following_a_job_take_and_no_more() -> 
     helm = {kind: {"create", "get", "patch", "delete"} for kind in kinds}
     # Helm's own records, of which it keeps ten.
     helm["configmaps"] |= {"list", "update"}
-    # What training/submit.py asks for: the release's Jobs, a Job's pods and their logs.
+    # What training/tidegate_training/submit.py asks for: the release's Jobs, a Job's pods and their logs.
     assert granted == helm | {
         "jobs": helm["jobs"] | {"list"},
         "pods": {"list"},

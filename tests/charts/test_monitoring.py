@@ -35,8 +35,8 @@ def test_alerts_are_about_this_release_and_not_about_client_mistakes(two_tracks)
     for rule in rules.values():
         assert 'namespace="models"' in rule["expr"]
         assert re.search(r"demo(\(-canary\)\?)?-(predictor|hpa)", rule["expr"])
-    assert "4.." not in rules["TidegateErrors"]["expr"]
-    assert "429" not in rules["TidegateErrors"]["expr"]
+    assert "4.." not in rules["TidegateHighErrorRate"]["expr"]
+    assert "429" not in rules["TidegateHighErrorRate"]["expr"]
 
 
 def test_every_alert_has_a_severity_two_sentences_and_a_section_of_the_runbook(two_tracks) -> None:
@@ -57,12 +57,12 @@ def test_every_alert_has_a_severity_two_sentences_and_a_section_of_the_runbook(t
 @pytest.mark.parametrize(
     ("value", "alert"),
     [
-        ("errorRatio", "TidegateErrors"),
-        ("shedRatio", "TidegateOverloaded"),
-        ("p99Seconds", "TidegateSlow"),
-        ("canaryExcessRatio", "TidegateCanaryWorse"),
-        ("drift", "TidegateInputDrift"),
-        ("drift", "TidegateAnswerDrift"),
+        ("errorRatio", "TidegateHighErrorRate"),
+        ("rejectedRatio", "TidegateOverloaded"),
+        ("p99Seconds", "TidegateHighLatency"),
+        ("canaryExcessRatio", "TidegateCanaryErrorRate"),
+        ("drift", "TidegateFeatureDrift"),
+        ("drift", "TidegatePredictionDrift"),
         ("violationRatio", "TidegateInputViolations"),
     ],
 )
@@ -72,15 +72,15 @@ def test_a_threshold_is_a_value(value, alert, two_tracks) -> None:
 
 
 def test_an_alert_about_an_autoscaler_needs_one(minimal) -> None:
-    assert "TidegateAtItsLimit" in alerts(minimal)
-    assert "TidegateAtItsLimit" not in alerts(merged(minimal, {"autoscaling": {"type": "none"}}))
+    assert "TidegateMaxReplicasReached" in alerts(minimal)
+    assert "TidegateMaxReplicasReached" not in alerts(merged(minimal, {"autoscaling": {"type": "none"}}))
 
 
 def test_an_alert_about_the_canary_needs_one_and_compares_it_with_the_stable_track(
     minimal, two_tracks
 ) -> None:
-    assert "TidegateCanaryWorse" not in alerts(minimal)
-    expression = alerts(two_tracks)["TidegateCanaryWorse"]["expr"]
+    assert "TidegateCanaryErrorRate" not in alerts(minimal)
+    expression = alerts(two_tracks)["TidegateCanaryErrorRate"]["expr"]
     assert 'service="demo-canary-predictor"' in expression
     assert 'service="demo-predictor"' in expression
 

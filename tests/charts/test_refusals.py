@@ -30,12 +30,12 @@ SENTENCES = [
     ("canary: {digest: abc}", ['canary.digest is "abc"', "64 digits"]),
     ("canary: {weight: 20}", ["there is no canary", "set canary.digest", "tidegate status --wait"]),
     (f"canary: {{weight: 20, digest: {OTHER}}}", ["there is no route", "route.enabled"]),
-    ("server: {allowJoblib: [abc]}", ['server.allowJoblib[0] is "abc"', "64 digits"]),
+    ("server: {allowJoblib: [abc]}", ['server.allowedJoblibDigests[0] is "abc"', "64 digits"]),
     ("server: {env: [{name: PYTHONPATH, value: /x}]}", ["PYTHONPATH", "remove it"]),
     ("server: {env: [{name: TIDEGATE_MAX_ROWS, value: '1'}]}", ["TIDEGATE_MAX_ROWS", "use server.maxRows"]),
     (
-        "server: {env: [{name: TIDEGATE_REQUEST_SECONDS, value: '1'}]}",
-        ["TIDEGATE_REQUEST_SECONDS", "use server.requestTimeoutSeconds"],
+        "server: {env: [{name: TIDEGATE_SHUTDOWN_TIMEOUT, value: '1'}]}",
+        ["TIDEGATE_SHUTDOWN_TIMEOUT", "use server.requestTimeoutSeconds"],
     ),
     *(
         (f"server: {{env: [{{name: {name}, value: '1'}}]}}", [f"sets {name}", "lets it listen: remove it"])
@@ -133,7 +133,7 @@ SCHEMA = [
             ("{type: Pods, value: 1}", "policies/0.*periodSeconds"),
         )
     ),
-    ("networkPolicy: {identity: aws}", "identity.*aws-irsa"),
+    ("networkPolicy: {cloudIdentity: aws}", "cloudIdentity.*aws-irsa"),
     ("autoscaling: {type: kpa}", "type"),
     ("autoscaling: {minReplicas: 0}", "minReplicas"),
     ("autoscaling: {targetCPUUtilization: 0}", "targetCPUUtilization"),

@@ -213,7 +213,7 @@ def test_grace_period_drain_and_route_have_one_source(routed, drain, timeout) ->
     pod = of_kind(objects, "InferenceService")["demo"]["spec"]["predictor"]
     assert pod["terminationGracePeriodSeconds"] == drain + timeout + 5
     assert environment(pod["containers"][0])["TIDEGATE_DRAIN_SECONDS"] == str(drain)
-    assert environment(pod["containers"][0])["TIDEGATE_REQUEST_SECONDS"] == str(timeout)
+    assert environment(pod["containers"][0])["TIDEGATE_SHUTDOWN_TIMEOUT"] == str(timeout)
     for rule in of_kind(objects, "HTTPRoute")["demo"]["spec"]["rules"]:
         assert rule["timeouts"] == {"request": f"{timeout}s"}
 
@@ -240,7 +240,7 @@ def test_probes_ask_the_server_and_not_the_port(minimal) -> None:
 
 @pytest.mark.parametrize(("seconds", "tries"), [(180, 90), (2, 1), (3, 2)])
 def test_a_slow_start_is_allowed_for(minimal, seconds, tries) -> None:
-    probe = server(merged(minimal, {"server": {"startupSeconds": seconds}}))["startupProbe"]
+    probe = server(merged(minimal, {"server": {"startupTimeoutSeconds": seconds}}))["startupProbe"]
     assert probe["failureThreshold"] == tries
     assert probe["failureThreshold"] * probe["periodSeconds"] >= seconds
 
@@ -255,18 +255,18 @@ def test_the_servers_options_reach_it_as_plain_numbers_and_words(minimal) -> Non
         "maxRows": 100,
         "maxBodyBytes": 16777216,
         "engine": "sklearn",
-        "trust": ["a.B", "c.D"],
-        "allowJoblib": [f"sha256:{DIGEST}"],
+        "trustedTypes": ["a.B", "c.D"],
+        "allowedJoblibDigests": [f"sha256:{DIGEST}"],
         "accessLog": True,
     }
     assert environment(server(merged(minimal, {"server": options}))) == {
         "TIDEGATE_DRAIN_SECONDS": "10",
-        "TIDEGATE_REQUEST_SECONDS": "15",
+        "TIDEGATE_SHUTDOWN_TIMEOUT": "15",
         "TIDEGATE_MAX_ROWS": "100",
         "TIDEGATE_MAX_BODY_BYTES": "16777216",
         "TIDEGATE_ENGINE": "sklearn",
-        "TIDEGATE_TRUST": "a.B c.D",
-        "TIDEGATE_ALLOW_JOBLIB": DIGEST,
+        "TIDEGATE_TRUSTED_TYPE": "a.B c.D",
+        "TIDEGATE_ALLOW_JOBLIB_DIGEST": DIGEST,
         "TIDEGATE_ACCESS_LOG": "true",
     }
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 import yaml
+from tidegate_training.config import TrainingConfig
 
 from tests.charts.chart import Object, RefusedError, Values, load, notes, of_kind, render
 from tests.charts.conftest import merged
 from tidegate.errors import ExitCode
 from tidegate.settings import load_yaml
-from training.config import TrainingConfig
 
 CONFIG = {
     "name": "breast-cancer",
@@ -102,13 +102,13 @@ def test_each_run_of_a_sweep_reads_its_own_configuration(tmp_path) -> None:
 
 def test_a_map_arrives_as_it_was_written(tmp_path) -> None:
     config = merged(
-        CONFIG, {"seed": 4294967295, "gates": {"test.f1": ">= 0.9"}, "about": {"limits": "a < b & c"}}
+        CONFIG, {"seed": 4294967295, "gates": {"test.f1": ">= 0.9"}, "model_card": {"limits": "a < b & c"}}
     )
     text = configurations({"config": config, "store": "s3://models"})["train.yaml"]
     assert ">= 0.9" in text
     (tmp_path / "train.yaml").write_text(text)
     read = load_yaml(tmp_path / "train.yaml", TrainingConfig)
-    assert (read.seed, read.about.limits) == (4294967295, "a < b & c")
+    assert (read.seed, read.model_card.limits) == (4294967295, "a < b & c")
 
 
 def test_a_files_text_arrives_byte_for_byte() -> None:

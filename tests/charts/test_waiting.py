@@ -3,8 +3,8 @@
 """What ``tidegate status`` waits by: a checksum of a track's pods, which KServe copies to the Deployment."""
 
 import pytest
+from tidegate_rollout.status import CHECKSUM
 
-from rollout.status import CHECKSUM
 from tests.charts.chart import Values, load, of_kind, render
 from tests.charts.conftest import OTHER, merged
 

@@ -19,14 +19,14 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from tests.cluster import Cluster, ClusterError, up
-from tests.cluster.layout import Layout
-from tests.cluster.progress import Progress
-from tests.cluster.state import Record, locked
-from tests.cluster.teardown import down
 from tests.e2e.summary import SCENARIOS, shortcomings
 from tests.e2e.target import IMAGES
 from tests.e2e.traces import Trace, mounts_of_anybody, traces
+from tools.cluster import Cluster, ClusterError, up
+from tools.cluster.layout import Layout
+from tools.cluster.progress import Progress
+from tools.cluster.state import Record, locked
+from tools.cluster.teardown import down
 
 ROOT = Path(__file__).parents[2]
 OUT = ROOT / "out" / "e2e"
@@ -88,7 +88,7 @@ def on_own_cluster(expression: str | None, progress: Progress, *, keep: bool) ->
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
             if is_kept(layout):
-                progress.say("the cluster stays up; `python -m tests.cluster down` takes it down")
+                progress.say("the cluster stays up; `python -m tools.cluster down` takes it down")
             else:
                 down(layout, progress)
                 check_gone(traces(layout), before, mounts_of_anybody())
@@ -96,7 +96,7 @@ def on_own_cluster(expression: str | None, progress: Progress, *, keep: bool) ->
 
 
 def is_kept(layout: Layout) -> bool:
-    """Whether a cluster is up that somebody asked to stay: by `tests.cluster up`, or by `--keep`."""
+    """Whether a cluster is up that somebody asked to stay: by `tools.cluster up`, or by `--keep`."""
     record = Record.open(layout.record)
     return record is not None and record.state.ready and record.state.kept
 

@@ -16,8 +16,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.cluster.readiness import pod_problem
 from tests.e2e.ownership import SELECTOR, Object, marked, refuse_strangers
+from tools.cluster.readiness import pod_problem
 
 SECURITY = {
     "allowPrivilegeEscalation": False,

@@ -13,7 +13,7 @@ import yaml
 from tests.e2e.kube import tidegate
 from tests.e2e.target import Target
 from tidegate.bundle import Bundle, open_bundle
-from tidegate.payload import v2_body
+from tidegate.protocol.requests import v2_body
 
 BREAST_CANCER: dict[str, Any] = {
     "name": "breast-cancer",
@@ -101,8 +101,8 @@ class Question:
         answers = {}
         for model in models:
             golden = model.bundle.contract.golden
-            label = next(iter(golden.answers))
-            answers[model.version] = golden.answers[label][golden.rows.index(values)]
+            label = next(iter(golden.outputs))
+            answers[model.version] = golden.outputs[label][golden.rows.index(values)]
         message = messages.ModelInferRequest(model_name=models[0].name)
         tensor = message.inputs.add(name="input-0", datatype="FP32", shape=[1, len(values)])
         tensor.contents.fp32_contents.extend(float(str(value)) for value in values)

@@ -13,9 +13,9 @@ from contextlib import contextmanager
 import obstore
 from obstore.store import S3Store
 
-from tests.cluster import Cluster
 from tests.e2e.kube import Namespace
 from tests.e2e.target import Target
+from tools.cluster import Cluster
 
 
 def bucket(target: Target, name: str) -> S3Store:

@@ -19,7 +19,7 @@ class Target:
     """What the scenarios need to know of a cluster.
 
     Args:
-        kind: `built` for the one of `tests.cluster`, `current` for any other.
+        kind: `built` for the one of `tools.cluster`, `current` for any other.
         images: image repository and tag by kind: serving, training, loadtest.
         gateway: namespace and name of the Gateway that routes attach to.
         s3_from_pods: the object store's address as pods see it.

@@ -8,8 +8,8 @@ their names and paths. It looks, and removes nothing.
 
 from pathlib import Path
 
-from tests.cluster import cgroups, network, process
-from tests.cluster.layout import Layout
+from tools.cluster import cgroups, network, process
+from tools.cluster.layout import Layout
 
 Trace = tuple[str, str]
 """What it is, and which one."""

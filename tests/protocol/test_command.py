@@ -13,13 +13,13 @@ from pathlib import Path
 import grpc
 import httpx
 import pytest
+from tidegate_serving.client import Prediction
 
-from serving.client import Prediction
 from tests.conftest import TIDEGATE, LiveServer, altered, serving
 from tests.protocol.test_rest import predict
 from tidegate.bundle import Bundle
 from tidegate.cli import main
-from tidegate.payload import sample_rows, v1_body
+from tidegate.protocol.requests import sample_rows, v1_body
 from tidegate.store import Store
 
 
@@ -80,7 +80,7 @@ def test_another_models_golden_questions_end_with_a_gate_not_passed(
 ) -> None:
     def change(path: Path) -> None:
         contract = json.loads((path / "contract.json").read_bytes())
-        contract["golden"]["answers"]["probabilities"][2][0] += 0.1
+        contract["golden"]["outputs"]["probabilities"][2][0] += 0.1
         (path / "contract.json").write_text(json.dumps(contract))
 
     other = altered(numeric_bundle, tmp_path / "other", change)
@@ -154,7 +154,7 @@ def test_names_with_square_brackets_are_shown_as_they_are(
     tidegate: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answer = Prediction(None, {"len [mm]": ["[/a]"]})
-    monkeypatch.setattr("serving.client.predict", lambda *arguments: answer)
+    monkeypatch.setattr("tidegate_serving.client.predict", lambda *arguments: answer)
     done = tidegate("predict", "--model", "[m]", "--input", "-", stdin="[[1]]")
     assert done.returncode == 0, done.stderr
     assert all(name in done.stdout for name in ("len [mm]", "[/a]", "[m] by v2"))
@@ -236,7 +236,7 @@ def test_a_bundle_that_must_not_load_ends_the_server_with_2_and_the_reason(
 
 
 def test_a_pickle_is_allowed_by_its_digest_as_it_is_printed(joblib_bundle: Bundle, tmp_path: Path) -> None:
-    options = ("--engine", "sklearn", "--allow-joblib", f"sha256:{joblib_bundle.digest}")
+    options = ("--engine", "sklearn", "--allow-joblib-digest", f"sha256:{joblib_bundle.digest}")
     with serving(joblib_bundle, tmp_path / "log", *options) as server:
         assert httpx.get(f"{server.http}/v2/health/ready").status_code == 200
 

@@ -14,12 +14,12 @@ from typing import Any
 import grpc
 import httpx
 import pytest
+from tidegate_serving._kserve import pb
 
-from serving.sdk import pb
 from tests.conftest import LiveServer, serving
 from tests.protocol.test_grpc import SERVICE, one_row, question
 from tidegate.bundle import Bundle
-from tidegate.payload import sample_rows, v1_body
+from tidegate.protocol.requests import sample_rows, v1_body
 
 
 @pytest.fixture

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tidegate_serving._kserve import pb
 
-from serving.sdk import pb
 from tests.conftest import LiveServer
 from tests.protocol.test_rest import metric
 from tidegate.batch import Batch
 from tidegate.contract import MATRIX, close
-from tidegate.payload import raw_contents, sample_rows
+from tidegate.protocol.requests import raw_contents, sample_rows
 
 SERVICE = "/inference.GRPCInferenceService/"
 FIELDS = {
@@ -82,13 +82,13 @@ def test_the_golden_questions_have_the_known_answers(raw: bool, any_server: Live
             else np.array(getattr(tensor.contents, FIELDS[output.datatype]))
         )
         found = values.reshape(tuple(tensor.shape)).tolist()
-        for one, expected in zip(found, golden.answers[output.name], strict=True):
+        for one, expected in zip(found, golden.outputs[output.name], strict=True):
             assert close(one, expected, golden.tolerance)
 
 
 def test_text_answers_come_raw_with_their_length_or_typed(numeric_server: LiveServer) -> None:
     rows = [list(row) for row in numeric_server.bundle.contract.golden.rows]
-    expected = numeric_server.bundle.contract.golden.answers["label"]
+    expected = numeric_server.bundle.contract.golden.outputs["label"]
     typed = infer(numeric_server, question(numeric_server, rows, raw=False))
     assert [label.decode() for label in typed.outputs[0].contents.bytes_contents] == expected
     raw = infer(numeric_server, question(numeric_server, rows, raw=True))
@@ -137,10 +137,10 @@ def test_an_unknown_model_or_version_is_not_found(method: str, numeric_server: L
 @pytest.mark.parametrize(
     ("content", "sentence", "reason"),
     [
-        (b"\xff\xff\xff", "parsed", "invalid"),
-        (bytes(300_001), "at most 300000 bytes", "too_large"),
+        (b"\xff\xff\xff", "parsed", "invalid_argument"),
+        (bytes(300_001), "at most 300000 bytes", "content_too_large"),
         # gRPC itself would call this an overload, after which clients ask again.
-        (bytes(590_000), "at most 300000 bytes", "too_large"),
+        (bytes(590_000), "at most 300000 bytes", "content_too_large"),
     ],
 )
 def test_a_message_that_cannot_be_read_is_an_invalid_argument_and_counted(
@@ -148,7 +148,7 @@ def test_a_message_that_cannot_be_read_is_an_invalid_argument_and_counted(
 ) -> None:
     lines = (
         'tidegate_requests_total{code="INVALID_ARGUMENT",protocol="grpc"}',
-        f'tidegate_rejected_total{{reason="{reason}"}}',
+        f'tidegate_requests_rejected_total{{reason="{reason}"}}',
     )
     before = [metric(numeric_server, line) for line in lines]
     assert sentence in refused(numeric_server, "ModelInfer", content, "INVALID_ARGUMENT")

@@ -17,18 +17,18 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from tidegate_serving.codecs.request import Limits
+from tidegate_serving.codecs.validation import Array
+from tidegate_serving.drain import CLOSE
+from tidegate_serving.engines.base import Wanted
+from tidegate_serving.http.endpoints import refuse_http, routes
+from tidegate_serving.http.fastpath import FastPath, FastPathProtocol
+from tidegate_serving.observability.metrics import Metrics
+from tidegate_serving.service import Service
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from serving.drain import CLOSE
-from serving.engine import Wanted
-from serving.hotpath import HotPath, HotProtocol
-from serving.metrics import Metrics
-from serving.question import Limits
-from serving.rest import refuse_http, routes
-from serving.service import Service
-from serving.values import Array
-from tests.unit.serving.contracts import MATRIX
+from tests.support.contracts import MATRIX
 from tidegate.batch import Batch
 
 PATHS = ("/v1/models/test:predict", "/v2/models/test/infer", "/v2/models/test/versions/abc/infer")
@@ -109,7 +109,7 @@ class Place:
         self.config = uvicorn.Config(app, log_config=None, lifespan="off")
         self.config.load()
         self.state = ServerState()
-        self.path = HotPath(predictor)
+        self.path = FastPath(predictor)
         self.make: Any = self.path.protocol if hot else HttpToolsProtocol
 
     def connect(self) -> Wire:
@@ -211,7 +211,7 @@ END = b"GET /v2/health/live HTTP/1.1\r\nHost: x\r\n\r\n"
 
 plain = st.one_of(
     st.integers(0, 99).map(lambda value: post(row(value))),
-    st.integers(0, 99).map(lambda value: post(tensor(value), PATHS[1], "X-Request-Deadline-Ms: 60000")),
+    st.integers(0, 99).map(lambda value: post(tensor(value), PATHS[1], "X-Request-Timeout-Ms: 60000")),
     st.integers(0, 99).map(lambda value: post(tensor(value), PATHS[2], "Connection: keep-alive")),
     st.sampled_from(
         [
@@ -232,8 +232,8 @@ plain = st.one_of(
 other = st.sampled_from(
     [
         END,
-        post(row(5), PATHS[0], "X-Request-Deadline-Ms: soon"),
-        post(row(5), PATHS[0], "X-Request-Deadline-Ms: 0"),
+        post(row(5), PATHS[0], "X-Request-Timeout-Ms: soon"),
+        post(row(5), PATHS[0], "X-Request-Timeout-Ms: 0"),
         post(row(5), PATHS[0], "Content-Type: text/plain"),
         post(row(5), PATHS[0], "Content-Encoding: gzip"),
         post(row(5), PATHS[0], "Expect: 100-continue"),
@@ -347,7 +347,7 @@ def test_a_plain_request_never_reaches_the_framework() -> None:
         for request in (GOOD, post(tensor(1), PATHS[1]), post(tensor(1), PATHS[2])):
             wire.protocol.data_received(request)
             assert not place.state.tasks
-            assert isinstance(wire.protocol, HotProtocol)
+            assert isinstance(wire.protocol, FastPathProtocol)
             assert wire.protocol.cycle is None
             await place.settle(wire)
         assert len(answers(wire.written)) == 3
@@ -473,7 +473,7 @@ def test_what_is_under_way_at_the_shutdown_is_answered_and_is_the_last(sent: int
 @pytest.mark.parametrize("request_", [GOOD, END], ids=["hot", "framework"])
 def test_an_old_connection_ends_with_its_next_answer(request_: bytes) -> None:
     async def scenario(place: Place, wire: Wire) -> None:
-        assert isinstance(wire.protocol, HotProtocol)
+        assert isinstance(wire.protocol, FastPathProtocol)
         wire.protocol.timeout_keep_alive = 1_000
         wire.protocol.grow_older(place.path.now + 53)
         assert not wire.closing
@@ -496,7 +496,7 @@ def test_a_connection_that_is_silent_for_the_keep_alive_timeout_is_closed(sent: 
         if sent:
             wire.protocol.data_received(sent)
         await place.settle(wire)
-        assert isinstance(wire.protocol, HotProtocol)
+        assert isinstance(wire.protocol, FastPathProtocol)
         wire.protocol.grow_older(place.path.now + wire.protocol.timeout_keep_alive + 1)
         assert wire.closing
 

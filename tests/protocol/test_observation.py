@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from sklearn.datasets import load_breast_cancer
+from tidegate_serving.client import Protocol, predict
+from tidegate_serving.observability.drift_monitor import WINDOW_ROWS
 
-from serving.client import Protocol, predict
-from serving.observation import WINDOW_ROWS
 from tests.conftest import LiveServer, serving
 from tidegate.bundle import Bundle
 from tidegate.errors import ConfigurationError
-from tidegate.payload import v1_body
+from tidegate.protocol.requests import v1_body
 
 TOO_MUCH = 0.25
 """Siddiqi's threshold, and the alert's default."""
@@ -43,7 +43,7 @@ def ask_until_a_window_is_full(server: LiveServer, change: Callable[[np.ndarray]
     """Send the data of training, changed, in small requests; more than the server can follow is left out."""
     table = change(load_breast_cancer().data)
     order, sent = np.random.default_rng(1), 0
-    assert samples(server, "tidegate_drift") == {}
+    assert samples(server, "tidegate_feature_drift_psi") == {}
     while samples(server, "tidegate_drift_window_rows")[""] < WINDOW_ROWS:
         rows = table[order.permutation(len(table))[:50]].tolist()
         body = v1_body(server.bundle.contract, rows)
@@ -60,10 +60,10 @@ def ask_until_a_window_is_full(server: LiveServer, change: Callable[[np.ndarray]
 
 def test_rows_like_those_of_training_show_no_drift(fresh: LiveServer) -> None:
     ask_until_a_window_is_full(fresh, lambda table: table)
-    drift = samples(fresh, "tidegate_drift")
+    drift = samples(fresh, "tidegate_feature_drift_psi")
     assert list(drift) == list(fresh.bundle.contract.feature_names)
     assert max(drift.values()) < TOO_MUCH
-    assert samples(fresh, "tidegate_prediction_drift")[""] < TOO_MUCH
+    assert samples(fresh, "tidegate_prediction_drift_psi")[""] < TOO_MUCH
 
 
 def test_a_shifted_feature_shows_drift_and_the_others_do_not(fresh: LiveServer) -> None:
@@ -75,9 +75,9 @@ def test_a_shifted_feature_shows_drift_and_the_others_do_not(fresh: LiveServer) 
         return table
 
     sent = ask_until_a_window_is_full(fresh, change)
-    drift = samples(fresh, "tidegate_drift")
+    drift = samples(fresh, "tidegate_feature_drift_psi")
     assert drift.pop("worst perimeter") > TOO_MUCH > max(drift.values())
-    counted = samples(fresh, "tidegate_observed_rows_total")
+    counted = samples(fresh, "tidegate_drift_rows_total")
     predictions = samples(fresh, "tidegate_predictions_total")
     assert WINDOW_ROWS <= counted["counted"] <= sent
     assert set(predictions) == {"malignant", "benign", "other"}

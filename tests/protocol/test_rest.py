@@ -10,7 +10,7 @@ import pytest
 
 from tests.conftest import LiveServer
 from tidegate.contract import close
-from tidegate.payload import sample_rows, v1_body, v2_binary_body, v2_body
+from tidegate.protocol.requests import sample_rows, v1_body, v2_binary_body, v2_body
 
 JSON = {"Content-Type": "application/json"}
 LENGTH = "Inference-Header-Content-Length"
@@ -68,14 +68,14 @@ def test_the_golden_questions_have_the_known_answers_by_v1_and_v2(any_server: Li
     contract = any_server.bundle.contract
     golden = contract.golden
     predictions = predict(any_server, v1_body(contract, golden.rows)).json()["predictions"]
-    for answer, expected in zip(predictions, golden.answers[contract.prediction.name], strict=True):
+    for answer, expected in zip(predictions, golden.outputs[contract.prediction.name], strict=True):
         assert close(answer, expected, golden.tolerance)
     outputs = infer(any_server, v2_body(contract, golden.rows)).json()["outputs"]
     assert [output["name"] for output in outputs] == [output.name for output in contract.outputs]
     for output in outputs:
         flat = [
             value
-            for answer in golden.answers[output["name"]]
+            for answer in golden.outputs[output["name"]]
             for value in (answer if isinstance(answer, list) else [answer])
         ]
         for answer, expected in zip(output["data"], flat, strict=True):
@@ -306,11 +306,11 @@ def test_metrics_count_requests_refusals_and_name_the_model(regression_server: L
     once(regression_server, path, v1_body(contract, sample_rows(contract, 3, 0)))
     once(regression_server, path, b"{}")
     assert (metric(regression_server, good), metric(regression_server, bad)) == (before[0] + 1, before[1] + 1)
-    assert metric(regression_server, 'tidegate_rejected_total{reason="invalid"}') >= 1
+    assert metric(regression_server, 'tidegate_requests_rejected_total{reason="invalid_argument"}') >= 1
     assert metric(regression_server, "tidegate_requests_in_flight") == 0
-    assert metric(regression_server, "tidegate_load_seconds") > 0
+    assert metric(regression_server, "tidegate_model_load_duration_seconds") > 0
     assert metric(regression_server, 'tidegate_request_duration_seconds_count{protocol="v1"}') >= 2
-    assert metric(regression_server, "tidegate_batch_rows_sum") >= 3
+    assert metric(regression_server, "tidegate_batch_size_rows_sum") >= 3
     assert (
         metric(regression_server, f'request_predict_seconds_count{{model_name="{regression_server.name}"}}')
         >= 1
@@ -361,10 +361,10 @@ def test_probes_may_ask_by_head(path: str, numeric_server: LiveServer) -> None:
 def test_a_deadline_that_is_over_is_504_and_one_that_is_none_400(numeric_server: LiveServer) -> None:
     contract = numeric_server.bundle.contract
     body = v1_body(contract, sample_rows(contract, 1, 0))
-    assert "deadline" in refused(predict(numeric_server, body, JSON | {"X-Request-Deadline-Ms": "0"}), 504)
+    assert "deadline" in refused(predict(numeric_server, body, JSON | {"X-Request-Timeout-Ms": "0"}), 504)
     assert (
         "X-Request"
-        in refused(predict(numeric_server, body, JSON | {"X-Request-Deadline-Ms": "soon"}), 400).title()
+        in refused(predict(numeric_server, body, JSON | {"X-Request-Timeout-Ms": "soon"}), 400).title()
     )
-    patient = {"X-Request-Deadline-Ms": "60000", "X-Envoy-Expected-Rq-Timeout-Ms": "soon"}
+    patient = {"X-Request-Timeout-Ms": "60000", "X-Envoy-Expected-Rq-Timeout-Ms": "soon"}
     assert predict(numeric_server, body, JSON | patient).status_code == 200

@@ -9,15 +9,15 @@ from typing import Any
 
 import uvicorn
 import uvloop
+from tidegate_serving.drain import ACCEPTED, Drain, DrainingServer
 
-from serving.drain import ACCEPTED, Drain, DrainingServer
 from tidegate.bundle import Bundle
 
 # A process of its own, for KServe's application is one a process.
 PROGRAM = """
 import asyncio, os, signal, sys
 from pathlib import Path
-from serving import Predictor, Server
+from tidegate_serving import Predictor, Server
 
 def ready(http_port, grpc_port):
     print(type(asyncio.get_running_loop()).__module__)

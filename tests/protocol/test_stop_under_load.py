@@ -21,7 +21,7 @@ from tests.conftest import LiveServer, serving
 from tests.e2e.client import Answer, Http, Traffic, grpc_client, parse_head
 from tests.protocol.test_grpc import question
 from tidegate.bundle import Bundle
-from tidegate.payload import v2_body
+from tidegate.protocol.requests import v2_body
 
 RATE = 50.0
 """Requests a second of each client."""
@@ -123,7 +123,7 @@ def test_no_client_of_any_kind_loses_an_answer_to_the_signal(
             "slow": raw.slowly,
             "grpc": grpc_client(server.grpc, message),
         }
-        label = numeric_bundle.contract.golden.answers["label"][0]
+        label = numeric_bundle.contract.golden.outputs["label"][0]
         traffic = Traffic({numeric_bundle.digest[:12]: label})
         driving = [asyncio.create_task(traffic.drive(name, ask, RATE)) for name, ask in clients.items()]
 
@@ -157,7 +157,7 @@ def test_no_client_of_any_kind_loses_an_answer_to_the_signal(
 def test_a_client_that_never_finishes_its_request_does_not_hold_the_server(
     numeric_bundle: Bundle, tmp_path: Path, body: bytes
 ) -> None:
-    patience = ("--drain-seconds", "0.5", "--request-seconds", "1")
+    patience = ("--drain-seconds", "0.5", "--shutdown-timeout", "1")
     with serving(numeric_bundle, tmp_path / "log", *patience) as server:
         raw = Raw(server, body)
         begun = (b"", b"POST /v2/mo", raw.head, raw.head + body[:10], b"GET /metrics HTTP/1.1\r\n")

@@ -5,8 +5,9 @@
 Here and not an option of the server, for nobody should run it.
 """
 
-from serving.metrics import Metrics
-from serving.observation import Observer
+from tidegate_serving.observability.drift_monitor import DriftMonitor
+from tidegate_serving.observability.metrics import Metrics
+
 from tidegate.cli import main
 
 
@@ -19,7 +20,7 @@ def strip() -> None:
     for name in ("answered", "computed", "read", "rejected", "stage"):
         _replace(Metrics, name)
     for name in ("refused", "seen"):
-        _replace(Observer, name)
+        _replace(DriftMonitor, name)
 
 
 def _replace(owner: type, name: str) -> None:

@@ -56,8 +56,8 @@ what is wrong with it and what to write instead. Types, ranges and unknown keys 
 {{- range $index, $digest := $model.previous }}
 {{- $_ := set $digests (printf "model.previous[%d]" $index) $digest }}
 {{- end }}
-{{- range $index, $digest := .Values.server.allowJoblib }}
-{{- $_ := set $digests (printf "server.allowJoblib[%d]" $index) $digest }}
+{{- range $index, $digest := .Values.server.allowedJoblibDigests }}
+{{- $_ := set $digests (printf "server.allowedJoblibDigests[%d]" $index) $digest }}
 {{- end }}
 {{- $wrong = include "tidegate.check.digests" $digests | fromJsonArray | concat $wrong }}
 {{- if and $model.name (not (regexMatch "^[a-z0-9]([-a-z0-9]{0,50}[a-z0-9])?$" $model.name)) }}
@@ -155,9 +155,9 @@ what is wrong with it and what to write instead. Types, ranges and unknown keys 
 {{- define "tidegate.check.pod" -}}
 {{- $wrong := dict "resources" .Values.resources | include "tidegate.check.resources" | fromJsonArray }}
 {{- $ours := dict
-      "TIDEGATE_DRAIN_SECONDS" "drainSeconds" "TIDEGATE_REQUEST_SECONDS" "requestTimeoutSeconds"
+      "TIDEGATE_DRAIN_SECONDS" "drainSeconds" "TIDEGATE_SHUTDOWN_TIMEOUT" "requestTimeoutSeconds"
       "TIDEGATE_MAX_ROWS" "maxRows" "TIDEGATE_MAX_BODY_BYTES" "maxBodyBytes" "TIDEGATE_ENGINE" "engine"
-      "TIDEGATE_TRUST" "trust" "TIDEGATE_ALLOW_JOBLIB" "allowJoblib" "TIDEGATE_ACCESS_LOG" "accessLog" }}
+      "TIDEGATE_TRUSTED_TYPE" "trust" "TIDEGATE_ALLOW_JOBLIB_DIGEST" "allowedJoblibDigests" "TIDEGATE_ACCESS_LOG" "accessLog" }}
 {{- range .Values.server.env }}
 {{- if eq .name "PYTHONPATH" }}
 {{- $wrong = append $wrong "server.env sets PYTHONPATH, which KServe refuses because it brings code into the server: remove it, and build an image instead." }}

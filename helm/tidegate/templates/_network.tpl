@@ -19,8 +19,8 @@
 {{/* Who gives the pods their identity: what is said, or what the account's annotations ask for. */}}
 {{- define "tidegate.identity" -}}
 {{- $asked := .Values.serviceAccount.annotations -}}
-{{- if .Values.networkPolicy.identity -}}
-{{ .Values.networkPolicy.identity }}
+{{- if .Values.networkPolicy.cloudIdentity -}}
+{{ .Values.networkPolicy.cloudIdentity }}
 {{- else if hasKey $asked "eks.amazonaws.com/role-arn" -}}
 aws-irsa
 {{- else if hasKey $asked "iam.gke.io/gcp-service-account" -}}

@@ -28,7 +28,7 @@ def contract(*datatypes: str) -> Contract:
             ],
             "outputs": [{"name": "label", "datatype": "INT64"}],
             "labels": [0, 1],
-            "golden": {"rows": rows, "answers": {"label": [1, 0]}, "tolerance": 1e-5},
+            "golden": {"rows": rows, "outputs": {"label": [1, 0]}, "tolerance": 1e-5},
         },
         strict=False,
     )

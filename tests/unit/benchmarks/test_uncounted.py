@@ -9,7 +9,7 @@ from benchmarks.environments import PEERS
 PROGRAM = """
 import runpy, sys
 from prometheus_client import CollectorRegistry, generate_latest
-from serving.metrics import Metrics
+from tidegate_serving.observability.metrics import Metrics
 
 def seen():
     registry = CollectorRegistry()

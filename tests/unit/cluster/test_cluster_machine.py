@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster import certificates, cgroups, containerd, mounts, network, node
-from tests.cluster.layout import Layout
+from tools.cluster import certificates, cgroups, containerd, mounts, network, node
+from tools.cluster.layout import Layout
 
 MOUNTINFO = """\
 31 23 0:28 / /sys/fs/cgroup rw,relatime - tmpfs tmpfs rw,mode=755

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.cluster import addons, kserve
+from tools.cluster import addons, kserve
 
 MANIFEST = """\
 apiVersion: apiextensions.k8s.io/v1

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster import process
-from tests.cluster.errors import ClusterError
-from tests.cluster.state import Record, StartedProcess, State, locked
+from tools.cluster import process
+from tools.cluster.errors import ClusterError
+from tools.cluster.state import Record, StartedProcess, State, locked
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from tests.cluster import diagnosis, readiness
-from tests.cluster.command import Runner, last_lines
-from tests.cluster.errors import ClusterError
-from tests.cluster.progress import Progress
+from tools.cluster import diagnosis, readiness
+from tools.cluster.command import Runner, last_lines
+from tools.cluster.errors import ClusterError
+from tools.cluster.progress import Progress
 
 
 def deployment(**status: int) -> dict[str, Any]:

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster import cgroups, kernel, mounts, network, process, teardown
-from tests.cluster.errors import ClusterError
-from tests.cluster.layout import Layout
-from tests.cluster.progress import Progress
-from tests.cluster.state import Record
+from tools.cluster import cgroups, kernel, mounts, network, process, teardown
+from tools.cluster.errors import ClusterError
+from tools.cluster.layout import Layout
+from tools.cluster.progress import Progress
+from tools.cluster.state import Record
 
 
 class Machine:

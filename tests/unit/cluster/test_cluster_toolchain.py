@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster import envoy, images, packages, system_images, toolchain
-from tests.cluster.errors import ClusterError
-from tests.cluster.toolchain import TOOL_SETS, Toolchain, ToolSet
+from tools.cluster import envoy, images, packages, system_images, toolchain
+from tools.cluster.errors import ClusterError
+from tools.cluster.toolchain import TOOL_SETS, Toolchain, ToolSet
 
 SET = ToolSet("one", "example.test/one", "1 s")
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.errors import ClusterError
-from tests.cluster.layout import Layout
-from tests.cluster.progress import Progress
-from tests.cluster.state import Record, locked
 from tests.e2e import __main__ as command
 from tests.e2e import traces
+from tools.cluster.errors import ClusterError
+from tools.cluster.layout import Layout
+from tools.cluster.progress import Progress
+from tools.cluster.state import Record, locked
 
 
 class Cluster:

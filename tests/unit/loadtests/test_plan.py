@@ -4,8 +4,8 @@
 from pathlib import Path
 
 import pytest
+from tidegate_loadtests.plan import LoadTest, Protocol
 
-from loadtests.plan import LoadTest, Protocol
 from tidegate.errors import ConfigurationError
 from tidegate.settings import load_yaml
 

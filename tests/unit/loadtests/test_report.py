@@ -7,13 +7,13 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
+from tidegate_loadtests.generator_cpu import Generator
+from tidegate_loadtests.plan import LoadTest
+from tidegate_loadtests.report import Report
+from tidegate_loadtests.samples import Samples
+from tidegate_loadtests.summary import summarise
+from tidegate_loadtests.verdict import judge
 
-from loadtests.generator import Generator
-from loadtests.objective import judge
-from loadtests.plan import LoadTest
-from loadtests.report import Report
-from loadtests.samples import Samples
-from loadtests.summary import summarise
 from tests.unit.loadtests.test_summary import make_samples
 
 PLAN = LoadTest(

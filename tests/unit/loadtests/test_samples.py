@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tidegate_loadtests.samples import Samples, SampleWriter
 
-from loadtests.samples import Samples, SampleWriter
 from tidegate.errors import TidegateError
 
 TIMES = st.floats(-100, 100_000)

@@ -4,11 +4,11 @@
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tidegate_loadtests.partition import Share, shares
+from tidegate_loadtests.plan import LoadTest
+from tidegate_loadtests.schedule import arrivals
 
-from loadtests.plan import LoadTest
-from loadtests.schedule import arrivals
-from loadtests.share import Share, shares
-from tests.unit.loadtests.stub import make_contract
+from tests.support.stub_server import make_contract
 
 CONTRACT = make_contract()
 

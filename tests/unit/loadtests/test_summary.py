@@ -3,9 +3,8 @@
 
 import numpy as np
 import pytest
-
-from loadtests.samples import Samples
-from loadtests.summary import percentile, series, summarise
+from tidegate_loadtests.samples import Samples
+from tidegate_loadtests.summary import percentile, series, summarise
 
 
 def make_samples(

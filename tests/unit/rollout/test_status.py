@@ -3,9 +3,8 @@
 import copy
 
 import pytest
-
-from rollout.release import Release, Track
-from rollout.status import CHECKSUM, assess
+from tidegate_rollout.release import Release, Track
+from tidegate_rollout.status import CHECKSUM, assess
 
 DIGEST = "a" * 64
 OTHER = "b" * 64

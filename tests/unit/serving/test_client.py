@@ -10,10 +10,10 @@ from typing import Any
 import grpc
 import httpx
 import pytest
+from tidegate_serving import client
+from tidegate_serving._kserve import pb
+from tidegate_serving.client import Prediction, Protocol, predict
 
-from serving import client
-from serving.client import Prediction, Protocol, predict
-from serving.sdk import pb
 from tidegate.errors import ServerError
 
 INPUTS = [{"name": "input", "datatype": "FP64", "shape": [-1, 2]}]

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 from prometheus_client import REGISTRY
+from tidegate_serving import Predictor, Server
+from tidegate_serving._kserve import InferInput, InferRequest, Model, ModelServer
+from tidegate_serving.errors import RequestError
 
-from serving import Predictor, Server
-from serving.rejection import RequestError
-from serving.sdk import InferInput, InferRequest, Model, ModelServer
 from tidegate.bundle import Bundle
 from tidegate.contract import close
 from tidegate.errors import BundleError, ServerError
@@ -35,7 +35,7 @@ def test_a_dictionary_and_an_infer_request_get_the_golden_answers(
     predictor: Predictor, regression_bundle: Bundle
 ) -> None:
     golden = regression_bundle.contract.golden
-    expected = golden.answers["prediction"]
+    expected = golden.outputs["prediction"]
     rows = [list(row) for row in golden.rows]
     answered = asyncio.run(predictor.predict({"instances": rows}))["predictions"]
     flat = [value for row in rows for value in row]

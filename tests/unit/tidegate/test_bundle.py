@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.tidegate.bundles import contract, write_bundle
+from tests.support.bundles import contract, write_bundle
 from tidegate.bundle import (
     CONTRACT,
     MANIFEST,

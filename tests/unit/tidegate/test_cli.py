@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.tidegate.bundles import write_bundle
+from tests.support.bundles import write_bundle
 
 TIDEGATE = Path(sys.executable).with_name("tidegate")
 

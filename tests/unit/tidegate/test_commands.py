@@ -6,7 +6,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from tests.unit.tidegate.bundles import write_bundle
+from tests.support.bundles import write_bundle
 from tidegate import commands
 from tidegate.bundle import CONTRACT, METRICS, PARITY, PROVENANCE, SKOPS, seal
 from tidegate.digest import canonical_json

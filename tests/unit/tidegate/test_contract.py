@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from tests.unit.tidegate.bundles import contract
+from tests.support.bundles import contract
 from tidegate.batch import Batch
 from tidegate.contract import MATRIX, Contract, Datatype, Feature, close
 

@@ -12,7 +12,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 from obstore.store import from_url
 
-from tests.unit.tidegate.bundles import write_bundle
+from tests.support.bundles import write_bundle
 from tidegate.bundle import MANIFEST, PROVENANCE, SKOPS, verify
 from tidegate.errors import BundleError, ConfigurationError, NotFoundError, StoreError
 from tidegate.reference import ChannelReference, Reference

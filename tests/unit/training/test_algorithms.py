@@ -3,13 +3,13 @@
 from pathlib import Path
 
 import pytest
+from tidegate_serving.loading.loader import build
+from tidegate_serving.loading.policy import Policy
+from tidegate_training.algorithms import ALGORITHMS, parameter_names
+from tidegate_training.run import train
 
-from serving.loading import build
-from serving.policy import Policy
-from tests.unit.training.material import configuration
+from tests.support.training import configuration
 from tidegate.bundle import ONNX, SKOPS, verify
-from training.algorithms import ALGORITHMS, parameter_names
-from training.run import train
 
 QUICK = {
     "n_estimators": 5,

@@ -2,15 +2,15 @@
 # SPDX-License-Identifier: Apache-2.0
 import numpy as np
 import pytest
-
-from tidegate.errors import DataError
-from training.evaluation import (
+from tidegate_training.evaluation import (
     class_scores,
     classification_metrics,
     gap_of,
     judge,
     regression_metrics,
 )
+
+from tidegate.errors import DataError
 
 TARGET = np.array(["ill", "ill", "well", "well"])
 ANSWERS = {

@@ -5,9 +5,9 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tidegate_training.gates import Gate, decide, parse_gate, require
 
 from tidegate.errors import ExitCode, GateNotPassedError
-from training.gates import Gate, decide, parse_gate, require
 
 SCORES = {
     "train": {"f1": 0.99, "roc_auc": 1.0},

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 from sklearn.preprocessing import StandardScaler
+from tidegate_training.config import TrainingConfig
+from tidegate_training.pipeline import fit, make_pipeline
+from tidegate_training.source import read
+from tidegate_training.table import Table, make_table
 
-from tests.unit.training.material import configuration, mixed, write_loans
+from tests.support.training import configuration, mixed, write_loans
 from tidegate.errors import ConfigurationError, DataError
-from training.config import TrainingConfig
-from training.pipeline import fit, make_pipeline
-from training.source import read
-from training.table import Table, make_table
 
 
 def loaded(config: TrainingConfig, folder) -> Table:

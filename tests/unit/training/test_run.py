@@ -10,23 +10,23 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tidegate_training.bundling.contract import json_answers
+from tidegate_training.bundling.outputs import answers_of
+from tidegate_training.bundling.persistence import from_skops
+from tidegate_training.config import TrainingConfig
+from tidegate_training.run import Trained, train
 
-from tests.unit.training.material import configuration, mixed, write_loans
+from tests.support.training import configuration, mixed, write_loans
 from tidegate.batch import Batch
 from tidegate.bundle import JOBLIB, METRICS, ONNX, PARITY, PROVENANCE, Bundle, verify
 from tidegate.contract import Contract, close
 from tidegate.errors import ConfigurationError, DataError, GateNotPassedError
-from training.answers import answers_of
-from training.capture import json_answers
-from training.config import TrainingConfig
-from training.persistence import from_skops
-from training.run import Trained, train
 
 SCRIPT = """
 import sys
 from pathlib import Path
-from training.config import TrainingConfig
-from training.run import train
+from tidegate_training.config import TrainingConfig
+from tidegate_training.run import train
 config = TrainingConfig.model_validate_json(sys.argv[1])
 bundle = train(config, Path("some/where"), joblib=True, base=Path(sys.argv[2])).bundle
 print(bundle.digest)
@@ -57,7 +57,7 @@ def golden_answers_hold(
     found = json_answers(answer(Batch.from_rows(contract, contract.golden.rows)))
     return close(
         [found[output.name] for output in contract.outputs],
-        [contract.golden.answers[output.name] for output in contract.outputs],
+        [contract.golden.outputs[output.name] for output in contract.outputs],
         contract.golden.tolerance,
     )
 
@@ -69,7 +69,7 @@ def test_a_bundle_answers_its_golden_questions_in_both_forms(kind: str, request:
     contract = bundle.contract
     pipeline = from_skops(bundle.read("model.skops"))
     assert golden_answers_hold(bundle, contract, lambda batch: answers_of(pipeline, batch, contract.outputs))
-    from training.compile import open_session
+    from tidegate_training.bundling.compile import open_session
 
     session = open_session(bundle.read(ONNX))
     names = [output.name for output in contract.outputs]
@@ -80,7 +80,7 @@ def test_a_bundle_answers_its_golden_questions_in_both_forms(kind: str, request:
 
 def test_golden_questions_ask_for_every_class_and_for_gaps(loans: Trained):
     golden = loans.bundle.contract.golden
-    assert set(golden.answers["label"]) == {"no", "yes"}
+    assert set(golden.outputs["label"]) == {"no", "yes"}
     assert any(None in row for row in golden.rows)
 
 
@@ -160,7 +160,7 @@ def test_a_run_that_is_interrupted_leaves_nothing(tmp_path: Path, monkeypatch: p
     def interrupt(*arguments: Any, **fields: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("training.run.seal", interrupt)
+    monkeypatch.setattr("tidegate_training.run.seal", interrupt)
     with pytest.raises(KeyboardInterrupt):
         train(configuration(), tmp_path / "bundle")
     assert list(tmp_path.iterdir()) == []
@@ -256,4 +256,4 @@ def test_a_regression_has_one_output_and_no_labels(tmp_path: Path):
     assert [(output.name, output.datatype) for output in contract.outputs] == [("prediction", "FP32")]
     assert contract.labels == ()
     assert trained.metrics["test"]["r2"] > 0.3
-    assert np.isfinite(contract.golden.answers["prediction"]).all()
+    assert np.isfinite(contract.golden.outputs["prediction"]).all()

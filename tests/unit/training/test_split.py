@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tidegate_training.config import Split
+from tidegate_training.split import Parts, divide, require_classes
 
 from tidegate.errors import DataError
-from training.config import Split
-from training.split import Parts, divide, require_classes
 
 SIZES = st.sampled_from([(0.2, 0.2), (0.1, 0.3), (0.3, 0.1), (0.25, 0.25)])
 

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
 import pytest
+from tidegate_training import submit
+from tidegate_training.submit import Outcome, failure, follow, job_name, judge, reference_in, refuse_another
 
 from tidegate.errors import ConfigurationError, ExitCode, GateNotPassedError, ServerError
-from training import submit
-from training.submit import Outcome, failure, follow, job_name, judge, reference_in, refuse_another
 
 
 def job(**conditions):

@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from moto.server import ThreadedMotoServer
+from tidegate_training.source import read
+from tidegate_training.table import make_table
 
-from tests.unit.training.material import configuration
+from tests.support.training import configuration
 from tidegate.contract import Datatype
 from tidegate.errors import ConfigurationError, DataError, NotFoundError
-from training.source import read
-from training.table import make_table
 
 GOOD = ["a,b,y", *(f"{row},{row}.5,{'yes' if row % 3 else 'no'}" for row in range(12))]
 
@@ -49,7 +49,7 @@ def test_columns_become_the_types_of_the_contract(tmp_path: Path):
 
 
 def test_features_of_one_type_are_a_matrix(tmp_path: Path):
-    table = table_of(tmp_path, lines(), features={"each": {"a": {"datatype": "float32"}}})
+    table = table_of(tmp_path, lines(), features={"overrides": {"a": {"datatype": "float32"}}})
     batch = table.batch(np.array([2, 0]))
     assert batch.for_sklearn().tolist() == [[2.0, 2.5], [0.0, 0.5]]
 
@@ -165,7 +165,7 @@ def test_a_value_that_its_column_s_type_cannot_hold_is_told(
 ):
     rows = "".join(f"{value},{index % 2},{index}\n" for index, value in enumerate(column))
     with pytest.raises(DataError, match=sentence):
-        table_of(tmp_path, "a,y,z\n" + rows, features={"each": {"a": {"datatype": datatype}}})
+        table_of(tmp_path, "a,y,z\n" + rows, features={"overrides": {"a": {"datatype": datatype}}})
 
 
 @pytest.mark.parametrize(
@@ -175,12 +175,15 @@ def test_a_value_that_its_column_s_type_cannot_hold_is_told(
         ({"features": {"drop": ["z"]}}, r"'features\.drop\.0': data\.csv has no column 'z'"),
         ({"features": {"keep": ["a", "y"]}}, "cannot be a feature as well"),
         ({"features": {"drop": ["a", "b"]}}, "no feature is left"),
-        ({"features": {"each": {"z": {}}}}, r"'features\.each\.z': it is no feature: expected some of a, b"),
         (
-            {"features": {"each": {"a": {"unknown": "accept"}}}},
-            r"'features\.each\.a\.unknown': the column is INT64 and has no categories",
+            {"features": {"overrides": {"z": {}}}},
+            r"'features\.overrides\.z': it is no feature: expected some of a, b",
         ),
-        ({"positive": "maybe"}, "'positive': expected one of two classes, received 'maybe'"),
+        (
+            {"features": {"overrides": {"a": {"handle_unknown": "accept"}}}},
+            r"'features\.overrides\.a\.handle_unknown': the column is INT64 and has no categories",
+        ),
+        ({"positive_label": "maybe"}, "'positive_label': expected one of two classes, received 'maybe'"),
         ({"data": {"path": "gone.csv"}}, r"gone\.csv does not exist"),
         ({"data": {"path": "data"}}, "set data.format"),
     ],
@@ -216,7 +219,7 @@ def test_a_regression_needs_numbers_that_differ_and_can_be_answered(
 
 
 def test_64_bit_features_allow_larger_targets_as_far_as_they_can_be_squared(tmp_path: Path):
-    fields = {"task": "regression", "algorithm": {"name": "Ridge"}, "precision": "float64"}
+    fields = {"task": "regression", "algorithm": {"name": "Ridge"}, "float_dtype": "float64"}
     assert table_of(tmp_path, "a,y\n1.5,2\n2,1e39\n", **fields).target.tolist() == [2, 1e39]
     with pytest.raises(DataError, match=r"has 1e\+151 in row 2: .*as answers are FP64"):
         table_of(tmp_path, "a,y\n1.5,2\n2,1e151\n", **fields)

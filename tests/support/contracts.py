@@ -1,0 +1,52 @@
+# SPDX-FileCopyrightText: The Tidegate authors
+# SPDX-License-Identifier: Apache-2.0
+import json
+from typing import Any
+
+from tidegate.contract import Contract
+
+
+def contract(features: list[dict[str, Any]], outputs: list[dict[str, Any]] | None = None) -> Contract:
+    """A classifier's contract with these features."""
+    outputs = outputs or [
+        {"name": "label", "datatype": "INT64"},
+        {"name": "probabilities", "datatype": "FP32", "width": 2},
+    ]
+    return Contract.model_validate_json(
+        json.dumps(
+            {
+                "name": "test",
+                "task": "classification",
+                "features": features,
+                "outputs": outputs,
+                "labels": [0, 1],
+                "golden": {
+                    "rows": [[None] * len(features)],
+                    "outputs": {output["name"]: [0] for output in outputs},
+                    "tolerance": 1e-5,
+                },
+            }
+        )
+    )
+
+
+MATRIX = contract([{"name": "a", "datatype": "FP32"}, {"name": "b", "datatype": "FP32", "missing": True}])
+INTEGERS = contract([{"name": "a", "datatype": "INT64"}, {"name": "b", "datatype": "INT64"}])
+SMALL = contract([{"name": "a", "datatype": "INT32"}])
+BOOLEANS = contract([{"name": "a", "datatype": "BOOL"}])
+DOUBLES = contract([{"name": "a", "datatype": "FP64"}])
+MIXED = contract(
+    [
+        {"name": "size", "datatype": "FP32", "missing": True},
+        {"name": "count", "datatype": "INT64"},
+        {"name": "flag", "datatype": "BOOL"},
+        {"name": "colour", "datatype": "BYTES", "categories": ["blue", "red"]},
+        {
+            "name": "city",
+            "datatype": "BYTES",
+            "categories": ["Oslo"],
+            "handle_unknown": "accept",
+            "missing": True,
+        },
+    ]
+)

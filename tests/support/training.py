@@ -1,0 +1,58 @@
+# SPDX-FileCopyrightText: The Tidegate authors
+# SPDX-License-Identifier: Apache-2.0
+"""Small data and configurations that the training tests share."""
+
+import csv
+import random
+from pathlib import Path
+from typing import Any
+
+from tidegate_training.config import TrainingConfig
+
+
+def configuration(**fields: Any) -> TrainingConfig:
+    """A configuration that trains in a moment, with some fields replaced."""
+    usual: dict[str, Any] = {
+        "name": "test",
+        "task": "classification",
+        "data": {"dataset": "iris"},
+        "algorithm": {"name": "LogisticRegression"},
+        "preprocessing": {"numeric": {"scale": "standard"}},
+    }
+    return TrainingConfig.model_validate(usual | fields)
+
+
+def write_loans(folder: Path, rows: int = 180) -> Path:
+    """A CSV file with numbers, whole numbers, truth values, texts and gaps."""
+    source = random.Random(0)
+    file = folder / "loans.csv"
+    with file.open("w", newline="") as output:
+        writer = csv.writer(output)
+        writer.writerow(["age", "income", "owner", "purpose", "big", "default", "loss"])
+        for row in range(rows):
+            age, income = source.randint(18, 80), round(source.uniform(500, 5000), 2)
+            owner, purpose = source.random() < 0.5, source.choice(["car", "house", ""])
+            risk = income / 1000 - age / 20 + owner + source.gauss(0, 0.5)
+            writer.writerow(
+                [
+                    age,
+                    "" if row % 17 == 0 else income,
+                    str(owner).lower(),
+                    purpose,
+                    source.randint(1 << 25, 1 << 33),
+                    "yes" if risk > 0.5 else "no",
+                    round(risk * 10, 3),
+                ]
+            )
+    return file
+
+
+def mixed(**fields: Any) -> TrainingConfig:
+    """A configuration on the file of :func:`write_loans`."""
+    usual: dict[str, Any] = {
+        "data": {"path": "loans.csv"},
+        "target": "default",
+        "features": {"drop": ["loss"], "overrides": {"purpose": {"handle_unknown": "accept"}}},
+        "preprocessing": {"numeric": {"impute": "median", "scale": "standard"}},
+    }
+    return configuration(**(usual | fields))

@@ -1,0 +1,237 @@
+# SPDX-FileCopyrightText: The Tidegate authors
+# SPDX-License-Identifier: Apache-2.0
+import io
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from zipfile import ZipFile
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_iris
+from sklearn.ensemble import (
+    AdaBoostClassifier,
+    BaggingClassifier,
+    ExtraTreesClassifier,
+    GradientBoostingClassifier,
+    HistGradientBoostingClassifier,
+    RandomForestClassifier,
+)
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.tree import DecisionTreeClassifier
+from sklearn.utils import all_estimators
+from skops.io import dumps
+from tidegate_serving.loading.loader import build
+from tidegate_serving.loading.policy import Policy
+
+from tidegate.errors import BundleError
+
+X, y = load_iris(return_X_y=True)
+X = X.astype(np.float32)
+POLICY = Policy()
+
+
+def altered_nodes(archive: bytes, field: str, change: Callable[[np.ndarray], None]) -> bytes:
+    """An archive in which one field of every tree's node array is changed."""
+    with ZipFile(io.BytesIO(archive)) as source:
+        files = {name: source.read(name) for name in source.namelist()}
+    touched = 0
+    for name, content in files.items():
+        if name.endswith(".npy"):
+            array = np.load(io.BytesIO(content))
+            if array.dtype.names and field in array.dtype.names:
+                change(array[field])
+                buffer = io.BytesIO()
+                np.save(buffer, array)
+                files[name] = buffer.getvalue()
+                touched += 1
+    assert touched
+    return packed(files)
+
+
+def altered_schema(archive: bytes, change: Callable[[dict], None]) -> bytes:
+    """An archive in which the schema's dictionaries are changed, each in turn."""
+    with ZipFile(io.BytesIO(archive)) as source:
+        files = {name: source.read(name) for name in source.namelist()}
+
+    def visit(part: object) -> None:
+        if isinstance(part, dict):
+            change(part)
+        for child in part.values() if isinstance(part, dict) else part if isinstance(part, list) else ():
+            visit(child)
+
+    schema = json.loads(files["schema.json"])
+    visit(schema)
+    files["schema.json"] = json.dumps(schema).encode()
+    return packed(files)
+
+
+def packed(files: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with ZipFile(buffer, "w") as target:
+        for name, content in files.items():
+            target.writestr(name, content)
+    return buffer.getvalue()
+
+
+def put(index: int, value: int) -> Callable[[np.ndarray], None]:
+    def change(column: np.ndarray) -> None:
+        column[index] = value
+
+    return change
+
+
+TREE = dumps(DecisionTreeClassifier(max_depth=3, random_state=0).fit(X, y))
+BOOSTED = dumps(HistGradientBoostingClassifier(max_iter=2, max_depth=3).fit(X, y))
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        DecisionTreeClassifier(max_leaf_nodes=6),
+        RandomForestClassifier(4),
+        ExtraTreesClassifier(4),
+        GradientBoostingClassifier(n_estimators=3),
+        HistGradientBoostingClassifier(max_iter=3),
+        AdaBoostClassifier(n_estimators=3),
+        BaggingClassifier(n_estimators=3, max_features=0.5),
+    ],
+    ids=lambda estimator: type(estimator).__name__,
+)
+def test_honest_trees_load_and_answer_the_same(estimator: object) -> None:
+    estimator.fit(X, y)
+    np.testing.assert_array_equal(build(dumps(estimator), POLICY).predict(X), estimator.predict(X))
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("left_child", 10_000_000, "children"),
+        ("right_child", 10_000_000, "children"),
+        ("left_child", -7, "children"),
+        ("right_child", -1, "children"),
+        ("left_child", 0, "children"),
+        ("feature", 4, "feature 4"),
+        ("feature", -2, "feature -2"),
+        ("feature", 2**40, "feature"),
+    ],
+)
+def test_a_tree_whose_walk_leaves_its_arrays_is_refused(field: str, value: int, message: str) -> None:
+    with pytest.raises(BundleError, match=message):
+        build(altered_nodes(TREE, field, put(0, value)), POLICY)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("left", 4_000_000_000, "children"),
+        ("right", 0, "children"),
+        ("feature_idx", 4, "feature 4"),
+        ("feature_idx", -1, "feature -1"),
+        ("is_categorical", 1, "categorical"),
+    ],
+)
+def test_a_boosted_tree_whose_walk_leaves_its_arrays_is_refused(field: str, value: int, message: str) -> None:
+    with pytest.raises(BundleError, match=message):
+        build(altered_nodes(BOOSTED, field, put(0, value)), POLICY)
+
+
+def number(part: dict, name: str, value: int) -> None:
+    content = part.get("content")
+    if isinstance(content, dict) and name in content and "content" in content[name]:
+        content[name]["content"] = json.dumps(value)
+
+
+def test_an_estimator_that_checks_for_fewer_features_than_its_tree_reads_is_refused() -> None:
+    with pytest.raises(BundleError, match=r"checks for 1|where there are 1"):
+        build(altered_schema(TREE, lambda part: number(part, "n_features_in_", 1)), POLICY)
+
+
+def test_a_forest_that_checks_for_fewer_features_than_its_trees_is_refused() -> None:
+    archive = dumps(RandomForestClassifier(2, max_depth=2).fit(X, y))
+    seen: list[dict] = []
+
+    def narrow_the_forest_only(part: dict) -> None:
+        if part.get("__class__") == "RandomForestClassifier":
+            number(part["content"] and {"content": part["content"]["content"]}, "n_features_in_", 2)
+            seen.append(part)
+
+    narrowed = altered_schema(archive, narrow_the_forest_only)
+    assert seen
+    with pytest.raises(BundleError, match=r"inside an estimator of 2|where there are 2"):
+        build(narrowed, POLICY)
+
+
+def test_a_tree_that_claims_more_nodes_than_it_has_is_refused() -> None:
+    with pytest.raises(BundleError, match="node and value arrays of the shapes"):
+        build(altered_schema(TREE, lambda part: number(part, "node_count", 1_000_000)), POLICY)
+
+
+def test_a_tree_stored_as_a_plain_object_is_refused() -> None:
+    def disguise(part: dict) -> None:
+        if part.get("__loader__") == "TreeNode":
+            part["__loader__"] = "ObjectNode"
+
+    with pytest.raises(BundleError):
+        build(altered_schema(TREE, disguise), POLICY)
+
+
+def test_a_tree_outside_an_estimator_is_refused() -> None:
+    tree = DecisionTreeClassifier(max_depth=2).fit(X, y).tree_
+    with pytest.raises(BundleError, match="does not check a row's width"):
+        build(dumps({"tree": tree}), POLICY)
+
+
+def test_the_crafted_tree_would_have_crashed_the_process() -> None:
+    """The reason for all this: without the check, scikit-learn itself ends in a segmentation fault."""
+    program = (
+        "import sys, numpy as np; from skops.io import loads;"
+        "model = loads(sys.stdin.buffer.read(), trusted=['sklearn.tree._tree.Tree']);"
+        "model.predict(np.zeros((1, 4), dtype=np.float32))"
+    )
+    crafted = altered_nodes(TREE, "left_child", put(0, 2**40))
+    crafted = altered_nodes(crafted, "right_child", put(0, 2**40))
+    done = subprocess.run([sys.executable, "-c", program], input=crafted, capture_output=True)
+    assert done.returncode < 0
+
+
+TWO_CLASSES = {"FixedThresholdClassifier", "TunedThresholdClassifierCV"}
+TWO_TARGETS = {
+    *("CCA", "ClassifierChain", "MultiOutputClassifier", "MultiOutputRegressor", "MultiTaskElasticNet"),
+    *("MultiTaskElasticNetCV", "MultiTaskLasso", "MultiTaskLassoCV", "PLSCanonical", "RegressorChain"),
+}
+"""The estimators that take no three classes, and those that take several targets at once."""
+
+
+def _fitted(name: str, kind: str, estimator_class: type) -> object:
+    inner = LogisticRegression() if kind == "classifier" else Ridge()
+    try:
+        estimator = estimator_class()
+    except TypeError:
+        estimator = estimator_class([("a", inner)]) if "ing" in name else estimator_class(inner)
+    if name == "SelfTrainingClassifier":
+        estimator.set_params(estimator=inner)
+    for cheap in ("n_estimators", "max_iter", "n_restarts_optimizer"):
+        if cheap in estimator.get_params():
+            estimator.set_params(**{cheap: 3})
+    rows, target = np.abs(X[::5]), y[::5] if kind == "classifier" else y[::5] + 1.0
+    if name in TWO_CLASSES:
+        target = target > 0
+    if name in TWO_TARGETS:
+        target = np.stack([target, target[::-1]], axis=1)
+    return estimator.fit(rows[:, :1] if name == "IsotonicRegression" else rows, target)
+
+
+@pytest.mark.filterwarnings("ignore")  # three iterations are too few for most
+@pytest.mark.parametrize("kind", ["classifier", "regressor"])
+def test_every_estimator_of_scikit_learn_but_one_loads_under_the_default_policy(kind: str) -> None:
+    refused = set()
+    for name, estimator_class in all_estimators(type_filter=kind):
+        archive = dumps(_fitted(name, kind, estimator_class))
+        try:
+            assert type(build(archive, POLICY)) is estimator_class
+        except BundleError:
+            refused.add(name)
+    # Its state holds a scorer, and so a function to be called.
+    assert refused == ({"TunedThresholdClassifierCV"} if kind == "classifier" else set())
