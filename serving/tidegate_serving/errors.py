@@ -29,12 +29,12 @@ class ErrorCode(Enum):
     INTERNAL = (HTTPStatus.INTERNAL_SERVER_ERROR, "INTERNAL")
 
     @property
-    def status(self) -> int:
+    def http_status(self) -> int:
         """The HTTP status code."""
         return int(self.value[0])
 
     @property
-    def grpc_code(self) -> str:
+    def grpc_status(self) -> str:
         """The name of the gRPC status code."""
         return self.value[1]
 
@@ -66,7 +66,7 @@ class RequestError(Exception):
 
     Args:
         sentence: What was wrong, where, what was expected and what came.
-        kind: The status that says so.
+        code: The status that says so.
         violation: What is wrong with an input, if that is the reason.
         feature: The feature that it is about, in the client's words; None if it is about no single one.
     """
@@ -74,13 +74,13 @@ class RequestError(Exception):
     def __init__(
         self,
         sentence: str,
-        kind: ErrorCode = ErrorCode.INVALID_ARGUMENT,
+        code: ErrorCode = ErrorCode.INVALID_ARGUMENT,
         *,
         violation: Violation | None = None,
         feature: str | None = None,
     ) -> None:
         super().__init__(sentence if len(sentence) <= _LONGEST else sentence[:_LONGEST] + "…")
-        self.kind = kind
+        self.code = code
         self.violation = violation
         self.feature = feature
 

@@ -106,17 +106,17 @@ class Predictor(Model):
         service = self.service
         if not isinstance(payload, InferRequest):
             reply = await service.ask(
-                lambda: decode.read_v1(service.contract, payload, service.limits), Record()
+                lambda: decode.parse_v1(service.contract, payload, service.limits), Record()
             )
-            return orjson.loads(service.write_v1(*reply)[0])
+            return orjson.loads(service.encode_v1(*reply)[0])
         content, header_length = payload.to_rest()
         body = (
             content
             if isinstance(content, bytes)
             else orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY)
         )
-        reply = await service.ask(lambda: service.read_v2(body, header_length), Record())
-        answer, length = service.write_v2(*reply)
+        reply = await service.ask(lambda: service.parse_v2(body, header_length), Record())
+        answer, length = service.encode_v2(*reply)
         return InferResponse.from_bytes(answer, len(answer) if length is None else length)
 
     def get_input_types(self) -> list[dict[str, Any]]:

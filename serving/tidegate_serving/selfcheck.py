@@ -11,7 +11,7 @@ import orjson
 from tidegate.contract import close
 from tidegate.errors import BundleError
 from tidegate.protocol.requests import v2_body
-from tidegate_serving.batching.runner import run_together
+from tidegate_serving.batching.runner import run_batch
 from tidegate_serving.codecs import decode, encode
 from tidegate_serving.codecs.request import Limits
 from tidegate_serving.errors import RequestError
@@ -32,7 +32,7 @@ def check(model: LoadedModel, limits: Limits) -> int:
         question = decode.v2(contract, v2_body(contract, golden.rows), None, limits)
     except RequestError as error:
         raise BundleError(f"The golden questions are not what the contract itself allows: {error}") from None
-    result = run_together(model.engine, [question.batch])[0]
+    result = run_batch(model.engine, [question.batch])[0]
     if isinstance(result, RequestError):
         raise BundleError("The model fails on its golden questions; the log says why.")
     body, _ = encode.v2(contract.name, model.version, question, result)

@@ -32,15 +32,15 @@ Reply = tuple[InferenceRequest, ResultSlice]
 class _Awaited:
     """A request that a coroutine waits for."""
 
-    part: Inputs
+    inputs: Inputs
     rows: int
     outputs: tuple[Output, ...]
-    queued: float
+    enqueued_at: float
     deadline: float | None
     answer: "asyncio.Future[ResultSlice]"
-    gone: bool = False
+    cancelled: bool = False
 
-    def deliver(self, outcome: Outcome) -> None:
+    def resolve(self, outcome: Outcome) -> None:
         if self.answer.done():  # cancelled in this very turn of the loop
             return
         if isinstance(outcome, RequestError):
@@ -78,7 +78,7 @@ class Service:
             start_thread=model.engine.prepare_thread,
         )
 
-    def check_model(self, name: str, version: str | None) -> None:
+    def validate_model(self, name: str, version: str | None) -> None:
         """Refuse a request for another model, or another version of it.
 
         Raises:
@@ -95,27 +95,27 @@ class Service:
                 ErrorCode.NOT_FOUND,
             )
 
-    def read_v1(self, body: bytes) -> InferenceRequest:
+    def parse_v1(self, body: bytes) -> InferenceRequest:
         """A V1 request's question.
 
         Raises:
             RequestError: The request is not one that the contract allows.
         """
-        return decode.read_v1(self.contract, decode.parse_json(body), self.limits)
+        return decode.parse_v1(self.contract, decode.parse_json(body), self.limits)
 
-    def read_v2(self, body: bytes, header_length: int | None) -> InferenceRequest:
+    def parse_v2(self, body: bytes, header_length: int | None) -> InferenceRequest:
         """A V2 request's question.
 
         Raises:
             RequestError: The request is not one that the contract allows.
         """
-        return decode.read_v2(self.contract, body, header_length, self.limits)
+        return decode.parse_v2(self.contract, body, header_length, self.limits)
 
-    def write_v1(self, _: InferenceRequest, share: ResultSlice) -> tuple[bytes, None]:
+    def encode_v1(self, _: InferenceRequest, share: ResultSlice) -> tuple[bytes, None]:
         """A V1 answer, in the form of :meth:`write_v2`."""
         return encode.v1(self.contract, share), None
 
-    def write_v2(self, question: InferenceRequest, share: ResultSlice) -> tuple[bytes, int | None]:
+    def encode_v2(self, question: InferenceRequest, share: ResultSlice) -> tuple[bytes, int | None]:
         """A V2 answer, and how many bytes of it are JSON if binary tensors follow, else None."""
         return self._v2.encode(question, share)
 
@@ -133,29 +133,29 @@ class Service:
             RequestError: The request is refused, or the model failed on it.
         """
         started = time.perf_counter()
-        self.batcher.check_room(started)
+        self.batcher.reject_if_overloaded(started)
         question = read()
-        record.rows = len(question.part)
+        record.rows = len(question.inputs)
         job = _Awaited(
-            question.part,
+            question.inputs,
             record.rows,
             question.outputs,
-            queued=time.perf_counter(),
+            enqueued_at=time.perf_counter(),
             deadline=None if deadline is None else started + deadline,
             answer=asyncio.get_running_loop().create_future(),
         )
-        self.metrics.read(job.queued - started)
+        self.metrics.read(job.enqueued_at - started)
         self.batcher.submit(job)
         try:
             return question, await job.answer
         except asyncio.CancelledError:
-            job.gone = True
+            job.cancelled = True
             raise
 
-    def refused(self, error: RequestError) -> None:
+    def record_error(self, error: RequestError) -> None:
         """Count a request that gets no answer."""
-        self.metrics.rejected(error)
-        self.observer.refused(error)
+        self.metrics.record_rejection(error)
+        self.observer.record_error(error)
 
     def server_metadata(self, version: str) -> dict[str, Any]:
         """Server metadata, as the Open Inference Protocol has it."""

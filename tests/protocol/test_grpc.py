@@ -35,7 +35,7 @@ def infer(server: LiveServer, request: Any) -> Any:
     return call(server, "ModelInfer", request, pb.ModelInferResponse)
 
 
-def refused(server: LiveServer, method: str, request: Any, code: str) -> str:
+def record_error(server: LiveServer, method: str, request: Any, code: str) -> str:
     with pytest.raises(grpc.RpcError) as caught:
         call(server, method, request, pb.ModelInferResponse)
     assert caught.value.code().name == code

@@ -41,7 +41,7 @@ class Doubling:
     """Answers each row with the double of its first value."""
 
     name = platform = "doubling"
-    selects = False
+    selects_outputs = False
 
     def prepare_thread(self) -> None:
         pass

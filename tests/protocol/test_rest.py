@@ -52,7 +52,7 @@ def infer(server: LiveServer, content: Any, headers: dict[str, str] | None = Non
     return post(server, f"/v2/models/{server.name}/infer", content, headers)
 
 
-def refused(response: httpx.Response, status: int) -> str:
+def record_error(response: httpx.Response, status: int) -> str:
     assert response.status_code == status, response.text
     assert response.headers["content-type"] == "application/json"
     (key,) = response.json()

@@ -127,7 +127,7 @@ def test_no_client_of_any_kind_loses_an_answer_to_the_signal(
         traffic = Traffic({numeric_bundle.digest[:12]: label})
         driving = [asyncio.create_task(traffic.drive(name, ask, RATE)) for name, ask in clients.items()]
 
-        def answered(phase: str) -> int:
+        def record_response(phase: str) -> int:
             """How many answers the client with the fewest has had in a phase."""
             counts = [tally.versions.get(phase, Counter()).total() for tally in traffic.tallies.values()]
             return min(counts) if len(counts) == len(clients) else 0
@@ -143,7 +143,7 @@ def test_no_client_of_any_kind_loses_an_answer_to_the_signal(
         traffic.over.set()
         await asyncio.gather(*driving)
         assert {name: tally.lost for name, tally in traffic.tallies.items() if tally.lost} == {}
-        assert all(tally.sent == tally.answered for tally in traffic.tallies.values())
+        assert all(tally.sent == tally.record_response for tally in traffic.tallies.values())
 
     with (
         serving(numeric_bundle, tmp_path / "log", "--drain-seconds", "600") as server,

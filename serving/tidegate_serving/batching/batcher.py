@@ -20,7 +20,7 @@ from typing import Protocol
 from tidegate.batch import Batch
 from tidegate.contract import Output
 from tidegate_serving.batching.admission import OVERLOAD_SECONDS, AdmissionController, EventLoopLag
-from tidegate_serving.batching.runner import Check, run_together
+from tidegate_serving.batching.runner import Check, run_batch
 from tidegate_serving.batching.service_time import ServiceTimeEstimator
 from tidegate_serving.codecs.encode import BatchResult, Outputs, ResultSlice
 from tidegate_serving.codecs.inputs import Inputs
@@ -56,19 +56,19 @@ logger = logging.getLogger("tidegate.serving")
 class PendingRequest(Protocol):
     """A request, from when it is read to when it is answered."""
 
-    part: Inputs
+    inputs: Inputs
     rows: int
     """How many rows the part has."""
     outputs: tuple[Output, ...]
     """The outputs that it is to be answered with."""
-    queued: float
+    enqueued_at: float
     """Since when it waits, by ``time.perf_counter``."""
     deadline: float | None
     """Until when the client waits, by the same clock."""
-    gone: bool
+    cancelled: bool
     """Whether the client has gone, and nothing need be computed."""
 
-    def deliver(self, outcome: Outcome) -> None:
+    def resolve(self, outcome: Outcome) -> None:
         """Take the answer, or the reason why there is none. It must not raise."""
 
 
@@ -98,8 +98,8 @@ class Batcher:
         seen: Callable[[Batch, Outputs], object] = lambda batch, answers: None,
         start_thread: Callable[[], object] = lambda: None,
     ) -> None:
-        self._run = partial(run_together, engine, check=check)
-        self._selects = engine.selects
+        self._run = partial(run_batch, engine, check=check)
+        self._selects = engine.selects_outputs
         self._metrics = metrics
         self._cost = cost or ServiceTimeEstimator()
         self._queued_rows = queued_rows
@@ -134,14 +134,14 @@ class Batcher:
         """
         rows = job.rows
         if not self._scheduled:
-            self._schedule(job.queued)
+            self._schedule(job.enqueued_at)
         waiting = self.rows
         if job.deadline is not None or (waiting and (self._busy or waiting + rows > self._at_ease)):
             self._admit(job, rows)
         self._waiting.append(job)
         self.rows += rows
 
-    def check_room(self, now: float) -> None:
+    def reject_if_overloaded(self, now: float) -> None:
         """Refuse a request before it is even read, when what is before it already takes too long.
 
         Reading a hundred rows of JSON costs more than computing them: a server that reads what it refuses
@@ -169,10 +169,10 @@ class Batcher:
         self._thread.shutdown()
 
     def _admit(self, job: PendingRequest, rows: int) -> None:
-        wait = self._wait(job.queued)
+        wait = self._wait(job.enqueued_at)
         if self.rows:  # one that finds the queue empty is as large as it is
-            self._check_wait(job.queued, wait, rows)
-        done = job.queued + wait + (self._cost.seconds(rows) or 0.0)
+            self._check_wait(job.enqueued_at, wait, rows)
+        done = job.enqueued_at + wait + (self._cost.seconds(rows) or 0.0)
         if job.deadline is not None and done > job.deadline:
             raise _too_late("it would be answered")
 
@@ -237,12 +237,12 @@ class Batcher:
                 break
             self._waiting.popleft()
             self.rows -= count
-            if job.gone:
+            if job.cancelled:
                 continue
             if job.deadline is not None and now > job.deadline:
-                job.deliver(_too_late("it could be computed"))
+                job.resolve(_too_late("it could be computed"))
                 continue
-            waits.append(now - job.queued)
+            waits.append(now - job.enqueued_at)
             taken.append(job)
             rows += count
         if self._waiting:
@@ -251,7 +251,7 @@ class Batcher:
         elif self._full:
             self._full = max(self._full, rows)
         if taken:
-            self._metrics.computed(rows, waits)
+            self._metrics.record_batch(rows, waits)
         return taken, rows
 
     def _fits(self, rows: int) -> bool:
@@ -267,7 +267,7 @@ class Batcher:
         wanted = None
         if self._selects:
             wanted = frozenset(output.name for job in jobs for output in job.outputs)
-        outcomes = self._run([job.part for job in jobs], wanted=wanted)
+        outcomes = self._run([job.inputs for job in jobs], wanted=wanted)
         return outcomes, time.perf_counter() - started
 
     def _computed(
@@ -302,11 +302,11 @@ class Batcher:
             ):  # they mostly have one for all
                 sheet = outcome.sheet
                 self._seen(sheet.batch, sheet.answers)
-            if not job.gone:
-                job.deliver(outcome)
+            if not job.cancelled:
+                job.resolve(outcome)
         ended = time.perf_counter()
-        self._metrics.stage("predict", sum(started - job.queued for job in jobs), len(jobs))
-        self._metrics.stage("postprocess", ended - started, len(jobs))
+        self._metrics.record_stage("predict", sum(started - job.enqueued_at for job in jobs), len(jobs))
+        self._metrics.record_stage("postprocess", ended - started, len(jobs))
 
 
 def _too_late(what: str) -> RequestError:

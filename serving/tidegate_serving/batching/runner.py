@@ -20,7 +20,7 @@ Check = Callable[[Sequence[Inputs]], Batch]
 """Makes one checked batch of several requests' rows, or raises a ``RequestError``."""
 
 
-def run_together(
+def run_batch(
     engine: Engine,
     parts: Sequence[Inputs],
     check: Check = Batch.concatenate,  # type: ignore[assignment]
@@ -65,11 +65,11 @@ def _split(sheet: BatchResult, parts: Sequence[Inputs]) -> list[ResultSlice | Re
     return shares
 
 
-def _run_alone(engine: Engine, part: Inputs, check: Check, wanted: Wanted) -> ResultSlice | RequestError:
+def _run_alone(engine: Engine, inputs: Inputs, check: Check, wanted: Wanted) -> ResultSlice | RequestError:
     try:
-        return ResultSlice(_answer(engine, check([part]), wanted), 0, len(part))
+        return ResultSlice(_answer(engine, check([inputs]), wanted), 0, len(inputs))
     except RequestError as error:
         return error
     except Exception:  # whatever it was, the client learns that it was our fault, and the log has the rest
-        logger.exception("The model failed on a request of %d rows.", len(part))
+        logger.exception("The model failed on a request of %d rows.", len(inputs))
         return RequestError("The model failed on these rows; the server's log says why.", ErrorCode.INTERNAL)

@@ -53,15 +53,15 @@ def v1(contract: Contract, document: Mapping[str, Any], limits: Limits) -> Infer
     Raises:
         RequestError: The request is not one that the contract allows.
     """
-    return _checked(contract, read_v1(contract, document, limits))
+    return _checked(contract, parse_v1(contract, document, limits))
 
 
 def _checked(contract: Contract, question: InferenceRequest) -> InferenceRequest:
-    question.part = check(contract, [question.part])
+    question.inputs = check(contract, [question.inputs])
     return question
 
 
-def read_v1(contract: Contract, document: Mapping[str, Any], limits: Limits) -> InferenceRequest:
+def parse_v1(contract: Contract, document: Mapping[str, Any], limits: Limits) -> InferenceRequest:
     """A question from a V1 request: ``instances`` as rows of values or as objects with the features' names.
 
     The numbers of a matrix are left to be checked together with those of other requests.
@@ -148,10 +148,10 @@ def v2(contract: Contract, body: bytes, header_length: int | None, limits: Limit
     Raises:
         RequestError: The request is not one that the contract allows.
     """
-    return _checked(contract, read_v2(contract, body, header_length, limits))
+    return _checked(contract, parse_v2(contract, body, header_length, limits))
 
 
-def read_v2(contract: Contract, body: bytes, header_length: int | None, limits: Limits) -> InferenceRequest:
+def parse_v2(contract: Contract, body: bytes, header_length: int | None, limits: Limits) -> InferenceRequest:
     """A question from a V2 request, its tensors in JSON or as bytes after it.
 
     The numbers of a matrix are left to be checked together with those of other requests.

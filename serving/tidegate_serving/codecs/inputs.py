@@ -66,8 +66,8 @@ def check(contract: Contract, parts: Sequence[Inputs]) -> Batch:
     return Batch.concatenate([_check(contract, list(run)) for _, run in groupby(parts, _kind)])
 
 
-def _kind(part: Inputs) -> object:
-    return None if isinstance(part, Batch) else (part.datatype, type(part.elements))
+def _kind(inputs: Inputs) -> object:
+    return None if isinstance(inputs, Batch) else (inputs.datatype, type(inputs.elements))
 
 
 def _check(contract: Contract, parts: Sequence[Inputs]) -> Batch:

@@ -32,7 +32,7 @@ _NUMBERS = itertools.count(1)
 class InferenceRequest:
     """A request that was understood; its numbers may still have to be checked."""
 
-    part: Inputs
+    inputs: Inputs
     """Its rows."""
     id: str
     """The client's own, or a new one: KServe's clients refuse an answer without."""
@@ -44,8 +44,8 @@ class InferenceRequest:
     @property
     def batch(self) -> Batch:
         """Its rows, once they are checked."""
-        assert isinstance(self.part, Batch)
-        return self.part
+        assert isinstance(self.inputs, Batch)
+        return self.inputs
 
 
 def new_id() -> str:

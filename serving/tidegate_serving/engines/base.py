@@ -28,7 +28,7 @@ class Engine(Protocol):
     platform: str
     """What the Open Inference Protocol's metadata calls the engine."""
 
-    selects: bool
+    selects_outputs: bool
     """Whether it computes outputs one by one, so that fewer of them cost less."""
 
     def prepare_thread(self) -> None:
@@ -56,7 +56,7 @@ class OnnxEngine:
 
     name = "onnx"
     platform = "onnx_onnxv1"
-    selects = False  # one pass through the graph makes them all
+    selects_outputs = False  # one pass through the graph makes them all
 
     def __init__(self, model: bytes, contract: Contract) -> None:
         import onnxruntime
@@ -93,7 +93,7 @@ class SklearnEngine:
 
     name = "sklearn"
     platform = "sklearn"
-    selects = True  # a label and its probabilities are two passes through the pipeline
+    selects_outputs = True  # a label and its probabilities are two passes through the pipeline
 
     def __init__(self, pipeline: Any, contract: Contract) -> None:
         self._methods = [(output, _method(pipeline, output)) for output in contract.outputs]

@@ -37,7 +37,7 @@ from tidegate_serving.codecs.validation import DATATYPES, Array, Place
 from tidegate_serving.drain import Drain, first
 from tidegate_serving.errors import ErrorCode, RequestError
 from tidegate_serving.grpc.coalescing import CallCoalescer
-from tidegate_serving.http.endpoints import not_offered, our_fault, too_large
+from tidegate_serving.http.endpoints import body_too_large, internal_error, unimplemented
 from tidegate_serving.predictor import Predictor
 
 SERVICE = "inference.GRPCInferenceService"
@@ -107,7 +107,7 @@ class Servicer:
 
     async def model_ready(self, request: Any) -> Any:
         """Whether the model answers."""
-        self._service.check_model(request.name, request.version)
+        self._service.validate_model(request.name, request.version)
         return pb.ModelReadyResponse(ready=self._predictor.ready)
 
     async def server_metadata(self, _: Any) -> Any:
@@ -117,7 +117,7 @@ class Servicer:
 
     async def model_metadata(self, request: Any) -> Any:
         """The model's inputs and outputs."""
-        self._service.check_model(request.name, request.version)
+        self._service.validate_model(request.name, request.version)
         return pb.ModelMetadataResponse(**self._service.model_metadata())
 
     async def model_infer(self, content: bytes, left: float | None) -> Any:
@@ -131,14 +131,14 @@ class Servicer:
                 raw = bool(request.raw_input_contents)
                 answer = response(service.name, service.model.version, *reply, raw)
             except RequestError as error:
-                service.refused(error)
-                record.code = error.kind.grpc_code
+                service.record_error(error)
+                record.code = error.code.grpc_status
                 raise
             except asyncio.CancelledError:
                 record.code = "CANCELLED"
                 raise
             except Exception:
-                record.code = ErrorCode.INTERNAL.grpc_code
+                record.code = ErrorCode.INTERNAL.grpc_status
                 raise
             record.code = "OK"
             return answer
@@ -147,9 +147,9 @@ class Servicer:
         """A request that may be read, for the model that is here."""
         service = self._service
         if len(content) > service.limits.body_bytes:
-            raise too_large(service.limits.body_bytes)
+            raise body_too_large(service.limits.body_bytes)
         request = _parsed(pb.ModelInferRequest, content)
-        service.check_model(request.model_name, request.model_version)
+        service.validate_model(request.model_name, request.model_version)
         if not self._predictor.ready:
             raise RequestError(f"The model {service.name} is not ready.", ErrorCode.UNAVAILABLE)
         return request
@@ -164,11 +164,11 @@ class Servicer:
 
     async def load(self, _: Any) -> Any:
         """Refuse: the bundle never changes."""
-        raise not_offered("load")
+        raise unimplemented("load")
 
     async def unload(self, _: Any) -> Any:
         """Refuse: the bundle never changes."""
-        raise not_offered("unload")
+        raise unimplemented("unload")
 
 
 def tensors(request: Any) -> list[Tensor]:
@@ -278,8 +278,8 @@ def _bytes_to_bytes(call: Call) -> Callable[[bytes, grpc.aio.ServicerContext], A
             error = refusal
         except Exception:  # a fault of ours: the log has it, the client gets a sentence
             logger.exception("A gRPC call failed.")
-            error = our_fault()
-        return await context.abort(grpc.StatusCode[error.kind.grpc_code], str(error))  # always raises
+            error = internal_error()
+        return await context.abort(grpc.StatusCode[error.code.grpc_status], str(error))  # always raises
 
     return handle
 

@@ -56,7 +56,7 @@ def routes(predictor: Predictor) -> list[Route]:
         ("POST", "/v1/models/{model}:predict", endpoints.predict),
         # Else it would be taken for a question about a model called "…:predict".
         ("GET", "/v1/models/{model}:predict", endpoints.only_post),
-        ("POST", "/v1/models/{model}:explain", endpoints.not_offered),
+        ("POST", "/v1/models/{model}:explain", endpoints.unimplemented),
         ("GET", "/v1/models/{model}", endpoints.model_ready),
         ("GET", "/v2", endpoints.server_metadata),
         ("GET", "/v2/health/live", endpoints.server_live),
@@ -67,8 +67,8 @@ def routes(predictor: Predictor) -> list[Route]:
         ("GET", f"{version}/ready", endpoints.model_ready),
         ("POST", f"{model}/infer", endpoints.infer),
         ("POST", f"{version}/infer", endpoints.infer),
-        ("POST", "/v2/repository/models/{model}/load", endpoints.not_offered),
-        ("POST", "/v2/repository/models/{model}/unload", endpoints.not_offered),
+        ("POST", "/v2/repository/models/{model}/load", endpoints.unimplemented),
+        ("POST", "/v2/repository/models/{model}/unload", endpoints.unimplemented),
     ]
     return [Route(path, handler, methods=[method]) for method, path, handler in table]
 
@@ -83,9 +83,9 @@ class _Endpoints:
             _check_type(request, JSON)
             left = _seconds_left(request)
             body = await _body(request, self._service.limits.body_bytes)
-            return partial(self._service.read_v1, body), left
+            return partial(self._service.parse_v1, body), left
 
-        return await self._answer("v1", request, receive, self._service.write_v1)
+        return await self._answer("v1", request, receive, self._service.encode_v1)
 
     async def infer(self, request: Request) -> Response:
         async def receive() -> Asked:
@@ -93,9 +93,9 @@ class _Endpoints:
             _check_type(request, JSON, *([] if header_length is None else [BINARY]))
             left = _seconds_left(request)
             body = await _body(request, self._service.limits.body_bytes)
-            return partial(self._service.read_v2, body, header_length), left
+            return partial(self._service.parse_v2, body, header_length), left
 
-        return await self._answer("v2", request, receive, self._service.write_v2)
+        return await self._answer("v2", request, receive, self._service.encode_v2)
 
     async def _answer(
         self, protocol: str, request: Request, receive: Callable[[], Awaitable[Asked]], write: Write
@@ -113,19 +113,19 @@ class _Endpoints:
                     raise asked
                 response = _written(*write(*await self._service.ask(asked[0], record, asked[1])))
             except RequestError as error:
-                self._service.refused(error)
-                response = refuse(error)
+                self._service.record_error(error)
+                response = error_response(error)
             except ClientDisconnect:
                 record.code = CLIENT_GONE
                 return Response(status_code=int(CLIENT_GONE))
             except Exception:  # a fault of ours: the log has it, the client gets a sentence
                 logger.exception("A %s request failed.", protocol)
-                response = refuse(our_fault())
+                response = error_response(internal_error())
             record.code = str(response.status_code)
             return response
 
     def _check(self, request: Request) -> None:
-        self._service.check_model(request.path_params["model"], request.path_params.get("version"))
+        self._service.validate_model(request.path_params["model"], request.path_params.get("version"))
         if not self._predictor.ready:
             raise RequestError(f"The model {self._service.name} is not ready.", ErrorCode.UNAVAILABLE)
 
@@ -149,18 +149,18 @@ class _Endpoints:
         try:
             self._check(request)
         except RequestError as error:
-            return refuse(error)
+            return error_response(error)
         return _json(content())
 
     async def only_post(self, _: Request) -> Response:
         raise HTTPException(405, headers={"Allow": "POST"})
 
-    async def not_offered(self, request: Request) -> Response:
+    async def unimplemented(self, request: Request) -> Response:
         action = request.url.path.rpartition("/")[2].rpartition(":")[2]
-        return refuse(not_offered(action))
+        return error_response(unimplemented(action))
 
 
-def not_offered(action: str) -> RequestError:
+def unimplemented(action: str) -> RequestError:
     """The refusal of what KServe has and this server does not do."""
     return RequestError(
         f"This server does not {action}: it serves one bundle, which never changes; deploy another to "
@@ -169,17 +169,17 @@ def not_offered(action: str) -> RequestError:
     )
 
 
-def refuse(error: RequestError) -> Response:
+def error_response(error: RequestError) -> Response:
     """The response that says why there is no answer."""
-    return _json(sentence(error), error.kind.status, dict(REFUSAL_HEADERS.get(error.kind, {})))
+    return _json(error_body(error), error.code.http_status, dict(REFUSAL_HEADERS.get(error.code, {})))
 
 
-def sentence(error: RequestError) -> bytes:
+def error_body(error: RequestError) -> bytes:
     """The body of a refusal."""
     return orjson.dumps({"error": str(error)})
 
 
-def our_fault() -> RequestError:
+def internal_error() -> RequestError:
     """The refusal when we failed, which says nothing of how."""
     return RequestError("The server failed on this request; its log says why.", ErrorCode.INTERNAL)
 
@@ -247,17 +247,17 @@ async def _body(request: Request, limit: int) -> bytes:
     """The body, read no further than the limit."""
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > limit:
-        raise too_large(limit)
+        raise body_too_large(limit)
     chunks, size = [], 0
     async for chunk in request.stream():
         size += len(chunk)
         if size > limit:
-            raise too_large(limit)
+            raise body_too_large(limit)
         chunks.append(chunk)
     return b"".join(chunks)
 
 
-def too_large(limit: int) -> RequestError:
+def body_too_large(limit: int) -> RequestError:
     """The refusal of a body of more bytes than the limit."""
     return RequestError(
         f"body: expected at most {limit} bytes, received more; ask in several requests.",

@@ -25,7 +25,14 @@ from tidegate_serving.codecs.inputs import Inputs
 from tidegate_serving.codecs.request import InferenceRequest
 from tidegate_serving.drain import CLOSE
 from tidegate_serving.errors import ErrorCode, RequestError
-from tidegate_serving.http.endpoints import BINARY, HEADER_LENGTH, JSON, REFUSAL_HEADERS, our_fault, sentence
+from tidegate_serving.http.endpoints import (
+    BINARY,
+    HEADER_LENGTH,
+    JSON,
+    REFUSAL_HEADERS,
+    error_body,
+    internal_error,
+)
 from tidegate_serving.http.head import RequestHead, RequestHeadParser
 from tidegate_serving.observability.metrics import CLIENT_GONE
 from tidegate_serving.predictor import Predictor
@@ -49,7 +56,8 @@ def _lines(headers: Mapping[str, str]) -> bytes:
 
 
 _REFUSALS = {
-    kind: (kind.status, _lines({"content-type": JSON, **REFUSAL_HEADERS.get(kind, {})})) for kind in ErrorCode
+    code: (code.http_status, _lines({"content-type": JSON, **REFUSAL_HEADERS.get(code, {})}))
+    for code in ErrorCode
 }
 """Status and header lines by the reason: under overload refusals are most of the answers."""
 
@@ -126,12 +134,12 @@ class _Request:
     __slots__ = (
         "arrived",
         "deadline",
-        "gone",
+        "cancelled",
         "outputs",
-        "part",
+        "inputs",
         "protocol",
         "question",
-        "queued",
+        "enqueued_at",
         "rows",
         "way",
     )
@@ -142,26 +150,26 @@ class _Request:
         self.protocol = protocol
         self.way = plan.protocol
         self.question = question
-        self.part: Inputs = question.part
-        self.rows = len(self.part)
+        self.inputs: Inputs = question.inputs
+        self.rows = len(self.inputs)
         self.outputs = question.outputs
         self.arrived = arrived
-        self.queued = time.perf_counter()
+        self.enqueued_at = time.perf_counter()
         self.deadline = None if plan.seconds is None else arrived + plan.seconds
-        self.gone = False
+        self.cancelled = False
 
-    def deliver(self, outcome: Outcome) -> None:
+    def resolve(self, outcome: Outcome) -> None:
         """Write the answer."""
         service = self.protocol.hot.service
         try:
             if isinstance(outcome, RequestError):
-                self.protocol.refuse(self.way, outcome, self.rows, self.arrived)
+                self.protocol.error_response(self.way, outcome, self.rows, self.arrived)
                 return
-            write = service.write_v1 if self.way == "v1" else service.write_v2
+            write = service.encode_v1 if self.way == "v1" else service.encode_v2
             body, length = write(self.question, outcome)
         except Exception:  # a fault of ours: the log has it, the client gets a sentence
             logger.exception("A %s request failed.", self.way)
-            self.protocol.refuse(self.way, our_fault(), self.rows, self.arrived)
+            self.protocol.error_response(self.way, internal_error(), self.rows, self.arrived)
         else:
             kind = b"content-type: application/json\r\n"
             if length is not None:
@@ -204,9 +212,9 @@ class FastPathProtocol(HttpToolsProtocol):
         self._part, self._held = [], b""
         if (request := self._request) is not None:
             self._request = None
-            request.gone = True
+            request.cancelled = True
             seconds = time.perf_counter() - request.arrived
-            self.hot.metrics.answered(request.way, CLIENT_GONE, request.rows, seconds)
+            self.hot.metrics.record_response(request.way, CLIENT_GONE, request.rows, seconds)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -263,29 +271,29 @@ class FastPathProtocol(HttpToolsProtocol):
         hot.metrics.in_flight += 1
         rows = 0
         try:
-            hot.batcher.check_room(arrived)
+            hot.batcher.reject_if_overloaded(arrived)
             body = data[end:]
             if plan.protocol == "v1":
-                question = hot.service.read_v1(body)
+                question = hot.service.parse_v1(body)
             else:
-                question = hot.service.read_v2(body, plan.header_length)
+                question = hot.service.parse_v2(body, plan.header_length)
             request = _Request(self, plan, question, arrived)
             rows = request.rows
-            hot.metrics.read(request.queued - arrived)
+            hot.metrics.read(request.enqueued_at - arrived)
             hot.batcher.submit(request)
         except RequestError as error:
-            self.refuse(plan.protocol, error, rows, arrived)
+            self.error_response(plan.protocol, error, rows, arrived)
         except Exception:  # a fault of ours: the log has it, the client gets a sentence
             logger.exception("A %s request failed.", plan.protocol)
-            self.refuse(plan.protocol, our_fault(), rows, arrived)
+            self.error_response(plan.protocol, internal_error(), rows, arrived)
         else:
             self._request = request
 
-    def refuse(self, way: str, error: RequestError, rows: int, arrived: float) -> None:
+    def error_response(self, way: str, error: RequestError, rows: int, arrived: float) -> None:
         """Say why there is no answer."""
-        self.hot.service.refused(error)
-        status, lines = _REFUSALS[error.kind]
-        self.answer(way, status, lines, sentence(error), rows, arrived)
+        self.hot.service.record_error(error)
+        status, lines = _REFUSALS[error.code]
+        self.answer(way, status, lines, error_body(error), rows, arrived)
 
     def answer(self, way: str, status: int, lines: bytes, body: bytes, rows: int, arrived: float) -> None:
         """Write an answer, and go on with what the client has sent meanwhile."""
@@ -301,7 +309,7 @@ class FastPathProtocol(HttpToolsProtocol):
                 b"%b%bcontent-length: %d\r\n%b\r\n%b" % (STATUS_LINE[status], prefix, len(body), lines, body)
             )
         self.server_state.total_requests += 1
-        self.hot.metrics.answered(way, str(status), rows, time.perf_counter() - arrived)
+        self.hot.metrics.record_response(way, str(status), rows, time.perf_counter() - arrived)
         if last:
             self._held = b""
             self.transport.close()

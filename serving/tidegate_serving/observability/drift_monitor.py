@@ -104,7 +104,7 @@ class DriftMonitor(Collector):
         if self._scheduled_on is not loop:
             self._schedule(loop)
 
-    def refused(self, error: RequestError) -> None:
+    def record_error(self, error: RequestError) -> None:
         """Count a request that was refused for one of its values."""
         if error.violation is not None:
             feature = error.feature if error.feature in self._names else OTHER

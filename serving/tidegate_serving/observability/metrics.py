@@ -109,7 +109,7 @@ class Metrics:
         self._reading += seconds
         self._read += 1
 
-    def computed(self, rows: int, waits: Sequence[float]) -> None:
+    def record_batch(self, rows: int, waits: Sequence[float]) -> None:
         """Count a call of the engine, and the seconds that each of its requests, in order, has waited."""
         self._rows.add(rows)
         self._waits.add_descending(waits)
@@ -117,10 +117,10 @@ class Metrics:
 
     def _count_read(self) -> None:
         if self._read:
-            self.stage("preprocess", self._reading, self._read)
+            self.record_stage("preprocess", self._reading, self._read)
             self._reading, self._read = 0.0, 0
 
-    def stage(self, name: str, seconds: float, requests: int = 1) -> None:
+    def record_stage(self, name: str, seconds: float, requests: int = 1) -> None:
         """Count what a stage took, in seconds for all of these requests together."""
         self._stages[name].add(seconds / requests, requests)
 
@@ -133,9 +133,9 @@ class Metrics:
         try:
             yield record
         finally:
-            self.answered(protocol, record.code, record.rows, time.perf_counter() - started)
+            self.record_response(protocol, record.code, record.rows, time.perf_counter() - started)
 
-    def answered(self, protocol: str, code: str, rows: int, seconds: float) -> None:
+    def record_response(self, protocol: str, code: str, rows: int, seconds: float) -> None:
         """Count a request that was in flight and has ended."""
         self.in_flight -= 1
         ended = self._ended[protocol, code]
@@ -151,9 +151,9 @@ class Metrics:
         self._durations[protocol].add_descending(ended)
         ended.clear()
 
-    def rejected(self, error: RequestError) -> None:
+    def record_rejection(self, error: RequestError) -> None:
         """Count a refusal by its reason."""
-        self._rejected[error.kind.reason] += 1
+        self._rejected[error.code.reason] += 1
 
     def collect(self) -> Iterator[Metric]:
         """What Prometheus reads."""

@@ -32,7 +32,7 @@ def test_the_shorter_of_both_counts_and_envoys_mistakes_do_not(
 def test_our_own_header_must_be_a_number(ours: str) -> None:
     with pytest.raises(RequestError, match=f"{OURS}: expected .* received") as caught:
         seconds(ours, None)
-    assert caught.value.kind is ErrorCode.INVALID_ARGUMENT
+    assert caught.value.code is ErrorCode.INVALID_ARGUMENT
 
 
 @given(st.none() | st.text(), st.none() | st.text())

@@ -100,4 +100,4 @@ def test_the_sentence_says_what_is_too_long_and_what_to_do() -> None:
         "The server is busy: this request would wait for 0.75 seconds, and may for 0.50 at most; ask again "
         "in a second."
     )
-    assert caught.value.kind is ErrorCode.RESOURCE_EXHAUSTED
+    assert caught.value.code is ErrorCode.RESOURCE_EXHAUSTED

@@ -11,7 +11,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from tidegate_serving.batching.admission import OVERLOAD_SECONDS, PATIENCE_SECONDS
 from tidegate_serving.batching.batcher import BATCH_SECONDS, LOOP_SECONDS, Batcher, Outcome
-from tidegate_serving.batching.runner import run_together
+from tidegate_serving.batching.runner import run_batch
 from tidegate_serving.batching.service_time import ServiceTimeEstimator
 from tidegate_serving.codecs.encode import ResultSlice
 from tidegate_serving.codecs.validation import Array
@@ -31,7 +31,7 @@ class Doubling:
     """Doubles each value; fails on a batch with a negative one; can be held."""
 
     name = platform = "doubling"
-    selects = False
+    selects_outputs = False
 
     def __init__(self) -> None:
         self.sizes: list[int] = []
@@ -55,15 +55,15 @@ class Asked:
     """A request that keeps what it is told."""
 
     def __init__(self, *values: float, deadline: float | None = None) -> None:
-        self.part = batch(*values)
+        self.inputs = batch(*values)
         self.rows = len(values)
         self.outputs: tuple[Output, ...] = ()
-        self.queued = time.perf_counter()
+        self.enqueued_at = time.perf_counter()
         self.deadline = deadline
-        self.gone = False
+        self.cancelled = False
         self.outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
 
-    def deliver(self, outcome: Outcome) -> None:
+    def resolve(self, outcome: Outcome) -> None:
         self.outcome.set_result(outcome)
 
 
@@ -105,7 +105,7 @@ def run(
     asyncio.run(main())
 
 
-def refused(batcher: Batcher, job: Asked) -> bool:
+def record_error(batcher: Batcher, job: Asked) -> bool:
     try:
         batcher.submit(job)
     except RequestError:
@@ -125,13 +125,13 @@ async def busy(batcher: Batcher, engine: Doubling) -> Asked:
 
 def test_requests_share_a_call_and_each_gets_its_own_rows() -> None:
     engine = Doubling()
-    results = run_together(engine, [batch(1), batch(2, 3), batch(4)])
+    results = run_batch(engine, [batch(1), batch(2, 3), batch(4)])
     assert [labels(result) for result in results] == [[2], [4, 6], [8]]
     assert engine.sizes == [4]
 
 
 def test_a_row_that_fails_harms_only_its_own_request() -> None:
-    results = run_together(Doubling(), [batch(1), batch(2, -3), batch(4)])
+    results = run_batch(Doubling(), [batch(1), batch(2, -3), batch(4)])
     assert labels(results[0]) == [2]
     assert labels(results[2]) == [8]
     refused = results[1]
@@ -189,7 +189,7 @@ def test_a_full_queue_refuses_and_an_empty_one_never() -> None:
         batcher.submit(large)
         with pytest.raises(RequestError, match="busy") as caught:
             batcher.submit(Asked(5))
-        assert caught.value.kind is ErrorCode.RESOURCE_EXHAUSTED
+        assert caught.value.code is ErrorCode.RESOURCE_EXHAUSTED
         engine.free.set()
         assert labels(await first.outcome) == [2]
         assert labels(await large.outcome) == [4, 6, 8]
@@ -201,12 +201,12 @@ def test_a_queue_whose_work_would_take_too_long_refuses_however_few_its_rows() -
     async def scenario(batcher: Batcher, engine: Doubling) -> None:
         first = await busy(batcher, engine)
         waiting = Asked(*range(64))
-        batcher.check_room(time.perf_counter())
+        batcher.reject_if_overloaded(time.perf_counter())
         batcher.submit(waiting)
         with pytest.raises(RequestError, match="busy"):
             batcher.submit(Asked(5))
         with pytest.raises(RequestError, match="busy"):
-            batcher.check_room(time.perf_counter())  # and what comes next is not even read
+            batcher.reject_if_overloaded(time.perf_counter())  # and what comes next is not even read
         engine.free.set()
         await first.outcome
         await waiting.outcome
@@ -256,16 +256,16 @@ def test_a_loop_that_is_late_turn_after_turn_refuses_what_has_waited_for_it(
 
     async def scenario(batcher: Batcher, _: Doubling) -> None:
         async def turn() -> None:
-            batcher.check_room(time.perf_counter())
+            batcher.reject_if_overloaded(time.perf_counter())
             time.sleep(0.15)  # it reads, and reads
             await asyncio.sleep(0)
 
         await turn()
         await turn()
         with pytest.raises(RequestError, match="busy"):
-            batcher.check_room(time.perf_counter())
+            batcher.reject_if_overloaded(time.perf_counter())
         await asyncio.sleep(0.2)
-        batcher.check_room(time.perf_counter())  # it has rested
+        batcher.reject_if_overloaded(time.perf_counter())  # it has rested
 
     run(scenario)
 
@@ -274,9 +274,9 @@ def test_what_a_long_turn_has_brought_does_not_wait_for_its_end() -> None:
     async def scenario(batcher: Batcher, _: Doubling) -> None:
         first = Asked(1)
         batcher.submit(first)
-        batcher.check_room(time.perf_counter())
+        batcher.reject_if_overloaded(time.perf_counter())
         assert not first.outcome.done()
-        batcher.check_room(time.perf_counter() + OVERLOAD_SECONDS)
+        batcher.reject_if_overloaded(time.perf_counter() + OVERLOAD_SECONDS)
         assert labels(first.outcome.result()) == [2]
 
     run(scenario, known(LOOP_SECONDS / 2, 1))
@@ -302,7 +302,7 @@ def test_a_client_that_has_gone_is_not_computed_for() -> None:
         gone, stays = Asked(2), Asked(3)
         batcher.submit(gone)
         batcher.submit(stays)
-        gone.gone = True
+        gone.cancelled = True
         engine.free.set()
         await first.outcome
         assert labels(await stays.outcome) == [6]
@@ -322,7 +322,7 @@ def test_a_deadline_that_passes_in_the_queue_is_answered_and_not_computed() -> N
         await first.outcome
         outcome = await late.outcome
         assert isinstance(outcome, RequestError)
-        assert outcome.kind is ErrorCode.DEADLINE_EXCEEDED
+        assert outcome.code is ErrorCode.DEADLINE_EXCEEDED
         assert engine.sizes == [1]
 
     run(scenario)
@@ -332,7 +332,7 @@ def test_a_deadline_that_cannot_be_met_is_refused_at_once() -> None:
     async def scenario(batcher: Batcher, engine: Doubling) -> None:
         with pytest.raises(RequestError, match="deadline") as caught:
             batcher.submit(Asked(1, deadline=time.perf_counter() + 10))
-        assert caught.value.kind is ErrorCode.DEADLINE_EXCEEDED
+        assert caught.value.code is ErrorCode.DEADLINE_EXCEEDED
         patient = Asked(1, deadline=time.perf_counter() + 1000)
         batcher.submit(patient)
         assert labels(await patient.outcome) == [2]
@@ -369,7 +369,7 @@ def test_a_batch_of_several_takes_no_longer_than_others_may_wait() -> None:
 
 def test_an_engine_that_can_computes_only_what_is_asked_for() -> None:
     class Selecting(Doubling):
-        selects = True
+        selects_outputs = True
         asked: Wanted = None
 
         def run(self, batch: Batch, wanted: Wanted = None) -> Mapping[str, Array]:

@@ -19,7 +19,9 @@ from tests.support.contracts import MATRIX
 def test_nothing_says_ready_before_the_model_is() -> None:
     async def scenario() -> None:
         model: Any = SimpleNamespace(
-            contract=MATRIX, engine=SimpleNamespace(prepare_thread=lambda: None, selects=False), version="abc"
+            contract=MATRIX,
+            engine=SimpleNamespace(prepare_thread=lambda: None, selects_outputs=False),
+            version="abc",
         )
         unobserved: Any = SimpleNamespace(seen=lambda batch, answers: None, refused=lambda error: None)
         service = Service("test", model, Limits(), Metrics(CollectorRegistry(), "test"), unobserved)
@@ -31,8 +33,8 @@ def test_nothing_says_ready_before_the_model_is() -> None:
         assert not (await servicer.model_ready(asked)).ready
         with pytest.raises(RequestError) as caught:
             await servicer.model_infer(question, None)
-        assert caught.value.kind is ErrorCode.UNAVAILABLE
-        assert ErrorCode.UNAVAILABLE.grpc_code == "UNAVAILABLE"
+        assert caught.value.code is ErrorCode.UNAVAILABLE
+        assert ErrorCode.UNAVAILABLE.grpc_status == "UNAVAILABLE"
         predictor.ready = True
         assert (await servicer.server_ready(pb.ServerReadyRequest())).ready
         assert (await servicer.model_ready(asked)).ready

@@ -55,7 +55,7 @@ def altered_schema(archive: bytes, change: Callable[[dict], None]) -> bytes:
     with ZipFile(io.BytesIO(archive)) as source:
         files = {name: source.read(name) for name in source.namelist()}
 
-    def visit(part: object) -> None:
+    def visit(inputs: object) -> None:
         if isinstance(part, dict):
             change(part)
         for child in part.values() if isinstance(part, dict) else part if isinstance(part, list) else ():
@@ -137,7 +137,7 @@ def test_a_boosted_tree_whose_walk_leaves_its_arrays_is_refused(field: str, valu
         build(altered_nodes(BOOSTED, field, put(0, value)), POLICY)
 
 
-def number(part: dict, name: str, value: int) -> None:
+def number(inputs: dict, name: str, value: int) -> None:
     content = part.get("content")
     if isinstance(content, dict) and name in content and "content" in content[name]:
         content[name]["content"] = json.dumps(value)
@@ -145,14 +145,14 @@ def number(part: dict, name: str, value: int) -> None:
 
 def test_an_estimator_that_checks_for_fewer_features_than_its_tree_reads_is_refused() -> None:
     with pytest.raises(BundleError, match=r"checks for 1|where there are 1"):
-        build(altered_schema(TREE, lambda part: number(part, "n_features_in_", 1)), POLICY)
+        build(altered_schema(TREE, lambda inputs: number(part, "n_features_in_", 1)), POLICY)
 
 
 def test_a_forest_that_checks_for_fewer_features_than_its_trees_is_refused() -> None:
     archive = dumps(RandomForestClassifier(2, max_depth=2).fit(X, y))
     seen: list[dict] = []
 
-    def narrow_the_forest_only(part: dict) -> None:
+    def narrow_the_forest_only(inputs: dict) -> None:
         if part.get("__class__") == "RandomForestClassifier":
             number(part["content"] and {"content": part["content"]["content"]}, "n_features_in_", 2)
             seen.append(part)
@@ -165,11 +165,11 @@ def test_a_forest_that_checks_for_fewer_features_than_its_trees_is_refused() -> 
 
 def test_a_tree_that_claims_more_nodes_than_it_has_is_refused() -> None:
     with pytest.raises(BundleError, match="node and value arrays of the shapes"):
-        build(altered_schema(TREE, lambda part: number(part, "node_count", 1_000_000)), POLICY)
+        build(altered_schema(TREE, lambda inputs: number(part, "node_count", 1_000_000)), POLICY)
 
 
 def test_a_tree_stored_as_a_plain_object_is_refused() -> None:
-    def disguise(part: dict) -> None:
+    def disguise(inputs: dict) -> None:
         if part.get("__loader__") == "TreeNode":
             part["__loader__"] = "ObjectNode"
 

@@ -276,7 +276,7 @@ ROW = {"size": 1.0, "count": 2, "flag": True, "colour": "red", "city": "Oslo"}
 def test_a_refusal_for_an_input_counts_by_feature_and_kind(
     instance: Any, feature: str, kind: str, mixed: Observed
 ) -> None:
-    mixed.observer.refused(refusals({"instances": [instance]}, MIXED))
+    mixed.observer.record_error(refusals({"instances": [instance]}, MIXED))
     assert mixed.value("tidegate_input_violations_total", feature=feature, kind=kind) == 1
     samples = [
         line for line in generate_latest(mixed.registry).decode().splitlines() if "violations_total{" in line
@@ -301,13 +301,13 @@ def test_infinity_is_a_kind_of_its_own() -> None:
 
 
 def test_a_refusal_for_another_reason_is_no_violation(mixed: Observed) -> None:
-    mixed.observer.refused(refusals({}, MIXED))
+    mixed.observer.record_error(refusals({}, MIXED))
     assert "violations_total{" not in generate_latest(mixed.registry).decode()
 
 
 def test_names_that_clients_write_never_become_labels(mixed: Observed) -> None:
     for number in range(50):
-        mixed.observer.refused(
+        mixed.observer.record_error(
             RequestError("No.", violation=Violation.UNEXPECTED_FEATURE, feature=f"mine {number}")
         )
     assert mixed.value("tidegate_input_violations_total", feature="other", kind="extra") == 50

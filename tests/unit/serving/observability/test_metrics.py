@@ -16,7 +16,7 @@ def test_what_was_counted_is_what_prometheus_would_have_counted() -> None:
         registry=other,
     )
     for rows in (1, 2, 3, 1024, 1025, 20_000):
-        metrics.computed(rows, [0.001])
+        metrics.record_batch(rows, [0.001])
         theirs.observe(rows)
     name = b"tidegate_batch_rows_"
     ours = [line for line in generate_latest(registry).splitlines() if line.startswith(name)]
@@ -30,7 +30,7 @@ def test_a_request_is_in_flight_until_it_is_counted_by_code() -> None:
     with metrics.request("v1") as record:
         assert registry.get_sample_value("tidegate_requests_in_flight") == 1
         record.code = "400"
-        metrics.rejected(RequestError("no.", ErrorCode.INVALID_ARGUMENT))
+        metrics.record_rejection(RequestError("no.", ErrorCode.INVALID_ARGUMENT))
     assert registry.get_sample_value("tidegate_requests_in_flight") == 0
     assert registry.get_sample_value("tidegate_requests_total", {"protocol": "v1", "code": "400"}) == 1
     assert registry.get_sample_value("tidegate_requests_rejected_total", {"reason": "invalid_argument"}) == 1
@@ -45,7 +45,7 @@ def test_many_requests_are_counted_as_prometheus_would_have_counted_them_one_by_
     for number in range(1, 1001):
         seconds = (number * 7919 % 1000) / 300
         code = "429" if number % 3 == 0 else "200"
-        metrics.answered("v1", code, 1, seconds)
+        metrics.record_response("v1", code, 1, seconds)
         theirs.labels("v1").observe(seconds)
         if number in (1, 500, 1000):
             for line in generate_latest(other).decode().splitlines():
@@ -66,11 +66,11 @@ def test_the_queue_and_kserves_stages_are_exposed() -> None:
     kserves = Histogram("request_predict_seconds", "x", ["model_name"], registry=registry)
     metrics = Metrics(registry, "m", [kserves])
     metrics.queued_rows = lambda: 7
-    metrics.computed(3, [0.2, 0.002])
-    metrics.computed(2, [0.0024, 0.002])
+    metrics.record_batch(3, [0.2, 0.002])
+    metrics.record_batch(2, [0.0024, 0.002])
     metrics.read(0.25)
     metrics.read(0.75)
-    metrics.stage("predict", 0.5, 5)
+    metrics.record_stage("predict", 0.5, 5)
     assert registry.get_sample_value("tidegate_queue_depth_rows") == 7
     assert registry.get_sample_value("tidegate_queue_duration_seconds_bucket", {"le": "0.0025"}) == 3
     assert registry.get_sample_value("tidegate_queue_duration_seconds_count") == 4
