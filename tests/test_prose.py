@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""The project's language: forms that no tracked file may hold, and the form of docstrings.
+"""The project's language: forms that no tracked file may hold, and the contract of docstrings.
 
 ``docs/glossary.md`` has the words and the reasons. ``python -m tests.test_prose [FOLDER ...]`` prints every
 finding below the folders.
@@ -93,6 +93,13 @@ NO_VERBS = frozenset(
 """Words that no function's docstring begins with."""
 
 
+ARRAYS = re.compile(r"\b(NDArray|ndarray|Array|Floats|Counts|Outputs)\b")
+"""Annotations of arrays."""
+
+SHAPE = re.compile(r"\[[a-z_]+(, ?[a-z_0-9]+)*\]")
+"""A shape in a docstring, such as ``[rows, width]``."""
+
+
 def tracked(*folders: str) -> list[Path]:
     """Return the tracked text files below the folders."""
     listing = subprocess.run(
@@ -149,6 +156,12 @@ def _section_faults(node: ast.FunctionDef | ast.AsyncFunctionDef, text: str) -> 
     ]
     if len(parameters) >= 3 and not node.name.startswith("_") and "Args:" not in text:
         yield f"{len(parameters)} parameters and no 'Args:'"
+    annotations = [
+        *(ast.unparse(p.annotation) for p in parameters if p.annotation),
+        ast.unparse(node.returns) if node.returns else "",
+    ]
+    if not node.name.startswith("_") and ARRAYS.search(" ".join(annotations)) and not SHAPE.search(text):
+        yield "an array and no shape such as [rows, width]"
     if raises := re.search(r"^Raises:\n((?:[ ]{4}.*\n?|\n)+)", text, re.MULTILINE):
         for entry in re.findall(r"^    \S.*", raises[1], re.MULTILINE):
             if not re.match(r"    [\w.]+: If ", entry):
