@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""``python -m benchmarks full|quick``: measure, and write what was seen to ``out/bench``.
+"""``python -m benchmarks full|quick``: measure, and write the result to ``out/bench``.
 
-The exit code is 0 when every ratio has a value, met or not, and 3 when one is void.
+The exit code is 0 if every ratio has a value, met or not, and 3 if one is inconclusive.
 """
 
 import argparse
@@ -18,15 +18,15 @@ from typing import Any, NoReturn
 from benchmarks import environments, machine, models, ratios, report, tools
 from benchmarks.plan import PLANS, Plan
 from benchmarks.process import Cores
-from benchmarks.rounds import Bench, Results, row
+from benchmarks.rounds import Bench, Results, result_row
 from benchmarks.servers import SERVERS
 from tidegate.errors import ExitCode, TidegateError
 
 OUT = models.ROOT / "out" / "bench"
 RESULTS = {"full": OUT / "serving.json", "quick": OUT / "quick.json"}
-_FILES = 8_192
-_OURS = ("tidegate", "scikit-learn", "onnxruntime", "uvicorn", "grpcio")
-_THEIRS = {
+_OPEN_FILES = 8_192
+_TIDEGATE_PACKAGES = ("tidegate", "scikit-learn", "onnxruntime", "uvicorn", "grpcio")
+_PEER_PACKAGES = {
     "kserve": ("kserve", "scikit-learn", "uvicorn"),
     "mlserver": ("mlserver", "mlserver-sklearn", "scikit-learn"),
     "bentoml": ("bentoml", "scikit-learn"),
@@ -35,9 +35,9 @@ _THEIRS = {
 
 
 def main() -> int:
-    """Run one plan; returns the exit code."""
+    """Run one plan; return the exit code."""
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks", description="Measure Tidegate beside others."
+        prog="python -m benchmarks", description="Measure Tidegate and its peers."
     )
     parser.add_argument("plan", choices=PLANS)
     plan = PLANS[parser.parse_args().plan]()
@@ -48,7 +48,7 @@ def main() -> int:
         print(f"bench: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print("bench: stopped; nothing was written", file=sys.stderr)
+        print("bench: stopped; no result was written", file=sys.stderr)
         return 128 + signal.SIGINT
     target = RESULTS[plan.name]
     partial = target.with_suffix(".partial")
@@ -58,70 +58,73 @@ def main() -> int:
         report.render(target)
     report.show(result)
     print(f"bench: {target.relative_to(models.ROOT)} after {result['seconds']:.0f} s")
-    void = [key for key, ratio in result["ratios"].items() if ratio["value"] is None]
-    return ExitCode.GATE_NOT_PASSED if void else ExitCode.DONE
+    inconclusive = [key for key, ratio in result["ratios"].items() if ratio["value"] is None]
+    return ExitCode.GATE_NOT_PASSED if inconclusive else ExitCode.DONE
 
 
 def measure(plan: Plan) -> dict[str, Any]:
-    """Make ready what the plan needs, run it, and return the whole result."""
-    began = time.monotonic()
+    """Prepare models and tools, run the plan, and return the whole result."""
+    started_at = time.monotonic()
     logs = OUT / "logs"
     logs.mkdir(parents=True, exist_ok=True)
-    # The overload has thousands of connections, and each is a file on both sides.
+    # Each of the overload's thousands of connections is an open file on both sides.
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(_FILES, hard), hard))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(_OPEN_FILES, hard), hard))
     facts = machine.facts()
     cores = Cores.choose()
-    found = tools.ensure()
+    installed = tools.ensure()
     trained = {
-        name: models.ensure(name, OUT / "models") for name in dict.fromkeys(v.model for v in plan.visits)
+        name: models.ensure(name, OUT / "models") for name in dict.fromkeys(run.model for run in plan.runs)
     }
-    # From here on this process does next to nothing, and where the generator waits anyway.
+    # From here on this process is almost idle, and shares the core of the generator that it waits for.
     os.sched_setaffinity(0, {cores.generator})
-    rounds = Bench(plan, trained, found, cores, logs, _say).run()
+    rounds = Bench(plan, trained, installed, cores, logs, _print_line).run()
     return {
         "plan": _plan(plan),
         "machine": facts,
-        "versions": _versions(plan, dict(found.versions)),
-        "seconds": round(time.monotonic() - began, 1),
+        "versions": _versions(plan, dict(installed.versions)),
+        "seconds": round(time.monotonic() - started_at, 1),
         "ratios": ratios.evaluate([_figures(results) for results in rounds]),
-        "rows": [row(case, rounds) for case in plan.cases],
+        "rows": [result_row(case, rounds) for case in plan.cases],
     }
 
 
 def _figures(results: Results) -> ratios.Figures:
-    return {case: None if seen.void is not None else seen.figures for case, seen in results.items()}
+    return {
+        case: None if measurement.inconclusive is not None else measurement.figures
+        for case, measurement in results.items()
+    }
 
 
 def _plan(plan: Plan) -> dict[str, Any]:
     return {
         "name": plan.name,
         "rounds": plan.rounds,
-        "warmup_seconds": plan.warmup,
-        "seconds": plan.seconds,
-        "visits": [[visit.server, visit.model] for visit in plan.visits],
+        "warmup_seconds": plan.warmup_seconds,
+        "measured_seconds": plan.measured_seconds,
+        "runs": [[run.server, run.model] for run in plan.runs],
     }
 
 
 def _versions(plan: Plan, generators: dict[str, str]) -> dict[str, dict[str, str]]:
-    peers = {SERVERS[visit.server].peer for visit in plan.visits}
+    peers = {SERVERS[run.server].peer for run in plan.runs}
     return {
-        "tidegate": {name: version(name) for name in _OURS},
+        "tidegate": {name: version(name) for name in _TIDEGATE_PACKAGES},
         **{
             peer: {name: environments.versions(peer)[name] for name in names}
-            for peer, names in _THEIRS.items()
+            for peer, names in _PEER_PACKAGES.items()
             if peer in peers
         },
         "tools": generators,
     }
 
 
-def _say(line: str) -> None:
+def _print_line(line: str) -> None:
     print(line, flush=True)
 
 
 def _stop(number: int, frame: object) -> NoReturn:
-    """On SIGTERM leave as on Ctrl-C, through everything that ends what was started."""
+    """Handle SIGTERM like Ctrl-C, so that every started process is ended."""
     raise KeyboardInterrupt
 
 

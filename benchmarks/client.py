@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""One client that asks a server once: whether it is ready, and whether it answers what scikit-learn does."""
+"""A client for single requests: whether a server is ready, and whether its labels are scikit-learn's."""
 
 import time
 from contextlib import suppress
@@ -8,58 +8,83 @@ from contextlib import suppress
 import httpx
 
 from benchmarks.case import Protocol
-from benchmarks.process import Started
-from benchmarks.question import HEADER_LENGTH, Question, difference, labels
-from benchmarks.servers import HOST, PATHS, Place, Server
+from benchmarks.process import ServerProcess
+from benchmarks.requests import BenchmarkRequest, compare_labels, parse_labels
+from benchmarks.servers import HOST, PATHS, Launch, Server
 from tidegate.errors import ServerError
+from tidegate.protocol.constants import INFERENCE_HEADER_CONTENT_LENGTH
 
-READY_SECONDS = 120.0
+READY_TIMEOUT_SECONDS = 120.0
 _POLL_SECONDS = 0.02
-_ANSWER_SECONDS = 30.0
+_RESPONSE_TIMEOUT_SECONDS = 30.0
 
 
-def wait_until_ready(server: Server, place: Place, started: Started) -> None:
-    """Return as soon as the server says that it is ready.
+def wait_until_ready(server: Server, launch: Launch, process: ServerProcess) -> None:
+    """Poll the server's readiness path until it returns the expected status.
+
+    Args:
+        server: The server's description.
+        launch: The ports of the running server.
+        process: The server's process.
 
     Raises:
-        ServerError: It has ended, or does not become ready in time.
+        ServerError: If the process has exited, or is not ready in time.
     """
-    url = f"http://{HOST}:{place.port}" + server.ready.format(name=place.name)
-    deadline = time.monotonic() + READY_SECONDS
-    with httpx.Client(trust_env=False, timeout=_ANSWER_SECONDS) as client:
+    url = f"http://{HOST}:{launch.port}" + server.ready_path.format(name=launch.model_name)
+    deadline = time.monotonic() + READY_TIMEOUT_SECONDS
+    with httpx.Client(trust_env=False, timeout=_RESPONSE_TIMEOUT_SECONDS) as client:
         while time.monotonic() < deadline:
-            started.check()
+            process.raise_if_exited()
             with suppress(httpx.TransportError):
-                if client.get(url).status_code == server.status:
+                if client.get(url).status_code == server.expected_status:
                     return
             time.sleep(_POLL_SECONDS)
-    raise ServerError(f"it was not ready within {READY_SECONDS:.0f} s")
+    raise ServerError(f"it was not ready within {READY_TIMEOUT_SECONDS:.0f} s")
 
 
-def check(server: Server, place: Place, protocol: Protocol, question: Question) -> str | None:
-    """Ask once; what is wrong with the answer, or None if nothing is."""
+def verify_labels(
+    server: Server, launch: Launch, protocol: Protocol, request: BenchmarkRequest
+) -> str | None:
+    """Send one request and compare its labels with scikit-learn's.
+
+    Args:
+        server: The server's description.
+        launch: The ports of the running server.
+        protocol: The protocol of the request.
+        request: The request with the expected labels.
+
+    Returns:
+        The difference, or None if there is none. A ceiling makes no predictions; only its status counts.
+    """
     try:
         if protocol is Protocol.GRPC:
-            content, length = _ask_grpc(place, question), None
+            content, header_length = _send_grpc(launch, request), None
         else:
-            url = f"http://{HOST}:{place.port}" + PATHS[protocol].format(name=place.name)
-            answer = httpx.post(
-                url, content=question.body, headers=question.headers, timeout=_ANSWER_SECONDS, trust_env=False
+            url = f"http://{HOST}:{launch.port}" + PATHS[protocol].format(name=launch.model_name)
+            response = httpx.post(
+                url,
+                content=request.body,
+                headers=request.headers,
+                timeout=_RESPONSE_TIMEOUT_SECONDS,
+                trust_env=False,
             )
-            if answer.status_code != server.status:
-                return f"status {answer.status_code}: {answer.text[:200]}"
-            content, length = answer.content, answer.headers.get(HEADER_LENGTH)
-        return difference(labels(protocol, content, length), question.labels) if server.answers else None
+            if response.status_code != server.expected_status:
+                return f"status {response.status_code}: {response.text[:200]}"
+            content = response.content
+            header_length = response.headers.get(INFERENCE_HEADER_CONTENT_LENGTH)
+        if not server.predicts:
+            return None
+        return compare_labels(parse_labels(protocol, content, header_length), request.labels)
     except (httpx.HTTPError, ServerError, ValueError) as error:
         return str(error) or type(error).__name__
 
 
-def _ask_grpc(place: Place, question: Question) -> bytes:
+def _send_grpc(launch: Launch, request: BenchmarkRequest) -> bytes:
     import grpc
 
-    with grpc.insecure_channel(f"{HOST}:{place.grpc_port}") as channel:
+    with grpc.insecure_channel(f"{HOST}:{launch.grpc_port}") as channel:
         call = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
         try:
-            return bytes(call(question.body, timeout=_ANSWER_SECONDS, wait_for_ready=True))
+            return bytes(call(request.body, timeout=_RESPONSE_TIMEOUT_SECONDS, wait_for_ready=True))
         except grpc.RpcError as error:
             raise ServerError(f"{error.code().name}: {error.details()}") from None

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""Environments: one a peer, made by uv from the peer's hashed lock, kept between runs.
+"""Environments: one per peer, created by uv from the peer's hashed lock and kept between runs.
 
-An environment is named by its lock and the interpreter, and gets that name when it is complete.
+The name of an environment is a hash of its lock and the interpreter. It gets this name when it is complete.
 """
 
 import hashlib
@@ -20,10 +20,10 @@ UV = Path(sys.executable).with_name("uv")
 
 
 def ensure(peer: str) -> Path:
-    """The folder with the commands of a peer's environment.
+    """Return the folder with the commands of a peer's environment.
 
     Raises:
-        ServerError: It cannot be installed here.
+        ServerError: If the environment cannot be installed.
     """
     lock = PEERS / peer / "requirements.lock"
     digest = hashlib.sha256(lock.read_bytes() + sys.version.encode()).hexdigest()
@@ -40,26 +40,26 @@ def ensure(peer: str) -> Path:
 
 
 def versions(peer: str) -> dict[str, str]:
-    """What a peer's lock pins: package to version, on this interpreter."""
-    return pins((PEERS / peer / "requirements.lock").read_text(), sys.version_info[:2])
+    """Return the versions that a peer's lock pins for this interpreter, by package."""
+    return parse_lock((PEERS / peer / "requirements.lock").read_text(), sys.version_info[:2])
 
 
-def pins(lock: str, python: tuple[int, int]) -> dict[str, str]:
-    r"""Read the versions in a lock's text; of two lines for a package the one for the interpreter counts.
+def parse_lock(lock: str, python: tuple[int, int]) -> dict[str, str]:
+    r"""Parse the versions in a lock's text. Of two lines for one package, take the line for the interpreter.
 
-    >>> pins("a==1 ; python_full_version < '3.12' \\\n    --hash=x\nb==2", (3, 11))
+    >>> parse_lock("a==1 ; python_full_version < '3.12' \\\n    --hash=x\nb==2", (3, 11))
     {'a': '1', 'b': '2'}
     """
-    found = {}
+    versions = {}
     for name, version, marker in re.findall(r"^([\w.-]+)(?:\[[^\]]*\])?==(\S+)(.*)$", lock, re.MULTILINE):
         bound = re.search(r"python_full_version (<|>=) '(\d+)\.(\d+)", marker)
         if bound is None or (python < (int(bound[2]), int(bound[3]))) == (bound[1] == "<"):
-            found[name] = version
-    return found
+            versions[name] = version
+    return versions
 
 
 def _uv(*arguments: str | Path) -> None:
     done = subprocess.run([UV, "--quiet", *map(str, arguments)], capture_output=True, text=True)
     if done.returncode != 0:
-        said = done.stderr.strip().splitlines()
-        raise ServerError(f"its environment cannot be made: {said[0] if said else done.returncode}")
+        lines = done.stderr.strip().splitlines()
+        raise ServerError(f"its environment cannot be created: {lines[0] if lines else done.returncode}")

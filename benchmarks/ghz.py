@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""ghz: the closed loop over gRPC, a connection a worker, the request's bytes as they are."""
+"""ghz: the closed loop over gRPC, one connection per worker, with the request's bytes unchanged."""
 
 import json
 from pathlib import Path
@@ -14,9 +14,18 @@ METHOD = "inference.GRPCInferenceService.ModelInfer"
 def command(
     ghz: Path, address: str, protoset: Path, body: Path, connections: int, seconds: int
 ) -> list[str | Path]:
-    """The command line. What is in flight at the end is waited for, and so counted as an answer."""
+    """Build the command line. Calls in flight at the end are awaited and counted as responses.
+
+    Args:
+        ghz: The program.
+        address: ``host:port`` of the server.
+        protoset: The file from :func:`write_protoset`.
+        body: The file with the serialized request.
+        connections: Number of connections and of concurrent calls.
+        seconds: Duration of the load.
+    """
     load = [f"--concurrency={connections}", f"--connections={connections}", f"--duration={seconds}s"]
-    # A first line of a message that looks like a template must not be taken for one.
+    # The message may start with bytes that look like a template.
     options = ["--insecure", "--duration-stop=wait", "--cpus=1", "--format=json", "--disable-template-data"]
     return [
         ghz,
@@ -30,26 +39,28 @@ def command(
 
 
 def write_protoset(target: Path) -> None:
-    """Describe the Open Inference Protocol's service to ghz, from KServe's own classes."""
+    """Write the Open Inference Protocol's service description for ghz, from KServe's classes."""
     from google.protobuf.descriptor_pb2 import FileDescriptorSet
     from kserve.protocol.grpc.grpc_predict_v2_pb2 import DESCRIPTOR
 
-    described = FileDescriptorSet()
-    DESCRIPTOR.CopyToProto(described.file.add())
-    target.write_bytes(described.SerializeToString())
+    descriptors = FileDescriptorSet()
+    DESCRIPTOR.CopyToProto(descriptors.file.add())
+    target.write_bytes(descriptors.SerializeToString())
 
 
 def parse(output: str) -> Summary:
-    """Read ghz's JSON report; its times are nanoseconds.
+    """Parse ghz's JSON report, whose times are nanoseconds.
 
     Raises:
-        ServerError: It holds no answer.
+        ServerError: If the report holds no response.
     """
     try:
-        seen = json.loads(output)
-        statuses = seen["statusCodeDistribution"] or {}
-        latency = {entry["percentage"]: entry["latency"] / 1e6 for entry in seen["latencyDistribution"] or ()}
-        right = statuses.get("OK", 0)
-        return Summary(seen["count"], seen["count"] - right, 0, float(seen["rps"]), latency[50], latency[99])
+        report = json.loads(output)
+        statuses, count = report["statusCodeDistribution"] or {}, report["count"]
+        latency = {
+            entry["percentage"]: entry["latency"] / 1e6 for entry in report["latencyDistribution"] or ()
+        }
+        errors = count - statuses.get("OK", 0)
+        return Summary(count, errors, 0, float(report["rps"]), latency[50], latency[99])
     except (ValueError, KeyError, TypeError):
-        raise ServerError(f"ghz printed no result: {output.strip()[:120]}") from None
+        raise ServerError(f"ghz printed no report: {output.strip()[:120]}") from None

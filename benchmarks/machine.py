@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""The machine: facts without which figures mean little."""
+"""The machine: its facts belong to every figure."""
 
 import os
 import platform
@@ -10,7 +10,7 @@ from typing import Any
 
 
 def facts() -> dict[str, Any]:
-    """Cores, processor, memory, kernel and interpreter."""
+    """Read cores, processor, memory, kernel and interpreter."""
     return {
         "cores": len(os.sched_getaffinity(0)),
         "processor": processor(Path("/proc/cpuinfo").read_text()) or platform.machine(),
@@ -22,10 +22,10 @@ def facts() -> dict[str, Any]:
 
 
 def processor(cpuinfo: str) -> str | None:
-    r"""The processor's name in the text of /proc/cpuinfo.
+    r"""Parse the processor's name from the text of /proc/cpuinfo.
 
     >>> processor("processor\t: 0\nmodel name\t: Some CPU @ 2.00GHz\n")
     'Some CPU @ 2.00GHz'
     """
-    found = re.search(r"^model name\s*: (.+)$", cpuinfo, re.MULTILINE)
-    return None if found is None else found[1].strip()
+    match = re.search(r"^model name\s*: (.+)$", cpuinfo, re.MULTILINE)
+    return None if match is None else match[1].strip()

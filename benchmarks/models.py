@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""The models: trained by ``tidegate train``, and as a pickle of the same pipeline for the peers."""
+"""Models: bundles of ``tidegate train``, and a pickle of the same pipeline for the peers."""
 
 import hashlib
 import shutil
@@ -19,17 +19,17 @@ NAMES = tuple(sorted(path.stem for path in DEFINITIONS.glob("*.yaml")))
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """One pipeline, in both forms."""
+    """One pipeline in both forms."""
 
     bundle: Bundle
     pickle: Path
 
 
 def ensure(name: str, folder: Path) -> Model:
-    """Train a model, unless the folder holds what this definition and this code make.
+    """Train a model, unless the folder holds the result of the same definition and code.
 
     Raises:
-        ConfigurationError: It cannot be trained.
+        ConfigurationError: If training fails.
     """
     target = folder / f"{name}-{_key(name)}"
     if not target.exists():
@@ -45,18 +45,18 @@ def ensure(name: str, folder: Path) -> Model:
             text=True,
         )
         if done.returncode != 0:
-            said = done.stderr.strip().splitlines()
-            raise ConfigurationError(f"{name} cannot be trained: {said[-1] if said else done.returncode}")
+            lines = done.stderr.strip().splitlines()
+            raise ConfigurationError(f"{name} cannot be trained: {lines[-1] if lines else done.returncode}")
         _pickle(open_bundle(partial / "bundle"), partial / "model.joblib")
         partial.rename(target)
     return Model(open_bundle(target / "bundle"), target / "model.joblib")
 
 
 def _key(name: str) -> str:
-    """Names a model by all that it is made of: its definition, the code and the packages' versions."""
+    """Hash everything that the model depends on: its definition, the code and the packages' versions."""
     files = [DEFINITIONS / f"{name}.yaml", ROOT / "requirements" / "dev.lock"]
     files.append(ROOT / "examples" / "credit-risk" / "loans.csv")
-    files += sorted(path for package in ("training", "tidegate") for path in (ROOT / package).glob("*.py"))
+    files += sorted(path for package in ("training", "tidegate") for path in (ROOT / package).rglob("*.py"))
     digest = hashlib.sha256(sys.version.encode())
     for file in files:
         digest.update(hashlib.sha256(file.read_bytes()).digest())
@@ -64,7 +64,7 @@ def _key(name: str) -> str:
 
 
 def _pickle(bundle: Bundle, target: Path) -> None:
-    """What the peers load. The archive was made here a moment ago, so all its types are trusted."""
+    """Write the pickle for the peers. This process created the archive, so all its types are trusted."""
     import joblib
     from skops.io import get_untrusted_types, loads
 

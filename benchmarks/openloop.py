@@ -1,15 +1,14 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""The open loop: requests at times that were fixed beforehand, whatever the answers do.
+"""The open loop: requests at scheduled times, independent of the responses.
 
-A closed loop cannot overload a server: it asks less as soon as it is answered late. Here latency counts from
-the moment a request was meant to start, so that waiting for a free connection is part of it. It runs as a
-process of its own (``python -m benchmarks.openloop``), on the generator's core, and says how late it was.
+A closed loop cannot overload a server, because late responses lower its rate. Here latency counts from the
+intended start, so it includes the wait for a free connection. The generator is a process of its own
+(``python -m benchmarks.openloop``) on the generator's core, and reports its own send delay.
 """
 
 import argparse
 import json
-import random
 import select
 import socket
 import sys
@@ -17,59 +16,61 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from itertools import accumulate, takewhile
 from pathlib import Path
-from statistics import quantiles
 from urllib.parse import urlsplit
 
-_GRACE = 3.0
-"""Seconds after the last start in which answers still count."""
-_FIRST = "HTTP/1.1 "
+import numpy as np
+
+from tidegate.schedule import poisson_arrivals
+from tidegate.stats import percentile
+
+_LAST_RESPONSE_SECONDS = 3.0
+"""Time after the last intended start in which responses still count."""
+_HTTP_VERSION = "HTTP/1.1 "
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one request: times in seconds from the start of the measured time."""
+    """One request: times in seconds from the start of the measurement.
 
-    intended: float
-    answered: float | None
+    Args:
+        intended_start: Scheduled time.
+        completed: Time of the complete response; None if there was none.
+        status: HTTP status; 0 if the server closed the connection; None without a response.
+    """
+
+    intended_start: float
+    completed: float | None
     status: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What the measured time saw.
+    """The figures of a measurement.
 
     Args:
-        offered: Requests a second that were meant to start.
-        rps: Answers with status 200 a second.
-        refused: Requests that were answered 429 or 503: the server's way of saying no.
-        failed: Requests with another answer, or none.
-        p50_ms: Median latency of the 200s, from the intended start; None if there are none.
-        p99_ms: Its 99th percentile.
-        lag_ms: The 99th percentile of how late the generator was to look at a request.
-        generator_cpu: The share of its core that it used.
+        offered: Scheduled requests per second.
+        rps: Responses with status 200 per second.
+        rejected: Requests with status 429 or 503.
+        failed: Requests with another status, or without a response.
+        p50_ms: Median latency of status 200, from the intended start; None if there are none.
+        p99_ms: 99th percentile of the same.
+        send_delay_ms: 99th percentile of the generator's own delay.
+        generator_cpu: Used fraction of the generator's core, 0 to 1.
     """
 
     offered: float
     rps: float
-    refused: int
+    rejected: int
     failed: int
     p50_ms: float | None
     p99_ms: float | None
-    lag_ms: float
+    send_delay_ms: float
     generator_cpu: float
 
 
-def arrivals(rate: float, begin: float, end: float, seed: int) -> list[float]:
-    """Starts of a Poisson process in seconds: gaps are exponential and independent."""
-    source = random.Random(seed)
-    gaps = iter(lambda: source.expovariate(rate), None)
-    return list(takewhile(lambda at: at < end, accumulate(gaps, initial=begin)))
-
-
-def request(url: str, body: bytes) -> bytes:
-    """The bytes of a V1 request."""
+def request_bytes(url: str, body: bytes) -> bytes:
+    """Build the bytes of a V1 request."""
     parts = urlsplit(url)
     head = (
         f"POST {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Type: application/json\r\n"
@@ -78,68 +79,69 @@ def request(url: str, body: bytes) -> bytes:
     return head.encode() + body
 
 
-def status_of(received: bytes) -> int | None:
-    """The status of an answer that is complete, or None while some of it is on its way.
+def parse_status(received: bytes) -> int | None:
+    """Parse the status of a complete response; None while bytes are missing.
 
-    Only answers with a Content-Length are understood: that is all the servers here send.
+    The response needs a Content-Length, which every server here sends.
 
     Raises:
-        ValueError: It is something else.
+        ValueError: If the bytes are not such a response.
     """
     head, separator, body = received.partition(b"\r\n\r\n")
     if not separator:
         return None
     line, _, fields = head.decode("latin-1").partition("\r\n")
-    if not line.startswith(_FIRST):
-        raise ValueError(f"no HTTP answer: {line[:40]!r}")
+    if not line.startswith(_HTTP_VERSION):
+        raise ValueError(f"status line: expected HTTP/1.1, received {line[:40]!r}")
     for field in fields.split("\r\n"):
         name, _, value = field.partition(":")
         if name.lower() == "content-length":
-            return int(line[len(_FIRST) :].split(" ")[0]) if len(body) >= int(value) else None
-    raise ValueError("an HTTP answer without Content-Length")
+            return int(line[len(_HTTP_VERSION) :].split(" ")[0]) if len(body) >= int(value) else None
+    raise ValueError("headers: expected Content-Length, received none")
 
 
-def summarise(outcomes: Sequence[Outcome], lags: Sequence[float], seconds: float, cpu: float) -> Summary:
-    """Count what was meant to start in the measured time, and time what was answered.
+def summarize(
+    outcomes: Sequence[Outcome], send_delays: Sequence[float], seconds: float, cpu: float
+) -> Summary:
+    """Summarize the requests whose intended start is in the measurement.
 
     Args:
-        outcomes: Of all requests; those of the warm-up were meant to start before 0.
-        lags: How late each was looked at, in seconds, in the same order.
-        seconds: The measured time.
-        cpu: Seconds of CPU in it.
+        outcomes: All requests; those of the warm-up have an intended start below 0.
+        send_delays: The generator's delay per request in seconds, in the same order.
+        seconds: Duration of the measurement.
+        cpu: CPU seconds of the generator in the measurement.
     """
-    measured = [outcome for outcome in outcomes if outcome.intended >= 0]
-    right = [o for o in measured if o.status == 200 and o.answered is not None]
-    refused = sum(outcome.status in (429, 503) for outcome in measured)
-    latency = sorted((o.answered - o.intended) * 1e3 for o in right if o.answered is not None)
-    # A backlog of the warm-up may be answered now, and one of now later: what counts is the rate of answers.
-    in_time = sum(o.status == 200 and o.answered is not None and 0 <= o.answered < seconds for o in outcomes)
-    late = [lag * 1e3 for outcome, lag in zip(outcomes, lags, strict=True) if outcome.intended >= 0]
+    measured = [outcome for outcome in outcomes if outcome.intended_start >= 0]
+    completions = [
+        (o.intended_start, o.completed) for o in outcomes if o.status == 200 and o.completed is not None
+    ]
+    latencies_ms = [(completed - start) * 1e3 for start, completed in completions if start >= 0]
+    rejected = sum(outcome.status in (429, 503) for outcome in measured)
+    # A backlog from the warm-up completes in the measurement, and the measurement's after it: the rate of
+    # completions is the throughput.
+    completed_in_time = sum(0 <= completed < seconds for _, completed in completions)
+    delays_ms = [
+        d * 1e3 for outcome, d in zip(outcomes, send_delays, strict=True) if outcome.intended_start >= 0
+    ]
     return Summary(
         len(measured) / seconds,
-        in_time / seconds,
-        refused,
-        len(measured) - len(right) - refused,
-        _percentile(latency, 50),
-        _percentile(latency, 99),
-        _percentile(late, 99) or 0.0,
+        completed_in_time / seconds,
+        rejected,
+        len(measured) - len(latencies_ms) - rejected,
+        percentile(latencies_ms, 50),
+        percentile(latencies_ms, 99),
+        percentile(delays_ms, 99) or 0.0,
         cpu / seconds,
     )
 
 
-def _percentile(values: Sequence[float], q: int) -> float | None:
-    if len(values) < 2:
-        return values[0] if values else None
-    return quantiles(values, n=100, method="inclusive")[q - 1]
-
-
 class Generator:
-    """Sends requests over connections that are open before the first one.
+    """A sender of requests over connections that are open before the first request.
 
     Args:
         address: Host and port.
         content: The bytes of every request.
-        connections: How many can be in flight.
+        connections: Limit of requests in flight.
     """
 
     def __init__(self, address: tuple[str, int], content: bytes, connections: int) -> None:
@@ -148,39 +150,47 @@ class Generator:
         self._poll = select.epoll()
         self._sockets: dict[int, socket.socket] = {}
         self._received: dict[int, bytes] = {}
-        self._asked: dict[int, int] = {}
+        self._in_flight: dict[int, int] = {}
         self._idle = [self._connect() for _ in range(connections)]
 
     def run(self, starts: Sequence[float], seconds: float) -> tuple[list[Outcome], list[float], float]:
-        """Send every request at its time; returns outcomes, lags and the CPU of the measured time."""
+        """Send every request at its time.
+
+        Args:
+            starts: The intended starts in seconds; the measurement begins at 0.
+            seconds: Duration of the measurement.
+
+        Returns:
+            Outcomes, send delays in seconds, and CPU seconds in the measurement.
+        """
         count = len(starts)
-        answered: list[float | None] = [None] * count
+        completed: list[float | None] = [None] * count
         statuses: list[int | None] = [None] * count
-        lags = [0.0] * count
+        delays = [0.0] * count
         waiting: deque[int] = deque()
         upcoming, cpu_begin, cpu_end = 0, 0.0, None
         origin = time.perf_counter() - starts[0] + 0.1
-        while (now := time.perf_counter() - origin) < seconds + _GRACE:
+        while (now := time.perf_counter() - origin) < seconds + _LAST_RESPONSE_SECONDS:
             if now < 0:
                 cpu_begin = time.process_time()
             elif now >= seconds and cpu_end is None:
                 cpu_end = time.process_time()
             while upcoming < count and starts[upcoming] <= now:
-                lags[upcoming] = now - starts[upcoming]
+                delays[upcoming] = now - starts[upcoming]
                 waiting.append(upcoming)
                 upcoming += 1
             while waiting and self._idle:
                 self._send(self._idle.pop(), waiting.popleft())
-            if upcoming == count and not waiting and not self._asked:
+            if upcoming == count and not waiting and not self._in_flight:
                 break
             pause = starts[upcoming] - now if upcoming < count else 0.1
             for number, _ in self._poll.poll(max(pause, 0.0)):
-                index = self._asked.get(number)
+                index = self._in_flight.get(number)
                 status = self._receive(number)
                 if index is not None and status is not None:
-                    answered[index], statuses[index] = time.perf_counter() - origin, status
+                    completed[index], statuses[index] = time.perf_counter() - origin, status
         cpu = (cpu_end or time.process_time()) - cpu_begin
-        return list(map(Outcome, starts, answered, statuses)), lags, cpu
+        return list(map(Outcome, starts, completed, statuses)), delays, cpu
 
     def close(self) -> None:
         """Close all connections."""
@@ -199,15 +209,15 @@ class Generator:
         return number
 
     def _send(self, number: int, index: int) -> None:
-        self._asked[number] = index
+        self._in_flight[number] = index
         try:
-            # One small request a connection: the kernel's buffer is empty and takes all of it.
+            # The send buffer is empty, because a connection has one request in flight; it takes all bytes.
             self._sockets[number].send(self._content)
         except OSError:
             self._replace(number)
 
     def _receive(self, number: int) -> int | None:
-        """Read what has come; returns the status once the answer is complete, 0 if it never will be."""
+        """Read from a connection; return the status of a complete response, 0 if the server has closed it."""
         try:
             chunk = self._sockets[number].recv(65536)
         except OSError:
@@ -216,18 +226,18 @@ class Generator:
             self._replace(number)
             return 0
         received = self._received[number] + chunk
-        status = status_of(received)
+        status = parse_status(received)
         if status is None:
             self._received[number] = received
             return None
         self._received[number] = b""
-        del self._asked[number]
+        del self._in_flight[number]
         self._idle.append(number)
         return status
 
     def _replace(self, number: int) -> None:
-        """Open a connection in place of one that the server has closed."""
-        if self._asked.pop(number, None) is None:
+        """Replace a connection that the server has closed."""
+        if self._in_flight.pop(number, None) is None:
             self._idle.remove(number)
         self._poll.unregister(number)
         self._sockets.pop(number).close()
@@ -239,22 +249,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="benchmarks.openloop")
     parser.add_argument("url")
     parser.add_argument("body", type=Path)
-    parser.add_argument("--rate", type=float, required=True, help="requests a second")
-    parser.add_argument("--warmup", type=float, required=True, help="seconds before the measured time")
-    parser.add_argument("--seconds", type=float, required=True, help="the measured time")
-    parser.add_argument("--connections", type=int, required=True, help="how many can be in flight")
-    parser.add_argument("--seed", type=int, default=0, help="of the times")
-    given = parser.parse_args()
-    parts = urlsplit(given.url)
+    parser.add_argument("--rate", type=float, required=True, help="requests per second")
+    parser.add_argument("--warmup", type=float, required=True, help="seconds before the measurement")
+    parser.add_argument("--seconds", type=float, required=True, help="duration of the measurement")
+    parser.add_argument("--connections", type=int, required=True, help="limit of requests in flight")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the schedule")
+    options = parser.parse_args()
+    parts = urlsplit(options.url)
     generator = Generator(
         (parts.hostname or "", parts.port or 80),
-        request(given.url, given.body.read_bytes()),
-        given.connections,
+        request_bytes(options.url, options.body.read_bytes()),
+        options.connections,
     )
-    starts = arrivals(given.rate, -given.warmup, given.seconds, given.seed)
-    outcomes, lags, cpu = generator.run(starts, given.seconds)
+    count = round(options.rate * (options.warmup + options.seconds))
+    source = np.random.default_rng(options.seed)
+    starts = poisson_arrivals(count, -options.warmup, options.seconds, source).tolist()
+    outcomes, delays, cpu = generator.run(starts, options.seconds)
     generator.close()
-    json.dump(asdict(summarise(outcomes, lags, given.seconds, cpu)), sys.stdout)
+    json.dump(asdict(summarize(outcomes, delays, options.seconds, cpu)), sys.stdout)
 
 
 if __name__ == "__main__":

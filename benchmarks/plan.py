@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""The plan: which cases are measured, in which order, how long and how often.
+"""Plans: the measured cases, their order, duration and repetitions.
 
-Not the product of everything: all servers answer single rows of the cheapest and of a costly model; long
-requests, gRPC and the other models are a matter between Tidegate and the server it stands in for.
+A plan is not the product of all options. Every server gets single rows for the cheapest and for a costly
+model. Long requests, gRPC and the other models compare Tidegate with the KServe SDK only.
 """
 
 from collections.abc import Sequence
@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from benchmarks.case import Case, Load, Protocol
 
 CONNECTIONS = (1, 16, 64)
-OVERLOAD_SHARES = (0.8, 2.0)
+OVERLOAD_LOAD_FACTORS = (0.8, 2.0)
 OVERLOAD_ROWS = 100
-"""Single rows would overload the generator first: the more come, the larger are the batches."""
+"""Rows per request under overload. With single rows the generator saturates first, because batches grow."""
 
 
 @dataclass(frozen=True, slots=True)
-class Visit:
-    """One start of one server with one model, and all that is measured before it is stopped."""
+class ServerRun:
+    """One start of one server with one model, and the cases measured until it stops."""
 
     server: str
     model: str
@@ -28,43 +28,43 @@ class Visit:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Rounds of the same visits: servers take turns, so that a slow minute of the machine hits all.
+    """Rounds of the same server runs. Servers alternate, so that a slow minute of the machine affects all.
 
     Args:
-        name: What it is called.
-        rounds: How often all visits are made.
-        warmup: Seconds of load before each measurement.
-        seconds: Seconds of a measurement.
-        visits: In the order of a round.
+        name: The plan's name.
+        rounds: Number of rounds.
+        warmup_seconds: Load before each measurement.
+        measured_seconds: Duration of a measurement.
+        runs: The server runs of a round, in order.
     """
 
     name: str
     rounds: int
-    warmup: int
-    seconds: int
-    visits: tuple[Visit, ...]
+    warmup_seconds: int
+    measured_seconds: int
+    runs: tuple[ServerRun, ...]
 
     @property
     def cases(self) -> tuple[Case, ...]:
-        """All cases of a round, in order."""
-        return tuple(case for visit in self.visits for case in visit.cases)
+        """The cases of a round, in order."""
+        return tuple(case for run in self.runs for case in run.cases)
 
     @property
-    def least_seconds(self) -> int:
-        """What the measurements alone take."""
+    def minimum_seconds(self) -> int:
+        """Duration of the measurements alone, in seconds."""
         loaded = sum(case.load is not Load.START for case in self.cases)
-        return self.rounds * loaded * (self.warmup + self.seconds)
+        return self.rounds * loaded * (self.warmup_seconds + self.measured_seconds)
 
 
 def full() -> Plan:
-    """Everything, in about half an hour."""
+    """Build the plan of every case; it takes about half an hour."""
     both, long = (Protocol.V1, Protocol.V2), (Protocol.V1, Protocol.V2, Protocol.V2_BINARY)
     pair = ("tidegate", "kserve")
-    visits = [
-        # Right before the one that it is compared with: they differ by less than a slow minute does.
-        _visit("tidegate-uncounted", "lr", _closed(both, 1, (64,))),
+    runs = [
+        # Next to the server that it is compared with, because they differ by less than a slow minute.
+        _run("tidegate-uncounted", "lr", _closed(both, 1, (64,))),
         *(
-            _visit(
+            _run(
                 server,
                 "lr",
                 _closed(both, 1, CONNECTIONS),
@@ -75,60 +75,60 @@ def full() -> Plan:
             )
             for server in pair
         ),
-        _visit("tidegate-sklearn", "lr", _closed([Protocol.V1], 1, CONNECTIONS)),
-        _visit("mlserver", "lr", _closed([Protocol.V2], 1, CONNECTIONS)),
-        _visit("mlserver-batching", "lr", _closed([Protocol.V2], 1, CONNECTIONS)),
-        _visit("bentoml", "lr", _closed([Protocol.BENTOML], 1, CONNECTIONS)),
-        _visit("starlette", "lr", _closed([Protocol.V1], 1, CONNECTIONS)),
-        _visit("uvicorn", "lr", _closed([Protocol.V1], 1, CONNECTIONS)),
-        _visit("nginx", "lr", _closed([Protocol.V1], 1, CONNECTIONS)),
+        _run("tidegate-sklearn", "lr", _closed([Protocol.V1], 1, CONNECTIONS)),
+        _run("mlserver", "lr", _closed([Protocol.V2], 1, CONNECTIONS)),
+        _run("mlserver-batching", "lr", _closed([Protocol.V2], 1, CONNECTIONS)),
+        _run("bentoml", "lr", _closed([Protocol.BENTOML], 1, CONNECTIONS)),
+        _run("starlette", "lr", _closed([Protocol.V1], 1, CONNECTIONS)),
+        _run("uvicorn", "lr", _closed([Protocol.V1], 1, CONNECTIONS)),
+        _run("nginx", "lr", _closed([Protocol.V1], 1, CONNECTIONS)),
         *(
-            _visit(server, "rf", _closed(both, 1, CONNECTIONS), _closed([Protocol.V2_BINARY], 1000, (16,)))
+            _run(server, "rf", _closed(both, 1, CONNECTIONS), _closed([Protocol.V2_BINARY], 1000, (16,)))
             for server in pair
         ),
-        _visit(
+        _run(
             "tidegate-sklearn",
             "rf",
             _closed([Protocol.V1], 1, CONNECTIONS),
             _closed([Protocol.V1], OVERLOAD_ROWS, (16, 64, 256)),
-            [(Protocol.V1, OVERLOAD_ROWS, 0, share) for share in OVERLOAD_SHARES],
+            [(Protocol.V1, OVERLOAD_ROWS, 0, factor) for factor in OVERLOAD_LOAD_FACTORS],
         ),
-        _visit("mlserver", "rf", _closed([Protocol.V2], 1, CONNECTIONS)),
-        _visit("mlserver-batching", "rf", _closed([Protocol.V2], 1, CONNECTIONS)),
-        _visit("bentoml", "rf", _closed([Protocol.BENTOML], 1, CONNECTIONS)),
-        _visit("starlette", "rf", _closed([Protocol.V1], 1, CONNECTIONS)),
+        _run("mlserver", "rf", _closed([Protocol.V2], 1, CONNECTIONS)),
+        _run("mlserver-batching", "rf", _closed([Protocol.V2], 1, CONNECTIONS)),
+        _run("bentoml", "rf", _closed([Protocol.BENTOML], 1, CONNECTIONS)),
+        _run("starlette", "rf", _closed([Protocol.V1], 1, CONNECTIONS)),
         *(
-            _visit(server, model, _closed([Protocol.V1], 1, (1, 64)), _closed([Protocol.V2], 1, (64,)))
+            _run(server, model, _closed([Protocol.V1], 1, (1, 64)), _closed([Protocol.V2], 1, (64,)))
             for model in ("svm", "gb", "mixed")
             for server in pair
         ),
     ]
-    return Plan("full", 3, 1, 3, tuple(visits))
+    return Plan("full", 3, 1, 3, tuple(runs))
 
 
 def quick() -> Plan:
-    """The server, the one it stands in for, and the two ceilings, in less than three minutes."""
+    """Build the plan of Tidegate, the KServe SDK and the two ceilings; it takes less than three minutes."""
     both = (Protocol.V1, Protocol.V2)
-    visits = [
-        _visit("tidegate", "lr", _closed(both, 1, (64,)), _closed([Protocol.V1], 1, (16,)), start=True),
-        _visit("kserve", "lr", _closed(both, 1, (64,))),
-        _visit("uvicorn", "lr", _closed([Protocol.V1], 1, (16, 64))),
-        _visit("nginx", "lr", _closed([Protocol.V1], 1, (64,))),
-        _visit("tidegate", "rf", _closed(both, 1, (64,))),
-        _visit("kserve", "rf", _closed(both, 1, (64,))),
+    runs = [
+        _run("tidegate", "lr", _closed(both, 1, (64,)), _closed([Protocol.V1], 1, (16,)), start=True),
+        _run("kserve", "lr", _closed(both, 1, (64,))),
+        _run("uvicorn", "lr", _closed([Protocol.V1], 1, (16, 64))),
+        _run("nginx", "lr", _closed([Protocol.V1], 1, (64,))),
+        _run("tidegate", "rf", _closed(both, 1, (64,))),
+        _run("kserve", "rf", _closed(both, 1, (64,))),
     ]
-    return Plan("quick", 3, 1, 2, tuple(visits))
+    return Plan("quick", 3, 1, 2, tuple(runs))
 
 
 PLANS = {"full": full, "quick": quick}
 
-_Asked = tuple[Protocol, int, int, float]
+_CaseValues = tuple[Protocol, int, int, float]
 
 
-def _closed(protocols: Sequence[Protocol], rows: int, connections: Sequence[int]) -> list[_Asked]:
+def _closed(protocols: Sequence[Protocol], rows: int, connections: Sequence[int]) -> list[_CaseValues]:
     return [(protocol, rows, count, 0.0) for protocol in protocols for count in connections]
 
 
-def _visit(server: str, model: str, *asked: list[_Asked], start: bool = False) -> Visit:
-    cases = [Case(server, model, *values) for group in asked for values in group]
-    return Visit(server, model, tuple([Case(server, model)] if start else []) + tuple(cases))
+def _run(server: str, model: str, *groups: list[_CaseValues], start: bool = False) -> ServerRun:
+    cases = [Case(server, model, *values) for group in groups for values in group]
+    return ServerRun(server, model, tuple([Case(server, model)] if start else []) + tuple(cases))

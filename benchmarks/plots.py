@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""The plots of the page, as SVG: answers a second and latency, a bar a server."""
+"""Plots of the page, as SVG: responses per second and latency, one bar per server."""
 
 import io
 import re
@@ -30,22 +30,22 @@ Row = Mapping[str, Any]
 
 
 def draw(rows: Sequence[Row]) -> dict[str, str]:
-    """Each plot's name and SVG."""
+    """Draw the plots; return the SVG of each by its name."""
     return {
-        "throughput": _bars(rows, 64, "rps", "answers a second, 64 connections"),
+        "throughput": _bars(rows, 64, "rps", "responses per second, 64 connections"),
         "latency": _bars(rows, 16, "p99_ms", "99th percentile of latency in ms, 16 connections"),
     }
 
 
 def _bars(rows: Sequence[Row], connections: int, figure: str, label: str) -> str:
-    """A panel a model; a logarithmic axis, for the servers are orders of magnitude apart."""
-    panels = {model: _chosen(rows, model, connections, figure) for model in _TITLES}
-    heights = [max(len(chosen), 1) for chosen in panels.values()]
+    """Draw one panel per model, on a logarithmic axis because the servers are orders of magnitude apart."""
+    panels = {model: _select(rows, model, connections, figure) for model in _TITLES}
+    heights = [max(len(selected), 1) for selected in panels.values()]
     with mpl.rc_context(_STYLE):
         drawing = Figure(figsize=(8.4, 0.3 * sum(heights) + 1.6), layout="constrained")
         all_axes = drawing.subplots(len(panels), 1, sharex=True, height_ratios=heights)
-        for axes, (model, chosen) in zip(all_axes, panels.items(), strict=True):
-            for place, row in enumerate(reversed(chosen)):
+        for axes, (model, selected) in zip(all_axes, panels.items(), strict=True):
+            for place, row in enumerate(reversed(selected)):
                 value, (low, high) = row["median"][figure], row["spread"][figure]
                 axes.barh(place, value, height=0.7, color=_colour(row["server"]))
                 axes.plot([low, high], [place, place], color="black", lw=1)
@@ -57,7 +57,7 @@ def _bars(rows: Sequence[Row], connections: int, figure: str, label: str) -> str
                     va="center",
                     fontsize=9,
                 )
-            axes.set_yticks(range(len(chosen)), [_name(row) for row in reversed(chosen)])
+            axes.set_yticks(range(len(selected)), [_name(row) for row in reversed(selected)])
             axes.set_xscale("log")
             axes.set_title(_TITLES[model], loc="left", fontsize=10)
             axes.margins(x=0.12)
@@ -65,25 +65,25 @@ def _bars(rows: Sequence[Row], connections: int, figure: str, label: str) -> str
             axes.grid(axis="x", lw=0.5, alpha=0.5)
         all_axes[-1].set_xlabel(label)
         file = io.StringIO()
-        # A date would make two renderings of one result differ.
+        # Without a date, two renderings of one result are equal.
         drawing.savefig(file, format="svg", facecolor="white", metadata={"Date": None, "Creator": None})
     svg = file.getvalue()
     return re.sub(r"[ \t]+$", "", svg[svg.index("<svg") :], flags=re.MULTILINE)
 
 
-def _chosen(rows: Sequence[Row], model: str, connections: int, figure: str) -> list[Row]:
+def _select(rows: Sequence[Row], model: str, connections: int, figure: str) -> list[Row]:
     return [
         row
         for row in rows
         if (row["model"], row["rows"], row["connections"]) == (model, 1, connections)
         and row["protocol"] != "grpc"
-        and SERVERS[row["server"]].offered
+        and SERVERS[row["server"]].comparable
         and figure in row["median"]
     ]
 
 
 def _colour(server: str) -> str:
-    if not SERVERS[server].answers:
+    if not SERVERS[server].predicts:
         return _CEILING
     return _OURS if server.startswith("tidegate") else _PEER
 
@@ -92,6 +92,6 @@ def _name(row: Row) -> str:
     server = SERVERS[row["server"]]
     return (
         f"{server.title}, {row['protocol'].upper()}"
-        if server.answers and row["protocol"] != "bentoml"
+        if server.predicts and row["protocol"] != "bentoml"
         else server.title
     )

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""Processes on a core each: servers that are started and ended, generators that run to their end.
+"""Processes on one core each: servers that are started and stopped, generators that run to completion.
 
-What is started is ended by its id, whatever happens here; should this process itself be killed, the kernel
-ends its children (``setpriv --pdeathsig``).
+Every started process is ended by its id. If this process is killed, the kernel ends its children
+(``setpriv --pdeathsig``).
 """
 
 import os
@@ -19,83 +19,83 @@ from tidegate.errors import ConfigurationError, ServerError
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
-_GRACE = 15.0
-_FEWEST_CORES = 2
+_STOP_TIMEOUT_SECONDS = 15.0
+_REQUIRED_CORES = 2
 
-# One thread a library: more would only take turns on the one core that a server has.
+# One thread per library, because a server has one core.
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
 @dataclass(frozen=True, slots=True)
 class Cores:
-    """Which core is whose."""
+    """The cores of the generator and of the server."""
 
     generator: int
     server: int
 
     @classmethod
     def choose(cls) -> "Cores":
-        """Two of the cores that this process may use.
+        """Choose two of the cores that this process may use.
 
         Raises:
-            ConfigurationError: There are fewer than two.
+            ConfigurationError: If there are fewer than two.
         """
         available = sorted(os.sched_getaffinity(0))
-        if len(available) < _FEWEST_CORES:
+        if len(available) < _REQUIRED_CORES:
             raise ConfigurationError(
-                "Benchmarks need two cores, one for the server and one for the generator: this process may "
-                f"use {len(available)}."
+                "CPU affinity: benchmarks need two cores, one for the server and one for the generator, and "
+                f"this process may use {len(available)}; run them with more cores."
             )
-        return cls(*available[:_FEWEST_CORES])
+        return cls(*available[:_REQUIRED_CORES])
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a server has used so far, with all its processes."""
+    """Resources that a server has used so far, with all its processes."""
 
     cpu_s: float
     rss_mb: float
 
 
 def pinned(core: int, argv: Sequence[str | Path]) -> list[str]:
-    """A command line that runs on one core and ends when this process does."""
+    """Build a command line that runs on one core and ends when this process ends."""
     return ["setpriv", "--pdeathsig", "KILL", "taskset", "--cpu-list", str(core), *map(str, argv)]
 
 
 @dataclass(frozen=True, slots=True)
-class Started:
-    """A server's process and the session that its children share."""
+class ServerProcess:
+    """A server's process, with the session that its children share."""
 
     process: subprocess.Popen[bytes]
     log: Path
 
     def usage(self) -> Usage:
-        """CPU and memory of the session's processes."""
+        """Sum CPU and memory of the session's processes."""
         cpu, pages = 0, 0
         for stat in Path("/proc").glob("[0-9]*/stat"):
             try:
-                seen = parse_stat(stat.read_text())
+                process = parse_stat(stat.read_text())
             except (OSError, ValueError):
-                continue  # it ended while we looked
-            if seen.session == self.process.pid:
-                cpu += seen.ticks
-                pages += seen.pages
+                continue  # the process ended meanwhile
+            if process.session == self.process.pid:
+                cpu += process.ticks
+                pages += process.pages
         return Usage(cpu / _TICKS, pages * _PAGE / 1e6)
 
-    def check(self) -> None:
-        """Refuse to go on with a server that has ended.
+    def raise_if_exited(self) -> None:
+        """Raise if the server has exited.
 
         Raises:
-            ServerError: It has, and its log says why.
+            ServerError: If it has; the message is the last line of its log.
         """
         if (code := self.process.poll()) is not None:
             lines = self.log.read_text(errors="replace").strip().splitlines()
-            raise ServerError(f"it exited with {code}: {lines[-1] if lines else 'without a word'}")
+            raise ServerError(f"it exited with {code}: {lines[-1] if lines else 'no output'}")
 
 
 @dataclass(frozen=True, slots=True)
 class Stat:
-    """What is of interest in /proc/<pid>/stat."""
+    """The fields of /proc/<pid>/stat that are used here."""
 
     session: int
     ticks: int
@@ -103,9 +103,10 @@ class Stat:
 
 
 def parse_stat(text: str) -> Stat:
-    """Read session, CPU and resident memory from the text of /proc/<pid>/stat (proc(5)).
+    """Parse session, CPU and resident memory from the text of /proc/<pid>/stat.
 
-    CPU includes children that were waited for. The command's name is in brackets and may hold anything.
+    From proc(5). CPU includes children that were waited for. The command's name is in parentheses and may
+    hold any character.
 
     >>> parse_stat("7 (a) b) S 1 7 5 0 -1 0 0 0 0 0 30 12 3 1 20 0 1 0 4242 9000 250 0")
     Stat(session=5, ticks=46, pages=250)
@@ -115,17 +116,17 @@ def parse_stat(text: str) -> Stat:
 
 
 @contextmanager
-def started(
+def start_server(
     argv: Sequence[str | Path], core: int, environment: Mapping[str, str], log: Path, folder: Path
-) -> Iterator[Started]:
-    """Start a server on a core; it and its children are ended on leaving.
+) -> Iterator[ServerProcess]:
+    """Start a server on a core; end it and its children when the block ends.
 
     Args:
-        argv: Its command line.
-        core: Where it runs.
-        environment: What it is told beyond this process's own environment.
-        log: The file that takes what it prints.
-        folder: Where it runs.
+        argv: The command line.
+        core: The core.
+        environment: Variables in addition to this process's environment.
+        log: The file for the server's output.
+        folder: The working directory.
     """
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -138,7 +139,7 @@ def started(
             start_new_session=True,
         )
     try:
-        yield Started(process, log)
+        yield ServerProcess(process, log)
     finally:
         _end(process)
 
@@ -147,33 +148,38 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     process.terminate()
     try:
         with suppress(subprocess.TimeoutExpired):
-            process.wait(_GRACE)
+            process.wait(_STOP_TIMEOUT_SECONDS)
     finally:
-        # Its session has its id; whatever of it is left would disturb the next measurement.
+        # The session has the process's id; its remaining processes would disturb the next measurement.
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
 
 @dataclass(frozen=True, slots=True)
-class Finished:
-    """What a generator printed, and what it took."""
+class GeneratorResult:
+    """A generator's output and resources."""
 
     output: str
     cpu_s: float
     wall_s: float
 
     @property
-    def cpu_share(self) -> float:
-        """The share of its core that it used."""
+    def cpu_utilization(self) -> float:
+        """Used fraction of the generator's core, 0 to 1."""
         return self.cpu_s / self.wall_s
 
 
-def run(argv: Sequence[str | Path], core: int, patience: float) -> Finished:
-    """Run a generator to its end.
+def run_generator(argv: Sequence[str | Path], core: int, timeout_seconds: float) -> GeneratorResult:
+    """Run a generator to completion.
+
+    Args:
+        argv: The command line.
+        core: The core.
+        timeout_seconds: Limit of the duration.
 
     Raises:
-        ServerError: It fails, or takes longer than ``patience`` seconds.
+        ServerError: If the generator fails, or exceeds the limit.
     """
     began = time.monotonic()
     name = Path(argv[0]).name
@@ -186,21 +192,19 @@ def run(argv: Sequence[str | Path], core: int, patience: float) -> Finished:
     ) as process:
         before = _children_cpu()
         try:
-            output, errors = process.communicate(timeout=patience)
+            output, errors = process.communicate(timeout=timeout_seconds)
         except subprocess.TimeoutExpired:
-            raise ServerError(f"{name} did not end within {patience:.0f} s") from None
+            raise ServerError(f"{name} did not end within {timeout_seconds:.0f} s") from None
         finally:
             process.kill()
     wall = time.monotonic() - began
     if process.returncode != 0:
-        said = (errors or output).strip().splitlines()
-        raise ServerError(
-            f"{name} exited with {process.returncode}: {said[-1] if said else 'without a word'}"
-        )
-    return Finished(output, _children_cpu() - before, wall)
+        lines = (errors or output).strip().splitlines()
+        raise ServerError(f"{name} exited with {process.returncode}: {lines[-1] if lines else 'no output'}")
+    return GeneratorResult(output, _children_cpu() - before, wall)
 
 
 def _children_cpu() -> float:
-    """Seconds of CPU of the children that have been waited for."""
+    """Return the CPU seconds of children that have been waited for."""
     times = os.times()
     return times.children_user + times.children_system

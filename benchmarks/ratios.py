@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""Ratios: what the measurements are for, each with the value that it should reach.
+"""Ratios: the results of a benchmark, each with its target.
 
-A ratio is made of two figures of the same round, so that what the machine did meanwhile cancels out; the
-median over the rounds counts. One void figure makes the ratio void: it is then null, and never a guess.
+A ratio divides two figures of the same round, so that the machine's speed cancels out. The median of the
+rounds counts. One inconclusive figure makes the ratio inconclusive: null in the result.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,56 +15,60 @@ from benchmarks.case import Case, Protocol
 from benchmarks.plan import OVERLOAD_ROWS
 
 Figures = Mapping[Case, Mapping[str, float] | None]
-"""One round: each case's figures by name, or None where they are void."""
+"""One round: the figures of each case by name, or None where they are inconclusive."""
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One number of one case, such as its answers a second."""
+    """One number of one case, such as its responses per second."""
 
     case: Case
     name: str
 
-    def of(self, figures: Figures) -> float | None:
-        """Its value in a round, or None if it is void."""
-        found = figures[self.case]
-        return None if found is None else found[self.name]
+    def value_in(self, figures: Figures) -> float | None:
+        """Return the value in a round, or None if it is inconclusive."""
+        values = figures[self.case]
+        return None if values is None else values[self.name]
 
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """A quotient of two figures with a bound.
+    """A quotient of two figures with a target.
 
     Args:
-        key: Its name in the result.
-        meaning: What is divided by what, for a reader.
-        above: The numerator.
-        below: The denominator; None compares the numerator itself, in its own unit.
-        least: The value should be at least this; or
-        most: at most this.
+        key: Name in the result.
+        meaning: The quotient in words.
+        numerator: The figure above.
+        denominator: The figure below; None compares the numerator itself, in its own unit.
+        at_least: Lower bound of the value.
+        at_most: Upper bound of the value.
     """
 
     key: str
     meaning: str
-    above: Figure
-    below: Figure | None
-    least: float | None = None
-    most: float | None = None
+    numerator: Figure
+    denominator: Figure | None
+    at_least: float | None = None
+    at_most: float | None = None
 
     @property
     def cases(self) -> tuple[Case, ...]:
-        """What has to be measured for it."""
-        return (self.above.case,) if self.below is None else (self.above.case, self.below.case)
+        """The cases that the ratio needs."""
+        if self.denominator is None:
+            return (self.numerator.case,)
+        return (self.numerator.case, self.denominator.case)
 
-    def of(self, figures: Figures) -> float | None:
-        """Its value in one round; None if a figure is void, or there is nothing to divide by."""
-        above = self.above.of(figures)
-        below = 1.0 if self.below is None else self.below.of(figures)
+    def value_in(self, figures: Figures) -> float | None:
+        """Return the value in one round; None if a figure is inconclusive, or the denominator is zero."""
+        above = self.numerator.value_in(figures)
+        below = 1.0 if self.denominator is None else self.denominator.value_in(figures)
         return None if above is None or not below else above / below
 
     def met(self, value: float) -> bool:
-        """Whether a value reaches the target."""
-        return (self.least is None or value >= self.least) and (self.most is None or value <= self.most)
+        """Decide whether a value meets the target."""
+        if self.at_least is not None and value < self.at_least:
+            return False
+        return self.at_most is None or value <= self.at_most
 
 
 def _rate(
@@ -77,8 +81,8 @@ def _latency(server: str, model: str, connections: int, name: str) -> Figure:
     return Figure(Case(server, model, Protocol.V1, 1, connections), name)
 
 
-def _offered(share: float, name: str) -> Figure:
-    return Figure(Case("tidegate-sklearn", "rf", rows=OVERLOAD_ROWS, share=share), name)
+def _overload(load_factor: float, name: str) -> Figure:
+    return Figure(Case("tidegate-sklearn", "rf", rows=OVERLOAD_ROWS, load_factor=load_factor), name)
 
 
 _V1, _V2, _BINARY, _GRPC = Protocol.V1, Protocol.V2, Protocol.V2_BINARY, Protocol.GRPC
@@ -87,31 +91,31 @@ _MLSERVER = "mlserver-batching"
 RATIOS = (
     Ratio(
         "lr_v1_vs_kserve",
-        "answers a second, V1, logistic regression, 64 connections: Tidegate ÷ stock KServe",
+        "responses per second, V1, logistic regression, 64 connections: Tidegate ÷ KServe SDK",
         _rate("tidegate", "lr"),
         _rate("kserve", "lr"),
-        least=25,
+        at_least=25,
     ),
     Ratio(
         "lr_v2_vs_kserve",
         "the same, V2",
         _rate("tidegate", "lr", _V2),
         _rate("kserve", "lr", _V2),
-        least=25,
+        at_least=25,
     ),
     Ratio(
         "rf_v1_vs_kserve",
-        "answers a second, V1, forest, 64 connections: Tidegate ÷ stock KServe",
+        "responses per second, V1, forest, 64 connections: Tidegate ÷ KServe SDK",
         _rate("tidegate", "rf"),
         _rate("kserve", "rf"),
-        least=150,
+        at_least=150,
     ),
     Ratio(
         "rf_v2_vs_kserve",
         "the same, V2",
         _rate("tidegate", "rf", _V2),
         _rate("kserve", "rf", _V2),
-        least=150,
+        at_least=150,
     ),
     Ratio(
         "lr_v1_vs_mlserver",
@@ -119,144 +123,144 @@ RATIOS = (
         "only",
         _rate("tidegate", "lr"),
         _rate(_MLSERVER, "lr", _V2),
-        least=20,
+        at_least=20,
     ),
     Ratio(
         "rf_v1_vs_mlserver",
         "the same, forest",
         _rate("tidegate", "rf"),
         _rate(_MLSERVER, "rf", _V2),
-        least=20,
+        at_least=20,
     ),
     Ratio(
         "lr_v1_vs_ceiling",
-        "V1, logistic regression, 64 connections: Tidegate ÷ uvicorn with an application that answers 404",
+        "V1, logistic regression, 64 connections: Tidegate ÷ uvicorn with an application that returns 404",
         _rate("tidegate", "lr"),
         _rate("uvicorn", "lr"),
-        least=1.2,
+        at_least=1.2,
     ),
     Ratio(
         "lr_v2_vs_ceiling",
         "the same, V2",
         _rate("tidegate", "lr", _V2),
         _rate("uvicorn", "lr"),
-        least=1.0,
+        at_least=1.0,
     ),
     Ratio(
         "lr_v1_vs_nginx",
-        "V1, logistic regression, 64 connections: Tidegate ÷ nginx with a fixed answer",
+        "V1, logistic regression, 64 connections: Tidegate ÷ nginx with a fixed response",
         _rate("tidegate", "lr"),
         _rate("nginx", "lr"),
-        least=0.4,
+        at_least=0.4,
     ),
     Ratio(
         "p99_ceiling_vs_ours",
         "99th percentile of latency, 16 connections: uvicorn's 404 ÷ Tidegate's V1, logistic regression",
         _latency("uvicorn", "lr", 16, "p99_ms"),
         _latency("tidegate", "lr", 16, "p99_ms"),
-        least=0.9,
+        at_least=0.9,
     ),
     Ratio(
         "sklearn_rf_vs_kserve",
-        "V1, forest, 64 connections: Tidegate running scikit-learn itself ÷ stock KServe",
+        "V1, forest, 64 connections: Tidegate running scikit-learn itself ÷ KServe SDK",
         _rate("tidegate-sklearn", "rf"),
         _rate("kserve", "rf"),
-        least=6,
+        at_least=6,
     ),
     Ratio(
         "sklearn_c1_latency_vs_kserve",
-        "median latency, V1, forest, one connection: Tidegate running scikit-learn itself ÷ stock KServe",
+        "median latency, V1, forest, one connection: Tidegate running scikit-learn itself ÷ KServe SDK",
         _latency("tidegate-sklearn", "rf", 1, "p50_ms"),
         _latency("kserve", "rf", 1, "p50_ms"),
-        most=1.0,
+        at_most=1.0,
     ),
     Ratio(
         "grpc_vs_kserve",
-        "gRPC, logistic regression, 64 connections: Tidegate ÷ stock KServe",
+        "gRPC, logistic regression, 64 connections: Tidegate ÷ KServe SDK",
         _rate("tidegate", "lr", _GRPC),
         _rate("kserve", "lr", _GRPC),
-        least=2.2,
+        at_least=2.2,
     ),
     Ratio(
         "rows1000_binary_vs_kserve",
-        "V2 with binary tensors, logistic regression, 1,000 rows a request, 16 connections: Tidegate ÷ stock "
-        "KServe",
+        "V2 with binary tensors, logistic regression, 1,000 rows per request, 16 connections: Tidegate ÷ "
+        "KServe SDK",
         _rate("tidegate", "lr", _BINARY, 1000, 16),
         _rate("kserve", "lr", _BINARY, 1000, 16),
-        least=15,
+        at_least=15,
     ),
     Ratio(
         "rows1000_json_vs_kserve",
         "the same in JSON",
         _rate("tidegate", "lr", _V2, 1000, 16),
         _rate("kserve", "lr", _V2, 1000, 16),
-        least=4,
+        at_least=4,
     ),
     Ratio(
         "overload_goodput",
-        "V1, forest on scikit-learn, 100 rows a request: answers a second at twice the capacity ÷ the "
+        "V1, forest on scikit-learn, 100 rows per request: responses per second at twice the capacity ÷ the "
         "capacity",
-        _offered(2.0, "rps"),
-        _offered(2.0, "capacity"),
-        least=0.9,
+        _overload(2.0, "rps"),
+        _overload(2.0, "capacity"),
+        at_least=0.9,
     ),
     Ratio(
         "overload_p99",
-        "99th percentile of what was answered: at twice the capacity ÷ at 80 % of it",
-        _offered(2.0, "p99_ms"),
-        _offered(0.8, "p99_ms"),
-        most=3,
+        "99th percentile of successful responses: at twice the capacity ÷ at 80 % of it",
+        _overload(2.0, "p99_ms"),
+        _overload(0.8, "p99_ms"),
+        at_most=3,
     ),
     Ratio(
         "counted_v1",
-        "V1, logistic regression, 64 connections: Tidegate ÷ Tidegate that counts nothing",
+        "V1, logistic regression, 64 connections: Tidegate ÷ Tidegate without metrics and drift",
         _rate("tidegate", "lr"),
         _rate("tidegate-uncounted", "lr"),
-        least=0.95,
+        at_least=0.95,
     ),
     Ratio(
         "counted_v2",
         "the same, V2",
         _rate("tidegate", "lr", _V2),
         _rate("tidegate-uncounted", "lr", _V2),
-        least=0.95,
+        at_least=0.95,
     ),
     Ratio(
         "start_cpu_s",
-        "seconds of CPU from the process to its readiness, logistic regression",
+        "CPU seconds from process start to readiness, logistic regression",
         Figure(Case("tidegate", "lr"), "cpu_s"),
         None,
-        most=1.8,
+        at_most=1.8,
     ),
     Ratio(
         "start_rss_mb",
-        "resident megabytes when it is ready, logistic regression",
+        "resident megabytes at readiness, logistic regression",
         Figure(Case("tidegate", "lr"), "rss_mb"),
         None,
-        most=180,
+        at_most=180,
     ),
 )
 
 
 def evaluate(rounds: Sequence[Figures]) -> dict[str, dict[str, Any]]:
-    """All ratios whose cases were measured, by key.
+    """Evaluate the ratios whose cases were measured; return them by key.
 
     Args:
-        rounds: Each round's figures; every round has the same cases.
+        rounds: The figures of each round; every round has the same cases.
     """
     measured = set(rounds[0])
     return {ratio.key: _evaluate(ratio, rounds) for ratio in RATIOS if measured.issuperset(ratio.cases)}
 
 
 def _evaluate(ratio: Ratio, rounds: Sequence[Figures]) -> dict[str, Any]:
-    each = [ratio.of(figures) for figures in rounds]
-    known = [value for value in each if value is not None]
-    value = median(known) if len(known) == len(each) else None
+    values = [ratio.value_in(figures) for figures in rounds]
+    conclusive = [value for value in values if value is not None]
+    value = median(conclusive) if len(conclusive) == len(values) else None
     return {
         "meaning": ratio.meaning,
         "value": value,
-        "rounds": each,
-        "least": ratio.least,
-        "most": ratio.most,
+        "rounds": values,
+        "at_least": ratio.at_least,
+        "at_most": ratio.at_most,
         "met": None if value is None else ratio.met(value),
     }

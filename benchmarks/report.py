@@ -1,12 +1,13 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""The page: ``docs/performance.md`` and its plots, made from a result and nothing else.
+"""The page ``docs/performance.md`` and its plots, rendered from a result.
 
-``python -m benchmarks.report`` renders ``out/bench/serving.json`` again. No figure is typed by hand.
+``python -m benchmarks.report`` renders ``out/bench/serving.json`` again. Every figure comes from this file.
 """
 
 import argparse
 import json
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -44,20 +45,26 @@ def render(source: Path, docs: Path = DOCS) -> None:
 
 
 def page(result: Result) -> str:
-    """The page's text."""
+    """Render the page's text."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-        autoescape=False,  # it is Markdown, and all values are our own
+        autoescape=False,  # the page is Markdown, and all values come from this project
     )
-    environment.filters |= {"count": _count, "ms": _ms, "target": _target, "value": _value, "share": _share}
-    used = list(dict.fromkeys(row["server"] for row in result["rows"]))
+    environment.filters |= {
+        "count": _count,
+        "ms": _ms,
+        "target": _target,
+        "value": _value,
+        "percent": _percent,
+    }
+    measured = list(dict.fromkeys(row["server"] for row in result["rows"]))
     return environment.get_template("performance.md.j2").render(
         result=result,
-        servers={name: SERVERS[name] for name in used},
+        servers={name: SERVERS[name] for name in measured},
         models=_MODELS,
         single=[_group(result, model, 1) for model in ("lr", "rf")],
         long=_select(result, lambda row: row["rows"] > 1 and row["connections"] == _LONG_CONNECTIONS),
@@ -66,30 +73,39 @@ def page(result: Result) -> str:
         uncounted=_select(result, lambda row: row["server"] == "tidegate-uncounted"),
         overload=_select(result, lambda row: row["load"] == "open"),
         start=_select(result, lambda row: row["load"] == "start"),
-        void=[row for row in result["rows"] if any(each["void"] for each in row["rounds"])],
+        inconclusive=_inconclusive(result),
     )
 
 
 def _group(result: Result, model: str, rows: int) -> dict[str, Any]:
-    """A line for each server and protocol, with its closed loops by the number of connections."""
+    """Group the closed loops by server and protocol, then by number of connections."""
     lines: dict[tuple[str, str], dict[int, Any]] = {}
     for row in result["rows"]:
-        compared = row["protocol"] != "grpc" and SERVERS[row["server"]].offered
-        if compared and (row["model"], row["rows"], row["load"]) == (model, rows, "closed"):
+        comparable = row["protocol"] != "grpc" and SERVERS[row["server"]].comparable
+        if comparable and (row["model"], row["rows"], row["load"]) == (model, rows, "closed"):
             lines.setdefault((row["server"], row["protocol"]), {})[row["connections"]] = row
     return {"model": model, "lines": lines}
 
 
-def _select(result: Result, wanted: Any) -> list[Mapping[str, Any]]:
-    return [row for row in result["rows"] if wanted(row)]
+def _select(result: Result, predicate: Any) -> list[Mapping[str, Any]]:
+    return [row for row in result["rows"] if predicate(row)]
+
+
+def _inconclusive(result: Result) -> list[dict[str, Any]]:
+    """Return each row with inconclusive rounds once per reason, with the number of rounds."""
+    return [
+        {"row": row, "reason": reason, "rounds": rounds}
+        for row in result["rows"]
+        for reason, rounds in Counter(r["inconclusive"] for r in row["rounds"] if r["inconclusive"]).items()
+    ]
 
 
 def _count(row: Mapping[str, Any] | None, name: str = "rps") -> str:
-    """A figure's median with its spread over the rounds, or why there is none."""
+    """Format a figure's median with its spread over the rounds."""
     if row is None:
         return "-"
     if name not in row["median"]:
-        return "void"
+        return "inconclusive"
     low, high = row["spread"][name]
     return f"{row['median'][name]:,.0f} ({low:,.0f} to {high:,.0f})"
 
@@ -97,33 +113,33 @@ def _count(row: Mapping[str, Any] | None, name: str = "rps") -> str:
 def _ms(row: Mapping[str, Any] | None, name: str = "p99_ms") -> str:
     if row is None:
         return "-"
-    return f"{row['median'][name]:,.2f}" if name in row["median"] else "void"
+    return f"{row['median'][name]:,.2f}" if name in row["median"] else "inconclusive"
 
 
-def _share(row: Mapping[str, Any], name: str) -> str:
-    return f"{row['median'][name]:.0%}" if name in row["median"] else "void"
+def _percent(row: Mapping[str, Any], name: str) -> str:
+    return f"{row['median'][name]:.0%}" if name in row["median"] else "inconclusive"
 
 
 def _target(ratio: Mapping[str, Any]) -> str:
-    return f"≥ {ratio['least']:g}" if ratio["least"] is not None else f"≤ {ratio['most']:g}"
+    return f"≥ {ratio['at_least']:g}" if ratio["at_least"] is not None else f"≤ {ratio['at_most']:g}"
 
 
 def _value(ratio: Mapping[str, Any]) -> str:
-    return "void" if ratio["value"] is None else f"{ratio['value']:.3g}"
+    return "inconclusive" if ratio["value"] is None else f"{ratio['value']:.3g}"
 
 
 def show(result: Result) -> None:
     """Print the ratios."""
     table = Table("ratio", "value", "target", "met", "rounds", box=None, pad_edge=False)
     for key, ratio in result["ratios"].items():
-        met = {True: "[green]yes[/]", False: "[red]no[/]", None: "[red]void[/]"}[ratio["met"]]
-        rounds = ", ".join("void" if value is None else f"{value:.3g}" for value in ratio["rounds"])
+        met = {True: "[green]yes[/]", False: "[red]no[/]", None: "[red]inconclusive[/]"}[ratio["met"]]
+        rounds = ", ".join("inconclusive" if value is None else f"{value:.3g}" for value in ratio["rounds"])
         table.add_row(key, _value(ratio), _target(ratio), met, rounds)
     Console(highlight=False).print(table)
 
 
 def main() -> None:
-    """Render a result again."""
+    """Render the page from an existing result."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.report", description="Write docs/performance.md."
     )

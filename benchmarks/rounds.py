@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""Rounds: make all visits of a plan, round after round, and collect what was measured.
+"""Rounds: run all servers of a plan, round after round, and collect the measurements.
 
-A server that cannot be installed, does not start or answers wrongly makes its own cases void; the others are
-still measured.
+If a server cannot be installed, does not start or returns wrong labels, its own cases become inconclusive.
+The others are still measured.
 """
 
 import socket
@@ -17,12 +17,12 @@ from typing import Any
 
 from benchmarks import client
 from benchmarks.case import Case, Load
-from benchmarks.measure import Measurement, Target
+from benchmarks.measurement import Measurement, Target
 from benchmarks.models import Model
-from benchmarks.plan import Plan, Visit
-from benchmarks.process import Cores, started
-from benchmarks.question import ask
-from benchmarks.servers import HOST, SERVERS, Place
+from benchmarks.plan import Plan, ServerRun
+from benchmarks.process import Cores, start_server
+from benchmarks.requests import build_request
+from benchmarks.servers import HOST, SERVERS, Launch
 from benchmarks.tools import Tools
 from tidegate.errors import ServerError
 
@@ -31,15 +31,15 @@ Results = dict[Case, Measurement]
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """What every visit needs.
+    """The inputs of every server run.
 
     Args:
-        plan: What is measured.
-        models: By name.
-        tools: The generators.
-        cores: Whose core is which.
+        plan: The plan.
+        models: Models by name.
+        tools: The load generators.
+        cores: The cores of server and generator.
         logs: The folder of the servers' logs.
-        say: Called with a line of progress.
+        report_progress: Called with each line of progress.
     """
 
     plan: Plan
@@ -47,88 +47,92 @@ class Bench:
     tools: Tools
     cores: Cores
     logs: Path
-    say: Callable[[str], None]
+    report_progress: Callable[[str], None]
 
     def run(self) -> list[Results]:
-        """All rounds; each has all cases of the plan."""
+        """Run all rounds; each result has all cases of the plan."""
         rounds = []
         for number in range(1, self.plan.rounds + 1):
             results: Results = {}
-            for visit in self.plan.visits:
-                began = time.monotonic()
-                seen = self._visit(visit)
-                results |= seen
-                self._tell(number, visit, seen, time.monotonic() - began)
+            for run in self.plan.runs:
+                started_at = time.monotonic()
+                measurements = self._run_server(run)
+                results |= measurements
+                self._report(number, run, measurements, time.monotonic() - started_at)
             rounds.append(results)
         return rounds
 
-    def _visit(self, visit: Visit) -> Results:
-        seen: Results = {}
+    def _run_server(self, run: ServerRun) -> Results:
+        results: Results = {}
         try:
-            self._measure(visit, seen)
+            self._measure(run, results)
         except ServerError as error:
-            seen |= {case: Measurement({}, str(error)) for case in visit.cases if case not in seen}
-        return seen
+            results |= {case: Measurement({}, str(error)) for case in run.cases if case not in results}
+        return results
 
-    def _measure(self, visit: Visit, seen: Results) -> None:
-        """Fill in the cases one by one, so that what was measured before a failure stays.
+    def _measure(self, run: ServerRun, results: Results) -> None:
+        """Fill in the cases one by one, so that measurements before a failure are kept.
 
         Raises:
-            ServerError: The server cannot be measured any further.
+            ServerError: If the server cannot be measured any further.
         """
-        server = SERVERS[visit.server]
-        log = self.logs / f"{visit.server}-{visit.model}.log"
-        with tempfile.TemporaryDirectory(prefix="tidegate-bench-") as temporary:
-            folder = Path(temporary)
-            place = Place(self.models[visit.model], *_free_ports(), folder, self.tools)
-            command = server.command(place)
-            began = time.monotonic()
-            with started(
+        server = SERVERS[run.server]
+        log = self.logs / f"{run.server}-{run.model}.log"
+        with tempfile.TemporaryDirectory(prefix="tidegate-bench-") as folder:
+            launch = Launch(self.models[run.model], *_free_ports(), Path(folder), self.tools)
+            command = server.command(launch)
+            started_at = time.monotonic()
+            with start_server(
                 command.argv, self.cores.server, command.environment, log, command.folder
             ) as process:
-                client.wait_until_ready(server, place, process)
-                wall, usage = time.monotonic() - began, process.usage()
-                contract = place.model.bundle.contract
-                asked = {(case.protocol, case.rows) for case in visit.cases if case.load is not Load.START}
-                questions = {kind: ask(contract, *kind) for kind in sorted(asked)}
-                wrong = {kind: client.check(server, place, kind[0], q) for kind, q in questions.items()}
-                target = Target(server, place, process, self.cores)
-                for case in visit.cases:
+                client.wait_until_ready(server, launch, process)
+                wall, usage = time.monotonic() - started_at, process.usage()
+                contract = launch.model.bundle.contract
+                kinds = sorted({(c.protocol, c.rows) for c in run.cases if c.load is not Load.START})
+                requests = {kind: build_request(contract, *kind) for kind in kinds}
+                differences = {
+                    kind: client.verify_labels(server, launch, kind[0], request)
+                    for kind, request in requests.items()
+                }
+                target = Target(server, launch, process, self.cores)
+                for case in run.cases:
+                    kind = (case.protocol, case.rows)
                     if case.load is Load.START:
                         figures = {"cpu_s": usage.cpu_s, "rss_mb": usage.rss_mb, "wall_s": wall}
-                        seen[case] = Measurement(figures, None)
-                    elif (reason := wrong[case.protocol, case.rows]) is not None:
-                        seen[case] = Measurement({}, f"wrong answers before: {reason}")
+                        results[case] = Measurement(figures, None)
+                    elif (reason := differences[kind]) is not None:
+                        results[case] = Measurement({}, f"wrong labels before the measurement: {reason}")
                     else:
-                        question = questions[case.protocol, case.rows]
-                        times = (self.plan.warmup, self.plan.seconds)
-                        seen[case] = target.measure(case, question, *times, _capacity(case, seen))
-                for kind, question in questions.items():
-                    if (reason := client.check(server, place, kind[0], question)) is not None:
-                        for case in visit.cases:
+                        durations = (self.plan.warmup_seconds, self.plan.measured_seconds)
+                        capacity = _capacity(case, results)
+                        results[case] = target.measure(case, requests[kind], *durations, capacity)
+                for kind, request in requests.items():
+                    if (reason := client.verify_labels(server, launch, kind[0], request)) is not None:
+                        for case in run.cases:
                             if case.load is not Load.START and (case.protocol, case.rows) == kind:
-                                seen[case] = Measurement({}, f"wrong answers after: {reason}")
+                                message = f"wrong labels after the measurement: {reason}"
+                                results[case] = Measurement({}, message)
 
-    def _tell(self, number: int, visit: Visit, seen: Results, seconds: float) -> None:
-        title = SERVERS[visit.server].title
-        self.say(f"round {number} of {self.plan.rounds}: {title}, {visit.model} ({seconds:.0f} s)")
-        for case, measurement in seen.items():
-            if measurement.void is not None:
-                self.say(f"  void: {case}: {measurement.void}")
+    def _report(self, number: int, run: ServerRun, results: Results, seconds: float) -> None:
+        title = SERVERS[run.server].title
+        self.report_progress(f"round {number} of {self.plan.rounds}: {title}, {run.model} ({seconds:.0f} s)")
+        for case, measurement in results.items():
+            if measurement.inconclusive is not None:
+                self.report_progress(f"  inconclusive: {case}: {measurement.inconclusive}")
             elif case.load is not Load.START:
                 figures = measurement.figures
-                self.say(
+                self.report_progress(
                     f"  {case}: {figures['rps']:,.0f}/s, p50 {figures['p50_ms']:.2f} ms, "
                     f"p99 {figures['p99_ms']:.2f} ms"
                 )
 
 
-def _capacity(case: Case, seen: Results) -> float | None:
-    """The most answers a second that the same questions got in this visit's closed loops."""
+def _capacity(case: Case, results: Results) -> float | None:
+    """Return the highest responses per second of the same request in this run's closed loops."""
     rates = [
         measurement.figures["rps"]
-        for other, measurement in seen.items()
-        if measurement.void is None
+        for other, measurement in results.items()
+        if measurement.inconclusive is None
         and other.load is Load.CLOSED
         and (other.protocol, other.rows) == (case.protocol, case.rows)
     ]
@@ -136,7 +140,7 @@ def _capacity(case: Case, seen: Results) -> float | None:
 
 
 def _free_ports() -> tuple[int, int, int]:
-    """Three ports that nobody listens on now; held together, so that they differ."""
+    """Return three free ports; all are bound at the same time, so that they differ."""
     probes = [socket.socket() for _ in range(3)]
     try:
         for probe in probes:
@@ -148,11 +152,11 @@ def _free_ports() -> tuple[int, int, int]:
             probe.close()
 
 
-def row(case: Case, rounds: list[Results]) -> dict[str, Any]:
-    """All that was measured of one case: each round, medians and spread of the rounds that are not void."""
-    each = [results[case] for results in rounds]
-    valid = [measurement.figures for measurement in each if measurement.void is None]
-    values = {name: [figures[name] for figures in valid] for name in (valid[0] if valid else ())}
+def result_row(case: Case, rounds: list[Results]) -> dict[str, Any]:
+    """Summarize a case: its rounds, and median and spread of the conclusive ones."""
+    measurements = [results[case] for results in rounds]
+    conclusive = [m.figures for m in measurements if m.inconclusive is None]
+    values = {name: [f[name] for f in conclusive] for name in (conclusive[0] if conclusive else ())}
     return {
         "server": case.server,
         "model": case.model,
@@ -160,8 +164,8 @@ def row(case: Case, rounds: list[Results]) -> dict[str, Any]:
         "protocol": case.protocol.value,
         "rows": case.rows,
         "connections": case.connections,
-        "share": case.share,
-        "median": {name: median(seen) for name, seen in values.items()},
-        "spread": {name: [min(seen), max(seen)] for name, seen in values.items()},
-        "rounds": [{"void": measurement.void, **measurement.figures} for measurement in each],
+        "load_factor": case.load_factor,
+        "median": {name: median(figures) for name, figures in values.items()},
+        "spread": {name: [min(figures), max(figures)] for name, figures in values.items()},
+        "rounds": [{"inconclusive": m.inconclusive, **m.figures} for m in measurements],
     }

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""The servers: how each is started and asked, as its own documentation has it.
+"""Servers: how each is started and configured, as its own documentation says.
 
-Fairness lies here: one process on one core, no log a request, the same pipeline. What a server offers to be
-faster under load is on, and each says below what that is.
+This module decides fairness: one process on one core, no log line per request, the same pipeline. Each
+server's options for speed under load are on, and its description names them.
 """
 
 import os
@@ -22,26 +22,26 @@ HOST = "127.0.0.1"
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where one server is to run, and with what."""
+class Launch:
+    """Model, ports, folder and tools for one start of a server."""
 
     model: Model
     port: int
     grpc_port: int
     metrics_port: int
     folder: Path
-    """Its own, for what it writes; it is gone afterwards."""
+    """A temporary folder for the server's files."""
     tools: Tools
 
     @property
-    def name(self) -> str:
-        """The model's name."""
+    def model_name(self) -> str:
+        """The model's name in requests."""
         return self.model.bundle.manifest.name
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """How to start a server."""
+    """Command line, environment and working directory of a server."""
 
     argv: list[str | Path]
     environment: Mapping[str, str]
@@ -53,26 +53,26 @@ class Server:
     """A server that can be measured.
 
     Args:
-        title: What a reader knows it as.
-        about: How it is configured, for the page.
-        peer: Whose lock says its versions; None for Tidegate and nginx.
-        command: How it is started.
-        ready: The path that answers with ``status`` once it is ready; ``{name}`` is the model.
-        status: What it answers to the questions; only the ceilings answer otherwise than 200.
-        answers: Whether it predicts; a ceiling does not.
-        may_saturate: Whether its figure is the generator's own limit.
-        offered: Whether anybody would run it; one that is not stands apart from those that are compared.
+        title: Name on the page.
+        description: Configuration, for the page.
+        peer: The peer whose lock has its versions; None for Tidegate and nginx.
+        command: Builds the command line.
+        ready_path: Path that returns ``expected_status`` when the server is ready; ``{name}`` is the model.
+        expected_status: Status of every response; only the ceilings return another one than 200.
+        predicts: Whether it returns predictions; a ceiling does not.
+        may_saturate: Whether its figure is the limit of the generator.
+        comparable: Whether it is an option for users; one that is not appears in a section of its own.
     """
 
     title: str
-    about: str
+    description: str
     peer: str | None
-    command: Callable[[Place], Command]
-    ready: str = "/v2/models/{name}/ready"
-    status: int = 200
-    answers: bool = True
+    command: Callable[[Launch], Command]
+    ready_path: str = "/v2/models/{name}/ready"
+    expected_status: int = 200
+    predicts: bool = True
     may_saturate: bool = False
-    offered: bool = True
+    comparable: bool = True
 
 
 PATHS = {
@@ -83,67 +83,67 @@ PATHS = {
 }
 
 
-def _tidegate(engine: str, *program: str | Path) -> Callable[[Place], Command]:
-    def command(place: Place) -> Command:
-        ports = ["--http-port", str(place.port), "--grpc-port", str(place.grpc_port)]
+def _tidegate(engine: str, *program: str | Path) -> Callable[[Launch], Command]:
+    def command(launch: Launch) -> Command:
+        ports = ["--http-port", str(launch.port), "--grpc-port", str(launch.grpc_port)]
         options = ["--host", HOST, "--engine", engine, "--drain-seconds", "0"]
         argv = program or (Path(sys.executable).with_name("tidegate"),)
-        return Command([*argv, "serve", place.model.bundle.path, *ports, *options], {}, place.folder)
+        return Command([*argv, "serve", launch.model.bundle.path, *ports, *options], {}, launch.folder)
 
     return command
 
 
-def _script(peer: str, environment: str | None = None) -> Callable[[Place], Command]:
-    def command(place: Place) -> Command:
+def _script(peer: str, environment: str | None = None) -> Callable[[Launch], Command]:
+    def command(launch: Launch) -> Command:
         python = environments.ensure(environment or peer) / "python"
-        return Command([python, PEERS / peer / "serve.py"], _told(place), place.folder)
+        return Command([python, PEERS / peer / "serve.py"], _bench_environment(launch), launch.folder)
 
     return command
 
 
-def _told(place: Place) -> dict[str, str]:
+def _bench_environment(launch: Launch) -> dict[str, str]:
     return {
-        "BENCH_MODEL": str(place.model.pickle),
-        "BENCH_NAME": place.name,
-        "BENCH_PORT": str(place.port),
-        "BENCH_GRPC_PORT": str(place.grpc_port),
+        "BENCH_MODEL": str(launch.model.pickle),
+        "BENCH_NAME": launch.model_name,
+        "BENCH_PORT": str(launch.port),
+        "BENCH_GRPC_PORT": str(launch.grpc_port),
     }
 
 
-def _mlserver(batching: bool) -> Callable[[Place], Command]:
-    def command(place: Place) -> Command:
+def _mlserver(batching: bool) -> Callable[[Launch], Command]:
+    def command(launch: Launch) -> Command:
         settings = {
             "HOST": HOST,
-            "HTTP_PORT": str(place.port),
-            "GRPC_PORT": str(place.grpc_port),
-            "METRICS_PORT": str(place.metrics_port),
+            "HTTP_PORT": str(launch.port),
+            "GRPC_PORT": str(launch.grpc_port),
+            "METRICS_PORT": str(launch.metrics_port),
             "DEBUG": "false",
-            "PARALLEL_WORKERS": "0",  # on one core a second process is only in the way
-            "MODEL_NAME": place.name,
+            "PARALLEL_WORKERS": "0",  # a second process would compete for the same core
+            "MODEL_NAME": launch.model_name,
             "MODEL_IMPLEMENTATION": "mlserver_sklearn.SKLearnModel",
-            "MODEL_URI": str(place.model.pickle),
+            "MODEL_URI": str(launch.model.pickle),
         }
         if batching:
             settings |= {"MODEL_MAX_BATCH_SIZE": "64", "MODEL_MAX_BATCH_TIME": "0.001"}
         environment = {f"MLSERVER_{name}": value for name, value in settings.items()}
         return Command(
-            [environments.ensure("mlserver") / "mlserver", "start", place.folder], environment, place.folder
+            [environments.ensure("mlserver") / "mlserver", "start", launch.folder], environment, launch.folder
         )
 
     return command
 
 
-def _bentoml(place: Place) -> Command:
-    where = ["--host", HOST, "--port", str(place.port)]
+def _bentoml(launch: Launch) -> Command:
+    address = ["--host", HOST, "--port", str(launch.port)]
     bin_folder = environments.ensure("bentoml")
-    environment = _told(place) | {
+    environment = _bench_environment(launch) | {
         "BENTOML_DO_NOT_TRACK": "True",
-        "BENTOML_HOME": str(place.folder),
-        # Its workers are started by the name of the interpreter.
+        "BENTOML_HOME": str(launch.folder),
+        # BentoML starts its workers by the name of the interpreter.
         "PATH": os.pathsep.join([str(bin_folder), os.environ.get("PATH", "")]),
     }
     return Command(
-        [bin_folder / "bentoml", "serve", "serve:Classifier", *where], environment, PEERS / "bentoml"
+        [bin_folder / "bentoml", "serve", "serve:Classifier", *address], environment, PEERS / "bentoml"
     )
 
 
@@ -168,10 +168,10 @@ http {{
 """
 
 
-def _nginx(place: Place) -> Command:
-    configuration = place.folder / "nginx.conf"
-    configuration.write_text(_NGINX.format(folder=place.folder, host=HOST, port=place.port))
-    return Command([place.tools.nginx, "-p", place.folder, "-c", configuration], {}, place.folder)
+def _nginx(launch: Launch) -> Command:
+    configuration = launch.folder / "nginx.conf"
+    configuration.write_text(_NGINX.format(folder=launch.folder, host=HOST, port=launch.port))
+    return Command([launch.tools.nginx, "-p", launch.folder, "-c", configuration], {}, launch.folder)
 
 
 SERVERS = {
@@ -192,10 +192,10 @@ SERVERS = {
         "the same as Tidegate, but metrics and drift count nothing",
         None,
         _tidegate("onnx", sys.executable, PEERS / "uncounted" / "serve.py"),
-        offered=False,
+        comparable=False,
     ),
     "kserve": Server(
-        "KServe, custom model",
+        "KServe SDK (custom model)",
         "a `kserve.Model` whose `predict` calls the pipeline, as KServe's own scikit-learn server does; one "
         "worker, uvloop, latency log off",
         "kserve",
@@ -218,32 +218,32 @@ SERVERS = {
         "a service with a batchable method, `max_batch_size` 64, one worker",
         "bentoml",
         _bentoml,
-        ready="/readyz",
+        ready_path="/readyz",
     ),
     "starlette": Server(
         "Starlette",
-        "a route that reads JSON by orjson and calls the pipeline; uvicorn with uvloop and httptools; no "
-        "checks, no metrics",
+        "a route that parses JSON with orjson and calls the pipeline; uvicorn with uvloop and httptools; no "
+        "validation, no metrics",
         "starlette",
         _script("starlette"),
-        ready="/ready",
+        ready_path="/ready",
     ),
     "uvicorn": Server(
         "uvicorn, 404",
-        "an ASGI application that answers 404 to everything and reads nothing; uvloop and httptools",
+        "an ASGI application that returns 404 for every request and reads nothing; uvloop and httptools",
         "starlette",
         _script("uvicorn", environment="starlette"),
-        ready="/",
-        status=404,
-        answers=False,
+        ready_path="/",
+        expected_status=404,
+        predicts=False,
     ),
     "nginx": Server(
-        "nginx, fixed answer",
-        "a location that returns a fixed answer: what the generator can reach at all",
+        "nginx, fixed response",
+        "a location with a fixed response: the limit of the generator",
         None,
         _nginx,
-        ready="/",
-        answers=False,
+        ready_path="/",
+        predicts=False,
         may_saturate=True,
     ),
 }

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""The generators and the ceiling: wrk and nginx from the machine's packages, ghz from its Go module, once.
+"""Load generators and the ceiling: wrk and nginx from Debian packages, ghz from its Go module, built once.
 
-On Debian, as root, what is missing is installed; elsewhere one sentence says what to install.
+On Debian, as root, missing packages are installed. Elsewhere an error names them.
 """
 
 import hashlib
@@ -18,15 +18,15 @@ from tidegate.errors import ConfigurationError
 
 GHZ = Path(__file__).parent / "ghz"
 PACKAGES = {"wrk": "wrk", "nginx": "nginx-light", "taskset": "util-linux", "setpriv": "util-linux"}
-"""A command to the Debian package that has it."""
+"""Debian package by command."""
 
-# Debian keeps nginx where only root looks.
+# On Debian nginx is outside of the users' PATH.
 _PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
 
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """Where the commands are, and their versions."""
+    """Paths of the commands, and their versions."""
 
     wrk: Path
     nginx: Path
@@ -35,7 +35,7 @@ class Tools:
 
 
 def cache_folder(environ: Mapping[str, str] = os.environ) -> Path:
-    """Where what is dear to build stays between runs, by the XDG base directories."""
+    """Return the folder for builds that are kept between runs, by the XDG Base Directory specification."""
     base = environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "tidegate" / "bench"
 
@@ -44,7 +44,7 @@ def ensure() -> Tools:
     """Find, install or build the commands.
 
     Raises:
-        ConfigurationError: One is missing and cannot be had here.
+        ConfigurationError: If one is missing and cannot be installed here.
     """
     missing = [command for command in PACKAGES if _which(command) is None]
     if missing:
@@ -64,52 +64,53 @@ def ensure() -> Tools:
 
 
 def _which(command: str) -> Path | None:
-    found = shutil.which(command, path=_PATH)
-    return None if found is None else Path(found)
+    path = shutil.which(command, path=_PATH)
+    return None if path is None else Path(path)
 
 
 def _install(packages: list[str]) -> None:
-    words = " ".join(packages)
+    names = " ".join(packages)
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
         raise ConfigurationError(
-            f"Benchmarks need the Debian packages {words}: install them with 'apt-get install {words}', or "
-            "what has the same commands on another system."
+            f"Benchmarks need the Debian packages {names}: install them with 'apt-get install {names}', or "
+            "install the same commands with another system's package manager."
         )
-    print(f"bench: install {words}", flush=True)
+    print(f"bench: install {names}", flush=True)
     # A run level of 1 keeps the packages from starting services of their own.
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
-    patient = ["apt-get", "-q", "-o", "DPkg::Lock::Timeout=300"]
-    for words_of in (["update"], ["install", "--yes", "--no-install-recommends", *packages]):
-        done = subprocess.run([*patient, *words_of], env=environment, capture_output=True, text=True)
+    apt_get = ["apt-get", "-q", "-o", "DPkg::Lock::Timeout=300"]
+    for arguments in (["update"], ["install", "--yes", "--no-install-recommends", *packages]):
+        done = subprocess.run([*apt_get, *arguments], env=environment, capture_output=True, text=True)
         if done.returncode != 0:
-            said = (done.stderr or done.stdout).strip().splitlines()
+            lines = (done.stderr or done.stdout).strip().splitlines()
             raise ConfigurationError(
-                f"'apt-get {words_of[0]}' failed: {said[-1] if said else done.returncode}; install {words} "
-                "by hand."
+                f"'apt-get {arguments[0]}' failed: {lines[-1] if lines else done.returncode}; install "
+                f"{names} by hand."
             )
 
 
 def _version(argv: list[str | Path], pattern: str) -> str:
-    # wrk exits with 1 after it has said its version.
-    said = subprocess.run(argv, capture_output=True, text=True)
-    found = re.search(pattern, said.stdout + said.stderr)
-    return found[1] if found else "unknown"
+    # wrk exits with 1 after printing its version.
+    done = subprocess.run(argv, capture_output=True, text=True)
+    match = re.search(pattern, done.stdout + done.stderr)
+    return match[1] if match else "unknown"
 
 
 def _required_version(go_mod: str) -> str:
-    found = re.search(r"^\s*(?:require )?github\.com/bojand/ghz (v\S+)", go_mod, re.MULTILINE)
-    assert found is not None, "ghz's go.mod requires ghz"
-    return found[1]
+    match = re.search(r"^\s*(?:require )?github\.com/bojand/ghz (v\S+)", go_mod, re.MULTILINE)
+    assert match is not None, "ghz's go.mod requires ghz"
+    return match[1]
 
 
 def _ghz() -> Path:
-    """Build ghz, unless the cache holds what these go.mod and go.sum make."""
+    """Build ghz, unless the cache holds the build of the same go.mod and go.sum."""
     digest = hashlib.sha256((GHZ / "go.mod").read_bytes() + (GHZ / "go.sum").read_bytes()).hexdigest()
     folder = cache_folder() / f"ghz-{digest[:16]}"
     if not folder.exists():
         if shutil.which("go") is None:
             raise ConfigurationError(
-                "'go' is not on the PATH: ghz, which asks by gRPC, is built from its Go module; install Go."
+                "'go' is not on the PATH: ghz, the gRPC load generator, is built from its Go module; install "
+                "Go."
             )
         print("bench: build ghz (about 2 min, once)", flush=True)
         partial = folder.with_name(f"{folder.name}.partial")
@@ -120,7 +121,7 @@ def _ghz() -> Path:
             build, cwd=GHZ, env={**os.environ, "CGO_ENABLED": "0"}, capture_output=True, text=True
         )
         if done.returncode != 0:
-            said = done.stderr.strip().splitlines()
-            raise ConfigurationError(f"ghz cannot be built: {said[-1] if said else done.returncode}")
+            lines = done.stderr.strip().splitlines()
+            raise ConfigurationError(f"ghz cannot be built: {lines[-1] if lines else done.returncode}")
         partial.rename(folder)
     return folder / "ghz"

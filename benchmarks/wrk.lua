@@ -1,7 +1,7 @@
 -- SPDX-FileCopyrightText: The Tidegate authors
 -- SPDX-License-Identifier: Apache-2.0
--- Posts the file named first, with the headers that follow as "Name: value". The request is made once,
--- so that no Lua runs between requests.
+-- Post the file in the first argument, with the headers in the others as "Name: value". The request is built
+-- once, so that no Lua runs between requests.
 
 function init(args)
   wrk.method = "POST"

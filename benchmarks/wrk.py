@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""wrk: the closed loop over HTTP. One thread on one core; every connection asks again once it is answered."""
+"""wrk: the closed loop over HTTP. One thread on one core; the next request follows the previous response."""
 
 import json
 from collections.abc import Mapping
@@ -10,22 +10,25 @@ from pathlib import Path
 from tidegate.errors import ServerError
 
 _SCRIPT = Path(__file__).with_suffix(".lua")
-REQUEST_SECONDS = 10
+REQUEST_TIMEOUT_SECONDS = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What wrk saw.
+    """A generator's report.
 
     Args:
-        requests: Answers of any kind.
-        refused: Those with a status of 400 and more.
-        broken: Connections that failed, and answers that never came.
+        responses: Responses with any status.
+        error_responses: Responses with status 400 and above; gRPC calls with another status than OK.
+        failures: Failed connections, and requests without a response.
+        rps: Responses per second.
+        p50_ms: Median latency.
+        p99_ms: 99th percentile of the latency.
     """
 
-    requests: int
-    refused: int
-    broken: int
+    responses: int
+    error_responses: int
+    failures: int
     rps: float
     p50_ms: float
     p99_ms: float
@@ -34,29 +37,38 @@ class Summary:
 def command(
     wrk: Path, url: str, body: Path, headers: Mapping[str, str], connections: int, seconds: int
 ) -> list[str | Path]:
-    """The command line."""
-    options = ["-t1", f"-c{connections}", f"-d{seconds}s", f"--timeout={REQUEST_SECONDS}s"]
-    given = [f"{name}: {value}" for name, value in headers.items()]
-    return [wrk, *options, "-s", _SCRIPT, url, "--", body, *given]
+    """Build the command line.
+
+    Args:
+        wrk: The program.
+        url: The URL of the requests.
+        body: The file with the request's body.
+        headers: The request's headers.
+        connections: Number of connections.
+        seconds: Duration of the load.
+    """
+    options = ["-t1", f"-c{connections}", f"-d{seconds}s", f"--timeout={REQUEST_TIMEOUT_SECONDS}s"]
+    header_lines = [f"{name}: {value}" for name, value in headers.items()]
+    return [wrk, *options, "-s", _SCRIPT, url, "--", body, *header_lines]
 
 
 def parse(output: str) -> Summary:
-    """Read the line that the script prints after wrk's own report.
+    """Parse the line that the script prints after wrk's own report.
 
     Raises:
-        ServerError: There is none, or not a single answer.
+        ServerError: If there is no such line, or no response.
     """
     line = next((line for line in reversed(output.splitlines()) if line.startswith("{")), None)
     if line is None:
-        raise ServerError("wrk printed no result")
-    seen = json.loads(line)
-    if not seen["requests"]:
-        raise ServerError("wrk got not a single answer")
+        raise ServerError("wrk printed no report")
+    report = json.loads(line)
+    if not report["requests"]:
+        raise ServerError("wrk received no response")
     return Summary(
-        seen["requests"],
-        seen["status"],
-        seen["connect"] + seen["read"] + seen["write"] + seen["timeout"],
-        seen["requests"] / (seen["duration_us"] / 1e6),
-        seen["p50_us"] / 1e3,
-        seen["p99_us"] / 1e3,
+        report["requests"],
+        report["status"],
+        report["connect"] + report["read"] + report["write"] + report["timeout"],
+        report["requests"] / (report["duration_us"] / 1e6),
+        report["p50_us"] / 1e3,
+        report["p99_us"] / 1e3,
     )

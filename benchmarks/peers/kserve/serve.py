@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""KServe's own server around a scikit-learn pipeline: what its documentation calls a custom model.
+"""KServe's SDK around a scikit-learn pipeline: a custom model, in the words of its documentation.
 
-``predict`` makes the calls that KServe's scikit-learn server makes, with its helpers for both protocols.
-Logs a request are off, as with every server here.
+``predict`` makes the calls of KServe's sklearn server, with its helpers for both protocols. Logs per request
+are off, as for every server here.
 """
 
 import logging
@@ -18,20 +18,20 @@ from kserve.utils.utils import get_predict_input, get_predict_response
 
 
 class SklearnModel(Model):
-    """A pipeline that answers with its labels."""
+    """A pipeline that returns its labels."""
 
     def __init__(self, name, path):
         super().__init__(name)
         self.path = path
 
     def load(self):
-        """Read the pipeline."""
+        """Load the pipeline."""
         self.pipeline = joblib.load(self.path)
         self.ready = True
         return True
 
     def predict(self, payload, headers=None):
-        """Labels of a V1 or a V2 request."""
+        """Compute the labels of a V1 or a V2 request."""
         if isinstance(payload, dict) and isinstance(payload["instances"][0], dict):
             rows = pd.DataFrame(payload["instances"])
         else:
@@ -40,14 +40,14 @@ class SklearnModel(Model):
 
 
 class LoopbackConfig(uvicorn.Config):
-    """KServe has no option for the address to listen on, and a benchmark is nobody else's business."""
+    """A configuration that listens on the loopback address, because KServe has no option for it."""
 
     def __init__(self, *arguments, **options):
         super().__init__(*arguments, **options | {"host": "127.0.0.1"})
 
 
 class LoopbackServer(grpc.aio._server.Server):
-    """The same for gRPC."""
+    """A gRPC server that listens on the loopback address."""
 
     def add_insecure_port(self, address):
         """Listen on the loopback address."""

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""The least that a careful person writes: Starlette, orjson and the pipeline, without a check of anything."""
+"""The smallest hand-written server: Starlette, orjson and the pipeline, without validation."""
 
 import os
 
@@ -16,14 +16,14 @@ pipeline = joblib.load(os.environ["BENCH_MODEL"])
 
 
 async def predict(request):
-    """Labels of a V1 request."""
+    """Compute the labels of a V1 request."""
     instances = orjson.loads(await request.body())["instances"]
     labels = pipeline.predict(np.array(instances))
     return Response(orjson.dumps({"predictions": labels.tolist()}), media_type="application/json")
 
 
 async def ready(_):
-    """Whether the server answers."""
+    """Return status 200 once the server runs."""
     return Response()
 
 

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""Tidegate's server with everything but its counting: what it is faster by is what metrics and drift cost.
+"""Tidegate's server without metrics and drift: the difference in throughput is their cost.
 
-Here and not an option of the server, for nobody should run it.
+It is not an option of the server, because operators need the metrics.
 """
 
 from tidegate_serving.observability.drift_monitor import DriftMonitor
@@ -12,19 +12,19 @@ from tidegate.cli import main
 
 
 def _nothing(*_: object) -> None:
-    """Count nothing."""
+    """Record nothing."""
 
 
 def strip() -> None:
-    """Take the counting out of this process's server."""
-    for name in ("answered", "computed", "read", "rejected", "stage"):
+    """Remove the recording from this process's server."""
+    for name in ("record_response", "record_batch", "read", "record_rejection", "record_stage"):
         _replace(Metrics, name)
-    for name in ("refused", "seen"):
+    for name in ("record_error", "seen"):
         _replace(DriftMonitor, name)
 
 
 def _replace(owner: type, name: str) -> None:
-    getattr(owner, name)  # a name that is gone must not silently be counted again
+    getattr(owner, name)  # a renamed method must raise instead of being recorded again
     setattr(owner, name, _nothing)
 
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""uvicorn with an application that does nothing: the most that any application under uvicorn can reach."""
+"""uvicorn with an empty application: the ceiling of every application under uvicorn."""
 
 import os
 
@@ -15,7 +15,15 @@ _BODY = {"type": "http.response.body", "body": b"Not Found"}
 
 
 async def app(scope, receive, send):
-    """Answer 404 to everything, and read nothing."""
+    """Return 404 for every request, without reading its body.
+
+    Args:
+        scope: The connection scope.
+        receive: Receives events.
+        send: Sends events.
+
+    From the ASGI specification, version 3.
+    """
     await send(_START)
     await send(_BODY)
 

@@ -32,19 +32,19 @@ LINE = {
 }
 
 
-def test_wrk_s_last_line_is_read_and_its_errors_are_told_apart() -> None:
+def test_wrk_parse_separates_error_responses_and_failures() -> None:
     assert wrk.parse(f"{WRK}{json.dumps(LINE)}\n") == wrk.Summary(26400, 3, 7, 13200.0, 1.21, 2.5)
 
 
 @pytest.mark.parametrize(
-    ("output", "match"), [(WRK, "no result"), (json.dumps(LINE | {"requests": 0}), "not a single answer")]
+    ("output", "match"), [(WRK, "no report"), (json.dumps(LINE | {"requests": 0}), "no response")]
 )
-def test_wrk_without_an_answer_is_an_error(output: str, match: str) -> None:
+def test_wrk_parse_without_response_raises(output: str, match: str) -> None:
     with pytest.raises(ServerError, match=match):
         wrk.parse(output)
 
 
-def test_wrk_s_script_is_told_the_body_and_the_headers() -> None:
+def test_wrk_command_passes_body_and_headers_to_the_script() -> None:
     headers = {"Content-Type": "application/json"}
     argv = wrk.command(Path("/wrk"), "http://h/", Path("/body"), headers, 16, 3)
     assert "-c16" in argv
@@ -65,28 +65,28 @@ GHZ = {
 }
 
 
-def test_ghz_s_report_is_read_in_milliseconds() -> None:
+def test_ghz_parse_converts_nanoseconds_to_milliseconds() -> None:
     assert ghz.parse(json.dumps(GHZ)) == wrk.Summary(2400, 4, 0, 1200.5, 6.5, 17.25)
 
 
 @pytest.mark.parametrize(
     "change", [{"latencyDistribution": None}, {"statusCodeDistribution": None}, {"rps": None}]
 )
-def test_ghz_without_an_answer_is_an_error_or_has_no_right_one(change: dict[str, None]) -> None:
+def test_ghz_parse_without_success_raises_or_counts_errors(change: dict[str, None]) -> None:
     try:
-        seen = ghz.parse(json.dumps(GHZ | change))
+        report = ghz.parse(json.dumps(GHZ | change))
     except ServerError:
         return
-    assert seen.refused == seen.requests
+    assert report.error_responses == report.responses
 
 
 @given(st.text())
-def test_anything_else_that_ghz_prints_is_one_error(output: str) -> None:
-    with pytest.raises(ServerError, match="ghz printed no result"):
+def test_ghz_parse_other_output_raises_server_error(output: str) -> None:
+    with pytest.raises(ServerError, match="ghz printed no report"):
         ghz.parse(output)
 
 
-def test_the_protoset_describes_the_call(tmp_path: Path) -> None:
+def test_ghz_protoset_describes_the_method(tmp_path: Path) -> None:
     from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
     ghz.write_protoset(tmp_path / "protoset")

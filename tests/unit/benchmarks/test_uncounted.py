@@ -5,25 +5,25 @@ import sys
 
 from benchmarks.environments import PEERS
 
-# A process of its own, for what is stripped stays so.
+# A process of its own, because the removal is permanent.
 PROGRAM = """
 import runpy, sys
 from prometheus_client import CollectorRegistry, generate_latest
 from tidegate_serving.observability.metrics import Metrics
 
-def seen():
+def is_recorded():
     registry = CollectorRegistry()
     metrics = Metrics(registry)
-    metrics.answered("v1", "200", 1, 0.001)
+    metrics.record_response("v1", "200", 1, 0.001)
     return b'tidegate_requests_total{code="200"' in generate_latest(registry)
 
-assert seen()
+assert is_recorded()
 runpy.run_path(sys.argv[1])["strip"]()
-assert not seen()
+assert not is_recorded()
 """
 
 
-def test_the_server_that_counts_nothing_counts_nothing() -> None:
+def test_uncounted_server_records_no_request() -> None:
     program = PEERS / "uncounted" / "serve.py"
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(program)], capture_output=True, text=True, timeout=60

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.case import Protocol
-from benchmarks.question import HEADER_LENGTH, ask, difference, labels
+from benchmarks.requests import build_request, compare_labels, parse_labels
 from tidegate.contract import Contract
+from tidegate.protocol.constants import INFERENCE_HEADER_CONTENT_LENGTH
 
 
 def contract(*datatypes: str) -> Contract:
@@ -38,63 +39,63 @@ NUMBERS = contract("FP32", "FP32")
 MIXED = contract("FP32", "BYTES")
 
 
-def test_rows_are_the_golden_ones_as_often_as_needed_with_their_answers() -> None:
-    question = ask(NUMBERS, Protocol.V1, 5)
-    assert json.loads(question.body)["instances"] == [
+def test_build_request_repeats_golden_rows_and_labels() -> None:
+    request = build_request(NUMBERS, Protocol.V1, 5)
+    assert json.loads(request.body)["instances"] == [
         [1.5, 1.5],
         [2.5, 2.5],
         [1.5, 1.5],
         [2.5, 2.5],
         [1.5, 1.5],
     ]
-    assert question.labels == [1, 0, 1, 0, 1]
-    assert question.headers == {"Content-Type": "application/json"}
+    assert request.labels == [1, 0, 1, 0, 1]
+    assert request.headers == {"Content-Type": "application/json"}
 
 
-def test_a_binary_question_says_where_its_header_ends() -> None:
-    question = ask(NUMBERS, Protocol.V2_BINARY, 2)
-    length = int(question.headers[HEADER_LENGTH])
-    assert json.loads(question.body[:length])["inputs"][0]["shape"] == [2, 2]
-    assert question.body[length:] == np.array([[1.5, 1.5], [2.5, 2.5]], "<f4").tobytes()
+def test_build_request_binary_has_the_header_length() -> None:
+    request = build_request(NUMBERS, Protocol.V2_BINARY, 2)
+    length = int(request.headers[INFERENCE_HEADER_CONTENT_LENGTH])
+    assert json.loads(request.body[:length])["inputs"][0]["shape"] == [2, 2]
+    assert request.body[length:] == np.array([[1.5, 1.5], [2.5, 2.5]], "<f4").tobytes()
 
 
-def test_mixed_columns_are_asked_by_name() -> None:
-    assert json.loads(ask(MIXED, Protocol.V1, 1).body) == {"instances": [{"f0": 1.5, "f1": "x"}]}
-    document = json.loads(ask(MIXED, Protocol.V2, 1).body)
+def test_build_request_mixed_columns_are_sent_by_name() -> None:
+    assert json.loads(build_request(MIXED, Protocol.V1, 1).body) == {"instances": [{"f0": 1.5, "f1": "x"}]}
+    document = json.loads(build_request(MIXED, Protocol.V2, 1).body)
     assert document["parameters"] == {"content_type": "pd"}
     assert [tensor["name"] for tensor in document["inputs"]] == ["f0", "f1"]
 
 
-def test_a_grpc_question_is_a_request_of_the_protocol() -> None:
+def test_build_request_grpc_is_a_model_infer_request() -> None:
     from kserve.protocol.grpc.grpc_predict_v2_pb2 import ModelInferRequest
 
-    request = ModelInferRequest.FromString(ask(NUMBERS, Protocol.GRPC, 2).body)
+    request = ModelInferRequest.FromString(build_request(NUMBERS, Protocol.GRPC, 2).body)
     assert request.model_name == "m"
     assert list(request.inputs[0].shape) == [2, 2]
     assert request.raw_input_contents[0] == np.array([[1.5, 1.5], [2.5, 2.5]], "<f4").tobytes()
 
 
 @pytest.mark.parametrize(
-    ("protocol", "answer"),
+    ("protocol", "response"),
     [
         (Protocol.V1, {"predictions": [1, 0]}),
         (Protocol.V2, {"outputs": [{"name": "label", "datatype": "INT64", "shape": [2], "data": [1, 0]}]}),
         (Protocol.BENTOML, [1, 0]),
     ],
 )
-def test_labels_are_found_in_every_server_s_json(protocol: Protocol, answer: Any) -> None:
-    assert labels(protocol, json.dumps(answer).encode()) == [1, 0]
+def test_parse_labels_reads_every_json_form(protocol: Protocol, response: Any) -> None:
+    assert parse_labels(protocol, json.dumps(response).encode()) == [1, 0]
 
 
-def test_labels_are_found_in_bytes_after_the_header() -> None:
+def test_parse_labels_reads_binary_tensors() -> None:
     tensor = {"name": "label", "datatype": "INT64", "shape": [2], "parameters": {"binary_data_size": 16}}
     header = json.dumps({"outputs": [tensor]}).encode()
-    content = header + np.array([1, 0], "<i8").tobytes() + b"another output"
-    assert labels(Protocol.V2_BINARY, content, str(len(header))) == [1, 0]
+    content = header + np.array([1, 0], "<i8").tobytes()
+    assert parse_labels(Protocol.V2_BINARY, content, str(len(header))) == [1, 0]
 
 
 @pytest.mark.parametrize("raw", [True, False])
-def test_labels_are_found_in_both_forms_of_a_grpc_answer(raw: bool) -> None:
+def test_parse_labels_reads_both_grpc_forms(raw: bool) -> None:
     from kserve.protocol.grpc.grpc_predict_v2_pb2 import ModelInferResponse
 
     response = ModelInferResponse()
@@ -103,7 +104,7 @@ def test_labels_are_found_in_both_forms_of_a_grpc_answer(raw: bool) -> None:
         response.raw_output_contents.append(np.array([1, 0], "<i8").tobytes())
     else:
         output.contents.int64_contents.extend([1, 0])
-    assert labels(Protocol.GRPC, response.SerializeToString()) == [1, 0]
+    assert parse_labels(Protocol.GRPC, response.SerializeToString()) == [1, 0]
 
 
 @given(
@@ -115,23 +116,23 @@ def test_labels_are_found_in_both_forms_of_a_grpc_answer(raw: bool) -> None:
         ),
     ),
 )
-def test_any_other_answer_is_one_without_labels_or_a_list_of_them(protocol: Protocol, answer: Any) -> None:
+def test_parse_labels_other_json_raises_or_returns_a_list(protocol: Protocol, document: Any) -> None:
     try:
-        found = labels(protocol, json.dumps(answer).encode())
+        labels = parse_labels(protocol, json.dumps(document).encode())
     except ValueError:
         return
-    assert isinstance(found, list)
+    assert isinstance(labels, list)
 
 
 @pytest.mark.parametrize("content", [b"", b"<html>", b"\xff", b"{", b'{"outputs":[]}', b'{"error":"no"}'])
 @pytest.mark.parametrize("protocol", [Protocol.V1, Protocol.V2, Protocol.V2_BINARY])
-def test_what_is_no_answer_has_no_labels(protocol: Protocol, content: bytes) -> None:
-    with pytest.raises(ValueError):  # noqa: PT011 - the words are Python's own
-        labels(protocol, content)
+def test_parse_labels_other_bytes_raise(protocol: Protocol, content: bytes) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 - each case has another message
+        parse_labels(protocol, content)
 
 
 @pytest.mark.parametrize(
-    ("answered", "expected", "wrong"),
+    ("labels", "expected", "difference"),
     [
         ([1, 0], [1, 0], None),
         ([1.0, 0.0], [1, 0], None),
@@ -143,5 +144,7 @@ def test_what_is_no_answer_has_no_labels(protocol: Protocol, content: bytes) -> 
         ([float("nan"), 0], [1, 0], "1 of 2 labels are not scikit-learn's"),
     ],
 )
-def test_labels_are_compared_by_value(answered: list[Any], expected: list[Any], wrong: str | None) -> None:
-    assert difference(answered, expected) == wrong
+def test_compare_labels_compares_by_value(
+    labels: list[Any], expected: list[Any], difference: str | None
+) -> None:
+    assert compare_labels(labels, expected) == difference

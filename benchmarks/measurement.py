@@ -1,0 +1,153 @@
+# SPDX-FileCopyrightText: The Tidegate authors
+# SPDX-License-Identifier: Apache-2.0
+"""Measurements: one load on one running server, and whether its figures are conclusive.
+
+Figures are inconclusive if the generator had no CPU to spare, because they are then the generator's. They are
+also inconclusive if responses were wrong. An inconclusive measurement is repeated a few times.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks import ghz, openloop, wrk
+from benchmarks.case import Case, Load, Protocol
+from benchmarks.process import Cores, ServerProcess, run_generator
+from benchmarks.requests import BenchmarkRequest
+from benchmarks.servers import HOST, PATHS, Launch, Server
+from tidegate.errors import ServerError
+
+MAX_GENERATOR_CPU = 0.9
+MAX_SEND_DELAY_MS = 5.0
+ATTEMPTS = 3
+OPEN_LOOP_CONNECTIONS = 4_000
+"""Connections of the open loop: enough that requests wait at the server and not in the generator."""
+_TIMEOUT_MARGIN_SECONDS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """Figures by name, and the reason if they are inconclusive."""
+
+    figures: dict[str, float]
+    inconclusive: str | None
+
+
+def inconclusive_reason(
+    figures: dict[str, float], *, failed: int, may_saturate: bool, may_fail: bool = False
+) -> str | None:
+    """Return the reason why figures are inconclusive, or None.
+
+    Args:
+        figures: ``generator_cpu`` is the used fraction of its core; ``send_delay_ms`` exists in an open loop.
+        failed: Number of unexpected responses and of requests without a response.
+        may_saturate: Whether the generator's own limit is measured.
+        may_fail: Whether failures are measured.
+    """
+    if failed and not may_fail:
+        return f"{failed:,} requests failed or had no response"
+    if figures["generator_cpu"] > MAX_GENERATOR_CPU and not may_saturate:
+        return f"the generator used {figures['generator_cpu']:.0%} of its core"
+    if figures.get("send_delay_ms", 0.0) > MAX_SEND_DELAY_MS:
+        return f"the generator was {figures['send_delay_ms']:.0f} ms behind its schedule"
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A running server, ready to be loaded."""
+
+    server: Server
+    launch: Launch
+    process: ServerProcess
+    cores: Cores
+
+    def measure(
+        self, case: Case, request: BenchmarkRequest, warmup: int, seconds: int, capacity: float | None
+    ) -> Measurement:
+        """Load the server and read the generator's report.
+
+        Args:
+            case: The load.
+            request: The request to repeat.
+            warmup: Seconds of the same load before the measurement.
+            seconds: Duration of the measurement.
+            capacity: Responses per second that an open loop's load factor refers to.
+
+        Raises:
+            ServerError: If the server or the generator fails.
+        """
+        body = self.launch.folder / "request"
+        body.write_bytes(request.body)
+        if case.load is Load.OPEN:
+            if capacity is None:
+                raise ServerError(f"its capacity is not known, so {case} has no rate")
+            return self._repeat(lambda: self._open_loop(case, body, warmup, seconds, capacity))
+        self._closed_loop(case, body, request, warmup)
+        return self._repeat(lambda: self._closed_loop(case, body, request, seconds))
+
+    def _repeat(self, attempt: Callable[[], Measurement]) -> Measurement:
+        for _ in range(ATTEMPTS):
+            measurement = attempt()
+            if measurement.inconclusive is None:
+                break
+        return measurement
+
+    def _closed_loop(self, case: Case, body: Path, request: BenchmarkRequest, seconds: int) -> Measurement:
+        if case.protocol is Protocol.GRPC:
+            protoset = self.launch.folder / "protoset"
+            ghz.write_protoset(protoset)
+            address = f"{HOST}:{self.launch.grpc_port}"
+            tool = self.launch.tools.ghz
+            argv = ghz.command(tool, address, protoset, body, case.connections, seconds)
+            parse = ghz.parse
+        else:
+            tool = self.launch.tools.wrk
+            argv = wrk.command(tool, self._url(case), body, request.headers, case.connections, seconds)
+            parse = wrk.parse
+        before, started_at = self.process.usage(), time.monotonic()
+        result = run_generator(argv, self.cores.generator, seconds + _TIMEOUT_MARGIN_SECONDS)
+        elapsed = time.monotonic() - started_at
+        after = self.process.usage()
+        self.process.raise_if_exited()
+        try:
+            report = parse(result.output)
+        except ServerError as error:  # the server runs but was too slow; the other cases are still measured
+            return Measurement({}, str(error))
+        figures = {
+            "rps": report.rps,
+            "p50_ms": report.p50_ms,
+            "p99_ms": report.p99_ms,
+            "generator_cpu": result.cpu_utilization,
+            "server_cpu": (after.cpu_s - before.cpu_s) / elapsed,
+            "rss_mb": after.rss_mb,
+        }
+        expected_errors = report.responses if self.server.expected_status >= 400 else 0
+        failed = abs(report.error_responses - expected_errors) + report.failures
+        reason = inconclusive_reason(figures, failed=failed, may_saturate=self.server.may_saturate)
+        return Measurement(figures, reason)
+
+    def _open_loop(self, case: Case, body: Path, warmup: int, seconds: int, capacity: float) -> Measurement:
+        rate = capacity * case.load_factor
+        argv: list[str | Path] = [
+            *(sys.executable, "-m", openloop.__name__, self._url(case), body),
+            *("--rate", f"{rate:.1f}", "--connections", str(OPEN_LOOP_CONNECTIONS)),
+            *("--warmup", str(warmup), "--seconds", str(seconds)),
+        ]
+        result = run_generator(argv, self.cores.generator, warmup + seconds + _TIMEOUT_MARGIN_SECONDS)
+        self.process.raise_if_exited()
+        report = json.loads(result.output)
+        failed = report.pop("failed")
+        if report["p99_ms"] is None:
+            return Measurement({}, "no request was successful")
+        figures = report | {"capacity": capacity, "failed": failed}
+        # At twice the capacity a server without admission control fails requests, which lowers its goodput.
+        overloaded = case.load_factor > 1
+        reason = inconclusive_reason(figures, failed=failed, may_saturate=False, may_fail=overloaded)
+        return Measurement(figures, reason)
+
+    def _url(self, case: Case) -> str:
+        return f"http://{HOST}:{self.launch.port}" + PATHS[case.protocol].format(name=self.launch.model_name)

@@ -1,0 +1,67 @@
+# SPDX-FileCopyrightText: The Tidegate authors
+# SPDX-License-Identifier: Apache-2.0
+from typing import Any
+
+from benchmarks import ratios, report
+from benchmarks.case import Case, Protocol
+from benchmarks.measurement import Measurement
+from benchmarks.rounds import Results, result_row
+
+FIGURES = {
+    "rps": 100.0,
+    "p50_ms": 1.0,
+    "p99_ms": 2.0,
+    "generator_cpu": 0.5,
+    "server_cpu": 1.0,
+    "rss_mb": 90.0,
+}
+CASES = [Case(server, "lr", Protocol.V1, 1, n) for server in ("tidegate", "kserve") for n in (1, 16, 64)]
+FAILED = Case("kserve", "mixed", Protocol.V2, 1, 64)
+
+
+def make_result(rounds: list[Results]) -> dict[str, Any]:
+    return {
+        "plan": {
+            "name": "full",
+            "rounds": len(rounds),
+            "warmup_seconds": 1,
+            "measured_seconds": 3,
+            "runs": [],
+        },
+        "machine": {"cores": 2, "processor": "CPU", "memory_gb": 8.0, "kernel": "6.1", "python": "3.11.7"},
+        "versions": {
+            "tidegate": {"tidegate": "0"},
+            "kserve": {"kserve": "0"},
+            "tools": {"wrk": "4", "ghz": "0"},
+        },
+        "seconds": 1.0,
+        "ratios": ratios.evaluate(
+            [
+                {case: None if m.inconclusive else m.figures for case, m in results.items()}
+                for results in rounds
+            ]
+        ),
+        "rows": [result_row(case, rounds) for case in rounds[0]],
+    }
+
+
+def test_page_lists_an_inconclusive_case_once_with_rounds() -> None:
+    failed = Measurement({}, "wrong labels after the measurement: status 500")
+    round_of_results: Results = {case: Measurement(FIGURES, None) for case in CASES} | {FAILED: failed}
+
+    page = report.page(make_result([round_of_results] * 3))
+
+    (line,) = [line for line in page.splitlines() if "wrong labels after the measurement: status 500" in line]
+    assert "KServe SDK (custom model), mixed, v2, 1 rows, 64 connections" in line
+    assert "3 of 3" in line
+
+
+def test_page_shows_each_ratio_with_value_and_target() -> None:
+    round_of_results: Results = {case: Measurement(FIGURES, None) for case in CASES}
+
+    page = report.page(make_result([round_of_results]))
+
+    (line,) = [
+        line for line in page.splitlines() if "V1, logistic regression, 64 connections: Tidegate" in line
+    ]
+    assert line.endswith("| 1 | ≥ 25 | no |")
