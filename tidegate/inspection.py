@@ -104,7 +104,7 @@ def _read_object(bundle: Bundle, name: str) -> dict[str, Any]:
 
 
 def _read_provenance(bundle: Bundle) -> Any:
-    """Read the provenance. Damage to it is no error, because the digest does not cover it."""
+    """Read the provenance. Damage to it is not an error, because the digest does not cover it."""
     try:
         content = bundle.provenance()
         return None if content is None else from_json(content, allow_inf_nan=False)

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from tidegate.batch import Batch
 from tidegate.contract import MATRIX, Contract, Datatype, Scalar
-from tidegate.protocol.samples import sample_rows as sample_rows  # until every importer has moved
 
 
 def v1_body(contract: Contract, rows: Sequence[Sequence[Scalar]]) -> bytes:
@@ -78,9 +77,6 @@ def encode_raw_tensor(array: NDArray[Any]) -> bytes:
         return bytes(array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes())
     encoded = (str(text).encode() for text in array.ravel())
     return b"".join(struct.pack("<I", len(text)) + text for text in encoded)
-
-
-raw_contents = encode_raw_tensor  # until every importer has moved
 
 
 def _tensor(name: str, datatype: Datatype, shape: list[int]) -> dict[str, Any]:

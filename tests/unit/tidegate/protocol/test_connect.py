@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 import pytest
 
@@ -21,12 +21,12 @@ class Server:
         return outcome
 
 
-def refused(error: Exception) -> bool:
+def never_connected(error: Exception) -> bool:
     return isinstance(error, ConnectionRefusedError)
 
 
 def run_sync(server: Server, pauses: list[float]) -> str:
-    return retry_connect(server.call, refused, sleep=pauses.append)
+    return retry_connect(server.call, never_connected, sleep=pauses.append)
 
 
 def run_async(server: Server, pauses: list[float]) -> str:
@@ -36,26 +36,21 @@ def run_async(server: Server, pauses: list[float]) -> str:
     async def sleep(seconds: float) -> None:
         pauses.append(seconds)
 
-    pending: Awaitable[str] = retry_connect_async(call, refused, sleep=sleep)
-    return asyncio.run(_awaited(pending))
-
-
-async def _awaited(pending: Awaitable[str]) -> str:
-    return await pending
+    return asyncio.run(retry_connect_async(call, never_connected, sleep=sleep))
 
 
 both = pytest.mark.parametrize("run", [run_sync, run_async])
 
 
 @both
-def test_call_that_connects_is_made_once(run: Run) -> None:
+def test_retry_connect_of_a_working_call_makes_one(run: Run) -> None:
     pauses: list[float] = []
     assert run(Server("response"), pauses) == "response"
     assert pauses == []
 
 
 @both
-def test_refused_connection_is_retried_after_each_pause(run: Run) -> None:
+def test_retry_connect_retries_after_each_pause(run: Run) -> None:
     pauses: list[float] = []
     server = Server(*[ConnectionRefusedError()] * len(CONNECT_PAUSES_SECONDS), "response")
     assert run(server, pauses) == "response"
@@ -63,7 +58,7 @@ def test_refused_connection_is_retried_after_each_pause(run: Run) -> None:
 
 
 @both
-def test_last_attempt_raises_its_own_error(run: Run) -> None:
+def test_retry_connect_raises_the_last_error(run: Run) -> None:
     pauses: list[float] = []
     server = Server(*[ConnectionRefusedError()] * len(CONNECT_PAUSES_SECONDS), ConnectionRefusedError("last"))
     with pytest.raises(ConnectionRefusedError, match="last"):
@@ -72,7 +67,7 @@ def test_last_attempt_raises_its_own_error(run: Run) -> None:
 
 
 @both
-def test_error_after_connecting_is_raised_at_once(run: Run) -> None:
+def test_retry_connect_raises_other_errors_at_once(run: Run) -> None:
     pauses: list[float] = []
     server = Server(ConnectionRefusedError(), TimeoutError("slow"), "response")
     with pytest.raises(TimeoutError, match="slow"):
@@ -82,10 +77,10 @@ def test_error_after_connecting_is_raised_at_once(run: Run) -> None:
 
 
 @both
-def test_cancellation_is_never_retried(run: Run) -> None:
-    class Cancelling(Server):
+def test_retry_connect_does_not_catch_keyboard_interrupt(run: Run) -> None:
+    class Interrupted(Server):
         def call(self) -> str:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run(Cancelling(), [])
+        run(Interrupted(), [])

@@ -75,7 +75,7 @@ def test_raw_tensor_of_any_bytes_decodes_or_raises_value_error(content: bytes, d
 
 
 @pytest.mark.parametrize(
-    ("content", "datatype", "said"),
+    ("content", "datatype", "texts"),
     [
         (b"1234567", "INT64", ("INT64", "multiple of 8 bytes", "received 7")),
         (b"12", "BYTES", ("element 0", "expected 4 bytes", "received 2")),
@@ -85,11 +85,11 @@ def test_raw_tensor_of_any_bytes_decodes_or_raises_value_error(content: bytes, d
     ],
 )
 def test_raw_tensor_error_tells_place_expected_and_received(
-    content: bytes, datatype: str, said: tuple[str, ...]
+    content: bytes, datatype: str, texts: tuple[str, ...]
 ) -> None:
     with pytest.raises(ValueError, match="expected") as error:
         decode_raw_tensor(content, datatype)
-    assert all(part in str(error.value) for part in said)
+    assert all(text in str(error.value) for text in texts)
 
 
 def test_v1_outputs_are_named_predictions() -> None:
@@ -118,7 +118,7 @@ def test_v2_binary_outputs_follow_the_json_in_order() -> None:
     assert outputs == {"label": ["no", "yes"], "n": [1, 2], "score": [0.5, 0.25]}
 
 
-def test_v2_binary_request_without_header_in_the_response_is_json() -> None:
+def test_v2_binary_response_without_header_is_json() -> None:
     assert parse_outputs(Protocol.V2_BINARY, v2(output()), None) == {"y": [1, 2]}
 
 
@@ -140,7 +140,7 @@ def test_binary_body_survives_a_round_trip(count: int, seed: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "texts"),
     [
         (b"<html>", ("body", "JSON", "<html>")),
         (b"[]", ("body", "'predictions'", "[]")),
@@ -150,14 +150,14 @@ def test_binary_body_survives_a_round_trip(count: int, seed: int) -> None:
         (b'{"predictions": [{"a": 1}]}', ("predictions", "scalars or lists", "{'a': 1}")),
     ],
 )
-def test_v1_error_tells_place_expected_and_received(body: bytes, said: tuple[str, ...]) -> None:
+def test_v1_error_tells_place_expected_and_received(body: bytes, texts: tuple[str, ...]) -> None:
     with pytest.raises(ValueError, match="expected") as error:
         parse_outputs(Protocol.V1, body)
-    assert all(part in str(error.value) for part in said)
+    assert all(text in str(error.value) for text in texts)
 
 
 @pytest.mark.parametrize(
-    ("body", "length", "said"),
+    ("body", "length", "texts"),
     [
         (b"\xff", None, ("body", "JSON", r"\xff")),
         (b"{}", None, ("body", "'outputs'", "{}")),
@@ -182,11 +182,11 @@ def test_v1_error_tells_place_expected_and_received(body: bytes, said: tuple[str
     ],
 )
 def test_v2_error_tells_place_expected_and_received(
-    body: bytes, length: str | None, said: tuple[str, ...]
+    body: bytes, length: str | None, texts: tuple[str, ...]
 ) -> None:
     with pytest.raises(ValueError, match="expected") as error:
         parse_outputs(Protocol.V2, body, length)
-    assert all(part in str(error.value) for part in said)
+    assert all(text in str(error.value) for text in texts)
 
 
 def test_v2_binary_tensor_of_odd_size_raises_value_error() -> None:
