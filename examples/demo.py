@@ -26,7 +26,8 @@ from rich.table import Table
 from tidegate.batch import Batch
 from tidegate.bundle import JOBLIB, ONNX, SKOPS, Bundle
 from tidegate.contract import close
-from tidegate.protocol.requests import sample_rows, v1_body
+from tidegate.protocol.requests import v1_body
+from tidegate.protocol.samples import sample_rows
 from tidegate.store import fetch
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tidegate.console import OutputFormat, OutputOption, emit, progress
+from tidegate.console import OutputFormat, OutputOption, print_result, progress
 from tidegate.errors import GateNotPassedError, TidegateError
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def run(
                 store.put(f"{folder}/{file}", out / file)
             place = f"{store.uri}/{folder}/{REPORT}"
     finally:  # the verdict stands, whatever the store does
-        emit(output, report.document | {"report": place}, _picture(report, place))
+        print_result(output, report.document | {"report": place}, _picture(report, place))
     if verdict.verdict == "fail":
         raise GateNotPassedError(f"The objective was not met: {'; '.join(verdict.reasons)}.")
     if verdict.verdict == "void":

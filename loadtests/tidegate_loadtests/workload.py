@@ -17,7 +17,8 @@ import numpy as np
 import orjson
 
 from tidegate.contract import Contract, Datatype, Scalar, close
-from tidegate.protocol.requests import sample_rows, v1_body, v2_binary_body, v2_body
+from tidegate.protocol.requests import v1_body, v2_binary_body, v2_body
+from tidegate.protocol.samples import sample_rows
 from tidegate_loadtests.plan import LoadTest, Protocol
 
 HEADER_LENGTH = "Inference-Header-Content-Length"

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tidegate.console import OutputFormat, OutputOption, emit
+from tidegate.console import OutputFormat, OutputOption, print_result
 from tidegate.contract import NAME_PATTERN
 from tidegate.errors import BundleError, ConfigurationError, GateNotPassedError
 from tidegate_serving.codecs.request import Limits
@@ -265,7 +265,7 @@ def predict(
     }
     if comparison is not None:
         payload["golden"] = {"rows": len(asked), "wrong": comparison.wrong, "equal": not comparison.wrong}
-    emit(output, payload, _table(prediction, comparison, f"{name} by {protocol.value}"))
+    print_result(output, payload, _table(prediction, comparison, f"{name} by {protocol.value}"))
     if comparison is not None and comparison.wrong:
         raise GateNotPassedError(
             f"{len(comparison.wrong)} of {len(asked)} golden answers are not scikit-learn's: rows "

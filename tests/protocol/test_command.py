@@ -19,7 +19,8 @@ from tests.conftest import TIDEGATE, LiveServer, altered, serving
 from tests.protocol.test_rest import predict
 from tidegate.bundle import Bundle
 from tidegate.cli import main
-from tidegate.protocol.requests import sample_rows, v1_body
+from tidegate.protocol.requests import v1_body
+from tidegate.protocol.samples import sample_rows
 from tidegate.store import Store
 
 

@@ -19,7 +19,8 @@ from tidegate_serving._kserve import pb
 from tests.conftest import LiveServer, serving
 from tests.protocol.test_grpc import SERVICE, one_row, question
 from tidegate.bundle import Bundle
-from tidegate.protocol.requests import sample_rows, v1_body
+from tidegate.protocol.requests import v1_body
+from tidegate.protocol.samples import sample_rows
 
 
 @pytest.fixture

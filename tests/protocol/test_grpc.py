@@ -14,7 +14,8 @@ from tests.conftest import LiveServer
 from tests.protocol.test_rest import metric
 from tidegate.batch import Batch
 from tidegate.contract import MATRIX, close
-from tidegate.protocol.requests import raw_contents, sample_rows
+from tidegate.protocol.requests import encode_raw_tensor
+from tidegate.protocol.samples import sample_rows
 
 SERVICE = "/inference.GRPCInferenceService/"
 FIELDS = {
@@ -51,7 +52,7 @@ def question(server: LiveServer, rows: list[list[Any]], raw: bool) -> Any:
         datatype = contract.matrix_datatype or next(f.datatype for f in contract.features if f.name == name)
         entry = request.inputs.add(name=name, datatype=str(datatype), shape=array.shape)
         if raw:
-            request.raw_input_contents.append(raw_contents(array))
+            request.raw_input_contents.append(encode_raw_tensor(array))
         else:
             values = array.reshape(-1).tolist()
             field = getattr(entry.contents, FIELDS[datatype])

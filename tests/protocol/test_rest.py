@@ -10,7 +10,8 @@ import pytest
 
 from tests.conftest import LiveServer
 from tidegate.contract import close
-from tidegate.protocol.requests import sample_rows, v1_body, v2_binary_body, v2_body
+from tidegate.protocol.requests import v1_body, v2_binary_body, v2_body
+from tidegate.protocol.samples import sample_rows
 
 JSON = {"Content-Type": "application/json"}
 LENGTH = "Inference-Header-Content-Length"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tidegate.console import OutputFormat, OutputOption, emit, progress
+from tidegate.console import OutputFormat, OutputOption, print_result, progress
 from tidegate.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -61,14 +61,14 @@ def train(
     from tidegate_training.run import train as run
 
     document = Document.read(config)
-    settings = document.fit(TrainingConfig)
+    settings = document.parse_as(TrainingConfig)
     store = Store(push) if push is not None else None
     if store is not None and channel is not None:
         ChannelReference(store.uri, settings.name, channel)  # a mistake costs no training
     directory = out if out is not None else Path("out/bundles") / settings.name
     with progress() as display:
         task = display.add_task("starting", total=None)
-        with document.locating():
+        with document.locate_field_errors():
             trained = run(
                 settings,
                 directory,
@@ -82,7 +82,7 @@ def train(
             reference = store.push(trained.bundle)
             if channel is not None:
                 store.move_channel(settings.name, channel, reference.digest)
-    emit(output, payload(trained, reference), report(trained, reference))
+    print_result(output, payload(trained, reference), report(trained, reference))
 
 
 def payload(trained: "Trained", reference: "Reference | None") -> dict[str, Any]:

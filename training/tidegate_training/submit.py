@@ -18,9 +18,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 import yaml
 
-from tidegate.console import OutputFormat, OutputOption, emit, stderr
+from tidegate.console import OutputFormat, OutputOption, print_result, stderr
 from tidegate.errors import ConfigurationError, ExitCode, GateNotPassedError, ServerError, TidegateError
-from tidegate.kubernetes.pods import ends_of, said_by, statuses, trouble
+from tidegate.kubernetes.pods import (
+    container_statuses,
+    terminated_states,
+    termination_message,
+    waiting_reason,
+)
 
 if TYPE_CHECKING:
     from tidegate.kubernetes.client import Cluster
@@ -97,7 +102,7 @@ def submit(
     if not outcome.done:
         raise failure(job, outcome)
     reference = reference_in(log)
-    emit(output, {"job": job, "namespace": place, "reference": reference}, reference)
+    print_result(output, {"job": job, "namespace": place, "reference": reference}, reference)
 
 
 def follow(cluster: "Cluster", namespace: str, job: str, until: float) -> tuple[Outcome, list[str]]:
@@ -160,10 +165,14 @@ def judge(job: "Object", pods: Sequence["Object"]) -> Outcome | None:
     if "Failed" not in conditions:
         return None
     reason = str(conditions["Failed"].get("message", conditions["Failed"].get("reason", "")))
-    ended = [container for pod in pods for container in statuses(pod) if ends_of(container)]
+    ended = [
+        container for pod in pods for container in container_statuses(pod) if terminated_states(container)
+    ]
     if not ended:
         return Outcome(False, ExitCode.CRASH, reason)
-    return Outcome(False, int(ends_of(ended[-1])[-1]["exitCode"]), said_by(ended[-1]) or reason)
+    return Outcome(
+        False, int(terminated_states(ended[-1])[-1]["exitCode"]), termination_message(ended[-1]) or reason
+    )
 
 
 def refuse_another(jobs: Sequence["Object"], job: str, release: str) -> None:
@@ -226,7 +235,7 @@ def reference_in(log: Sequence[str]) -> str:
 def _waiting(pods: Sequence["Object"]) -> str:
     if not pods:
         return "for a pod"
-    return trouble(pods[-1]) or f"the pod is {pods[-1]['status'].get('phase', 'Pending').lower()}"
+    return waiting_reason(pods[-1]) or f"the pod is {pods[-1]['status'].get('phase', 'Pending').lower()}"
 
 
 def _helm(*arguments: str) -> str:

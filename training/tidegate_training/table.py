@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.batch import Batch
-from tidegate.contract import MATRIX, NAME_LIMIT, Datatype
+from tidegate.contract import MATRIX, MAX_NAME_LENGTH, Datatype
 from tidegate.errors import DataError, FieldError, Location
 from tidegate_training.bundling.outputs import prediction_datatype
 from tidegate_training.config import TrainingConfig
@@ -175,10 +175,10 @@ def _refuse_name(source: Source, name: str) -> None:
             f"{source.name}: a column is called '{MATRIX}', which is the name of the matrix of all features; "
             "rename it, or leave it out with features.drop."
         )
-    if len(name) > NAME_LIMIT:
+    if len(name) > MAX_NAME_LENGTH:
         raise DataError(
             f"{source.name}: the name of the column '{name[:40]}…' has {len(name)} characters, and that of a "
-            f"feature has at most {NAME_LIMIT}; rename it, or leave it out with features.drop."
+            f"feature has at most {MAX_NAME_LENGTH}; rename it, or leave it out with features.drop."
         )
 
 

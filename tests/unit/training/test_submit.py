@@ -208,5 +208,5 @@ def test_a_channel_that_is_none_costs_no_job(tmp_path, monkeypatch):
     config = tmp_path / "train.yaml"
     config.write_text("name: x\ntask: classification\ndata: {dataset: iris}\nalgorithm: {name: GaussianNB}\n")
     monkeypatch.setattr(submit, "_helm", lambda *arguments: pytest.fail("helm was called"))
-    with pytest.raises(ConfigurationError, match="'A b' is no name of a channel"):
+    with pytest.raises(ConfigurationError, match="'A b' is not a channel name"):
         submit.submit(config, "s3://models", channel="A b")

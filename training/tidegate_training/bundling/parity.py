@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tidegate.batch import Batch
 from tidegate.contract import Contract, Datatype, Scalar
-from tidegate.protocol.requests import sample_rows
+from tidegate.protocol.samples import sample_rows
 from tidegate_training.bundling.outputs import LABEL, SCORES
 
 Array = NDArray[Any]
