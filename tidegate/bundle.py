@@ -46,7 +46,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from tidegate.contract import NAME_PATTERN, Contract
 from tidegate.digest import canonical_json, parse_digest, sha256, sha256_of_file
-from tidegate.errors import BundleError
+from tidegate.errors import BundleError, first_problem
 
 FORMAT_VERSION: Literal[1] = 1
 
@@ -181,9 +181,8 @@ class Bundle:
         try:
             return Contract.model_validate_json(self.read(CONTRACT))
         except ValidationError as error:
-            raise BundleError(
-                f"{self.path / CONTRACT} is not a contract of format {FORMAT_VERSION}: {_first(error)}."
-            ) from None
+            file, problem = self.path / CONTRACT, first_problem(error)
+            raise BundleError(f"{file} is not a contract of format {FORMAT_VERSION}: {problem}.") from None
 
 
 def seal(path: Path, **fields: Any) -> Bundle:
@@ -269,7 +268,7 @@ def parse_manifest(content: bytes, digest: str | None, where: str) -> Manifest:
             )
         manifest = Manifest.model_validate_json(content)
     except ValidationError as error:
-        raise BundleError(f"{where} is not a manifest: {_first(error)}.") from None
+        raise BundleError(f"{where} is not a manifest: {first_problem(error)}.") from None
     for name in manifest.files:
         if (reason := _disallowed(name)) is not None:
             raise BundleError(f"{where} lists a file that a bundle cannot hold: {reason}.")
@@ -347,8 +346,3 @@ def _disallowed(name: str, file: Path | None = None) -> str | None:
     if file is not None and (not stat.S_ISREG(file.lstat().st_mode) or file.parent.is_symlink()):
         return f"{name!r} is a link or a special file"
     return None
-
-
-def _first(error: ValidationError) -> str:
-    first = error.errors(include_url=False)[0]
-    return f"{'.'.join(map(str, first['loc'])) or 'document'}: {first['msg']}"

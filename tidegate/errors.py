@@ -7,6 +7,10 @@ This module therefore defines all of them. An error carries its code, and the co
 """
 
 from enum import IntEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 Location = tuple[int | str, ...]
 """The path to a field: its keys and indices, from the root."""
@@ -86,3 +90,9 @@ class GateNotPassedError(TidegateError):
     """A result that misses a configured threshold."""
 
     exit_code = ExitCode.GATE_NOT_PASSED
+
+
+def first_problem(error: "ValidationError") -> str:
+    """Describe the first problem of a pydantic error: the field, then pydantic's message."""
+    first = error.errors(include_url=False)[0]
+    return f"{'.'.join(map(str, first['loc'])) or 'document'}: {first['msg']}"

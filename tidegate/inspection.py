@@ -16,7 +16,7 @@ from rich.text import Text
 
 from tidegate.bundle import METRICS, PARITY, Bundle
 from tidegate.contract import Contract, Feature
-from tidegate.errors import BundleError
+from tidegate.errors import BundleError, first_problem
 
 UNREADABLE = "unreadable"
 """The provenance's value if its file is damaged."""
@@ -116,10 +116,7 @@ def _validate(model: type[M], document: dict[str, Any], file: Path) -> M:
     try:
         return model.model_validate(document)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise BundleError(
-            f"{file} was not written by Tidegate: {'.'.join(map(str, first['loc']))}: {first['msg']}."
-        ) from None
+        raise BundleError(f"{file} was not written by Tidegate: {first_problem(error)}.") from None
 
 
 def _contract_table(contract: Contract) -> Table:

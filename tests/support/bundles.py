@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""A small bundle whose model is never loaded: enough for what the core does with bundles."""
+"""A small sealed bundle for tests that never load its model."""
 
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from tidegate.digest import canonical_json
 
 
 def contract() -> Contract:
+    """Return a contract with a feature and an output of each kind."""
     return Contract(
         name="iris",
         task="classification",
@@ -33,6 +34,7 @@ def contract() -> Contract:
 
 
 def write_bundle(path: Path, model: bytes = b"a model") -> Bundle:
+    """Write and seal a bundle of :func:`contract` in a new directory."""
     path.mkdir(parents=True)
     (path / "plots").mkdir()
     (path / CONTRACT).write_bytes(canonical_json(contract().model_dump(mode="json")))
