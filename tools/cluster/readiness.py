@@ -1,63 +1,74 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""Read from Kubernetes objects whether something is ready, and if not, what is missing.
+"""The readiness of Kubernetes objects, and the reason if one is not ready.
 
-Pure functions from what the API server says to a sentence, or to None for ready: the form that
-Progress.wait asks for.
+Pure functions from an object to the reason why it is not ready, or to None if it is: the values of a probe
+for :meth:`tools.cluster.progress.Progress.wait`.
 """
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-Object = dict[str, Any]
+Object = Mapping[str, Any]
+"""A Kubernetes object, or a part of one, as JSON has it."""
 
 
-def condition(thing: Object, kind: str) -> str | None:
-    """Tell what a condition lacks to be True."""
-    for entry in (thing.get("status") or {}).get("conditions") or []:
-        if entry["type"] == kind:
-            if entry["status"] == "True":
-                return None
-            reason = entry.get("message") or entry.get("reason", "no reason given")
-            return f"{kind} is {entry['status']}: {reason}"
-    return f"{kind} is not reported yet"
+def find_condition(resource: Object, kind: str) -> Object:
+    """Return an object's condition of a type; empty if its status does not report it."""
+    conditions = (resource.get("status") or {}).get("conditions") or []
+    return next((entry for entry in conditions if entry["type"] == kind), {})
 
 
-def kinds(definitions: list[Object]) -> str | None:
-    """Tell which custom resource definitions are not served yet."""
-    missing = [item["metadata"]["name"] for item in definitions if condition(item, "Established") is not None]
-    return f"not served yet: {', '.join(missing)}" if missing else None
+def unmet_condition(resource: Object, kind: str) -> str | None:
+    """Return why a condition is not True, or None if it is."""
+    entry = find_condition(resource, kind)
+    if not entry:
+        return f"{kind} is not reported yet"
+    if entry["status"] == "True":
+        return None
+    reason = entry.get("message") or entry.get("reason", "no reason given")
+    return f"{kind} is {entry['status']}: {reason}"
 
 
-def deployment(thing: Object) -> str | None:
-    """Tell what a Deployment lacks to be fully rolled out."""
-    status = thing.get("status", {})
-    if status.get("observedGeneration", 0) < thing["metadata"]["generation"]:
-        return "its controller has not seen it yet"
-    wanted = thing["spec"].get("replicas", 1)
+def unserved_kinds(definitions: Iterable[Object]) -> str | None:
+    """Name the custom resource definitions that the API server does not serve yet."""
+    names = [
+        item["metadata"]["name"] for item in definitions if unmet_condition(item, "Established") is not None
+    ]
+    return f"not served yet: {', '.join(names)}" if names else None
+
+
+def unfinished_rollout(deployment: Object) -> str | None:
+    """Return why a Deployment is not fully rolled out."""
+    status = deployment.get("status", {})
+    if status.get("observedGeneration", 0) < deployment["metadata"]["generation"]:
+        return "its controller has not observed it yet"
+    desired = deployment["spec"].get("replicas", 1)
     updated, available = status.get("updatedReplicas", 0), status.get("availableReplicas", 0)
-    if updated < wanted or available < wanted or status.get("replicas", 0) > wanted:
-        return f"{available} of {wanted} available"
+    if updated < desired or available < desired or status.get("replicas", 0) > desired:
+        return f"{available} of {desired} available"
     return None
 
 
-def deployments(items: list[Object]) -> str | None:
-    """Tell which Deployments are not rolled out."""
-    missing = []
-    for item in items:
-        reason = deployment(item)
+def unfinished_rollouts(deployments: Iterable[Object]) -> str | None:
+    """Name the Deployments that are not fully rolled out, each with its reason."""
+    reasons = []
+    for deployment in deployments:
+        reason = unfinished_rollout(deployment)
         if reason is not None:
-            missing.append(f"{item['metadata']['namespace']}/{item['metadata']['name']} ({reason})")
-    return ", ".join(missing) or None
+            metadata = deployment["metadata"]
+            reasons.append(f"{metadata['namespace']}/{metadata['name']} ({reason})")
+    return ", ".join(reasons) or None
 
 
-def pod_problem(pod: Object) -> str | None:
-    """Say in a few words why a pod is not ready, or None if it is or has ended well."""
+def unready_pod(pod: Object) -> str | None:
+    """Return why a pod is not ready, or None if it is ready or has succeeded."""
     status = pod.get("status", {})
-    if status.get("phase") == "Succeeded" or condition(pod, "Ready") is None:
+    if status.get("phase") == "Succeeded" or unmet_condition(pod, "Ready") is None:
         return None
     for entry in [*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])]:
         for state in ("waiting", "terminated"):
             detail = entry.get("state", {}).get(state)
             if detail and detail.get("reason") not in {None, "Completed", "PodInitializing"}:
                 return f"{entry['name']}: {detail['reason']} {detail.get('message', '')}".strip()
-    return condition(pod, "PodScheduled") or condition(pod, "Ready")
+    return unmet_condition(pod, "PodScheduled") or unmet_condition(pod, "Ready")
