@@ -65,10 +65,7 @@ def test_stop_spares_a_reused_process_id(record: Record, log: Path, pipe: Path) 
 
 
 def test_find_by_token_returns_descendants(record: Record, log: Path, pipe: Path) -> None:
-    child = (
-        f'echo ready > \\"\\$1\\"; {BLOCK.replace("$", chr(92) + "$").replace(chr(34), chr(92) + chr(34))}'
-    )
-    started = start(record, log, f'sh -c "{child}" sh "$1" & wait', pipe)
+    started = start(record, log, f'( echo ready > "$1"; {BLOCK} ) & wait', pipe)
     assert pipe.read_text() == "ready\n"
     found = process.find_by_token(record.state.token)
     assert started.pid in {one.pid for one in found}
