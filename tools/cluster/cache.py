@@ -63,9 +63,9 @@ def clear(layout: Layout, progress: Progress) -> None:
     if not layout.cache.is_dir():
         return
     with building(layout, progress):
-        left = mounts.unmount_below(layout.cache, Runner())
-    if left:
-        raise ClusterError("Still mounted: " + ", ".join(str(point) for point in left))
+        remaining = mounts.unmount_below(layout.cache, Runner())
+    if remaining:
+        raise ClusterError("Still mounted: " + ", ".join(str(point) for point in remaining))
 
 
 def buildah(layout: Layout) -> list[str]:

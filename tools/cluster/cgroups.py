@@ -96,13 +96,13 @@ def kill_all(timeout_seconds: float = 30.0) -> set[int]:
 
 def remove() -> list[Path]:
     """Remove the cluster's cgroups, innermost first, and return those that could not be removed."""
-    left = []
+    remaining = []
     for hierarchy in mounted():
         top = hierarchy.mount_point / NAME
         for folder in reversed(folders(top)):
             if not _remove_one(folder):
-                left.append(folder)
-    return left
+                remaining.append(folder)
+    return remaining
 
 
 def _remove_one(folder: Path, timeout_seconds: float = 30.0) -> bool:

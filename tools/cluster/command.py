@@ -52,7 +52,7 @@ class Runner:
         """
         words = [str(word) for word in argv]
         try:
-            done = subprocess.run(
+            completed = subprocess.run(
                 words,
                 input=stdin,
                 stdin=subprocess.DEVNULL if stdin is None else None,
@@ -68,10 +68,10 @@ class Runner:
             raise ClusterError(f"{words[0]} was not found: {error}") from error
         except subprocess.TimeoutExpired as error:
             raise ClusterError(f"`{shorten(words)}` did not end within {timeout:.0f} s.") from error
-        if done.returncode != 0:
-            output = last_lines(done.stdout + done.stderr)
-            raise ClusterError(f"`{shorten(words)}` ended with code {done.returncode}:\n{output}")
-        return done.stdout
+        if completed.returncode != 0:
+            output = last_lines(completed.stdout + completed.stderr)
+            raise ClusterError(f"`{shorten(words)}` ended with code {completed.returncode}:\n{output}")
+        return completed.stdout
 
     def _token_variable(self) -> dict[str, str]:
         return {TOKEN_VARIABLE: self._token} if self._token else {}

@@ -106,7 +106,7 @@ def reap(pid: int) -> None:
 def find_by_token(token: str) -> list[StartedProcess]:
     """Return every process with this token in its environment, regardless of its current parent."""
     needle = f"{TOKEN_VARIABLE}={token}".encode()
-    found = []
+    processes = []
     for folder in Path("/proc").glob("[0-9]*"):
         pid = int(folder.name)
         try:
@@ -116,5 +116,5 @@ def find_by_token(token: str) -> list[StartedProcess]:
             continue  # it has ended since the listing, or is a kernel thread
         ticks = start_ticks(pid)
         if needle in environ and ticks is not None and pid != os.getpid():
-            found.append(StartedProcess(name, pid, ticks))
-    return found
+            processes.append(StartedProcess(name, pid, ticks))
+    return processes

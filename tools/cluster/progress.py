@@ -40,10 +40,10 @@ class Progress:
     def step(self, description: str) -> Iterator[None]:
         """Print the start of a step, a heartbeat while it runs, and its duration."""
         started = self._clock()
-        done = threading.Event()
+        ended = threading.Event()
 
         def beat() -> None:
-            while not done.wait(HEARTBEAT_SECONDS):
+            while not ended.wait(HEARTBEAT_SECONDS):
                 self.log(f"... still: {description} ({self._clock() - started:.0f} s)")
 
         self.log(f"{description} ...")
@@ -52,7 +52,7 @@ class Progress:
         try:
             yield
         finally:
-            done.set()
+            ended.set()
             thread.join()
         self.log(f"done: {description} ({self._clock() - started:.1f} s)")
 

@@ -6,11 +6,9 @@ Pure functions from an object to the reason why it is not ready, or to None if i
 for :meth:`tools.cluster.progress.Progress.wait`.
 """
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
-Object = Mapping[str, Any]
-"""A Kubernetes object, or a part of one, as JSON has it."""
+from tidegate.kubernetes.pods import Object
 
 
 def find_condition(resource: Object, kind: str) -> Object:

@@ -89,8 +89,8 @@ def test_cached_build_ignores_the_path_of_its_definition(
     first = toolchain.TOOL_SETS[0]
     monkeypatch.setattr(toolchain, "TOOL_SETS", (first,))
     source = toolchain.DEFINITIONS / first.name
-    inputs = [(source / name).read_bytes() for name in ("go.mod", "go.sum")]
-    key = toolchain.cache_key(first, *inputs, platform.machine())
+    go_mod, go_sum = ((source / name).read_bytes() for name in ("go.mod", "go.sum"))
+    key = toolchain.cache_key(first, go_mod, go_sum, platform.machine())
     (layout.tools / key).mkdir(parents=True)
     shutil.copytree(source, tmp_path / "moved" / first.name)
     monkeypatch.setattr(toolchain, "DEFINITIONS", tmp_path / "moved")
