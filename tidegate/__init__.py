@@ -1,8 +1,9 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""The core that training, serving and load tests share: contract, bundle, store, command line.
+"""The core that all packages share: contract, bundle, store, protocol and command line.
 
-It imports none of the packages that use it, and nothing heavier than numpy.
+Its only numerical dependency is numpy, and it imports none of the packages that use it. Start with
+:mod:`tidegate.bundle` and :mod:`tidegate.store`.
 """
 
 from importlib.metadata import version

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""A batch: rows of feature values as arrays in the contract's data types.
+"""Batches: rows of feature values as arrays in the contract's data types.
 
-Both the parity certificate made in training and the server feed models from here, so that what was
-certified is what is served. It trusts its values: checking a client's is the server's part.
+Training compares the engines on batches of this form, and the server computes batches of the same form. It
+does not validate values: the server validates each request before it makes a batch.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,16 +23,16 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Rows as arrays: one matrix ``{"input-0": [rows, features]}``, or a ``[rows]`` column a feature.
+    """Rows as arrays: one matrix ``[rows, features]`` named ``input-0``, or one ``[rows]`` array per feature.
 
-    The matrix is the form of every contract whose features are numbers of one type.
+    A contract has the matrix if its features are numbers of one type.
     """
 
     arrays: Mapping[str, Array]
 
     @classmethod
     def from_rows(cls, contract: Contract, rows: Sequence[Sequence[Scalar]]) -> Self:
-        """Arrays from rows of JSON values; None becomes NaN, or "" in a text feature."""
+        """Convert rows of JSON values. None becomes NaN, or "" in a text feature."""
         return cls.from_columns(
             contract,
             {
@@ -43,7 +43,7 @@ class Batch:
 
     @classmethod
     def from_columns(cls, contract: Contract, columns: Mapping[str, Array]) -> Self:
-        """From one ``[rows]`` array a feature, each already in its feature's numpy type."""
+        """Combine one ``[rows]`` array per feature, each in its feature's numpy type."""
         if contract.matrix_datatype is None:
             return cls({name: columns[name] for name in contract.feature_names})
         stacked = np.stack([columns[name] for name in contract.feature_names], axis=1)
@@ -51,7 +51,7 @@ class Batch:
 
     @classmethod
     def concatenate(cls, batches: Sequence["Batch"]) -> "Batch":
-        """One batch of all rows, in order. All must be of one contract."""
+        """Concatenate the rows of batches that have one contract, in order."""
         if len(batches) == 1:
             return batches[0]
         return cls({name: np.concatenate([b.arrays[name] for b in batches]) for name in batches[0].arrays})
@@ -63,16 +63,16 @@ class Batch:
         return Batch({name: array[rows] for name, array in self.arrays.items()})
 
     def for_onnx(self) -> dict[str, Array]:
-        """The feed of a compiled model: the matrix, or each column as ``[rows, 1]``."""
+        """Return the inputs of a compiled model: ``[rows, features]``, or ``[rows, 1]`` per feature."""
         return {
             name: array if array.ndim == 2 else array.reshape(-1, 1) for name, array in self.arrays.items()
         }
 
     def for_sklearn(self) -> "Array | pd.DataFrame":
-        """What a pipeline takes: the matrix, or a data frame with the columns by name."""
+        """Return the input of a pipeline: ``[rows, features]``, or a data frame with a column per feature."""
         if MATRIX in self.arrays and self.arrays[MATRIX].ndim == 2:
             return self.arrays[MATRIX]
-        import pandas as pd  # only mixed columns need it, and only off the compiled path
+        import pandas as pd  # here, because compiled models and matrices do not need it
 
         return pd.DataFrame(dict(self.arrays), copy=False)
 

@@ -1,10 +1,36 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""The bundle: a directory that is named by its content and never changes.
+"""The bundle: an immutable directory with a model, named by the digest of its content.
 
-``manifest.json`` lists every other file with size and SHA-256; the bundle's digest is the SHA-256 of the
-manifest. Here a bundle is sealed, checked and read. Nothing in it is ever built into an object here:
-that is for who has a policy on what may be built.
+>>> import tempfile
+>>> from pathlib import Path
+>>> from tidegate.bundle import METRICS, REQUIRED, seal, verify
+>>> folder = Path(tempfile.mkdtemp())
+>>> for name in REQUIRED:
+...     _ = (folder / name).write_text("{}")
+>>> bundle = seal(
+...     folder,
+...     name="iris",
+...     task="classification",
+...     algorithm="LogisticRegression",
+...     parameters={"C": 1.0},
+...     seed=1,
+...     data={"sha256": "0" * 64, "rows": 150},
+...     versions={"scikit-learn": "1.9.1"},
+... )
+>>> verify(folder, bundle.digest).manifest.algorithm
+'LogisticRegression'
+
+A file that changes afterwards no longer matches the digest:
+
+>>> _ = (folder / METRICS).write_text('{"f1": 1}')
+>>> verify(folder, bundle.digest)
+Traceback (most recent call last):
+tidegate.errors.BundleError: ... metrics.json: expected 2 bytes, found 9 bytes.
+
+``manifest.json`` lists every other file with size and SHA-256; the SHA-256 of the manifest is the bundle's
+digest. This module seals, opens, verifies and reads bundles. It never builds an object from a file in a
+bundle, because that needs a policy about allowed types: :mod:`tidegate_serving.loading` has one.
 """
 
 import os
@@ -36,37 +62,37 @@ MODEL_CARD = "MODEL_CARD.md"
 PROVENANCE = "provenance.json"
 
 REQUIRED = frozenset({CONTRACT, SKOPS, PARITY, BASELINE, METRICS, MODEL_CARD})
-OUTSIDE_THE_DIGEST = frozenset({PROVENANCE})
-"""What varies between two runs with the same result, so that it must not change the result's name."""
+"""The files that every bundle has in addition to its manifest."""
+EXCLUDED_FROM_DIGEST = frozenset({PROVENANCE})
+"""Files that differ between two runs with the same result, and must not change the result's digest."""
 
-MANIFEST_LIMIT = 1 << 20
-"""A manifest is read whole before anything of it is known to be true, so its size is bounded, in bytes."""
+MAX_MANIFEST_BYTES = 1 << 20
+"""The maximum size of a manifest, because it is read whole before its digest is known."""
 
-# One or two plain path segments. Everything that could leave the directory or hide in it
-# has no way of being written down.
+# One or two plain path segments: a name cannot leave the directory and cannot be hidden in it.
 _FILE_NAME = re.compile(r"(?:[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}/)?[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
 
 
-class _Part(BaseModel):
+class _ManifestModel(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
-class FileEntry(_Part):
+class FileEntry(_ManifestModel):
     """A file of the bundle: its size in bytes and its SHA-256."""
 
     size: Annotated[int, Field(ge=0)]
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
-class Data(_Part):
-    """The data that a model was trained on: its SHA-256 and its number of rows."""
+class Data(_ManifestModel):
+    """The training data: its SHA-256 and its number of rows."""
 
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     rows: Annotated[int, Field(ge=1)]
 
 
-class Manifest(_Part):
-    """What a bundle is and what it holds. Its canonical bytes give the bundle its digest."""
+class Manifest(_ManifestModel):
+    """The description of a bundle and the list of its files. Its canonical bytes have the bundle's digest."""
 
     format_version: Literal[1]
     name: Annotated[str, Field(pattern=NAME_PATTERN)]
@@ -77,17 +103,17 @@ class Manifest(_Part):
     seed: int
     data: Data
     versions: dict[str, str]
-    """Python packages whose version matters to loading or to the result, by distribution name."""
+    """By distribution name, versions of Python packages that affect loading or the result."""
     files: dict[str, FileEntry]
 
     def to_bytes(self) -> bytes:
-        """The canonical bytes, as they are stored."""
+        """Serialise the manifest to its canonical bytes, the content of ``manifest.json``."""
         return canonical_json(self.model_dump(mode="json"))
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong with a bundle: the file, what was expected of it and what was found."""
+    """A difference between a bundle's manifest and its directory."""
 
     file: str
     expected: str
@@ -99,9 +125,9 @@ class Problem:
 
 @dataclass(frozen=True)
 class Bundle:
-    """A bundle in a local directory whose manifest is known to be the one that the digest names.
+    """A bundle in a local directory, with the manifest that its digest names.
 
-    The other files are known only once :meth:`read` has returned them or :func:`verify` has passed.
+    The digest vouches for another file only after :meth:`read` returned its content or :func:`verify` passed.
     """
 
     path: Path
@@ -112,10 +138,10 @@ class Bundle:
         return name in self.manifest.files
 
     def read(self, name: str) -> bytes:
-        """The content of a file, checked as it is read, so that what was checked is what is used.
+        """Read a file and verify the bytes that are returned, so the file cannot change in between.
 
         Raises:
-            BundleError: The manifest does not list the file, or it is missing or altered.
+            BundleError: If the manifest does not list the file, or the file is missing or altered.
         """
         entry = self.manifest.files.get(name)
         if entry is None:
@@ -126,16 +152,16 @@ class Bundle:
             raise BundleError(f"The bundle {self.path} cannot be read at {name}: {error.strerror}.") from None
         if len(content) != entry.size or sha256(content) != entry.sha256:
             raise BundleError(
-                f"{self.path / name} is not the file of the manifest: expected {entry.size} bytes with "
-                f"SHA-256 {entry.sha256}, found {len(content)} bytes with {sha256(content)}; pull it again."
+                f"{self.path / name} differs from the manifest: expected {entry.size} bytes with SHA-256 "
+                f"{entry.sha256}, found {len(content)} bytes with {sha256(content)}; pull the bundle again."
             )
         return content
 
     def provenance(self) -> bytes | None:
-        """What ``provenance.json`` says, if it is there. No digest vouches for it.
+        """Read ``provenance.json``, which the digest does not cover; None if it does not exist.
 
         Raises:
-            BundleError: It is there and cannot be read.
+            BundleError: If the file exists and cannot be read.
         """
         file = self.path / PROVENANCE
         if file.is_symlink() or not file.is_file():
@@ -147,44 +173,41 @@ class Bundle:
 
     @cached_property
     def contract(self) -> Contract:
-        """The contract, read from its file.
+        """The contract, read and verified at the first access.
 
         Raises:
-            BundleError: The file is altered or is no contract.
+            BundleError: If the file is altered or is not a contract.
         """
         try:
             return Contract.model_validate_json(self.read(CONTRACT))
         except ValidationError as error:
             raise BundleError(
-                f"{self.path / CONTRACT} is no contract of format {FORMAT_VERSION}: {_first(error)}."
+                f"{self.path / CONTRACT} is not a contract of format {FORMAT_VERSION}: {_first(error)}."
             ) from None
 
 
 def seal(path: Path, **fields: Any) -> Bundle:
-    """Write the manifest of a directory that is complete, and so make it a bundle.
+    """Write the manifest of a complete directory, which makes it a bundle.
 
     Args:
-        path: The directory with every other file in place.
-        **fields: The manifest's fields but for ``format_version`` and ``files``.
-
-    Returns:
-        The bundle, with the digest that is its name.
+        path: The directory, with every other file in place.
+        **fields: The manifest's fields except ``format_version`` and ``files``.
 
     Raises:
-        BundleError: The directory misses a required file or holds one that a bundle cannot.
+        BundleError: If a required file is missing, or a file is not allowed in a bundle.
     """
     files: dict[str, FileEntry] = {}
     for name, file in sorted(_walk(path)):
-        if name == MANIFEST or name in OUTSIDE_THE_DIGEST:
+        if name == MANIFEST or name in EXCLUDED_FROM_DIGEST:
             continue
-        if (complaint := _unfit(name, file)) is not None:
-            raise BundleError(f"{path} cannot be sealed: {complaint}.")
+        if (reason := _disallowed(name, file)) is not None:
+            raise BundleError(f"{path} cannot be sealed: {reason}.")
         files[name] = FileEntry(size=file.stat().st_size, sha256=sha256_of_file(file))
     if missing := REQUIRED - files.keys():
         raise BundleError(f"{path} cannot be sealed: it misses {', '.join(sorted(missing))}.")
     manifest = Manifest(format_version=FORMAT_VERSION, files=files, **fields)
     content = manifest.to_bytes()
-    # Appears whole or not at all: a directory without a manifest is no bundle.
+    # The rename is atomic: a directory without a manifest is not a bundle, and half a manifest never exists.
     partial = path / f".{MANIFEST}"
     partial.write_bytes(content)
     partial.replace(path / MANIFEST)
@@ -192,46 +215,53 @@ def seal(path: Path, **fields: Any) -> Bundle:
 
 
 def open_bundle(path: Path, digest: str | None = None) -> Bundle:
-    """Open a bundle's manifest, before a byte of it is parsed compared with the digest that was asked for.
+    """Read a bundle's manifest and compare it with the expected digest before parsing it.
 
     Args:
         path: The directory.
-        digest: The expected digest, with or without ``sha256:``; None opens whatever is there, for looking at
-            one's own files.
+        digest: The expected digest, with or without ``sha256:``. None accepts any, for files that you trust.
 
     Raises:
-        BundleError: No bundle, another digest, or a format that this version does not know.
-        ConfigurationError: The expected digest is none.
+        BundleError: If there is no bundle, its digest differs, or its format is unknown.
+        ConfigurationError: If the expected digest is not valid.
     """
     expected = None if digest is None else parse_digest(digest)
     file = path / MANIFEST
     try:
         status = file.lstat()
         if not stat.S_ISREG(status.st_mode):
-            raise BundleError(f"{file} is no regular file: a bundle holds no links.")
-        if status.st_size > MANIFEST_LIMIT:
-            raise BundleError(f"{file} has {status.st_size} bytes: a manifest has at most {MANIFEST_LIMIT}.")
+            raise BundleError(f"{file} is not a regular file: a bundle holds no links.")
+        if status.st_size > MAX_MANIFEST_BYTES:
+            raise BundleError(
+                f"{file} has {status.st_size} bytes: a manifest has at most {MAX_MANIFEST_BYTES}."
+            )
         content = file.read_bytes()
     except FileNotFoundError:
-        raise BundleError(f"{path} is no bundle: it has no {MANIFEST}.") from None
+        raise BundleError(f"{path} is not a bundle: it has no {MANIFEST}.") from None
     except OSError as error:
         raise BundleError(f"{file} cannot be read: {error.strerror}.") from None
     return Bundle(path, sha256(content), parse_manifest(content, expected, str(file)))
 
 
 def parse_manifest(content: bytes, digest: str | None, where: str) -> Manifest:
-    """Check a manifest's bytes against its digest, then parse them.
+    """Compare a manifest's bytes with their digest, then parse and validate them.
+
+    Args:
+        content: The bytes of the manifest.
+        digest: The expected digest; None accepts any.
+        where: The manifest's place, for error messages.
 
     Raises:
-        BundleError: Another digest, an unknown format, not canonical, or a file name that cannot be.
+        BundleError: If the digest differs, the format is unknown, the bytes are not canonical, or a file
+            name is not allowed.
     """
-    found = sha256(content)
-    if digest is not None and found != digest:
+    actual = sha256(content)
+    if digest is not None and actual != digest:
         raise BundleError(
-            f"{where} has the digest {found}, expected {digest}: it is not the bundle that was asked for."
+            f"{where} has the digest {actual}, expected {digest}: it is another bundle, or it is altered."
         )
     try:
-        version = _Versioned.model_validate_json(content).format_version
+        version = _FormatVersion.model_validate_json(content).format_version
         if version != FORMAT_VERSION:
             raise BundleError(
                 f"{where} has format version {version}, and this version of Tidegate reads {FORMAT_VERSION}: "
@@ -239,10 +269,10 @@ def parse_manifest(content: bytes, digest: str | None, where: str) -> Manifest:
             )
         manifest = Manifest.model_validate_json(content)
     except ValidationError as error:
-        raise BundleError(f"{where} is no manifest: {_first(error)}.") from None
+        raise BundleError(f"{where} is not a manifest: {_first(error)}.") from None
     for name in manifest.files:
-        if (complaint := _unfit(name)) is not None:
-            raise BundleError(f"{where} lists a file that a bundle cannot hold: {complaint}.")
+        if (reason := _disallowed(name)) is not None:
+            raise BundleError(f"{where} lists a file that a bundle cannot hold: {reason}.")
     if missing := REQUIRED - manifest.files.keys():
         raise BundleError(f"{where} does not list {', '.join(sorted(missing))}, which every bundle has.")
     try:
@@ -250,62 +280,69 @@ def parse_manifest(content: bytes, digest: str | None, where: str) -> Manifest:
     except ValueError:  # NaN or infinity among the parameters
         canonical = False
     if not canonical:
-        raise BundleError(f"{where} is not in canonical form: it was written or edited by something else.")
+        raise BundleError(
+            f"{where} is not in canonical form: expected the bytes that Tidegate writes; train again."
+        )
     return manifest
 
 
-def problems(bundle: Bundle) -> list[Problem]:
-    """Everything that differs between a directory and its manifest, file by file."""
-    found: list[Problem] = []
+def find_problems(bundle: Bundle) -> list[Problem]:
+    """Compare the manifest with the directory and return every difference."""
+    problems: list[Problem] = []
     present = dict(_walk(bundle.path))
     for name, entry in bundle.manifest.files.items():
         file = present.pop(name, None)
         if file is None:
-            found.append(Problem(name, f"{entry.size} bytes", "no such file"))
-        elif (complaint := _unfit(name, file)) is not None:
-            found.append(Problem(name, "a plain file", complaint))
+            problems.append(Problem(name, f"{entry.size} bytes", "no such file"))
+        elif (reason := _disallowed(name, file)) is not None:
+            problems.append(Problem(name, "a plain file", reason))
         elif (size := file.stat().st_size) != entry.size:
-            found.append(Problem(name, f"{entry.size} bytes", f"{size} bytes"))
+            problems.append(Problem(name, f"{entry.size} bytes", f"{size} bytes"))
         elif (actual := sha256_of_file(file)) != entry.sha256:
-            found.append(Problem(name, f"SHA-256 {entry.sha256}", actual))
+            problems.append(Problem(name, f"SHA-256 {entry.sha256}", actual))
     for name, file in present.items():
-        if name != MANIFEST and (name not in OUTSIDE_THE_DIGEST or not stat.S_ISREG(file.lstat().st_mode)):
-            found.append(Problem(name, "no such file", "a file that the manifest does not list"))
-    return found
+        allowed = name in EXCLUDED_FROM_DIGEST and stat.S_ISREG(file.lstat().st_mode)
+        if name != MANIFEST and not allowed:
+            problems.append(Problem(name, "no such file", "a file that the manifest does not list"))
+    return problems
 
 
 def verify(path: Path, digest: str | None = None) -> Bundle:
-    """Open a bundle and check every file of it.
+    """Open a bundle and verify every file.
+
+    Args:
+        path: The directory.
+        digest: The expected digest, with or without ``sha256:``. None accepts any.
 
     Raises:
-        BundleError: Anything is not as the digest says; the sentence names each file.
-        ConfigurationError: The expected digest is none.
+        BundleError: If the bundle differs from its digest; the message names each file.
+        ConfigurationError: If the expected digest is not valid.
     """
     bundle = open_bundle(path, digest)
-    if wrong := problems(bundle):
-        raise BundleError(f"The bundle {path} is not what its digest says: {'; '.join(map(str, wrong))}.")
+    if problems := find_problems(bundle):
+        raise BundleError(f"The bundle {path} differs from its digest: {'; '.join(map(str, problems))}.")
     return bundle
 
 
-class _Versioned(BaseModel):
+class _FormatVersion(BaseModel):
     """The one field that every format version has."""
 
     format_version: int
 
 
 def _walk(root: Path) -> Iterator[tuple[str, Path]]:
-    """Every entry below root that is no directory, links included and not followed, by relative name."""
+    """Yield every file and link below root with its relative name; links are not followed."""
     for folder, folders, files in os.walk(root, followlinks=False):
         for name in files + [name for name in folders if (Path(folder) / name).is_symlink()]:
             file = Path(folder) / name
             yield file.relative_to(root).as_posix(), file
 
 
-def _unfit(name: str, file: Path | None = None) -> str | None:
-    """Why a bundle cannot hold a file of this name (and, if given, of this kind); None if it can."""
+def _disallowed(name: str, file: Path | None = None) -> str | None:
+    """Return why a bundle cannot hold a file of this name and, if given, of this kind; None if it can."""
     if not _FILE_NAME.fullmatch(name):
-        return f"{name!r} is no plain relative path"
-    if name == MANIFEST or name in OUTSIDE_THE_DIGEST:
+        return f"{name!r} is not a plain relative path"
+    if name == MANIFEST or name in EXCLUDED_FROM_DIGEST:
         return f"{name!r} is outside the digest"
     if file is not None and (not stat.S_ISREG(file.lstat().st_mode) or file.parent.is_symlink()):
         return f"{name!r} is a link or a special file"

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""The command line ``tidegate``: gathers the subcommands that are installed and turns errors into exit codes.
+"""The command line ``tidegate``: the installed commands, and exit codes for their errors.
 
-It imports no subcommand by name: packages register theirs in the entry-point group ``tidegate.commands``.
+It imports no command by name: packages register commands in the entry-point group ``tidegate.commands``.
 """
 
 import signal
@@ -21,22 +21,24 @@ GROUP = "tidegate.commands"
 
 
 def build() -> typer.Typer:
-    """The command line with every registered subcommand."""
+    """Build the command line from every registered command."""
     app = typer.Typer(
         name="tidegate",
         no_args_is_help=True,
-        context_settings={"help_option_names": ["-h", "--help"]},
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
         pretty_exceptions_enable=False,
-        rich_markup_mode="markdown",
-        help="Train scikit-learn models, serve them with KServe, and prove that what is served is right.",
+        # Markdown drops '<store>/<name>' as an HTML tag, and rich markup drops '[...]' as a style.
+        rich_markup_mode=None,
+        help="Train scikit-learn models, serve them with KServe, and verify the served predictions.",
         epilog="Exit codes: 0 done, 2 bad input or configuration, 3 a gate not passed, 143 stopped by "
-        "SIGTERM, 1 anything else.",
+        "SIGTERM, 1 any other failure.",
     )
 
     @app.callback()
     def options(
         version: Annotated[
-            bool, typer.Option("--version", is_eager=True, callback=_version, help="Print the version.")
+            bool,
+            typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version."),
         ] = False,
     ) -> None:
         pass
@@ -51,37 +53,37 @@ def build() -> typer.Typer:
 
 
 def main() -> None:
-    """Run the command line. This is the process's entry point and always ends it.
+    """Run the command line and exit: the entry point of the process.
 
-    SIGTERM, with which Kubernetes and most supervisors end a process, unwinds the command as Ctrl-C does, so
-    that what it was writing is taken away. A command that ends in its own way sets its own handler later.
+    SIGTERM unwinds the command's stack as Ctrl-C does, so that partial output is removed. Kubernetes and most
+    supervisors send it. A command with a shutdown of its own replaces this handler.
     """
-    signal.signal(signal.SIGTERM, _terminate)
+    signal.signal(signal.SIGTERM, _exit_terminated)
     try:
         build()()
     except TidegateError as error:
-        _tell(str(error))
+        _print_error(str(error))
         sys.exit(error.exit_code)
     except ModuleNotFoundError as error:
         extra = _extra_of(sys.argv[1:2])
         if extra is None or (error.name or "").partition(".")[0] in _packages():
             raise
-        _tell(
+        _print_error(
             f"'tidegate {sys.argv[1]}' needs {error.name}, which is not installed: install tidegate[{extra}]."
         )
         sys.exit(ExitCode.BAD_INPUT)
 
 
-def _tell(sentence: str) -> None:
-    stderr.print(Text.assemble(("error:", "bold red"), f" {sentence}"), soft_wrap=True)
+def _print_error(message: str) -> None:
+    stderr.print(Text.assemble(("error:", "bold red"), f" {message}"), soft_wrap=True)
 
 
-def _terminate(number: int, frame: object) -> NoReturn:
+def _exit_terminated(number: int, frame: object) -> NoReturn:
     sys.exit(ExitCode.TERMINATED)
 
 
 def _extra_of(command: list[str]) -> str | None:
-    """The extra that a command's entry point names, if any."""
+    """Return the extra in a command's entry point; None without one."""
     entry: EntryPoint
     for entry in entry_points(group=GROUP):
         if [entry.name] == command and entry.extras:
@@ -90,11 +92,11 @@ def _extra_of(command: list[str]) -> str | None:
 
 
 def _packages() -> set[str]:
-    """The packages that register commands: a module of theirs that is missing is a fault of ours."""
+    """Return the packages that register commands; a missing module of theirs is a bug."""
     return {entry.module.partition(".")[0] for entry in entry_points(group=GROUP)}
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _print_version(requested: bool) -> None:
+    if requested:
         typer.echo(f"tidegate {__version__}")
         raise typer.Exit

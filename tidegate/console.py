@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a command prints: its result on standard output, its progress on standard error.
+"""The console: a command's result on standard output, its progress on standard error.
 
-The result is for a person or for a script, as the caller asks; what it says is the command's business.
+A result is text for people or JSON for scripts. The command decides on its content.
 """
 
 import json
@@ -16,16 +16,16 @@ import typer
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
-_LINE_SECONDS = 10.0
+_LINE_INTERVAL_SECONDS = 10.0
 
-# Names of features, categories and files stand in what is printed, and what rich would take for markup is
-# part of the name. A style is said by rich's Text.
+# Without markup, because names of features, categories and files may contain rich's markup. Use rich's Text
+# for styles.
 stdout = Console(highlight=False, markup=False, emoji=False)
 stderr = Console(stderr=True, highlight=False, markup=False, emoji=False)
 
 
 class OutputFormat(StrEnum):
-    """How a command prints its result."""
+    """Formats of a command's result."""
 
     TEXT = "text"
     JSON = "json"
@@ -36,8 +36,14 @@ OutputOption = Annotated[
 ]
 
 
-def emit(output: OutputFormat, payload: Mapping[str, Any], text: RenderableType) -> None:
-    """Print a command's result: the payload as one JSON document, or the text."""
+def print_result(output: OutputFormat, payload: Mapping[str, Any], text: RenderableType) -> None:
+    """Print a command's result in the selected format.
+
+    Args:
+        output: The format.
+        payload: The result as a JSON document.
+        text: The result as text.
+    """
     if output is OutputFormat.JSON:
         typer.echo(json.dumps(payload, indent=2, ensure_ascii=False))
     else:
@@ -46,9 +52,9 @@ def emit(output: OutputFormat, payload: Mapping[str, Any], text: RenderableType)
 
 @contextmanager
 def progress() -> Iterator[Progress]:
-    """A progress display on standard error: a moving one on a terminal, plain lines elsewhere."""
+    """Display progress on standard error: animated on a terminal, plain lines elsewhere."""
     if not stderr.is_terminal:
-        yield _Lines(disable=True)
+        yield _LogProgress(disable=True)
         return
     columns = (
         SpinnerColumn(),
@@ -60,25 +66,26 @@ def progress() -> Iterator[Progress]:
         yield display
 
 
-class _Lines(Progress):
-    """Progress for a log: a line when a step begins, and then at most one every ten seconds.
+class _LogProgress(Progress):
+    """Progress for a log: one line when a step begins, then at most one line per ten seconds.
 
-    What stands before a colon in a description is the step; what follows may change all the time.
+    The part of a description before a colon names the step; the part after it may change at every update.
     """
 
     _step = ""
-    _told = 0.0
+    _printed_at = 0.0
 
     def add_task(self, description: str, *arguments: Any, **fields: Any) -> TaskID:
-        self._tell(description)
+        self._print(description)
         return super().add_task(description, *arguments, **fields)
 
     def update(self, task_id: TaskID, **fields: Any) -> None:
-        self._tell(fields.get("description") or self._step)
+        self._print(fields.get("description") or self._step)
         super().update(task_id, **fields)
 
-    def _tell(self, description: str) -> None:
+    def _print(self, description: str) -> None:
         step, now = description.partition(":")[0], time.monotonic()
-        if step != self._step or (description != step and now - self._told > _LINE_SECONDS):
-            self._step, self._told = step, now
+        due = description != step and now - self._printed_at > _LINE_INTERVAL_SECONDS
+        if step != self._step or due:
+            self._step, self._printed_at = step, now
             stderr.print(description, soft_wrap=True)

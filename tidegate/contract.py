@@ -1,12 +1,13 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""The contract: what a model takes and gives, captured once, at training time.
+"""The contract: a model's inputs, outputs and golden requests, captured once, in training.
 
-Request validation, metadata, readiness, load-test payloads, the drift baseline and the model card are
-all read from it. It describes; it neither decodes requests nor runs models.
+Request validation, metadata, readiness, load-test requests, the drift baseline and the model card all use it.
+It neither decodes requests nor runs models.
 """
 
 import math
+from collections import Counter
 from enum import StrEnum
 from functools import cached_property
 from typing import Annotated, Literal, Self
@@ -15,14 +16,14 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Scalar = bool | int | float | str | None
-"""One value of one feature, as JSON has it. None is a missing value."""
+"""The value of one feature in one row, as in JSON. None is a missing value."""
 
 NAME_PATTERN = r"^[a-z0-9]([-a-z0-9]{0,50}[a-z0-9])?$"
-"""A model's name is a DNS label, because it becomes part of a Kubernetes object's name."""
+"""The pattern of a model's name: a DNS label, because it becomes part of a Kubernetes object's name."""
 
 
 class Datatype(StrEnum):
-    """The tensor data types of the Open Inference Protocol that a feature or an output can have."""
+    """Tensor data types of features and outputs, a subset of the Open Inference Protocol's."""
 
     BOOL = "BOOL"
     INT32 = "INT32"
@@ -33,7 +34,7 @@ class Datatype(StrEnum):
 
     @property
     def dtype(self) -> np.dtype:
-        """The numpy type that holds it; text is an object array of ``str``."""
+        """The numpy type of its arrays; text is an object array of ``str``."""
         return _DTYPES[self]
 
     @property
@@ -43,7 +44,7 @@ class Datatype(StrEnum):
 
     @property
     def is_integer(self) -> bool:
-        """Whether it holds whole numbers only."""
+        """Whether it is an integer type."""
         return self in (Datatype.INT32, Datatype.INT64)
 
 
@@ -58,7 +59,7 @@ _DTYPES = {
 
 
 class Sensitivity(StrEnum):
-    """How carefully a feature's values are to be handled, from the usual four levels of data governance."""
+    """Levels of data governance for a feature's values."""
 
     PUBLIC = "public"
     INTERNAL = "internal"
@@ -66,76 +67,83 @@ class Sensitivity(StrEnum):
     RESTRICTED = "restricted"
 
 
-class _Part(BaseModel):
+class _ContractModel(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 MATRIX = "input-0"
-"""The name of the one tensor, shape ``[rows, features]``, that a model of like features also understands."""
+"""The name of the one tensor ``[rows, features]`` that replaces the columns if all features have one type."""
 
-NAME_LIMIT = 256
-"""How long a feature's name may be, in characters."""
+MAX_NAME_LENGTH = 256
+"""The maximum length of a feature's name, in characters."""
 
 
-class Feature(_Part):
-    """One input of the model, in the order in which a row lists them.
+class Feature(_ContractModel):
+    """One input of the model. The contract lists the features in the order of a row's values.
 
-    A missing value is NaN in a float feature and the empty string in a text feature; the other types
-    have none.
+    A missing value is NaN in a float feature and the empty string in a text feature. Features of other types
+    have no missing values.
     """
 
-    name: Annotated[str, Field(min_length=1, max_length=NAME_LIMIT)]
+    name: Annotated[str, Field(min_length=1, max_length=MAX_NAME_LENGTH)]
     datatype: Annotated[Datatype, Field(strict=False)]
     missing: bool = False
-    """Whether a request may leave the value out."""
+    """Whether a request may omit the value."""
     minimum: int | float | None = None
-    """Smallest value seen in training. A request outside is unusual, not wrong.
+    """The smallest value observed in training. The server accepts smaller values and counts them.
 
-    Of an integer feature it is an integer: a float does not hold every whole number of 64 bits.
+    An integer feature has an integer here, because a float cannot represent every 64-bit integer.
     """
     maximum: int | float | None = None
-    """Largest value seen in training."""
+    """The largest value observed in training."""
     categories: Annotated[tuple[str, ...] | None, Field(strict=False)] = None
-    """The values that a text feature had in training, sorted."""
+    """The values of a text feature that were observed in training, sorted."""
     handle_unknown: Literal["reject", "accept"] = "reject"
-    """What becomes of a category that training never saw."""
+    """Whether the server rejects or accepts a category that was not observed in training."""
     sensitivity: Annotated[Sensitivity, Field(strict=False)] = Sensitivity.INTERNAL
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.name == MATRIX:
-            raise ValueError(f"a feature is called '{MATRIX}': it is the name of the matrix of all features")
+            raise ValueError(f"feature '{MATRIX}': the name is reserved for the matrix of all features")
         text = self.datatype is Datatype.BYTES
         if (self.categories is not None) != text:
-            raise ValueError(f"feature '{self.name}': categories belong to BYTES features, and only to them")
+            received = "has none" if text else "has categories"
+            raise ValueError(
+                f"feature '{self.name}': expected categories for {Datatype.BYTES} features only, and this "
+                f"{self.datatype} feature {received}"
+            )
         if self.missing and not (text or self.datatype.is_float):
             raise ValueError(f"feature '{self.name}': a {self.datatype} feature has no missing values")
         if text and (self.minimum is not None or self.maximum is not None):
-            raise ValueError(f"feature '{self.name}': text has no range")
+            raise ValueError(f"feature '{self.name}': a {self.datatype} feature has no range")
         return self
 
 
-class Output(_Part):
-    """One output tensor: a value a row (shape ``[rows]``) or ``width`` values a row (``[rows, width]``)."""
+class Output(_ContractModel):
+    """One output tensor: ``[rows]``, or ``[rows, width]`` if it has a width."""
 
     name: Annotated[str, Field(min_length=1)]
     datatype: Annotated[Datatype, Field(strict=False)]
     width: Annotated[int | None, Field(ge=1)] = None
 
 
-class Golden(_Part):
-    """Questions with known answers: asked at start, by ``helm test``, and by whoever doubts."""
+class Golden(_ContractModel):
+    """Golden requests: rows with the outputs that scikit-learn computed for them in training.
+
+    The server sends them to itself at startup, and ``helm test`` sends them to the server.
+    """
 
     rows: Annotated[tuple[tuple[Scalar, ...], ...], Field(strict=False, min_length=1)]
     """Rows of feature values, in the order of the features."""
     outputs: dict[str, list[Scalar | list[float]]]
-    """By output name, a list with the answer to each row, as scikit-learn itself gave it."""
+    """By output name, one value or one list of values per row."""
     tolerance: Annotated[float, Field(gt=0)]
-    """Largest accepted ``|answer - expected| / max(1, |expected|)`` of a number; the rest must be equal."""
+    """The largest accepted ``|actual - expected| / max(1, |expected|)`` of floats; others must be equal."""
 
 
-class Contract(_Part):
-    """What a model takes and gives."""
+class Contract(_ContractModel):
+    """A model's inputs and outputs, with golden requests to verify them."""
 
     name: Annotated[str, Field(pattern=NAME_PATTERN)]
     task: Literal["classification", "regression"]
@@ -148,29 +156,41 @@ class Contract(_Part):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         names = [feature.name for feature in self.features]
-        if len(set(names)) != len(names):
-            raise ValueError("two features have the same name")
-        outputs = {output.name for output in self.outputs}
-        if len(outputs) != len(self.outputs):
-            raise ValueError("two outputs have the same name")
+        outputs = [output.name for output in self.outputs]
+        for field, given in (("features", names), ("outputs", outputs)):
+            if repeated := [name for name, count in Counter(given).items() if count > 1]:
+                raise ValueError(f"{field}: expected unique names, received '{repeated[0]}' more than once")
         if (self.task == "classification") != bool(self.labels):
-            raise ValueError("a classifier has labels, a regression has none")
-        if set(self.golden.outputs) != outputs:
-            raise ValueError("the golden answers are not those of the outputs")
-        if any(len(row) != len(names) for row in self.golden.rows):
-            raise ValueError("a golden row has another number of values than there are features")
-        if any(len(answers) != len(self.golden.rows) for answers in self.golden.outputs.values()):
-            raise ValueError("there are not as many golden answers as golden rows")
+            raise ValueError(
+                f"labels: expected some for a classification and none for a regression, received "
+                f"{len(self.labels)} for a {self.task}"
+            )
+        if set(self.golden.outputs) != set(outputs):
+            raise ValueError(
+                f"golden.outputs: expected {', '.join(sorted(outputs))}, received "
+                f"{', '.join(sorted(self.golden.outputs))}"
+            )
+        for index, row in enumerate(self.golden.rows):
+            if len(row) != len(names):
+                raise ValueError(
+                    f"golden.rows[{index}]: expected one value per feature, {len(names)}, received {len(row)}"
+                )
+        for name, values in self.golden.outputs.items():
+            if len(values) != len(self.golden.rows):
+                raise ValueError(
+                    f"golden.outputs.{name}: expected one value per golden row, {len(self.golden.rows)}, "
+                    f"received {len(values)}"
+                )
         return self
 
     @cached_property
     def feature_names(self) -> tuple[str, ...]:
-        """The features' names, in the order of a row."""
+        """The features' names, in the order of a row's values."""
         return tuple(feature.name for feature in self.features)
 
     @cached_property
     def matrix_datatype(self) -> Datatype | None:
-        """The type of the features if all are numbers of one type, so that a row is a row of a matrix."""
+        """The type of the matrix ``[rows, features]``; None unless all features are numbers of one type."""
         first = self.features[0].datatype
         if first is not Datatype.BYTES and all(feature.datatype is first for feature in self.features):
             return first
@@ -178,24 +198,30 @@ class Contract(_Part):
 
     @cached_property
     def prediction(self) -> Output:
-        """The output that V1 answers with: a classifier's label, a regression's value. It comes first."""
+        """The first output and V1's only one: a classifier's label, a regression's value."""
         return self.outputs[0]
 
 
-def close(answer: object, expected: object, tolerance: float) -> bool:
-    """Whether an answer equals the expected one, numbers within a relative tolerance.
+def close(actual: object, expected: object, tolerance: float) -> bool:
+    """Return whether an output's value equals the expected one, floats within a relative tolerance.
 
     >>> close([0.5, 1.0], [0.500001, 1.0], 1e-5)
     True
     >>> close("malignant", "benign", 1e-5)
     False
+
+    Args:
+        actual: A value or a list of values.
+        expected: A value or a list of values. Only floats have a tolerance; other values must be equal and of
+            the same type.
+        tolerance: The largest accepted ``|actual - expected| / max(1, |expected|)``.
     """
     if isinstance(expected, list):
         return (
-            isinstance(answer, list)
-            and len(answer) == len(expected)
-            and all(close(a, e, tolerance) for a, e in zip(answer, expected, strict=True))
+            isinstance(actual, list)
+            and len(actual) == len(expected)
+            and all(close(a, e, tolerance) for a, e in zip(actual, expected, strict=True))
         )
-    if isinstance(expected, float) and isinstance(answer, int | float) and not isinstance(answer, bool):
-        return math.isfinite(answer) and abs(answer - expected) <= tolerance * max(1.0, abs(expected))
-    return type(answer) is type(expected) and answer == expected
+    if isinstance(expected, float) and isinstance(actual, int | float) and not isinstance(actual, bool):
+        return math.isfinite(actual) and abs(actual - expected) <= tolerance * max(1.0, abs(expected))
+    return type(actual) is type(expected) and actual == expected

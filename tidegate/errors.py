@@ -1,87 +1,88 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""What can go wrong, as a person and a script see it: one sentence and an exit code.
+"""Errors that end a command: one sentence for the user and an exit code for scripts.
 
-The exit codes are part of the interface (a Kubernetes Job decides by them whether to try again), so
-this module holds them all: an error carries its code, and the command line ends the process with it.
+The exit codes are a public interface: a Kubernetes Job's failure policy decides by them whether to retry.
+This module therefore defines all of them. An error carries its code, and the command line exits with it.
 """
 
 from enum import IntEnum
 
 Location = tuple[int | str, ...]
-"""The way to a field: keys and indices."""
+"""The path to a field: its keys and indices, from the root."""
 
 
 class ExitCode(IntEnum):
-    """What a command's exit code means."""
+    """Exit codes of every command."""
 
     DONE = 0
     CRASH = 1
-    """Python's own code for an exception that nobody caught, and so for everything worth another try."""
+    """An unhandled exception, as in Python, or another failure that a retry can overcome."""
     BAD_INPUT = 2
-    """The input or the configuration is wrong: trying again gives the same."""
+    """The input or the configuration is wrong: a retry has the same result."""
     GATE_NOT_PASSED = 3
-    """Everything worked, and the result is not good enough."""
+    """The command succeeded, and its result misses a threshold."""
     TERMINATED = 143
-    """128 and SIGTERM's number, as shells have it: asked to stop, and stopped with nothing half-written."""
+    """SIGTERM ended the command, with nothing half-written. From POSIX shells: 128 + the signal's number."""
 
 
 class TidegateError(Exception):
-    """A failure that is told in one sentence: what, where, expected, received, what to do."""
+    """A failure described in one sentence: what, where, expected, received and how to fix it."""
 
     exit_code = ExitCode.CRASH
 
 
 class ConfigurationError(TidegateError):
-    """A file, a value or an argument that a person wrote is wrong."""
+    """A wrong configuration file, value or argument."""
 
     exit_code = ExitCode.BAD_INPUT
 
 
 class FieldError(ConfigurationError, ValueError):
-    """One field of a file that a person wrote is wrong.
+    """A wrong field in a configuration file.
 
-    A pydantic validator may raise it, being a ``ValueError``, of a field beside or below its own; and so may
-    whatever finds out later that the field does not fit. What read the file adds its name and the line.
+    A pydantic validator may raise it, because it is a ``ValueError``, for a field next to or below its own.
+    Code that runs after the file was read may raise it too. :mod:`tidegate.settings` adds the file's name and
+    the line.
 
     Args:
-        location: The way to the field; in a validator, from the part that it validates.
-        complaint: What is wrong, without a full stop.
+        location: The path to the field; in a validator, relative to the model that it validates.
+        problem: The problem with the field's value, without a full stop.
     """
 
-    def __init__(self, location: Location, complaint: str) -> None:
-        super().__init__(f"field '{'.'.join(map(str, location))}': {complaint}.")
+    def __init__(self, location: Location, problem: str) -> None:
+        super().__init__(f"field '{'.'.join(map(str, location))}': {problem}.")
         self.location = location
-        self.complaint = complaint
+        self.problem = problem
 
 
 class DataError(TidegateError):
-    """The data does not fit what was said of it."""
+    """Data that contradicts its description."""
 
     exit_code = ExitCode.BAD_INPUT
 
 
 class BundleError(TidegateError):
-    """A bundle is not what its digest says, or may not be loaded here."""
+    """A bundle that differs from its digest, or that the policy does not allow to load."""
 
     exit_code = ExitCode.BAD_INPUT
 
 
 class NotFoundError(TidegateError):
-    """The store answers, and holds no such bundle or channel."""
+    """A bundle, channel or object that a reachable store does not contain."""
 
     exit_code = ExitCode.BAD_INPUT
 
 
 class StoreError(TidegateError):
-    """The store does not answer as it should: worth another try."""
+    """A store that is unreachable or fails: worth a retry."""
 
 
 class ServerError(TidegateError):
-    """A server that was asked did not give a usable answer."""
+    """A server that is unreachable, fails, or returns an unusable response."""
 
 
 class GateNotPassedError(TidegateError):
-    """The result missed a threshold that its owner set."""
+    """A result that misses a configured threshold."""
 
     exit_code = ExitCode.GATE_NOT_PASSED

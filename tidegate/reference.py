@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""References: how a person or a chart names a bundle in a store.
+"""References: the texts that name a bundle in a store.
 
-``<store>/<name>@sha256:<digest>`` names one bundle for ever; ``<store>/<name>:<channel>`` names the one that
-a channel points to now. Only parsing and printing: whether the bundle exists is the store's answer.
+``<store>/<name>@sha256:<digest>`` always names the same bundle. ``<store>/<name>:<channel>`` names the bundle
+that a channel currently points to. This module parses and prints references; it never opens a store.
 """
 
 import re
@@ -15,6 +15,7 @@ from tidegate.digest import is_sha256
 from tidegate.errors import ConfigurationError
 
 SCHEMES = ("file", "s3", "gs", "az")
+"""The URI schemes of stores."""
 
 _NAME = re.compile(NAME_PATTERN)
 _CHANNEL = re.compile(NAME_PATTERN)
@@ -22,7 +23,7 @@ _CHANNEL = re.compile(NAME_PATTERN)
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """One bundle in one store, for ever."""
+    """A reference to one bundle by its digest."""
 
     store: str
     name: str
@@ -30,20 +31,20 @@ class Reference:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read ``<store>/<name>@sha256:<digest>``.
+        """Parse ``<store>/<name>@sha256:<digest>``.
 
         >>> Reference.parse("s3://models/team/iris@sha256:" + "0" * 64).name
         'iris'
 
         Raises:
-            ConfigurationError: It is no such reference.
+            ConfigurationError: If the text does not have this form.
         """
         path, separator, digest = text.rpartition("@sha256:")
         if not separator or not is_sha256(digest):
             raise ConfigurationError(
-                f"'{text}' is no reference to a bundle: expected <store>/<name>@sha256:<64 hex digits>."
+                f"'{text}' is not a reference to a bundle: expected <store>/<name>@sha256:<64 hex digits>."
             )
-        store, name = _split(path, text)
+        store, name = _split_name(path, text)
         return cls(store, name, digest)
 
     def __str__(self) -> str:
@@ -52,10 +53,10 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class ChannelReference:
-    """Whatever bundle a channel points to when it is asked.
+    """A reference to the bundle that a channel points to when the reference is resolved.
 
     Raises:
-        ConfigurationError: A channel cannot be called so.
+        ConfigurationError: If the channel's name is not valid.
     """
 
     store: str
@@ -65,23 +66,26 @@ class ChannelReference:
     def __post_init__(self) -> None:
         if not _CHANNEL.fullmatch(self.channel):
             raise ConfigurationError(
-                f"'{self.channel}' is no name of a channel: expected at most 52 characters of a-z, 0-9 and "
+                f"'{self.channel}' is not a channel name: expected at most 52 characters of a-z, 0-9 and "
                 "'-', such as stable."
             )
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read ``<store>/<name>:<channel>``.
+        """Parse ``<store>/<name>:<channel>``.
+
+        >>> ChannelReference.parse("s3://models/team/iris:stable").channel
+        'stable'
 
         Raises:
-            ConfigurationError: It is no such reference.
+            ConfigurationError: If the text does not have this form.
         """
         path, separator, channel = text.rpartition(":")
         if not separator or not _CHANNEL.fullmatch(channel):
             raise ConfigurationError(
-                f"'{text}' is no reference to a channel: expected <store>/<name>:<channel>."
+                f"'{text}' is not a reference to a channel: expected <store>/<name>:<channel>."
             )
-        store, name = _split(path, text)
+        store, name = _split_name(path, text)
         return cls(store, name, channel)
 
     def __str__(self) -> str:
@@ -89,22 +93,23 @@ class ChannelReference:
 
 
 def parse_reference(text: str) -> Reference | ChannelReference:
-    """Read either form.
+    """Parse a reference of either form.
 
     Raises:
-        ConfigurationError: It is neither.
+        ConfigurationError: If the text has neither form.
     """
-    # Only behind the last slash: a store's own address may hold any of these characters.
-    named = text.rpartition("/")[2]
-    return Reference.parse(text) if "@sha256:" in named else ChannelReference.parse(text)
+    # Only the part after the last slash decides, because a store's address may contain '@sha256:' too.
+    name = text.rpartition("/")[2]
+    return Reference.parse(text) if "@sha256:" in name else ChannelReference.parse(text)
 
 
 def looks_like_reference(text: str) -> bool:
-    """Whether the text is meant as a reference into a store and not as a path."""
+    """Return whether a text is a reference into a store, not a local path."""
     return text.startswith(tuple(f"{scheme}://" for scheme in SCHEMES))
 
 
-def _split(path: str, text: str) -> tuple[str, str]:
+def _split_name(path: str, text: str) -> tuple[str, str]:
+    """Split ``<store>/<name>``; the text is the whole reference, for the error message."""
     store, _, name = path.rpartition("/")
     if not looks_like_reference(store + "/") or not _NAME.fullmatch(name):
         raise ConfigurationError(

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""Configuration files: YAML that a person wrote, read into a pydantic model.
+"""Configuration files: YAML parsed into a pydantic model.
 
-A mistake is told with file, line and field, also one that is found only when the file is long read. What
-the fields mean is the model's business. Aliases are refused: nobody needs them here, and a few lines of them
-can stand for more values than fit into memory.
+Every error has the file, the line and the field, including errors found long after the file was read. The
+meaning of the fields belongs to the model. Aliases are rejected, because a few lines of aliases can expand to
+more values than fit into memory.
 """
 
 from collections.abc import Hashable, Iterator
@@ -22,13 +22,13 @@ from tidegate.errors import ConfigurationError, FieldError, Location
 
 M = TypeVar("M", bound=BaseModel)
 
-DEPTH_LIMIT = 64
-"""How deep values may be nested, far beyond what any file of ours needs and far within Python's stack."""
+MAX_DEPTH = 64
+"""The maximum nesting of values: more than any configuration file needs, and far within Python's stack."""
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A YAML file as a person wrote it, with the line of every field."""
+    """A YAML file with the line of every field."""
 
     path: Path
     values: Any
@@ -39,7 +39,7 @@ class Document:
         """Read a file.
 
         Raises:
-            ConfigurationError: The file cannot be read, or is no YAML with a mapping of fields.
+            ConfigurationError: If the file cannot be read, or is not a YAML mapping of fields.
         """
         try:
             text = path.read_text(encoding="utf-8")
@@ -59,33 +59,35 @@ class Document:
                 f"{path} cannot be read as YAML: {str(error).splitlines()[0]}."
             ) from None
         if not isinstance(root, yaml.MappingNode):
-            raise ConfigurationError(f"{path}:1: expected a mapping of fields, found something else.")
-        for key, line in _repeated(root):
+            kinds = {yaml.SequenceNode: "a list", yaml.ScalarNode: "a single value"}
+            received = kinds.get(type(root), "nothing")
+            raise ConfigurationError(f"{path}:1: expected a mapping of fields, received {received}.")
+        for key, line in _duplicate_keys(root):
             raise ConfigurationError(f"{path}:{line}: the field '{key}' is given twice.")
         return cls(path, values, root)
 
-    def fit(self, model: type[M]) -> M:
-        """The file's fields as a model.
+    def parse_as(self, model: type[M]) -> M:
+        """Validate the fields and return them as a model.
 
         Raises:
-            ConfigurationError: They do not fit; the sentence names the line and the field of every mistake.
+            ConfigurationError: If a field is not valid; the message has each error's line and field.
         """
         try:
             return model.model_validate(self.values, context={"folder": self.path.parent})
         except ValidationError as error:
-            raise ConfigurationError("\n".join(_explain(self.path, self._root, error))) from None
+            raise ConfigurationError("\n".join(_messages(self.path, self._root, error))) from None
 
     @contextmanager
-    def locating(self) -> Iterator[None]:
-        """Tell where in the file the field is that turns out not to fit while the block runs.
+    def locate_field_errors(self) -> Iterator[None]:
+        """Add the file and the line to every :class:`FieldError` that the block raises.
 
         Raises:
-            ConfigurationError: A field did not fit; the sentence names its line.
+            ConfigurationError: If the block raises a FieldError; the message has its line.
         """
         try:
             yield
         except FieldError as error:
-            line, _ = _find(self._root, error.location)
+            line, _ = _locate(self._root, error.location)
             raise ConfigurationError(f"{self.path}:{line}: {error}") from None
 
 
@@ -93,14 +95,14 @@ def load_yaml(path: Path, model: type[M]) -> M:
     """Read a YAML file into a model.
 
     Raises:
-        ConfigurationError: The file cannot be read, is no YAML, or does not fit the model; the sentence names
-            the line and the field of every mistake.
+        ConfigurationError: If the file cannot be read, is not valid YAML, or does not match the model; the
+            message has each error's line and field.
     """
-    return Document.read(path).fit(model)
+    return Document.read(path).parse_as(model)
 
 
 class _Loader(yaml.SafeLoader):
-    """A safe loader that also bounds what it makes, and knows the line of every value that is none."""
+    """A safe loader with bounded depth and no aliases, whose errors have a line."""
 
     _depth = 0
 
@@ -108,10 +110,10 @@ class _Loader(yaml.SafeLoader):
         event: Any = self.peek_event()  # type: ignore[no-untyped-call]
         mark = event.start_mark
         if isinstance(event, yaml.AliasEvent):
-            problem = f"the alias *{event.anchor} is refused, write the value out"
+            problem = f"the alias *{event.anchor} is not supported, write the value out"
             raise ComposerError(None, None, problem, mark)
-        if self._depth == DEPTH_LIMIT:
-            raise ComposerError(None, None, f"nested deeper than {DEPTH_LIMIT} levels", mark)
+        if self._depth == MAX_DEPTH:
+            raise ComposerError(None, None, f"nested deeper than {MAX_DEPTH} levels", mark)
         self._depth += 1
         node = super().compose_node(parent, index)
         self._depth -= 1
@@ -121,63 +123,63 @@ class _Loader(yaml.SafeLoader):
         try:
             return super().construct_object(node, deep)
         except (ValueError, LookupError, AttributeError):
-            # What SafeLoader lets through when a text is tagged, or looks like, what it is not.
-            problem = f"'{str(node.value)[:40]}' is no {node.tag.rpartition(':')[2]}"
+            # SafeLoader raises these, without a line, for a text whose tag or form promises another type.
+            problem = f"'{str(node.value)[:40]}' is not a valid {node.tag.rpartition(':')[2]}"
             raise ConstructorError(None, None, problem, node.start_mark) from None
 
 
-def _explain(path: Path, document: yaml.Node, error: ValidationError) -> Iterator[str]:
-    for mistake in error.errors(include_url=False):
-        line, known = _find(document, mistake["loc"])
-        field = ".".join(map(str, known))
-        cause = mistake.get("ctx", {}).get("error")
+def _messages(path: Path, root: yaml.Node, error: ValidationError) -> Iterator[str]:
+    for detail in error.errors(include_url=False):
+        line, location = _locate(root, detail["loc"])
+        field = ".".join(map(str, location))
+        cause = detail.get("ctx", {}).get("error")
         if isinstance(cause, FieldError):
-            # A part of pydantic's location may be no field; a validator's is one, whether written or not.
-            whole = FieldError((*known, *cause.location), cause.complaint)
-            line, _ = _find(document, whole.location)
-            yield f"{path}:{line}: {whole}"
-        elif mistake["type"] == "extra_forbidden":
+            # pydantic's location may hold names that are not fields; a FieldError's location never does.
+            located = FieldError((*location, *cause.location), cause.problem)
+            line, _ = _locate(root, located.location)
+            yield f"{path}:{line}: {located}"
+        elif detail["type"] == "extra_forbidden":
             yield f"{path}:{line}: unknown field '{field}'."
-        elif mistake["type"] == "missing":
-            missing = ".".join(map(str, (*known, mistake["loc"][-1])))
+        elif detail["type"] == "missing":
+            missing = ".".join(map(str, (*location, detail["loc"][-1])))
             yield f"{path}:{line}: the field '{missing}' is missing."
         else:
-            message = mistake["msg"].removeprefix("Value error, ")
-            received = "" if isinstance(mistake["input"], dict | list) else f", received {mistake['input']!r}"
+            message = detail["msg"].removeprefix("Value error, ")
+            received = "" if isinstance(detail["input"], dict | list) else f", received {detail['input']!r}"
             yield f"{path}:{line}: field '{field or 'document'}': {message}{received}."
 
 
-def _find(node: yaml.Node, location: Location) -> tuple[int, Location]:
-    """The line (from 1) of the deepest part of a location that the document has, and that part.
+def _locate(node: yaml.Node, location: Location) -> tuple[int, Location]:
+    """Return the line, from 1, and the location of a location's deepest field that the document has.
 
-    pydantic puts the names of a union's members into a location; they are no fields and are passed over.
+    pydantic adds the names of a union's members to a location. They are not fields, so they are skipped.
     """
-    line, known = node.start_mark.line + 1, []
-    for part in location:
+    line, fields = node.start_mark.line + 1, []
+    for key in location:
         if isinstance(node, yaml.MappingNode):
-            for key, value in node.value:
-                if key.value == str(part):
-                    node, line = value, key.start_mark.line + 1
-                    known.append(part)
+            for key_node, value in node.value:
+                if key_node.value == str(key):
+                    node, line = value, key_node.start_mark.line + 1
+                    fields.append(key)
                     break
-        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-            node = node.value[part]
+        elif isinstance(node, yaml.SequenceNode) and isinstance(key, int) and key < len(node.value):
+            node = node.value[key]
             line = node.start_mark.line + 1
-            known.append(part)
-    return line, tuple(known)
+            fields.append(key)
+    return line, tuple(fields)
 
 
-def _repeated(node: yaml.Node) -> Iterator[tuple[str, int]]:
-    """Keys given twice in one mapping, with their lines: YAML would silently take the last."""
+def _duplicate_keys(node: yaml.Node) -> Iterator[tuple[str, int]]:
+    """Yield keys that one mapping has twice, with their lines: PyYAML would silently take the last."""
     if isinstance(node, yaml.MappingNode):
-        seen: set[Hashable] = set()
+        keys: set[Hashable] = set()
         for key, value in node.value:
             if not isinstance(key, yaml.ScalarNode):
-                continue  # whatever it is, it is no field
-            if key.value in seen:
+                continue  # fields have scalar keys
+            if key.value in keys:
                 yield key.value, key.start_mark.line + 1
-            seen.add(key.value)
-            yield from _repeated(value)
+            keys.add(key.value)
+            yield from _duplicate_keys(value)
     elif isinstance(node, yaml.SequenceNode):
         for item in node.value:
-            yield from _repeated(item)
+            yield from _duplicate_keys(item)

@@ -1,10 +1,28 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""Stores: where bundles live, each under its digest, and channels that point to them.
+"""The store: bundles under their digests, and channels that point to them.
 
-``<store>/<name>/<digest>/…`` holds a bundle and ``<store>/<name>/channels/<channel>/<n>.json`` a channel's
-history. A bundle's manifest is written last, so what has no manifest is no bundle; a channel's entry is
-written only if absent, so of two writers one wins, on every kind of store. Nothing is ever deleted here.
+>>> import tempfile
+>>> from pathlib import Path
+>>> from tidegate.bundle import REQUIRED, seal
+>>> from tidegate.store import Store, fetch
+>>> folder = Path(tempfile.mkdtemp())
+>>> (folder / "iris").mkdir()
+>>> for name in REQUIRED:
+...     _ = (folder / "iris" / name).write_text("{}")
+>>> facts = {"algorithm": "GaussianNB", "parameters": {}, "seed": 1, "versions": {}}
+>>> data = {"sha256": "0" * 64, "rows": 150}
+>>> bundle = seal(folder / "iris", name="iris", task="classification", data=data, **facts)
+>>> store = Store(str(folder / "store"))
+>>> str(store.push(bundle))
+'file:///.../store/iris@sha256:...'
+>>> channel = store.move_channel("iris", "stable", bundle.digest)
+>>> fetch(str(channel), cache=folder / "cache").digest == bundle.digest
+True
+
+A bundle is stored as ``<store>/<name>/<digest>/…``, its manifest last: without a manifest there is no bundle.
+A channel's history is ``<store>/<name>/channels/<channel>/<n>.json``. An entry is written only if it does not
+exist, so of two concurrent writers one fails, on every kind of store. Nothing is ever deleted.
 """
 
 import errno
@@ -19,7 +37,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tidegate.bundle import (
     MANIFEST,
-    MANIFEST_LIMIT,
+    MAX_MANIFEST_BYTES,
     PROVENANCE,
     Bundle,
     parse_manifest,
@@ -30,11 +48,12 @@ from tidegate.errors import ConfigurationError, NotFoundError, StoreError
 from tidegate.objects import Objects
 from tidegate.reference import ChannelReference, Reference, looks_like_reference, parse_reference
 
-_PROVENANCE_LIMIT = 1 << 20
+_MAX_PROVENANCE_BYTES = 1 << 20
+_MAX_CHANNEL_ENTRY_BYTES = 4096
 
 
 class _ChannelEntry(BaseModel):
-    """What a channel's object says."""
+    """An entry of a channel's history: the digest that the channel points to."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -42,11 +61,11 @@ class _ChannelEntry(BaseModel):
 
 
 def _ignore(name: str, size: int) -> None:
-    """Report nothing."""
+    """Do nothing."""
 
 
 class Store:
-    """A place for bundles: a folder, or a bucket with a prefix.
+    """A folder, or a bucket with a prefix, that contains bundles and channels.
 
     Args:
         uri: ``file:///folder``, ``s3://bucket/prefix``, ``gs://…``, ``az://…``, or a folder's path.
@@ -54,7 +73,7 @@ class Store:
             (``AWS_ACCESS_KEY_ID``, ``AWS_ENDPOINT_URL``, …).
 
     Raises:
-        ConfigurationError: The URI is of no known kind.
+        ConfigurationError: If the URI has an unknown scheme.
     """
 
     def __init__(self, uri: str) -> None:
@@ -62,18 +81,19 @@ class Store:
         self.uri = self._objects.uri
 
     def push(self, bundle: Bundle, on_file: Callable[[str, int], None] = _ignore) -> Reference:
-        """Store a bundle under its digest. Killed half-way, it can be pushed again and then is whole.
+        """Store a bundle under its digest. A push that was killed can be repeated.
 
-        What the digest covers is written again where it is there already: it can have only this content, so
-        that nothing but damage is overwritten. The provenance can differ, and the first one stays.
+        Files that the digest covers are written again if they exist: the digest allows one content only, so
+        this repairs damage and changes nothing else. An existing provenance stays, because the digest does
+        not cover it.
 
         Args:
-            bundle: The bundle; each file is checked as it is read, and what was checked is what is stored.
+            bundle: The bundle; the bytes of each file are verified and then stored.
             on_file: Called with name and size in bytes after each object that was written.
 
         Raises:
-            BundleError: A file is not what the manifest says.
-            StoreError: The store does not take it.
+            BundleError: If a file differs from the manifest.
+            StoreError: If the store is unreachable or fails.
         """
         reference = Reference(self.uri, bundle.manifest.name, bundle.digest)
         prefix = f"{reference.name}/{reference.digest}"
@@ -85,44 +105,51 @@ class Store:
                 self._objects.write(f"{prefix}/{PROVENANCE}", provenance, "create")
                 on_file(PROVENANCE, len(provenance))
         manifest = bundle.manifest.to_bytes()
-        self.put(f"{prefix}/{MANIFEST}", manifest)  # the last: with it the bundle exists
+        self.put(f"{prefix}/{MANIFEST}", manifest)  # the last object: it makes the bundle exist
         on_file(MANIFEST, len(manifest))
         return reference
 
     def pull(
         self, reference: Reference, directory: Path, on_file: Callable[[str, int], None] = _ignore
     ) -> Bundle:
-        """Fetch a bundle into a directory that does not exist yet, or already holds this bundle.
+        """Download a bundle and verify it. The directory appears only after every file is verified.
 
-        The manifest is compared with the digest before it is parsed, each file while it is written, and the
-        directory appears only when all is well. Of several pulls into one directory, the first one fills it.
+        The manifest is compared with the digest before it is parsed. If several processes pull into one
+        directory, the first one creates it and the others verify it.
+
+        Args:
+            reference: The bundle.
+            directory: A directory that does not exist yet, or already holds this bundle.
+            on_file: Called with name and size in bytes after each file that was downloaded.
 
         Raises:
-            BundleError: What the store or the directory holds is not what the digest says.
-            ConfigurationError: The directory cannot be written.
-            NotFoundError: The store holds no such bundle.
-            StoreError: The store does not answer.
+            BundleError: If the store or the directory holds content that differs from the digest.
+            ConfigurationError: If the directory cannot be written.
+            NotFoundError: If the store does not contain the bundle.
+            StoreError: If the store is unreachable or fails.
         """
         prefix = f"{reference.name}/{reference.digest}"
         partial = directory.parent / f".{directory.name}.{secrets.token_hex(4)}"
         try:
             if directory.exists():
                 return verify(directory, reference.digest)
-            content = self._objects.read(f"{prefix}/{MANIFEST}", MANIFEST_LIMIT, f"the bundle {reference}")
+            content = self._objects.read(
+                f"{prefix}/{MANIFEST}", MAX_MANIFEST_BYTES, f"the bundle {reference}"
+            )
             manifest = parse_manifest(content, reference.digest, f"{MANIFEST} of {reference}")
             partial.mkdir(parents=True)
             for name, entry in manifest.files.items():
-                what = f"{name} of {reference}"
-                self._objects.download(f"{prefix}/{name}", partial / name, entry.size, what)
+                label = f"{name} of {reference}"
+                self._objects.download(f"{prefix}/{name}", partial / name, entry.size, label)
                 on_file(name, entry.size)
             with suppress(NotFoundError):
-                extra = self._objects.read(f"{prefix}/{PROVENANCE}", _PROVENANCE_LIMIT, PROVENANCE)
-                (partial / PROVENANCE).write_bytes(extra)
+                provenance = self._objects.read(f"{prefix}/{PROVENANCE}", _MAX_PROVENANCE_BYTES, PROVENANCE)
+                (partial / PROVENANCE).write_bytes(provenance)
             (partial / MANIFEST).write_bytes(content)
             verify(partial, reference.digest)
             partial.rename(directory)
         except OSError as error:
-            if error.errno in (errno.ENOTEMPTY, errno.EEXIST):  # another pull was first
+            if error.errno in (errno.ENOTEMPTY, errno.EEXIST):  # a concurrent pull created it first
                 return verify(directory, reference.digest)
             raise ConfigurationError(
                 f"{directory} cannot be written: {error.strerror}; choose another directory."
@@ -132,69 +159,84 @@ class Store:
         return Bundle(directory, reference.digest, manifest)
 
     def put(self, path: str, content: bytes | Path) -> None:
-        """Store bytes, or a file's, in place of what is there.
+        """Store bytes, or a local file's bytes, and replace an object of this path.
 
         Raises:
-            StoreError: The store does not take it.
+            StoreError: If the store is unreachable or fails.
         """
         self._objects.write(path, content, "overwrite")
 
     def resolve(self, channel: ChannelReference) -> Reference:
-        """The bundle that a channel points to now.
+        """Return the bundle that a channel currently points to.
 
         Raises:
-            NotFoundError: The store knows no such channel.
-            StoreError: The store does not answer, or the channel's entry is damaged.
+            NotFoundError: If the store does not contain the channel.
+            StoreError: If the store is unreachable or fails, or the channel's entry is damaged.
         """
-        number = self._head(channel.name, channel.channel)
+        number = self._newest_entry(channel.name, channel.channel)
         if number == 0:
             raise NotFoundError(f"The store {self.uri} has no channel {channel.channel} of {channel.name}.")
-        return Reference(self.uri, channel.name, self._entry(channel.name, channel.channel, number).digest)
+        entry = self._read_entry(channel.name, channel.channel, number)
+        return Reference(self.uri, channel.name, entry.digest)
 
     def move_channel(self, name: str, channel: str, digest: str) -> ChannelReference:
-        """Point a channel to a bundle that the store holds. Where it pointed before stays on record.
+        """Point a channel to a bundle in the store. The channel's history keeps the earlier entries.
+
+        Args:
+            name: The model's name.
+            channel: The channel's name, such as ``stable``. A new channel is created.
+            digest: The bundle's digest.
 
         Raises:
-            ConfigurationError: A channel cannot be called so.
-            NotFoundError: The store holds no such bundle.
-            StoreError: Another writer moved the channel at the same moment, or the store does not answer.
+            ConfigurationError: If the channel's name is not valid.
+            NotFoundError: If the store does not contain the bundle.
+            StoreError: If another writer moved the channel concurrently, or the store fails.
         """
-        moved = ChannelReference(self.uri, name, channel)
-        what = f"the bundle {Reference(self.uri, name, digest)}"
-        self._objects.read(f"{name}/{digest}/{MANIFEST}", MANIFEST_LIMIT, what)
-        number = self._head(name, channel)
-        if number and self._entry(name, channel, number).digest == digest:
-            return moved
+        reference = ChannelReference(self.uri, name, channel)
+        label = f"the bundle {Reference(self.uri, name, digest)}"
+        self._objects.read(f"{name}/{digest}/{MANIFEST}", MAX_MANIFEST_BYTES, label)
+        number = self._newest_entry(name, channel)
+        if number and self._read_entry(name, channel, number).digest == digest:
+            return reference
         entry = canonical_json(_ChannelEntry(digest=digest).model_dump())
         try:
             self._objects.write(_channel_path(name, channel, number + 1), entry, "create")
         except FileExistsError:
             raise StoreError(
-                f"{moved} was moved by another writer at the same moment: look, and try again."
+                f"{reference} was moved by another writer at the same moment: inspect the channel, and retry."
             ) from None
-        return moved
+        return reference
 
-    def _head(self, name: str, channel: str) -> int:
-        """The number of a channel's newest entry; 0 if it has none."""
+    def _newest_entry(self, name: str, channel: str) -> int:
+        """Return the number of a channel's newest entry; 0 if it has none."""
         folder = f"{name}/channels/{channel}/"
         stems = (path.removeprefix(folder).removesuffix(".json") for path in self._objects.paths(folder))
         return max((int(stem) for stem in stems if stem.isdecimal()), default=0)
 
-    def _entry(self, name: str, channel: str, number: int) -> _ChannelEntry:
+    def _read_entry(self, name: str, channel: str, number: int) -> _ChannelEntry:
         path = _channel_path(name, channel, number)
+        content = self._objects.read(path, _MAX_CHANNEL_ENTRY_BYTES, f"{self.uri}/{path}")
         try:
-            return _ChannelEntry.model_validate_json(self._objects.read(path, 4096, f"{self.uri}/{path}"))
+            return _ChannelEntry.model_validate_json(content)
         except ValidationError:
             raise StoreError(
-                f"{self.uri}/{path} is no channel entry: it was not written by Tidegate."
+                f"{self.uri}/{path} is not a channel entry: expected a JSON object with a digest, received "
+                f"{content[:40]!r}; remove the object, then move the channel again."
             ) from None
 
 
 def fetch(source: str, cache: Path) -> Bundle:
-    """A verified bundle from a reference (then pulled into the cache) or from a local directory.
+    """Return a verified bundle from a local directory, or pull it into the cache by its reference.
+
+    Args:
+        source: A directory, ``<store>/<name>@sha256:<digest>`` or ``<store>/<name>:<channel>``.
+        cache: The directory for pulled bundles.
 
     Raises:
-        BundleError, ConfigurationError, NotFoundError, StoreError: As :meth:`Store.pull` and :func:`verify`.
+        BundleError: If the bundle differs from its digest.
+        ConfigurationError: If the reference is not valid, or the cache cannot be written.
+        NotFoundError: If the store does not contain the bundle or the channel.
+        StoreError: If the store is unreachable or fails.
     """
     if not looks_like_reference(source):
         return verify(Path(source))
@@ -203,10 +245,12 @@ def fetch(source: str, cache: Path) -> Bundle:
 
 
 def locate(source: str) -> Reference:
-    """The reference that a text names, a channel resolved to what it points to now.
+    """Parse a reference, and resolve a channel to the bundle that it currently points to.
 
     Raises:
-        ConfigurationError, NotFoundError, StoreError: As :meth:`Store.resolve`.
+        ConfigurationError: If the text is not a reference.
+        NotFoundError: If the store does not contain the channel.
+        StoreError: If the store is unreachable or fails.
     """
     reference = parse_reference(source)
     return Store(reference.store).resolve(reference) if isinstance(reference, ChannelReference) else reference

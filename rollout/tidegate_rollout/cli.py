@@ -1,13 +1,13 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""The command ``tidegate status``: what a release serves, and waiting until it serves what was asked."""
+"""The command ``tidegate status``: show what a release serves, and wait until it is ready."""
 
 import time
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tidegate.console import OutputFormat, OutputOption, emit, stderr
+from tidegate.console import OutputFormat, OutputOption, print_result, stderr
 from tidegate.errors import ConfigurationError, ServerError
 
 if TYPE_CHECKING:
@@ -16,74 +16,75 @@ if TYPE_CHECKING:
     from tidegate.kubernetes.client import Cluster
     from tidegate_rollout.status import Status
 
-_LOOK_SECONDS = 1.0
+_POLL_SECONDS = 1.0
 
 
 def status(
     name: Annotated[str, typer.Argument(help="The Helm release.")],
     namespace: Annotated[
-        str | None, typer.Option("--namespace", "-n", help="Its namespace; by default the context's.")
+        str | None, typer.Option("--namespace", "-n", help="The release's namespace; default: the context's.")
     ] = None,
-    wait: Annotated[
-        bool, typer.Option("--wait", help="Wait until the release serves what was asked.")
-    ] = False,
-    timeout: Annotated[float, typer.Option(help="How many seconds to wait.", min=0)] = 300,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until the release is ready.")] = False,
+    timeout: Annotated[float, typer.Option(help="The longest wait in seconds.", min=0)] = 300,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
-    """Show which digest each track serves, with how many replicas and which share; say what is missing.
+    """Show each track's digest, replicas and weight.
 
-    Exits with 0 if nothing is missing, with 2 if a pod said that it will never start (for a wrong digest,
-    say) or the cluster does not let you look, and with 1 otherwise.
+    Exits with 0 if the release is ready. Exits with 2 if its pods will never start, for example because of a
+    wrong digest, or if the cluster denies access. Exits with 1 otherwise.
     """
     from tidegate.kubernetes.client import Cluster
 
     cluster = Cluster()
-    place = namespace or cluster.namespace()
-    until, told = time.monotonic() + timeout, ""
+    namespace = namespace or cluster.namespace()
+    deadline, printed = time.monotonic() + timeout, ""
     while True:
-        seen = _look(cluster, name, place, wait)
-        if not wait or not seen.waiting or seen.refusal or time.monotonic() > until:
+        observed = _observe(cluster, name, namespace, tolerate_failures=wait)
+        if not wait or not observed.pending or observed.error or time.monotonic() > deadline:
             break
-        if (now := "; ".join(seen.waiting)) != told:
-            told = now
-            stderr.print(f"waiting: {now}", soft_wrap=True, markup=False)
-        time.sleep(_LOOK_SECONDS)
-    emit(output, _payload(seen), _picture(seen))
-    if seen.refusal:
-        raise ConfigurationError(f"{name} will not start: {seen.refusal}")
-    if seen.waiting:
+        if (pending := "; ".join(observed.pending)) != printed:
+            printed = pending
+            stderr.print(f"pending: {pending}", soft_wrap=True, markup=False)
+        time.sleep(_POLL_SECONDS)
+    print_result(output, _payload(observed), _table(observed))
+    if observed.error:
+        raise ConfigurationError(f"{name} will not start: {observed.error}")
+    if observed.pending:
         waited = f" after {timeout:g} s" if wait else ""
-        raise ServerError(f"{name} is not ready{waited}: {'; '.join(seen.waiting)}.")
+        raise ServerError(f"{name} is not ready{waited}: {'; '.join(observed.pending)}.")
 
 
-def _look(cluster: "Cluster", name: str, namespace: str, wait: bool) -> "Status":
-    """See what the release serves; while waiting, an answer of the cluster is one more thing to wait for."""
+def _observe(cluster: "Cluster", name: str, namespace: str, *, tolerate_failures: bool) -> "Status":
+    """Read and assess the release. A failure of the cluster can count as a pending condition."""
     from tidegate_rollout.release import read_release
     from tidegate_rollout.status import Status, assess
 
     try:
         return assess(read_release(cluster, name, namespace))
     except ServerError as error:
-        if not wait:
+        if not tolerate_failures:
             raise
         return Status(name, (), (str(error).rstrip("."),))
 
 
-def _payload(seen: "Status") -> dict[str, Any]:
+def _payload(observed: "Status") -> dict[str, Any]:
     from dataclasses import asdict
 
-    return {"release": seen.release, "ready": not seen.waiting, "waiting": list(seen.waiting)} | {
-        "tracks": [asdict(track) for track in seen.tracks]
+    return {
+        "release": observed.release,
+        "ready": not observed.pending,
+        "pending": list(observed.pending),
+        "tracks": [asdict(track) for track in observed.tracks],
     }
 
 
-def _picture(seen: "Status") -> "RenderableType":
+def _table(observed: "Status") -> "RenderableType":
     from rich.table import Table
     from rich.text import Text
 
-    table = Table("track", "digest", "replicas", "share", "", box=None, pad_edge=False)
-    for track in seen.tracks:
-        share = "" if track.weight is None else f"{track.weight} %"
-        state = Text("waiting", "yellow") if track.waiting else Text("ready", "green")
-        table.add_row(track.track, track.digest[:12], f"{track.replicas}/{track.wanted}", share, state)
+    table = Table("track", "digest", "replicas", "weight", "", box=None, pad_edge=False)
+    for track in observed.tracks:
+        weight = "" if track.weight is None else f"{track.weight} %"
+        state = Text("pending", "yellow") if track.pending else Text("ready", "green")
+        table.add_row(track.track, track.digest[:12], f"{track.replicas}/{track.desired}", weight, state)
     return table

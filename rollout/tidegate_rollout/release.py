@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""A release as the cluster has it now: its tracks, their Deployments, pods and autoscalers, its route.
+"""A release's objects on the cluster: its tracks with Deployment, pods and autoscaler, and its route.
 
-It reads, by the labels and names that the chart ``helm/tidegate`` gives, and decides nothing.
+It finds the objects by the labels and names that the chart ``helm/tidegate`` sets. It does not assess them.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ POD_LABEL = "serving.kserve.io/inferenceservice"
 
 @dataclass(frozen=True, slots=True)
 class Track:
-    """One InferenceService of a release, and what KServe and the chart made for it."""
+    """One InferenceService of a release, with the objects that KServe and the chart created for it."""
 
     name: str
     """``stable`` or ``canary``."""
@@ -41,38 +41,44 @@ class Release:
 
 
 def read_release(cluster: "Cluster", name: str, namespace: str) -> Release:
-    """Read a release.
+    """Read a release's objects from the cluster.
+
+    Args:
+        cluster: The cluster.
+        name: The Helm release.
+        namespace: The release's namespace.
 
     Raises:
-        NotFoundError: The namespace has no release of this name.
-        ServerError: The cluster does not answer.
+        NotFoundError: If the namespace has no release of this name.
+        ServerError: If the cluster is unreachable or fails.
+        ConfigurationError: If the cluster denies access.
     """
     selector = f"app.kubernetes.io/name={CHART},app.kubernetes.io/instance={name}"
     services = cluster.objects("serving.kserve.io/v1beta1", namespace, "inferenceservices", selector)
     if not services:
         raise NotFoundError(
             f"The namespace {namespace} has no release '{name}' of the chart {CHART}: "
-            "name another with --namespace, or see helm list."
+            "select another namespace with --namespace, or list the releases with 'helm list'."
         )
     deployments = {
         deployment["metadata"]["name"]: deployment
         for deployment in cluster.objects("apps/v1", namespace, "deployments")
     }
-    scalers = {
-        scaler["spec"]["scaleTargetRef"]["name"]: scaler
-        for scaler in cluster.objects("autoscaling/v2", namespace, "horizontalpodautoscalers")
+    autoscalers = {
+        autoscaler["spec"]["scaleTargetRef"]["name"]: autoscaler
+        for autoscaler in cluster.objects("autoscaling/v2", namespace, "horizontalpodautoscalers")
     }
     routes = cluster.objects("gateway.networking.k8s.io/v1", namespace, "httproutes", selector)
     tracks = []
     for service in services:
-        isvc = service["metadata"]["name"]
+        service_name = service["metadata"]["name"]
         tracks.append(
             Track(
                 name=service["metadata"]["labels"]["app.kubernetes.io/component"],
                 service=service,
-                deployment=deployments.get(f"{isvc}-predictor"),
-                autoscaler=scalers.get(f"{isvc}-predictor"),
-                pods=cluster.pods(namespace, f"{POD_LABEL}={isvc}"),
+                deployment=deployments.get(f"{service_name}-predictor"),
+                autoscaler=autoscalers.get(f"{service_name}-predictor"),
+                pods=cluster.pods(namespace, f"{POD_LABEL}={service_name}"),
             )
         )
     return Release(name, namespace, tuple(tracks), routes[0] if routes else None)

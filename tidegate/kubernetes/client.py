@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""The cluster of the current context, read only: objects, pods and their logs, as JSON has them.
+"""A read-only client of the current context's cluster: objects, pods and logs, as JSON.
 
-What is changed on a cluster is changed through Helm, by whoever uses this. It needs the ``kubernetes``
-package, which the extras ``rollout`` and ``training`` bring; nothing of the core imports it.
+Changes to a cluster go through Helm. The client needs the package ``kubernetes`` from the extras ``rollout``
+and ``training``, so the rest of the core does not import it.
 """
 
 from collections.abc import Iterator
@@ -19,17 +19,18 @@ from urllib3.exceptions import HTTPError
 from tidegate.errors import ConfigurationError, ServerError
 from tidegate.kubernetes.pods import Object
 
-_ANSWER_SECONDS = (10.0, 30.0)
-"""How long the cluster may take to accept a connection, and then between two pieces of its answer."""
-_FORBIDDEN = (401, 403)
-_POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+_CONNECT_TIMEOUT_SECONDS = 10.0
+_READ_TIMEOUT_SECONDS = 30.0
+"""The longest silence while the API server sends a response."""
+_DENIED = (401, 403)
+_NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
 class Cluster:
-    """The cluster of the current context, or of the pod that this runs in.
+    """The cluster of the current context, or of the pod that this process runs in.
 
     Raises:
-        ConfigurationError: There is no cluster to talk to.
+        ConfigurationError: If neither names a cluster.
     """
 
     def __init__(self) -> None:
@@ -37,10 +38,10 @@ class Cluster:
             config.load_config()
         except ConfigException as error:
             raise ConfigurationError(
-                f"There is no cluster to ask: {str(error).rstrip('.')}; set KUBECONFIG or choose a context."
+                f"No cluster is configured: {str(error).rstrip('.')}; set KUBECONFIG or choose a context."
             ) from None
         configuration = client.Configuration.get_default_copy()
-        # Whoever waits asks again, and knows until when; more tries in here would stretch every timeout.
+        # Callers that wait poll until their own deadline; retries in the client would exceed it.
         configuration.retries = False
         api = client.ApiClient(configuration)
         self._objects = client.CustomObjectsApi(api)
@@ -48,92 +49,100 @@ class Cluster:
 
     @staticmethod
     def namespace() -> str:
-        """The namespace of the current context, or of the pod that this runs in."""
+        """Return the namespace of the current context, or of the pod that this process runs in."""
         try:
             _, active = config.list_kube_config_contexts()
         except ConfigException:
-            return _POD_NAMESPACE.read_text().strip() if _POD_NAMESPACE.is_file() else "default"
+            return _NAMESPACE_FILE.read_text().strip() if _NAMESPACE_FILE.is_file() else "default"
         return str(active["context"].get("namespace", "default"))
 
     def objects(self, group: str, namespace: str, kind: str, selector: str | None = None) -> list[Object]:
-        """Objects of a kind, by ``group/version`` and plural; none, if the cluster does not know the kind.
+        """List the objects of a kind; none if the cluster does not have the kind.
+
+        Args:
+            group: ``group/version``, such as ``apps/v1``.
+            namespace: The namespace.
+            kind: The plural name, such as ``deployments``.
+            selector: A label selector.
 
         Raises:
-            ServerError: The cluster does not answer, or fails: worth another try.
-            ConfigurationError: It does not let this user do it.
+            ServerError: If the cluster is unreachable or fails: worth a retry.
+            ConfigurationError: If the cluster denies access.
         """
-        with _talking(f"listing {kind} in {namespace}"):
+        with _translate_errors(f"listing {kind} in {namespace}"):
             try:
                 name, version = group.split("/")
-                found: Any = self._objects.list_namespaced_custom_object(
+                listing: Any = self._objects.list_namespaced_custom_object(
                     name,
                     version,
                     namespace,
                     kind,
                     label_selector=selector,
-                    _request_timeout=_ANSWER_SECONDS,
+                    _request_timeout=(_CONNECT_TIMEOUT_SECONDS, _READ_TIMEOUT_SECONDS),
                 )
             except ApiException as error:
                 if error.status == 404:
                     return []
                 raise
-        return list(found["items"])
+        return list(listing["items"])
 
     def pods(self, namespace: str, selector: str) -> tuple[Object, ...]:
-        """Pods by a label selector, the oldest first.
+        """List pods by a label selector, the oldest first.
 
         Raises:
-            ServerError: The cluster does not answer, or fails: worth another try.
-            ConfigurationError: It does not let this user do it.
+            ServerError: If the cluster is unreachable or fails: worth a retry.
+            ConfigurationError: If the cluster denies access.
         """
-        with _talking(f"listing pods in {namespace}"):
-            pods = self._core.list_namespaced_pod(
-                namespace, label_selector=selector, _request_timeout=_ANSWER_SECONDS
+        with _translate_errors(f"listing pods in {namespace}"):
+            typed_pods = self._core.list_namespaced_pod(
+                namespace,
+                label_selector=selector,
+                _request_timeout=(_CONNECT_TIMEOUT_SECONDS, _READ_TIMEOUT_SECONDS),
             ).items
-        # The client's own typed objects, back in the form that the cluster sent.
-        as_json: Any = self._core.api_client
-        found = [as_json.sanitize_for_serialization(pod) for pod in pods]
-        return tuple(sorted(found, key=lambda pod: str(pod["metadata"]["creationTimestamp"])))
+        # The library parses pods into its own classes; this converts them back to the API server's JSON.
+        api: Any = self._core.api_client
+        pods = [api.sanitize_for_serialization(pod) for pod in typed_pods]
+        return tuple(sorted(pods, key=lambda pod: str(pod["metadata"]["creationTimestamp"])))
 
     def follow(self, namespace: str, pod: str, silence: float) -> Iterator[str]:
-        """A pod's log, line by line as it is written, until the pod ends.
+        """Yield the lines of a pod's log as the pod writes them, until the pod ends.
 
         Args:
-            namespace: Where the pod is.
-            pod: Its name.
-            silence: How many seconds it may write nothing.
+            namespace: The pod's namespace.
+            pod: The pod's name.
+            silence: The longest time without a line, in seconds.
 
         Raises:
-            ServerError: The cluster does not answer, or fails: worth another try.
-            ConfigurationError: It does not let this user do it.
+            ServerError: If the cluster is unreachable or fails, or the log is silent for too long.
+            ConfigurationError: If the cluster denies access.
         """
-        with _talking(f"following the log of {pod}"):
+        with _translate_errors(f"following the log of {pod}"):
             stream: Any = self._core.read_namespaced_pod_log(
                 pod,
                 namespace,
                 follow=True,
                 _preload_content=False,
-                _request_timeout=(_ANSWER_SECONDS[0], silence),
+                _request_timeout=(_CONNECT_TIMEOUT_SECONDS, silence),
             )
             with stream:
-                rest = b""
+                partial_line = b""
                 for chunk in stream.stream():
-                    *lines, rest = (rest + chunk).split(b"\n")
+                    *lines, partial_line = (partial_line + chunk).split(b"\n")
                     yield from (line.decode(errors="replace") for line in lines)
-                if rest:
-                    yield rest.decode(errors="replace")
+                if partial_line:
+                    yield partial_line.decode(errors="replace")
 
 
 @contextmanager
-def _talking(doing: str) -> Iterator[None]:
+def _translate_errors(action: str) -> Iterator[None]:
     try:
         yield
     except ApiException as error:
-        sentence = f"The cluster refuses {doing}: {error.status} {error.reason}"
-        if error.status in _FORBIDDEN:
+        message = f"The cluster returned {error.status} {error.reason} while {action}"
+        if error.status in _DENIED:
             raise ConfigurationError(
-                f"{sentence}: log in, or ask for a role that allows it, as kubectl auth can-i says."
+                f"{message}: log in, or request a role that allows it; 'kubectl auth can-i' verifies it."
             ) from None
-        raise ServerError(f"{sentence}.") from None
+        raise ServerError(f"{message}.") from None
     except HTTPError as error:
-        raise ServerError(f"The cluster does not answer while {doing}: {error}.") from None
+        raise ServerError(f"The cluster does not respond while {action}: {error}.") from None

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Retry on connect: repeat a request only while no connection has carried it to the server.
 
-Once a server has received a request, its response counts, whatever its status.
+A response of any status ends the retries, because the server may have computed it.
 """
 
 import asyncio

@@ -66,10 +66,13 @@ def v2_binary_body(contract: Contract, rows: Sequence[Sequence[Scalar]]) -> tupl
 
 
 def encode_raw_tensor(array: NDArray[Any]) -> bytes:
-    """Encode a tensor of any shape as raw bytes, in row-major order.
+    """Encode a tensor as raw bytes, in row-major order.
 
-    Numbers are little-endian. Each text is its length in UTF-8 as four bytes, then the UTF-8 itself.
-    From the Open Inference Protocol, "Binary Tensor Data extension" and ``raw_input_contents``.
+    Numbers are little-endian. A text is the length of its UTF-8 form in four bytes, then its UTF-8 form. From
+    the Open Inference Protocol, "Binary Tensor Data extension" and ``raw_input_contents``.
+
+    Args:
+        array: A tensor of any shape, such as ``[rows]`` or ``[rows, width]``.
     """
     if array.dtype != object:
         return bytes(array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes())

@@ -6,70 +6,99 @@ import pytest
 from tidegate_rollout import cli
 from tidegate_rollout.cli import status
 
-from tests.unit.rollout.test_status import release, track
+from tests.unit.rollout.test_status import pod, release, terminated, track
 from tidegate.console import OutputFormat
 from tidegate.errors import ConfigurationError, NotFoundError, ServerError
 from tidegate.kubernetes import client
 
-AWAY = ServerError("The cluster does not answer while listing pods in models: read timed out.")
+UNREACHABLE = ServerError("The cluster does not respond while listing pods in models: read timed out.")
 READY = release(track())
 
 
 @pytest.fixture
-def asked(monkeypatch):
-    """Plays what a look at the release gives: one entry a look, the last one for ever."""
-    monkeypatch.setattr(cli, "_LOOK_SECONDS", 0)
+def replay(monkeypatch):
+    """Replace the cluster by a sequence of releases or errors, of which the last repeats."""
+    monkeypatch.setattr(cli, "_POLL_SECONDS", 0)
     monkeypatch.setattr(client, "Cluster", lambda: None)
-    seen = []
+    reads = []
 
-    def play(*looks):
+    def start(*outcomes):
         def read(_cluster, name, namespace):
             assert (name, namespace) == ("iris", "models")
-            seen.append(look := looks[min(len(seen), len(looks) - 1)])
-            if isinstance(look, Exception):
-                raise look
-            return look
+            reads.append(outcome := outcomes[min(len(reads), len(outcomes) - 1)])
+            if isinstance(outcome, Exception):
+                raise outcome
+            return outcome
 
         monkeypatch.setattr("tidegate_rollout.release.read_release", read)
-        return seen
+        return reads
 
-    return play
+    return start
 
 
-def test_a_cluster_that_does_not_answer_is_waited_for(asked, capsys):
-    seen = asked(AWAY, AWAY, READY)
+def test_status_wait_tolerates_an_unreachable_cluster(replay, capsys):
+    reads = replay(UNREACHABLE, UNREACHABLE, READY)
     status("iris", "models", wait=True, output=OutputFormat.JSON)
     printed = capsys.readouterr()
     assert json.loads(printed.out)["ready"] is True
-    assert printed.err.splitlines() == [f"waiting: {str(AWAY).rstrip('.')}"]
-    assert len(seen) == 3
+    assert printed.err.splitlines() == [f"pending: {str(UNREACHABLE).rstrip('.')}"]
+    assert len(reads) == 3
 
 
-def test_a_cluster_that_does_not_answer_until_the_time_is_over_is_told(asked, capsys):
-    asked(AWAY)
-    with pytest.raises(
-        ServerError, match=r"iris is not ready after 0 s: The cluster does not answer .* out\.$"
-    ):
+def test_status_wait_of_an_unreachable_cluster_times_out(replay, capsys):
+    replay(UNREACHABLE)
+    with pytest.raises(ServerError, match=r"iris is not ready after 0 s: The cluster .* timed out\.$"):
         status("iris", "models", wait=True, timeout=0, output=OutputFormat.JSON)
     assert json.loads(capsys.readouterr().out) == {
         "release": "iris",
         "ready": False,
-        "waiting": [str(AWAY).rstrip(".")],
+        "pending": [str(UNREACHABLE).rstrip(".")],
         "tracks": [],
     }
+
+
+def test_status_json_has_every_field_of_a_track(replay, capsys):
+    replay(READY)
+    status("iris", "models", output=OutputFormat.JSON)
+    assert json.loads(capsys.readouterr().out)["tracks"] == [
+        {
+            "track": "stable",
+            "digest": "a" * 64,
+            "replicas": 2,
+            "desired": 2,
+            "weight": None,
+            "pending": [],
+            "error": None,
+        }
+    ]
+
+
+def test_status_text_has_replicas_and_weight(replay, capsys):
+    replay(READY)
+    status("iris", "models")
+    header, row = capsys.readouterr().out.splitlines()
+    assert header.split() == ["track", "digest", "replicas", "weight"]
+    assert row.split() == ["stable", "a" * 12, "2/2", "ready"]
+
+
+def test_status_wait_ends_at_a_permanent_error(replay):
+    reads = replay(release(track(pods=[pod(**terminated(2, "error: The digest differs."))])))
+    with pytest.raises(ConfigurationError, match=r"iris will not start: stable: The digest differs\."):
+        status("iris", "models", wait=True)
+    assert len(reads) == 1
 
 
 @pytest.mark.parametrize(
     ("wait", "error"),
     [
-        (False, AWAY),
+        (False, UNREACHABLE),
         (True, NotFoundError("The namespace models has no release 'iris'.")),
-        (True, ConfigurationError("The cluster refuses listing pods in models: 403 Forbidden.")),
+        (True, ConfigurationError("The cluster returned 403 Forbidden while listing pods in models.")),
     ],
 )
-def test_what_waiting_does_not_mend_ends_it_at_once(asked, wait, error):
-    seen = asked(error)
+def test_status_raises_errors_that_waiting_does_not_fix(replay, wait, error):
+    reads = replay(error)
     with pytest.raises(type(error)) as raised:
         status("iris", "models", wait=wait)
     assert raised.value is error
-    assert len(seen) == 1
+    assert len(reads) == 1

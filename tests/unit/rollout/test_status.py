@@ -17,12 +17,12 @@ def container(digest):
     }
 
 
-def summed(checksum):
+def annotated(checksum):
     return {} if checksum is None else {"annotations": {CHECKSUM: checksum}}
 
 
 def pod(checksum="1", name="iris-predictor-1", **status):
-    return {"metadata": {"name": name} | summed(checksum), "spec": {}, "status": status}
+    return {"metadata": {"name": name} | annotated(checksum), "spec": {}, "status": status}
 
 
 def track(name="stable", *, pods=(), minimum=2, digest=DIGEST, checksum="1"):
@@ -36,14 +36,14 @@ def track(name="stable", *, pods=(), minimum=2, digest=DIGEST, checksum="1"):
                 "annotations": {"serving.kserve.io/autoscalerClass": "external"},
             },
             "spec": {
-                "predictor": {"minReplicas": 1, "containers": [container(digest)]} | summed(checksum),
+                "predictor": {"minReplicas": 1, "containers": [container(digest)]} | annotated(checksum),
             },
         },
         deployment={
             "metadata": {"name": f"{isvc}-predictor", "generation": 3},
             "spec": {
                 "replicas": 2,
-                "template": {"metadata": summed(checksum)},
+                "template": {"metadata": annotated(checksum)},
             },
             "status": {
                 "observedGeneration": 3,
@@ -60,10 +60,10 @@ def track(name="stable", *, pods=(), minimum=2, digest=DIGEST, checksum="1"):
 def changed(original, path, value):
     deployment = copy.deepcopy(original.deployment)
     *parents, last = path.split(".")
-    part = deployment
+    target = deployment
     for parent in parents:
-        part = part[parent]
-    part[last] = value
+        target = target[parent]
+    target[last] = value
     return Track(original.name, original.service, deployment, original.autoscaler, original.pods)
 
 
@@ -87,19 +87,19 @@ def release(*tracks, route=None):
     return Release("iris", "models", tracks, route)
 
 
-def test_a_track_in_both_places_of_the_route_has_their_sum():
-    given = route(weights=(99, 1))
-    for backend in given["spec"]["rules"][0]["backendRefs"]:
+def test_assess_track_with_two_backends_sums_their_weights():
+    same_backends = route(weights=(99, 1))
+    for backend in same_backends["spec"]["rules"][0]["backendRefs"]:
         backend["name"] = "iris-predictor"
-    (seen,) = assess(release(track(), route=given)).tracks
-    assert seen.weight == 100
+    (status,) = assess(release(track(), route=same_backends)).tracks
+    assert status.weight == 100
 
 
-def test_a_release_whose_pods_are_new_and_available_is_ready():
-    seen = assess(release(track(), track("canary", digest=OTHER), route=route()))
-    assert seen.waiting == ()
-    assert seen.refusal is None
-    assert [(t.track, t.digest, t.replicas, t.wanted, t.weight) for t in seen.tracks] == [
+def test_assess_release_with_new_available_pods_is_ready():
+    status = assess(release(track(), track("canary", digest=OTHER), route=route()))
+    assert status.pending == ()
+    assert status.error is None
+    assert [(t.track, t.digest, t.replicas, t.desired, t.weight) for t in status.tracks] == [
         ("stable", DIGEST, 2, 2, 80),
         ("canary", OTHER, 2, 2, 20),
     ]
@@ -108,53 +108,53 @@ def test_a_release_whose_pods_are_new_and_available_is_ready():
 @pytest.mark.parametrize(
     ("path", "value", "reason"),
     [
-        ("spec.template.metadata", summed("0"), "new pod template"),
+        ("spec.template.metadata", annotated("0"), "new pod template"),
         ("spec.template", {}, "new pod template"),
-        ("metadata.generation", 4, "has not seen the newest Deployment"),
-        ("spec.replicas", 1, "has not raised it to 2 replicas"),
+        ("metadata.generation", 4, "has not observed the newest Deployment"),
+        ("spec.replicas", 1, "has not scaled it to 2 replicas"),
         ("status.updatedReplicas", 1, "1 of 2 pods are new"),
-        ("status.replicas", 3, "1 old pods are still there"),
+        ("status.replicas", 3, "1 old pods still exist"),
         ("status.availableReplicas", 0, "0 of 2 pods are available"),
     ],
 )
-def test_what_is_missing_is_said(path, value, reason):
-    (seen,) = assess(release(changed(track(), path, value))).tracks
-    assert any(reason in waiting for waiting in seen.waiting)
+def test_assess_incomplete_deployment_has_a_pending_reason(path, value, reason):
+    (status,) = assess(release(changed(track(), path, value))).tracks
+    assert any(reason in pending for pending in status.pending)
 
 
-def test_a_track_without_a_deployment_waits_for_kserve():
+def test_assess_track_without_deployment_is_pending():
     bare = Track("stable", track().service, None, None, ())
-    assert assess(release(bare)).waiting == ("stable: KServe has not made its Deployment yet",)
+    assert assess(release(bare)).pending == ("stable: KServe has not created its Deployment yet",)
 
 
-def test_a_track_whose_autoscaler_is_still_to_be_made_waits_for_it():
-    made = changed(track(), "spec.replicas", 1)
-    bare = Track("stable", made.service, made.deployment, None, ())
-    assert "stable: its autoscaler is not there yet" in assess(release(bare)).waiting
+def test_assess_track_without_its_autoscaler_is_pending():
+    scaled = changed(track(), "spec.replicas", 1)
+    bare = Track("stable", scaled.service, scaled.deployment, None, ())
+    assert "stable: its autoscaler does not exist yet" in assess(release(bare)).pending
 
 
-def test_a_track_that_kserve_keeps_at_a_fixed_number_needs_no_autoscaler():
+def test_assess_track_of_fixed_size_needs_no_autoscaler():
     service = copy.deepcopy(track().service)
     service["metadata"]["annotations"]["serving.kserve.io/autoscalerClass"] = "none"
     fixed = Track("stable", service, track().deployment, None, ())
-    assert assess(release(fixed)).waiting == ()
+    assert assess(release(fixed)).pending == ()
 
 
-def test_a_release_of_a_chart_without_the_checksum_is_never_taken_for_ready():
-    (reason,) = assess(release(track(checksum=None))).waiting
+def test_assess_release_without_checksum_is_never_ready():
+    (reason,) = assess(release(track(checksum=None))).pending
     assert "upgrade the release" in reason
 
 
 @pytest.mark.parametrize(
-    ("given", "reason"),
+    ("httproute", "reason"),
     [
         (route(accepted="False"), "Accepted by gateway: No such port"),
-        (route(observed=4), "Accepted by gateway: not seen yet"),
-        (route() | {"status": {}}, "no Gateway has taken it yet"),
+        (route(observed=4), "Accepted by gateway: not observed yet"),
+        (route() | {"status": {}}, "no Gateway has accepted it yet"),
     ],
 )
-def test_a_route_that_is_not_accepted_is_waited_for(given, reason):
-    assert any(reason in waiting for waiting in assess(release(track(), route=given)).waiting)
+def test_assess_unaccepted_route_is_pending(httproute, reason):
+    assert any(reason in pending for pending in assess(release(track(), route=httproute)).pending)
 
 
 def terminated(code, message):
@@ -169,31 +169,32 @@ def terminated(code, message):
     }
 
 
-def test_a_refused_bundle_is_told_in_the_words_of_the_puller():
-    seen = assess(release(track(pods=[pod(**terminated(2, "error: It has another digest.\n"))])))
-    assert seen.refusal == "stable: It has another digest."
-    assert "CrashLoopBackOff: It has another digest." in seen.waiting[0]
+def test_assess_exit_code_2_is_an_error_with_its_message():
+    status = assess(release(track(pods=[pod(**terminated(2, "error: The digest differs.\n"))])))
+    assert status.error == "stable: The digest differs."
+    assert "CrashLoopBackOff: The digest differs." in status.pending[0]
 
 
-def test_a_puller_between_two_tries_says_why_the_last_one_ended():
-    ended = {"name": "storage-initializer", "state": {"terminated": {"exitCode": 1, "message": "No answer."}}}
-    seen = assess(release(track(pods=[pod(initContainerStatuses=[ended])])))
-    assert seen.waiting == ("stable: iris-predictor-1: storage-initializer: ended with 1: No answer.",)
+def test_assess_container_before_its_restart_is_pending():
+    state = {"terminated": {"exitCode": 1, "message": "No route."}}
+    ended = {"name": "storage-initializer", "state": state}
+    status = assess(release(track(pods=[pod(initContainerStatuses=[ended])])))
+    assert status.pending == ("stable: iris-predictor-1: storage-initializer: exit code 1: No route.",)
 
 
-def test_a_store_that_is_away_is_no_refusal():
-    seen = assess(release(track(pods=[pod(**terminated(1, "error: The store does not answer."))])))
-    assert seen.refusal is None
-    assert "The store does not answer." in seen.waiting[0]
+def test_assess_exit_code_1_is_pending_but_no_error():
+    status = assess(release(track(pods=[pod(**terminated(1, "error: The store is unreachable."))])))
+    assert status.error is None
+    assert "The store is unreachable." in status.pending[0]
 
 
-def test_pods_of_an_older_template_are_not_listened_to():
-    seen = assess(release(track(pods=[pod("0", **terminated(2, "error: It has another digest."))])))
-    assert seen.refusal is None
-    assert seen.waiting == ()
+def test_assess_ignores_pods_of_an_older_template():
+    status = assess(release(track(pods=[pod("0", **terminated(2, "error: The digest differs."))])))
+    assert status.error is None
+    assert status.pending == ()
 
 
-def test_a_pod_without_a_node_says_why():
+def test_assess_unscheduled_pod_is_pending():
     condition = {"type": "PodScheduled", "status": "False", "message": "0/1 nodes: Insufficient cpu."}
-    seen = assess(release(track(pods=[pod(conditions=[condition])])))
-    assert seen.waiting == ("stable: iris-predictor-1 is not scheduled: 0/1 nodes: Insufficient cpu.",)
+    status = assess(release(track(pods=[pod(conditions=[condition])])))
+    assert status.pending == ("stable: iris-predictor-1: not scheduled: 0/1 nodes: Insufficient cpu.",)

@@ -11,12 +11,12 @@ from tests.support.bundles import contract, write_bundle
 from tidegate.bundle import (
     CONTRACT,
     MANIFEST,
-    MANIFEST_LIMIT,
+    MAX_MANIFEST_BYTES,
     PROVENANCE,
     SKOPS,
+    find_problems,
     open_bundle,
     parse_manifest,
-    problems,
     seal,
     verify,
 )
@@ -30,7 +30,7 @@ def bundle(tmp_path):
 
 
 def rewrite_manifest(bundle, change):
-    """Change the manifest as an attacker would: canonical again, and with a digest that fits."""
+    """Change the manifest as an attacker can: in canonical form, and with the new digest."""
     document = json.loads((bundle.path / MANIFEST).read_bytes())
     change(document)
     content = canonical_json(document)
@@ -38,18 +38,18 @@ def rewrite_manifest(bundle, change):
     return sha256(content)
 
 
-def test_a_sealed_bundle_verifies_and_gives_its_contract(bundle):
+def test_verify_sealed_bundle_returns_its_contract(bundle):
     opened = verify(bundle.path, bundle.digest)
     assert opened.manifest == bundle.manifest
     assert opened.contract == contract()
     assert opened.read(SKOPS) == b"a model"
 
 
-def test_the_same_content_has_the_same_digest_in_another_folder(bundle, tmp_path):
+def test_seal_same_content_has_the_same_digest(bundle, tmp_path):
     assert write_bundle(tmp_path / "elsewhere" / "again").digest == bundle.digest
 
 
-def test_other_content_has_another_digest(bundle, tmp_path):
+def test_seal_other_content_has_another_digest(bundle, tmp_path):
     assert write_bundle(tmp_path / "other", b"another model").digest != bundle.digest
 
 
@@ -105,54 +105,56 @@ def link_provenance(bundle):
         (link_provenance, PROVENANCE),
     ],
 )
-def test_what_differs_from_the_manifest_is_named(bundle, tamper, file):
+def test_verify_altered_directory_names_the_file(bundle, tamper, file):
     tamper(bundle)
-    assert file in [problem.file for problem in problems(open_bundle(bundle.path))]
+    assert file in [problem.file for problem in find_problems(open_bundle(bundle.path))]
     with pytest.raises(BundleError, match=file.replace(".", r"\.")):
         verify(bundle.path, bundle.digest)
 
 
-def test_a_file_altered_after_the_check_is_noticed_when_it_is_read(bundle):
+def test_read_file_altered_after_verify_raises(bundle):
     opened = verify(bundle.path)
     alter(bundle)
-    with pytest.raises(BundleError, match=r"model\.skops is not the file of the manifest"):
+    with pytest.raises(
+        BundleError, match=r"model\.skops differs .* expected 7 bytes .* found 7 bytes .*pull"
+    ):
         opened.read(SKOPS)
 
 
-def test_a_file_that_the_manifest_does_not_list_is_not_read(bundle):
+def test_read_unlisted_file_raises(bundle):
     with pytest.raises(BundleError, match="does not list it"):
         bundle.read("../secret")
 
 
-def test_another_digest_is_refused_before_the_manifest_is_parsed(bundle):
+def test_open_bundle_compares_the_digest_before_parsing(bundle):
     (bundle.path / MANIFEST).write_bytes(b"not even JSON")
     with pytest.raises(BundleError, match=f"expected {bundle.digest}"):
         open_bundle(bundle.path, bundle.digest)
 
 
 @pytest.mark.parametrize(
-    ("name", "complaint"),
+    ("name", "problem"),
     [
-        ("../outside", "no plain relative path"),
-        ("/etc/passwd", "no plain relative path"),
-        ("a/b/c", "no plain relative path"),
-        ("plots/..", "no plain relative path"),
-        ("", "no plain relative path"),
-        ("a\\b", "no plain relative path"),
-        ("a\nb", "no plain relative path"),
-        (".hidden", "no plain relative path"),
+        ("../outside", "not a plain relative path"),
+        ("/etc/passwd", "not a plain relative path"),
+        ("a/b/c", "not a plain relative path"),
+        ("plots/..", "not a plain relative path"),
+        ("", "not a plain relative path"),
+        ("a\\b", "not a plain relative path"),
+        ("a\nb", "not a plain relative path"),
+        (".hidden", "not a plain relative path"),
         (MANIFEST, "outside the digest"),
         (PROVENANCE, "outside the digest"),
     ],
 )
-def test_path_tricks_in_a_manifest_are_refused(bundle, name, complaint):
+def test_open_bundle_rejects_unsafe_file_names(bundle, name, problem):
     digest = rewrite_manifest(bundle, lambda m: m["files"].update({name: {"size": 0, "sha256": "0" * 64}}))
-    with pytest.raises(BundleError, match=complaint):
+    with pytest.raises(BundleError, match=problem):
         open_bundle(bundle.path, digest)
 
 
 @pytest.mark.parametrize(
-    ("change", "complaint"),
+    ("change", "problem"),
     [
         (lambda m: m.update(format_version=2), "format version 2, and this version of Tidegate reads 1"),
         (lambda m: m.update(surprise=1), "surprise: Extra inputs"),
@@ -163,43 +165,43 @@ def test_path_tricks_in_a_manifest_are_refused(bundle, name, complaint):
         (lambda m: m["files"][SKOPS].update(sha256="x"), "sha256: String should match"),
     ],
 )
-def test_a_manifest_that_is_none_is_refused(bundle, change, complaint):
-    with pytest.raises(BundleError, match=complaint):
+def test_open_bundle_rejects_an_invalid_manifest(bundle, change, problem):
+    with pytest.raises(BundleError, match=problem):
         open_bundle(bundle.path, rewrite_manifest(bundle, change))
 
 
-def test_a_manifest_in_other_than_canonical_form_is_refused(bundle):
+def test_parse_manifest_rejects_other_than_canonical_json(bundle):
     content = json.dumps(json.loads((bundle.path / MANIFEST).read_bytes()), indent=1).encode()
     with pytest.raises(BundleError, match="canonical"):
         parse_manifest(content, sha256(content), "here")
 
 
 @pytest.mark.parametrize("number", [b"NaN", b"Infinity", b"1e999"])
-def test_a_manifest_with_a_number_that_json_has_not_is_refused(bundle, number):
+def test_parse_manifest_rejects_numbers_outside_json(bundle, number):
     content = (bundle.path / MANIFEST).read_bytes().replace(b'"C":1.0', b'"C":' + number)
     with pytest.raises(BundleError, match="canonical"):
         parse_manifest(content, sha256(content), "here")
 
 
-def test_a_huge_manifest_is_not_read(bundle):
-    (bundle.path / MANIFEST).write_bytes(b" " * (MANIFEST_LIMIT + 1))
-    with pytest.raises(BundleError, match="at most"):
+def test_open_bundle_rejects_a_manifest_above_the_limit(bundle):
+    (bundle.path / MANIFEST).write_bytes(b" " * (MAX_MANIFEST_BYTES + 1))
+    with pytest.raises(BundleError, match=f"{MAX_MANIFEST_BYTES + 1} bytes: .* at most {MAX_MANIFEST_BYTES}"):
         open_bundle(bundle.path)
 
 
-def test_a_linked_manifest_is_refused(bundle, tmp_path):
+def test_open_bundle_rejects_a_linked_manifest(bundle, tmp_path):
     (bundle.path / MANIFEST).rename(tmp_path / "manifest")
     (bundle.path / MANIFEST).symlink_to(tmp_path / "manifest")
     with pytest.raises(BundleError, match="no links"):
         open_bundle(bundle.path)
 
 
-def test_an_empty_folder_is_no_bundle(tmp_path):
+def test_open_bundle_of_an_empty_folder_raises(tmp_path):
     with pytest.raises(BundleError, match="it has no manifest"):
         open_bundle(tmp_path)
 
 
-def test_an_incomplete_folder_is_not_sealed(bundle):
+def test_seal_of_an_incomplete_folder_raises(bundle):
     (bundle.path / MANIFEST).unlink()
     (bundle.path / CONTRACT).unlink()
     with pytest.raises(BundleError, match=r"misses contract\.json"):
@@ -208,26 +210,6 @@ def test_an_incomplete_folder_is_not_sealed(bundle):
 
 
 @given(st.binary(max_size=300))
-def test_arbitrary_bytes_are_refused_in_one_sentence(content):
+def test_parse_manifest_of_arbitrary_bytes_raises(content):
     with pytest.raises(BundleError):
         parse_manifest(content, None, "here")
-
-
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
-    max_leaves=12,
-)
-
-
-@given(json_values)
-def test_canonical_json_reads_back_the_same_and_has_one_form(value):
-    content = canonical_json(value)
-    assert json.loads(content) == value
-    assert canonical_json(json.loads(content)) == content
-
-
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), {1, 2}])
-def test_what_json_cannot_say_has_no_canonical_form(value):
-    with pytest.raises((ValueError, TypeError)):
-        canonical_json(value)

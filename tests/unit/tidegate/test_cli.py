@@ -5,12 +5,30 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Annotated
 
+import click
 import pytest
+import typer
+from typer.testing import CliRunner
 
 from tests.support.bundles import write_bundle
+from tidegate.cli import build
 
 TIDEGATE = Path(sys.executable).with_name("tidegate")
+
+
+def walk(command, name):
+    """Yield every command and group of commands by its full name."""
+    yield name, command
+    for child, subcommand in getattr(command, "commands", {}).items():
+        yield from walk(subcommand, f"{name} {child}")
+
+
+def squeezed(text):
+    """Remove all white space, because help texts are wrapped."""
+    return "".join(text.split())
 
 
 def tidegate(*arguments, **options):
@@ -22,7 +40,7 @@ def bundle(tmp_path_factory):
     return write_bundle(tmp_path_factory.mktemp("bundles") / "iris")
 
 
-def test_help_names_every_command_and_the_exit_codes():
+def test_help_lists_every_command_and_the_exit_codes():
     run = tidegate("--help")
     assert run.returncode == 0
     commands = "submit status train push pull verify inspect serve predict loadtest"
@@ -31,7 +49,56 @@ def test_help_names_every_command_and_the_exit_codes():
     assert "2 bad input" in run.stdout
 
 
-def test_help_imports_nothing_heavy():
+COMMANDS = dict(walk(typer.main.get_command(build()), "tidegate"))
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("columns", [60, 100])
+def test_help_shows_every_text_and_metavar_literally(name, columns):
+    command = COMMANDS[name]
+    context = click.Context(command, info_name=name, max_content_width=columns, terminal_width=columns)
+    shown = squeezed(command.get_help(context))
+    assert squeezed((command.help or "").partition("\f")[0]) in shown
+    for parameter in command.params:
+        assert squeezed(parameter.help or "") in shown
+        assert squeezed(parameter.make_metavar(context)) in shown
+
+
+@pytest.mark.parametrize(
+    ("command", "text"),
+    [
+        ("inspect", "<store>/<name>@sha256:<digest> or <store>/<name>:<channel>"),
+        ("pull", "<store>/<name>@sha256:<digest> or <store>/<name>:<channel>"),
+        ("serve", "<store>/<name>@sha256:<digest>, <store>/<name>:<channel>"),
+    ],
+)
+def test_help_of_the_program_shows_references_literally(command, text):
+    run = tidegate(command, "--help")
+    assert run.returncode == 0
+    assert squeezed(text) in squeezed(run.stdout)
+
+
+def test_help_shows_brackets_and_angles_of_any_command(monkeypatch):
+    def odd(place: Annotated[str, typer.Argument(help="[red] <b>, *x* `y` [/a]:", metavar="HOST[:PORT]")]):
+        """Show <store>/<name> and [brackets] of **this** command."""
+
+    entry = SimpleNamespace(name="odd", load=lambda: odd)
+    monkeypatch.setattr("tidegate.cli.entry_points", lambda group: [entry])
+    shown = CliRunner().invoke(build(), ["odd", "--help"]).stdout
+    assert "Show <store>/<name> and [brackets] of **this** command." in shown
+    assert "[red] <b>, *x* `y` [/a]:" in shown
+    assert "HOST[:PORT]" in shown
+
+
+@pytest.mark.parametrize("name", ["tidegate inspect", "tidegate pull", "tidegate push", "tidegate verify"])
+def test_summary_of_command_fits_into_80_columns(name):
+    summary = COMMANDS[name].help.partition("\n")[0]
+    assert len(summary) <= 64
+    context = click.Context(COMMANDS["tidegate"], info_name="tidegate", terminal_width=80)
+    assert summary.rstrip(".") in COMMANDS["tidegate"].get_help(context)
+
+
+def test_build_imports_no_heavy_package():
     heavy = ["sklearn", "kserve", "onnxruntime", "pandas", "locust", "matplotlib", "skops"]
     script = (
         f"import sys, tidegate.cli; tidegate.cli.build(); print([m for m in {heavy} if m in sys.modules])"
@@ -40,17 +107,17 @@ def test_help_imports_nothing_heavy():
     assert run.stdout.strip() == "[]"
 
 
-def test_the_shell_completes_the_commands():
-    # The shell is found among the parents, and bash would not be one if this were the last that it runs.
+def test_completion_of_bash_completes_the_commands():
+    # typer looks for the shell among the parent processes. Without 'true', bash would exec the command.
     shown = subprocess.run(
         ["bash", "-c", f"'{TIDEGATE}' --show-completion; true"], capture_output=True, text=True
     )
     assert "complete -o default -F _tidegate_completion tidegate" in shown.stdout
-    asked = {"_TIDEGATE_COMPLETE": "complete_bash", "COMP_WORDS": "tidegate ins", "COMP_CWORD": "1"}
-    assert tidegate(env=os.environ | asked).stdout.split() == ["inspect"]
+    request = {"_TIDEGATE_COMPLETE": "complete_bash", "COMP_WORDS": "tidegate ins", "COMP_CWORD": "1"}
+    assert tidegate(env=os.environ | request).stdout.split() == ["inspect"]
 
 
-def test_a_bundle_goes_to_a_store_and_back(bundle, tmp_path):
+def test_push_pull_verify_and_inspect_one_bundle(bundle, tmp_path):
     pushed = tidegate("push", bundle.path, tmp_path / "store", "--channel", "stable", "--output", "json")
     assert pushed.returncode == 0, pushed.stderr
     reference = json.loads(pushed.stdout)["reference"]
@@ -65,14 +132,14 @@ def test_a_bundle_goes_to_a_store_and_back(bundle, tmp_path):
     assert shown["contract"]["name"] == "iris"
 
 
-def test_inspect_shows_a_person_the_contract(bundle):
+def test_inspect_shows_the_contract_as_text(bundle):
     shown = tidegate("inspect", bundle.path).stdout
     assert "iris" in shown
     assert "1 to 7" in shown
     assert "blue, red" in shown
 
 
-def test_verify_says_file_by_file_what_is_wrong(tmp_path):
+def test_verify_reports_every_damaged_file(tmp_path):
     damaged = write_bundle(tmp_path / "iris")
     (damaged.path / "model.skops").write_bytes(b"b model")
     (damaged.path / "metrics.json").unlink()
@@ -82,7 +149,7 @@ def test_verify_says_file_by_file_what_is_wrong(tmp_path):
     assert run.returncode == 2
     assert "model.skops" in run.stdout
     assert "no such file" in run.stdout
-    assert run.stderr.startswith("error: 3 of")
+    assert run.stderr.startswith("error: 3 files of")
     assert "[/x]" in run.stdout
     assert "[/x]" in run.stderr
     run = tidegate("verify", damaged.path, "--output", "json")
@@ -94,52 +161,52 @@ def test_verify_says_file_by_file_what_is_wrong(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "sentence"),
+    ("arguments", "code", "message"),
     [
-        (["pull", "iris", "x"], 2, "no reference to a channel"),
+        (["pull", "iris", "x"], 2, "not a reference to a channel"),
         (["inspect", "nowhere"], 2, "neither a directory nor a reference"),
         (["pull", "file:///nowhere/iris:stable", "x"], 1, "cannot be opened"),
         (["train", "nowhere.yaml"], 2, "nowhere.yaml"),
         (["train", "missed.yaml"], 3, "is not good enough"),
     ],
 )
-def test_a_failure_is_one_sentence_and_its_exit_code(arguments, code, sentence, tmp_path):
+def test_failure_prints_a_message_and_exits_with_its_code(arguments, code, message, tmp_path):
     (tmp_path / "missed.yaml").write_text(
         "name: iris\ntask: classification\ndata: {dataset: iris}\nalgorithm: {name: GaussianNB}\n"
         'gates: {test.f1: ">= 1.1"}\n'
     )
     run = tidegate(*arguments, cwd=tmp_path)
     assert run.returncode == code
-    assert sentence in run.stderr
+    assert message in run.stderr
     assert "Traceback" not in run.stderr
 
 
-PULL_AND_BE_STOPPED = """
+PULL_AND_TERMINATE = """
 import os, signal, sys
 import tidegate.objects
 
-def stop(*arguments):
+def terminate(*arguments):
     os.kill(os.getpid(), signal.SIGTERM)
 
-tidegate.objects.Objects.download = stop
+tidegate.objects.Objects.download = terminate
 sys.argv = ["tidegate", "pull", *sys.argv[1:]]
 from tidegate.cli import main
 main()
 """
 
 
-def test_a_command_that_is_terminated_takes_away_what_it_was_writing(bundle, tmp_path):
+def test_sigterm_removes_the_partial_output(bundle, tmp_path):
     pushed = tidegate("push", bundle.path, tmp_path / "store", "--output", "json")
     arguments = [json.loads(pushed.stdout)["reference"], tmp_path / "here" / "iris"]
     run = subprocess.run(
-        [sys.executable, "-c", PULL_AND_BE_STOPPED, *arguments], capture_output=True, text=True
+        [sys.executable, "-c", PULL_AND_TERMINATE, *arguments], capture_output=True, text=True
     )
     assert run.returncode == 143
     assert "Traceback" not in run.stderr
     assert list((tmp_path / "here").iterdir()) == []
 
 
-def test_a_command_whose_extra_is_missing_says_what_to_install():
+def test_command_without_its_extra_names_the_extra():
     script = (
         "import sys; sys.modules['sklearn'] = sys.modules['pandas'] = sys.modules['skops'] = None\n"
         "sys.argv = ['tidegate', 'train', 'examples/breast-cancer/train.yaml']\n"

@@ -8,11 +8,11 @@ from rich.console import Console, Group
 from rich.table import Table
 
 from tidegate import console
-from tidegate.console import OutputFormat, emit, progress
+from tidegate.console import OutputFormat, print_result, progress
 
 
-def told(monkeypatch, descriptions, seconds=0.0):
-    """What a log shows of a task's descriptions, each some seconds after the one before."""
+def log_lines(monkeypatch, descriptions, seconds=0.0):
+    """Return the log of a task whose description changes at an interval of some seconds."""
     log, clock = io.StringIO(), iter(i * seconds for i in range(100))
     monkeypatch.setattr(console, "stderr", Console(file=log, force_terminal=False))
     monkeypatch.setattr(console.time, "monotonic", lambda: next(clock))
@@ -23,29 +23,29 @@ def told(monkeypatch, descriptions, seconds=0.0):
     return log.getvalue().splitlines()
 
 
-def test_a_log_has_a_line_for_each_step(monkeypatch):
-    assert told(monkeypatch, ["reading", "reading", "fitting", "reading"]) == [
+def test_progress_in_a_log_has_one_line_per_step(monkeypatch):
+    assert log_lines(monkeypatch, ["reading", "reading", "fitting", "reading"]) == [
         "reading",
         "fitting",
         "reading",
     ]
 
 
-def test_a_log_is_not_flooded_by_a_count_that_changes(monkeypatch):
-    counts = [f"asking: {count}" for count in range(7)]
-    assert told(monkeypatch, counts) == ["asking: 0"]
-    assert told(monkeypatch, counts, seconds=4.0) == ["asking: 0", "asking: 3", "asking: 6"]
+def test_progress_in_a_log_limits_lines_of_one_step(monkeypatch):
+    counts = [f"sending: {count}" for count in range(7)]
+    assert log_lines(monkeypatch, counts) == ["sending: 0"]
+    assert log_lines(monkeypatch, counts, seconds=4.0) == ["sending: 0", "sending: 3", "sending: 6"]
 
 
 @pytest.mark.parametrize("name", ["len [mm]", "[/a]", "[red]", ":bug:", "a\\[b]"])
-def test_a_name_is_printed_as_it_is_wherever_it_stands(capsys, name):
+def test_print_result_prints_markup_literally(capsys, name):
     table = Table(name, title=name)
     table.add_row(name)
-    emit(OutputFormat.TEXT, {}, Group(name, table))
+    print_result(OutputFormat.TEXT, {}, Group(name, table))
     assert capsys.readouterr().out.count(name) == 4
 
 
-def test_a_name_in_a_moving_progress_display_is_no_markup(monkeypatch):
+def test_progress_on_a_terminal_prints_markup_literally(monkeypatch):
     terminal = io.StringIO()
     monkeypatch.setattr(console, "stderr", Console(file=terminal, force_terminal=True, width=100))
     with progress() as display:
@@ -53,6 +53,6 @@ def test_a_name_in_a_moving_progress_display_is_no_markup(monkeypatch):
     assert "Pushing to [/a]" in terminal.getvalue()
 
 
-def test_json_is_one_document_and_text_is_text(capsys):
-    emit(OutputFormat.JSON, {"a": "ü"}, "text")
+def test_print_result_json_is_one_document(capsys):
+    print_result(OutputFormat.JSON, {"a": "ü"}, "text")
     assert json.loads(capsys.readouterr().out) == {"a": "ü"}

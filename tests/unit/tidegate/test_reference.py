@@ -27,11 +27,11 @@ DIGEST = "0123456789abcdef" * 4
         f"file:///old@sha256:0/iris@sha256:{DIGEST}",
     ],
 )
-def test_a_reference_prints_as_it_was_written(text):
+def test_reference_prints_as_it_was_parsed(text):
     assert str(parse_reference(text)) == text
 
 
-def test_the_parts_of_a_reference():
+def test_parse_reference_returns_store_name_and_digest():
     assert parse_reference(f"s3://b/p/iris@sha256:{DIGEST}") == Reference("s3://b/p", "iris", DIGEST)
     assert parse_reference("s3://b/p/iris:stable") == ChannelReference("s3://b/p", "iris", "stable")
 
@@ -56,12 +56,12 @@ def test_the_parts_of_a_reference():
         f"@sha256:{DIGEST}",
     ],
 )
-def test_what_is_no_reference_is_refused(text):
+def test_parse_reference_of_other_texts_raises(text):
     with pytest.raises(ConfigurationError):
         parse_reference(text)
 
 
 @given(st.text())
-def test_any_text_is_a_reference_or_a_configuration_error(text):
+def test_parse_reference_of_any_text_raises_or_round_trips(text):
     with contextlib.suppress(ConfigurationError):
         assert str(parse_reference(text)) == text

@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, Field
 
-from tidegate.errors import ConfigurationError
-from tidegate.settings import load_yaml
+from tidegate.errors import ConfigurationError, FieldError
+from tidegate.settings import Document, load_yaml
 
 
 class Closed(BaseModel):
@@ -38,13 +38,13 @@ def load(tmp_path, text):
     return load_yaml(tmp_path / "plan.yaml", Plan)
 
 
-def test_a_file_that_fits_is_read(tmp_path):
+def test_load_yaml_of_a_valid_file_returns_the_model(tmp_path):
     plan = load(tmp_path, "name: x\nsteps:\n- kind: ramp\n  to: 3\n")
     assert plan == Plan(name="x", steps=[Ramp(kind="ramp", to=3.0)])
 
 
 @pytest.mark.parametrize(
-    ("text", "complaint"),
+    ("text", "problem"),
     [
         ("nam: x\n", r"plan\.yaml:1: unknown field 'nam'"),
         ("limits: {}\n", r"plan\.yaml:1: the field 'name' is missing"),
@@ -58,45 +58,53 @@ def test_a_file_that_fits_is_read(tmp_path):
         ("name: x\nname: y\n", r"plan\.yaml:2: the field 'name' is given twice"),
         ("name: x\nlimits:\n  a: 1\n  a: 2\n", r"plan\.yaml:4: the field 'a' is given twice"),
         ("name: [x\n", r"plan\.yaml:2: cannot be read as YAML"),
-        ("- name\n", r"plan\.yaml:1: expected a mapping"),
-        ("", r"plan\.yaml:1: expected a mapping"),
+        ("- name\n", r"plan\.yaml:1: expected a mapping of fields, received a list"),
+        ("", r"plan\.yaml:1: expected a mapping of fields, received nothing"),
         ("name: !!python/object:os.system x\n", r"plan\.yaml:1: cannot be read as YAML"),
-        ("name: x\nseed: 2020-13-45\n", r"plan\.yaml:2: .*'2020-13-45' is no timestamp"),
-        ("name: !!int abc\n", r"plan\.yaml:1: .*'abc' is no int"),
-        ("name: !!bool maybe\n", r"plan\.yaml:1: .*'maybe' is no bool"),
-        ("name: !!timestamp soon\n", r"plan\.yaml:1: .*'soon' is no timestamp"),
-        ("name: &a [*a]\n", r"plan\.yaml:1: .*the alias \*a is refused"),
-        ("name: &a x\nlimits: {b: *a}\n", r"plan\.yaml:2: .*the alias \*a is refused"),
+        ("name: x\nseed: 2020-13-45\n", r"plan\.yaml:2: .*'2020-13-45' is not a valid timestamp"),
+        ("name: !!int abc\n", r"plan\.yaml:1: .*'abc' is not a valid int"),
+        ("name: !!bool maybe\n", r"plan\.yaml:1: .*'maybe' is not a valid bool"),
+        ("name: !!timestamp soon\n", r"plan\.yaml:1: .*'soon' is not a valid timestamp"),
+        ("name: &a [*a]\n", r"plan\.yaml:1: .*the alias \*a is not supported"),
+        ("name: &a x\nlimits: {b: *a}\n", r"plan\.yaml:2: .*the alias \*a is not supported"),
         (f"name: x\nsteps: {'[' * 3000}", r"plan\.yaml:2: .*nested deeper than 64 levels"),
         (f"name: x\nsteps: {'{a: ' * 3000}", r"plan\.yaml:2: .*nested deeper than 64 levels"),
         ("? [a]\n: x\n", r"plan\.yaml:1: .*unhashable key"),
         ("name: \x01\n", r"plan\.yaml cannot be read as YAML: unacceptable character"),
     ],
 )
-def test_a_mistake_is_told_with_line_and_field(tmp_path, text, complaint):
-    with pytest.raises(ConfigurationError, match=complaint):
+def test_load_yaml_error_has_line_and_field(tmp_path, text, problem):
+    with pytest.raises(ConfigurationError, match=problem):
         load(tmp_path, text)
 
 
-def test_a_few_lines_that_stand_for_a_billion_values_are_refused_at_once(tmp_path):
+def test_load_yaml_rejects_aliases_before_they_expand(tmp_path):
     lines = [f"{name}: &{name} [{', '.join([f'*{of}'] * 9)}]" for of, name in pairwise("abcdefghij")]
-    with pytest.raises(ConfigurationError, match=r"plan\.yaml:2: .*the alias \*a is refused"):
+    with pytest.raises(ConfigurationError, match=r"plan\.yaml:2: .*the alias \*a is not supported"):
         load(tmp_path, "\n".join(["a: &a [x, x, x]", *lines]))
 
 
 @given(st.text() | st.text("ab:-&*!?[]{}'\"|>%@#,. \n\t0123456789"))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_any_text_is_a_plan_or_a_configuration_error(tmp_path, text):
+def test_load_yaml_of_any_text_raises_or_returns_the_model(tmp_path, text):
     with contextlib.suppress(ConfigurationError):
         assert isinstance(load(tmp_path, text), Plan)
 
 
-def test_every_mistake_is_told(tmp_path):
+def test_load_yaml_reports_every_error(tmp_path):
     with pytest.raises(ConfigurationError) as raised:
         load(tmp_path, "nam: x\nlimits:\n  a: fast\n")
     assert [line.split(":")[1] for line in str(raised.value).splitlines()] == ["1", "3", "1"]
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path):
+def test_load_yaml_of_a_missing_file_names_it(tmp_path):
     with pytest.raises(ConfigurationError, match=r"nowhere\.yaml does not exist"):
         load_yaml(tmp_path / "nowhere.yaml", Plan)
+
+
+def test_locate_field_errors_adds_file_and_line(tmp_path):
+    (tmp_path / "plan.yaml").write_text("name: x\nlimits:\n  a: 1\n")
+    document = Document.read(tmp_path / "plan.yaml")
+    with pytest.raises(ConfigurationError) as raised, document.locate_field_errors():
+        raise FieldError(("limits", "a"), "expected at least 2, received 1")
+    assert str(raised.value).endswith("plan.yaml:3: field 'limits.a': expected at least 2, received 1.")

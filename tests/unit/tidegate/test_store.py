@@ -52,12 +52,12 @@ def uri(request, tmp_path):
 
 @pytest.fixture
 def bundle(tmp_path):
-    made = write_bundle(tmp_path / "iris")
-    (made.path / PROVENANCE).write_text('{"host": "a"}')
-    return made
+    bundle = write_bundle(tmp_path / "iris")
+    (bundle.path / PROVENANCE).write_text('{"host": "a"}')
+    return bundle
 
 
-def test_what_is_pushed_is_pulled(uri, bundle, tmp_path):
+def test_push_then_pull_returns_the_same_bundle(uri, bundle, tmp_path):
     reference = Store(uri).push(bundle)
     assert str(reference) == f"{uri}/iris@sha256:{bundle.digest}"
     pulled = Store(uri).pull(reference, tmp_path / "pulled")
@@ -66,11 +66,11 @@ def test_what_is_pushed_is_pulled(uri, bundle, tmp_path):
     assert Store(uri).pull(reference, tmp_path / "pulled").path == pulled.path
 
 
-def test_a_bundle_is_pushed_twice_without_harm(uri, bundle, tmp_path):
+def test_push_twice_returns_the_same_reference(uri, bundle, tmp_path):
     assert Store(uri).push(bundle) == Store(uri).push(bundle)
 
 
-def test_the_first_provenance_stays_and_the_bundle_can_still_be_repaired(uri, bundle, tmp_path):
+def test_push_again_repairs_files_and_keeps_the_provenance(uri, bundle, tmp_path):
     reference = Store(uri).push(bundle)
     obstore.put(from_url_with_environment(uri), f"iris/{bundle.digest}/{SKOPS}", b"b model")
     (bundle.path / PROVENANCE).write_text('{"host": "b"}')
@@ -82,17 +82,17 @@ def test_the_first_provenance_stays_and_the_bundle_can_still_be_repaired(uri, bu
     assert (pulled.path / PROVENANCE).read_text() == '{"host": "a"}'
 
 
-def test_what_was_checked_is_what_is_stored(uri, bundle, tmp_path):
+def test_push_file_altered_meanwhile_raises_and_stores_none(uri, bundle, tmp_path):
     def tamper(name, size):
         (bundle.path / SKOPS).write_bytes(b"b model")
 
-    with pytest.raises(BundleError, match=r"model\.skops is not the file of the manifest"):
+    with pytest.raises(BundleError, match=r"model\.skops differs from the manifest: expected 7 bytes"):
         Store(uri).push(bundle, tamper)
     with pytest.raises(NotFoundError):
         Store(uri).pull(Reference(uri, "iris", bundle.digest), tmp_path / "pulled")
 
 
-def test_a_linked_provenance_is_not_followed_into_the_store(uri, bundle, tmp_path):
+def test_push_does_not_follow_a_linked_provenance(uri, bundle, tmp_path):
     (bundle.path / PROVENANCE).unlink()
     (tmp_path / "secret").write_text("secret")
     (bundle.path / PROVENANCE).symlink_to(tmp_path / "secret")
@@ -100,9 +100,7 @@ def test_a_linked_provenance_is_not_followed_into_the_store(uri, bundle, tmp_pat
     assert pulled.provenance() is None
 
 
-def test_of_two_pulls_into_one_directory_the_first_fills_it_and_both_return_it(
-    uri, bundle, tmp_path, monkeypatch
-):
+def test_pull_twice_into_one_directory_returns_it_twice(uri, bundle, tmp_path, monkeypatch):
     reference, cache = Store(uri).push(bundle), tmp_path / "cache" / "iris"
     others = [reference]
 
@@ -118,7 +116,7 @@ def test_of_two_pulls_into_one_directory_the_first_fills_it_and_both_return_it(
     assert [entry.name for entry in cache.parent.iterdir()] == ["iris"]
 
 
-def test_a_directory_that_something_else_fills_meanwhile_is_not_taken(uri, bundle, tmp_path, monkeypatch):
+def test_pull_into_a_directory_filled_meanwhile_raises(uri, bundle, tmp_path, monkeypatch):
     reference, mine = Store(uri).push(bundle), tmp_path / "mine"
 
     def meanwhile(path, digest):
@@ -127,26 +125,26 @@ def test_a_directory_that_something_else_fills_meanwhile_is_not_taken(uri, bundl
         return verify(path, digest)
 
     monkeypatch.setattr("tidegate.store.verify", meanwhile)
-    with pytest.raises(BundleError, match="mine is no bundle"):
+    with pytest.raises(BundleError, match="mine is not a bundle"):
         Store(uri).pull(reference, mine)
     assert [entry.name for entry in mine.iterdir()] == ["notes.txt"]
 
 
 @pytest.mark.parametrize("place", ["file/below", "file/far/below", "/proc/no/where"])
-def test_a_directory_that_cannot_be_written_is_told_in_one_sentence(uri, bundle, tmp_path, place):
+def test_pull_into_an_unwritable_directory_raises(uri, bundle, tmp_path, place):
     (tmp_path / "file").write_text("keep me")
     with pytest.raises(ConfigurationError, match=r"cannot be written: .*; choose another directory"):
         Store(uri).pull(Store(uri).push(bundle), tmp_path / place)
 
 
 @pytest.mark.parametrize("place", ["file", "file/below", "/proc/no/where"])
-def test_a_folder_that_cannot_be_a_store_is_told_in_one_sentence(bundle, tmp_path, place):
+def test_push_to_an_impossible_folder_raises(bundle, tmp_path, place):
     (tmp_path / "file").write_text("keep me")
-    with pytest.raises(StoreError, match=r"cannot be made: .*; name another folder"):
+    with pytest.raises(StoreError, match=r"cannot be created: .*; choose another folder"):
         Store((tmp_path / place).as_uri()).push(bundle)
 
 
-def test_a_channel_points_to_the_newest_entry_and_keeps_its_history(uri, bundle, tmp_path):
+def test_move_channel_resolves_to_the_newest_of_its_entries(uri, bundle, tmp_path):
     store, other = Store(uri), write_bundle(tmp_path / "other", b"another model")
     store.push(bundle)
     store.push(other)
@@ -167,25 +165,25 @@ def from_url_with_environment(uri):
     return from_url(uri, **options)
 
 
-def test_a_channel_is_not_moved_to_what_the_store_does_not_hold(uri, bundle):
+def test_move_channel_to_an_unknown_bundle_raises(uri, bundle):
     Store(uri).push(bundle)
     with pytest.raises(NotFoundError, match="does not hold the bundle"):
         Store(uri).move_channel("iris", "stable", "0" * 64)
 
 
-def test_of_two_writers_that_saw_the_same_head_one_wins(uri, bundle, tmp_path, monkeypatch):
+def test_move_channel_by_two_writers_fails_for_one(uri, bundle, tmp_path, monkeypatch):
     first, second = Store(uri), Store(uri)
     other = write_bundle(tmp_path / "other", b"another model")
     first.push(bundle)
     first.push(other)
-    monkeypatch.setattr(second, "_head", lambda name, channel: 0)
+    monkeypatch.setattr(second, "_newest_entry", lambda name, channel: 0)
     first.move_channel("iris", "stable", bundle.digest)
-    with pytest.raises(StoreError, match="moved by another writer"):
+    with pytest.raises(StoreError, match=r"iris:stable was moved by another writer .*retry"):
         second.move_channel("iris", "stable", other.digest)
     assert locate(f"{uri}/iris:stable").digest == bundle.digest
 
 
-def test_many_writers_at_once_leave_one_history_without_holes(uri, bundle, tmp_path):
+def test_move_channel_concurrently_leaves_no_holes(uri, bundle, tmp_path):
     others = [write_bundle(tmp_path / str(i), str(i).encode()) for i in range(4)]
     for other in others:
         Store(uri).push(other)
@@ -197,13 +195,13 @@ def test_many_writers_at_once_leave_one_history_without_holes(uri, bundle, tmp_p
             return None
 
     with ThreadPoolExecutor(4) as pool:
-        won = [channel for channel in pool.map(move, others) if channel]
-    assert won
-    assert Store(uri)._head("iris", "stable") == len(won)
+        moved = [channel for channel in pool.map(move, others) if channel]
+    assert moved
+    assert Store(uri)._newest_entry("iris", "stable") == len(moved)
 
 
 @pytest.mark.parametrize("name", [SKOPS, MANIFEST])
-def test_a_tampered_object_is_refused_and_leaves_nothing(uri, bundle, tmp_path, name):
+def test_pull_tampered_object_raises_and_leaves_nothing(uri, bundle, tmp_path, name):
     reference = Store(uri).push(bundle)
     content = b"x" * len((bundle.path / name).read_bytes())
     obstore.put(from_url_with_environment(uri), f"iris/{bundle.digest}/{name}", content)
@@ -214,22 +212,24 @@ def test_a_tampered_object_is_refused_and_leaves_nothing(uri, bundle, tmp_path, 
     assert Store(uri).pull(reference, tmp_path / "pulled" / "here")
 
 
-@pytest.mark.parametrize("content", [b"", b"a model and much more than that"])
-def test_an_object_of_another_size_is_refused(uri, bundle, tmp_path, content):
+@pytest.mark.parametrize(
+    ("content", "actual"), [(b"", "0"), (b"a model and much more than that", "more than 7")]
+)
+def test_pull_object_of_another_size_raises(uri, bundle, tmp_path, content, actual):
     reference = Store(uri).push(bundle)
     obstore.put(from_url_with_environment(uri), f"iris/{bundle.digest}/{SKOPS}", content)
-    with pytest.raises(BundleError, match="should have 7 bytes"):
+    with pytest.raises(BundleError, match=rf"model\.skops .* should have 7 bytes and has {actual}\."):
         Store(uri).pull(reference, tmp_path / "pulled")
 
 
-def test_a_missing_object_is_named(uri, bundle, tmp_path):
+def test_pull_names_a_missing_object(uri, bundle, tmp_path):
     reference = Store(uri).push(bundle)
     obstore.delete(from_url_with_environment(uri), f"iris/{bundle.digest}/{SKOPS}")
     with pytest.raises(BundleError, match=r"model\.skops of .* is missing in the store"):
         Store(uri).pull(reference, tmp_path / "pulled")
 
 
-def test_what_is_not_there_is_not_found(uri, bundle, tmp_path):
+def test_pull_and_resolve_of_unknown_names_raise(uri, bundle, tmp_path):
     Store(uri).push(bundle)
     with pytest.raises(NotFoundError, match="does not hold the bundle"):
         Store(uri).pull(Reference(uri, "iris", "0" * 64), tmp_path / "pulled")
@@ -237,11 +237,11 @@ def test_what_is_not_there_is_not_found(uri, bundle, tmp_path):
         Store(uri).resolve(ChannelReference(uri, "iris", "stable"))
 
 
-def test_a_directory_that_holds_something_else_is_not_overwritten(uri, bundle, tmp_path):
+def test_pull_does_not_overwrite_another_directory(uri, bundle, tmp_path):
     reference = Store(uri).push(bundle)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("keep me")
-    with pytest.raises(BundleError, match="is no bundle"):
+    with pytest.raises(BundleError, match="is not a bundle"):
         Store(uri).pull(reference, tmp_path / "mine")
     assert (tmp_path / "mine" / "notes.txt").read_text() == "keep me"
 
@@ -264,7 +264,7 @@ Store(sys.argv[1]).push(verify(Path(sys.argv[2])), die)
 
 
 @pytest.mark.parametrize("written", range(1, 9))
-def test_a_push_killed_after_any_object_leaves_no_bundle_and_can_be_finished(uri, bundle, tmp_path, written):
+def test_push_killed_after_any_object_can_be_repeated(uri, bundle, tmp_path, written):
     killed = subprocess.run(
         [sys.executable, "-c", PUSH_AND_DIE, uri, str(bundle.path), str(written)], env=os.environ
     )
@@ -280,42 +280,55 @@ def test_a_push_killed_after_any_object_leaves_no_bundle_and_can_be_finished(uri
     assert Store(uri).pull(reference, tmp_path / "whole").digest == bundle.digest
 
 
-def test_a_store_that_is_away_is_told_in_one_sentence(monkeypatch, tmp_path):
+def test_pull_from_an_unreachable_store_raises_one_line(monkeypatch, tmp_path):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     monkeypatch.setattr("tidegate.objects._RETRIES", {"max_retries": 0})
     with pytest.raises(StoreError, match="failed while reading the bundle") as raised:
         Store("s3://models").pull(Reference("s3://models", "iris", "0" * 64), tmp_path / "x")
+    assert "check that it is reachable" in str(raised.value)
     assert "\n" not in str(raised.value)
 
 
-def test_a_bucket_that_is_not_there_is_told_in_one_sentence(s3, bundle):
-    with pytest.raises(StoreError, match="make its bucket"):
+def test_push_to_a_missing_bucket_raises(s3, bundle):
+    with pytest.raises(StoreError, match="s3://nowhere does not exist: create its bucket"):
         Store("s3://nowhere").push(bundle)
 
 
 @pytest.mark.parametrize("uri", ["ftp://host/x", "file://relative/path", "models://x"])
-def test_what_is_no_store_is_a_configuration_error(uri):
-    with pytest.raises(ConfigurationError, match="is no store"):
+def test_store_of_an_unknown_uri_raises(uri):
+    with pytest.raises(ConfigurationError, match=rf"'{uri}' is not a store: expected "):
         Store(uri)
 
 
-def test_reading_from_a_folder_that_is_not_there_does_not_make_it(tmp_path):
+def test_fetch_from_a_missing_folder_does_not_create_it(tmp_path):
     with pytest.raises(StoreError, match="cannot be opened"):
         fetch(f"{(tmp_path / 'nowhere').as_uri()}/iris@sha256:{'0' * 64}", tmp_path / "cache")
     assert not (tmp_path / "nowhere").exists()
 
 
-def test_a_bundle_is_fetched_from_a_reference_a_channel_or_a_directory(uri, bundle, tmp_path):
+def test_fetch_accepts_reference_channel_and_directory(uri, bundle, tmp_path):
     reference = Store(uri).push(bundle)
     Store(uri).move_channel("iris", "stable", bundle.digest)
     for source in (str(reference), f"{uri}/iris:stable", str(bundle.path)):
         assert fetch(source, tmp_path / "cache").digest == bundle.digest
 
 
-def test_a_channel_entry_is_plain_json(uri, bundle):
+def test_move_channel_writes_json(uri, bundle):
     Store(uri).push(bundle)
     Store(uri).move_channel("iris", "stable", bundle.digest)
     entry = obstore.get(from_url_with_environment(uri), "iris/channels/stable/1.json").bytes()
     assert json.loads(bytes(entry)) == {"digest": bundle.digest}
+
+
+@pytest.mark.parametrize("content", [b"{}", b'{"digest": "x"}', b"\xff"])
+def test_resolve_damaged_channel_entry_raises(uri, bundle, content):
+    Store(uri).push(bundle)
+    channel = Store(uri).move_channel("iris", "stable", bundle.digest)
+    obstore.put(from_url_with_environment(uri), "iris/channels/stable/1.json", content)
+    with pytest.raises(
+        StoreError, match=r"channels/stable/1\.json is not a channel entry: expected"
+    ) as raised:
+        Store(uri).resolve(channel)
+    assert repr(content) in str(raised.value)

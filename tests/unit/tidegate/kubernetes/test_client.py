@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""The cluster's edge, against a server on the loopback interface that answers as an API server may."""
+"""The client, against an API server on the loopback interface."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -17,18 +17,18 @@ from tidegate.errors import ConfigurationError, ServerError
 from tidegate.kubernetes import client
 from tidegate.kubernetes.client import Cluster
 
-Answer = Callable[[BaseHTTPRequestHandler], None]
+Handle = Callable[[BaseHTTPRequestHandler], None]
 
 
 @contextmanager
-def serving(answer: Answer) -> Iterator[tuple[str, list[str]]]:
-    """A server that answers every request in this way; its address, and the paths it was asked for."""
-    asked: list[str] = []
+def serving(handle: Handle) -> Iterator[tuple[str, list[str]]]:
+    """Handle every request by one function; yield the server's URL and the requested paths."""
+    requests: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            asked.append(self.path)
-            answer(self)
+            requests.append(self.path)
+            handle(self)
 
         def log_message(self, *_: object) -> None:
             pass
@@ -37,13 +37,13 @@ def serving(answer: Answer) -> Iterator[tuple[str, list[str]]]:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         try:
-            yield f"http://127.0.0.1:{server.server_address[1]}", asked
+            yield f"http://127.0.0.1:{server.server_address[1]}", requests
         finally:
             server.shutdown()
             thread.join()
 
 
-def status(code: int) -> Answer:
+def status(code: int) -> Handle:
     return lambda handler: handler.send_error(code)
 
 
@@ -51,7 +51,7 @@ def status(code: int) -> Answer:
 def connect(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Cluster]:
     monkeypatch.setattr(Configuration, "_default", None)
 
-    def connected(url: str) -> Cluster:
+    def connect_to(url: str) -> Cluster:
         config = {
             "current-context": "here",
             "clusters": [{"name": "here", "cluster": {"server": url}}],
@@ -60,21 +60,21 @@ def connect(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], 
         }
         file = tmp_path / "config"
         file.write_text(yaml.safe_dump(config))
-        # Where to look for it, the client reads from the environment once, when it is imported.
+        # The library reads KUBECONFIG once, at its import.
         monkeypatch.setattr(client.config, "load_config", lambda: load_kube_config(str(file)))
         return Cluster()
 
-    return connected
+    return connect_to
 
 
-QUESTIONS: list[Callable[[Cluster], object]] = [
-    lambda asked: asked.objects("apps/v1", "models", "deployments"),
-    lambda asked: asked.pods("models", "a=b"),
-    lambda asked: list(asked.follow("models", "pod", silence=0.1)),
+CALLS: list[Callable[[Cluster], object]] = [
+    lambda cluster: cluster.objects("apps/v1", "models", "deployments"),
+    lambda cluster: cluster.pods("models", "a=b"),
+    lambda cluster: list(cluster.follow("models", "pod", silence=0.1)),
 ]
 
 
-@pytest.mark.parametrize("question", QUESTIONS)
+@pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize(
     ("code", "error"),
     [
@@ -85,25 +85,25 @@ QUESTIONS: list[Callable[[Cluster], object]] = [
         (503, ServerError),
     ],
 )
-def test_a_refusal_is_the_users_and_a_failure_worth_another_try(connect, question, code, error) -> None:
-    with serving(status(code)) as (url, asked), pytest.raises(error, match=f"refuses .*{code}"):
-        question(connect(url))
-    assert len(asked) == 1
+def test_cluster_error_status_raises_by_its_kind(connect, call, code, error) -> None:
+    with serving(status(code)) as (url, requests), pytest.raises(error, match=f"returned {code} .* while "):
+        call(connect(url))
+    assert len(requests) == 1
 
 
-def test_a_kind_that_the_cluster_does_not_know_has_no_objects(connect) -> None:
+def test_objects_of_an_unknown_kind_are_none(connect) -> None:
     with serving(status(404)) as (url, _):
         assert connect(url).objects("keda.sh/v1", "models", "scaledobjects") == []
 
 
-@pytest.mark.parametrize("question", QUESTIONS)
-def test_a_cluster_that_is_silent_is_given_up_and_asked_once(connect, monkeypatch, question) -> None:
-    monkeypatch.setattr(client, "_ANSWER_SECONDS", (10.0, 0.1))
-    over = threading.Event()
-    with serving(lambda _: over.wait() and None) as (url, asked):
+@pytest.mark.parametrize("call", CALLS)
+def test_silent_cluster_raises_after_one_request(connect, monkeypatch, call) -> None:
+    monkeypatch.setattr(client, "_READ_TIMEOUT_SECONDS", 0.1)
+    end = threading.Event()
+    with serving(lambda _: end.wait() and None) as (url, requests):
         try:
-            with pytest.raises(ServerError, match="does not answer while"):
-                question(connect(url))
+            with pytest.raises(ServerError, match="does not respond while"):
+                call(connect(url))
         finally:
-            over.set()
-    assert len(asked) == 1
+            end.set()
+    assert len(requests) == 1

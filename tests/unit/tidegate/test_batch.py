@@ -1,0 +1,46 @@
+# SPDX-FileCopyrightText: The Tidegate authors
+# SPDX-License-Identifier: Apache-2.0
+import numpy as np
+
+from tests.support.bundles import contract
+from tidegate.batch import Batch
+from tidegate.contract import MATRIX, Contract, Datatype, Feature
+
+
+def altered(**changes):
+    return Contract.model_validate(contract().model_dump() | changes)
+
+
+def test_batch_of_one_numeric_type_is_a_matrix():
+    numbers = [Feature(name=name, datatype=Datatype.FP32) for name in "ab"]
+    assert altered(features=contract().features).matrix_datatype is None
+    same = Contract.model_validate(
+        contract().model_dump()
+        | {"features": numbers, "golden": contract().golden.model_dump() | {"rows": ((1.0, 2.0),)}}
+    )
+    assert same.matrix_datatype is Datatype.FP32
+    batch = Batch.from_rows(same, [[1, 2.5], [3, None]])
+    assert batch.arrays[MATRIX].dtype == np.float32
+    np.testing.assert_array_equal(batch.arrays[MATRIX], [[1, 2.5], [3, np.nan]])
+    assert batch.for_sklearn() is batch.arrays[MATRIX]
+
+
+def test_batch_of_mixed_types_has_one_column_per_feature():
+    batch = Batch.from_rows(contract(), [[1.5, 3, True, "red"], [None, 4, False, None]])
+    assert len(batch) == 2
+    assert [batch.arrays[name].dtype for name in contract().feature_names] == [
+        np.float32,
+        np.int64,
+        np.bool_,
+        object,
+    ]
+    assert np.isnan(batch.arrays["length"][1])
+    assert batch.arrays["colour"].tolist() == ["red", ""]
+    assert {array.shape for array in batch.for_onnx().values()} == {(2, 1)}
+    assert list(batch.for_sklearn().columns) == list(contract().feature_names)
+
+
+def test_batch_slices_concatenate_to_the_same_batch():
+    batch = Batch.from_rows(contract(), [[float(i), i, i % 2 == 0, "red"] for i in range(5)])
+    joined = Batch.concatenate([batch[:2], batch[2:]])
+    assert all((joined.arrays[name] == batch.arrays[name]).all() for name in batch.arrays)

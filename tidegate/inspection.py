@@ -1,0 +1,145 @@
+# SPDX-FileCopyrightText: The Tidegate authors
+# SPDX-License-Identifier: Apache-2.0
+"""The description of a bundle that ``tidegate inspect`` prints: JSON for scripts, tables for people.
+
+It reads the JSON files of the bundle and never loads the model.
+"""
+
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import from_json
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from tidegate.bundle import METRICS, PARITY, Bundle
+from tidegate.contract import Contract, Feature
+from tidegate.errors import BundleError
+
+UNREADABLE = "unreadable"
+"""The provenance's value if its file is damaged."""
+
+_MAX_CATEGORIES = 6
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class _Document(BaseModel):
+    model_config = ConfigDict(strict=True, frozen=True)
+
+
+class _Metrics(_Document):
+    """The fields of ``metrics.json`` that people see."""
+
+    test: dict[str, float | None]
+
+
+class _Parity(_Document):
+    """The fields of ``parity.json`` that people see."""
+
+    verdict: str
+    reason: str | None
+    rows: int
+
+
+def describe(bundle: Bundle) -> dict[str, Any]:
+    """Return a bundle's digest, manifest, contract, metrics, parity report and provenance as JSON values.
+
+    Raises:
+        BundleError: If a file that the digest covers is altered or is not a JSON object.
+    """
+    return {
+        "digest": bundle.digest,
+        "manifest": bundle.manifest.model_dump(mode="json"),
+        "contract": bundle.contract.model_dump(mode="json"),
+        "metrics": _read_object(bundle, METRICS),
+        "parity": _read_object(bundle, PARITY),
+        "provenance": _read_provenance(bundle),
+    }
+
+
+def render(bundle: Bundle, description: dict[str, Any]) -> Group:
+    """Render the description of a bundle as text and tables.
+
+    Raises:
+        BundleError: If the metrics or the parity report lack a field.
+    """
+    manifest = bundle.manifest
+    parity = _validate(_Parity, description["parity"], bundle.path / PARITY)
+    metrics = _validate(_Metrics, description["metrics"], bundle.path / METRICS).test.items()
+    compiled = parity.verdict + (f": {parity.reason}" if parity.reason else "")
+    facts = {
+        "name": manifest.name,
+        "digest": f"sha256:{bundle.digest}",
+        "task": f"{manifest.task} by {manifest.algorithm}",
+        "data": f"{manifest.data.rows:,} rows, sha256:{manifest.data.sha256[:12]}…",
+        "test": ", ".join(f"{name} {'-' if value is None else f'{value:.4g}'}" for name, value in metrics),
+        "compiled": f"{compiled} ({parity.rows:,} rows compared)" if parity.rows else compiled,
+        "versions": ", ".join(f"{name} {version}" for name, version in manifest.versions.items()),
+    }
+    if description["provenance"] == UNREADABLE:
+        facts["provenance"] = f"{UNREADABLE}; the model is not affected"
+    # Lines, because a table would truncate the digest on a narrow terminal.
+    lines = Text("\n").join(Text.assemble((f"{name:<10}", "bold"), fact) for name, fact in facts.items())
+    files = Table("file", "bytes", box=None, pad_edge=False)
+    for name, entry in manifest.files.items():
+        files.add_row(name, f"{entry.size:,}")
+    return Group(lines, "", _contract_table(bundle.contract), "", files)
+
+
+def _read_object(bundle: Bundle, name: str) -> dict[str, Any]:
+    """Read a JSON object from a file of the bundle."""
+    try:
+        document = from_json(bundle.read(name), allow_inf_nan=False)
+    except ValueError as error:
+        raise BundleError(f"{bundle.path / name} is not valid JSON: {error}.") from None
+    if not isinstance(document, dict):
+        raise BundleError(
+            f"{bundle.path / name} is not a JSON object, received a {type(document).__name__}: it was not "
+            "written by Tidegate."
+        )
+    return document
+
+
+def _read_provenance(bundle: Bundle) -> Any:
+    """Read the provenance. Damage to it is no error, because the digest does not cover it."""
+    try:
+        content = bundle.provenance()
+        return None if content is None else from_json(content, allow_inf_nan=False)
+    except (BundleError, ValueError):
+        return UNREADABLE
+
+
+def _validate(model: type[M], document: dict[str, Any], file: Path) -> M:
+    try:
+        return model.model_validate(document)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise BundleError(
+            f"{file} was not written by Tidegate: {'.'.join(map(str, first['loc']))}: {first['msg']}."
+        ) from None
+
+
+def _contract_table(contract: Contract) -> Table:
+    columns = ("feature", "type", "observed in training", "missing", "sensitivity")
+    table = Table(*columns, box=None, pad_edge=False)
+    for feature in contract.features:
+        missing = "allowed" if feature.missing else ""
+        table.add_row(feature.name, feature.datatype, _observed(feature), missing, feature.sensitivity)
+    table.add_section()
+    for output in contract.outputs:
+        values = f"{output.width} values per row" if output.width else "1 value per row"
+        table.add_row(f"→ {output.name}", output.datatype, values)
+    return table
+
+
+def _observed(feature: Feature) -> str:
+    """Format the categories or the range that training observed."""
+    if feature.categories is not None:
+        more = " …" if len(feature.categories) > _MAX_CATEGORIES else ""
+        return ", ".join(feature.categories[:_MAX_CATEGORIES]) + more
+    if feature.minimum is not None and feature.maximum is not None:
+        return f"{feature.minimum:.4g} to {feature.maximum:.4g}"
+    return ""
