@@ -10,8 +10,9 @@ the file that the kubelet mounts as /etc/hosts, which is unique per pod.
 import json
 from types import TracebackType
 
-from tests.e2e.kube import Namespace, Object, is_ready
+from tests.e2e.kube import Namespace, Object
 from tests.e2e.target import Target
+from tidegate.kubernetes.pods import is_ready
 
 POD = "killer"
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from tests.e2e.ownership import SELECTOR, add_label, reject_foreign_objects
 from tests.e2e.ownership import Object as Object
-from tools.cluster.readiness import find_condition, unready_pod
+from tidegate.kubernetes.pods import container_statuses, terminated_states, unready_reason
 
 SECURITY = {
     "allowPrivilegeEscalation": False,
@@ -203,7 +203,7 @@ class Namespace:
         lines = [f"In the namespace {self.name}:"]
         try:
             for pod in self.get("pods")["items"]:
-                name, reason = pod["metadata"]["name"], unready_pod(pod)
+                name, reason = pod["metadata"]["name"], unready_reason(pod)
                 lines.append(f"  pod {name}: {reason or 'ready'}")
                 if reason:
                     log = self.kubectl(
@@ -234,22 +234,10 @@ def commands(notes: str) -> list[list[str]]:
     return [shlex.split(line) for line in lines]
 
 
-def is_ready(pod: Object) -> bool:
-    """Return whether a pod is ready and not being deleted."""
-    condition = find_condition(pod, "Ready")
-    return condition.get("status") == "True" and "deletionTimestamp" not in pod["metadata"]
-
-
 def termination_messages(pod: Object) -> str:
-    """Return the termination messages of a pod's ended containers."""
-    status = pod.get("status", {})
-    ends = [
-        state["terminated"].get("message", "")
-        for container in [*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])]
-        for state in (container.get("lastState", {}), container.get("state", {}))
-        if "terminated" in state
-    ]
-    return "\n".join(ends)
+    """Return the termination messages of all ended containers of a pod."""
+    states = [state for container in container_statuses(pod) for state in terminated_states(container)]
+    return "\n".join(state.get("message", "") for state in states)
 
 
 def last_termination_message(pod: Object) -> str:

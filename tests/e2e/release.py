@@ -10,9 +10,10 @@ from typing import Any
 
 import yaml
 
-from tests.e2e.kube import CommandError, Namespace, Object, is_ready, tidegate
+from tests.e2e.kube import CommandError, Namespace, Object, tidegate
 from tests.e2e.model import Model
 from tests.e2e.target import Target
+from tidegate.kubernetes.pods import is_ready
 
 CHART = Path("helm/tidegate")
 SECRET = "object-store"

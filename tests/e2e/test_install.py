@@ -19,8 +19,8 @@ from tests.e2e.ownership import SELECTOR, add_label, parse_objects, reject_forei
 from tests.e2e.release import Release
 from tests.e2e.target import Target
 from tests.e2e.traffic import ClientPod
+from tidegate.kubernetes.pods import unmet_condition
 from tidegate.protocol.constants import Protocol
-from tools.cluster.readiness import unmet_condition
 
 REST_PROTOCOLS = (Protocol.V1, Protocol.V2, Protocol.V2_BINARY)
 RUNTIME = Path("manifests/runtime")

@@ -15,7 +15,7 @@ from tests.e2e.model import Model
 from tests.e2e.release import SECRET, Release
 from tests.e2e.store import bucket, keys
 from tests.e2e.target import Target
-from tools.cluster.readiness import unmet_condition
+from tidegate.kubernetes.pods import unmet_condition
 
 CHART = Path("helm/tidegate-loadtest")
 # Long enough that a stall of the machine for a second or two leaves the campaign conclusive.

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.kube import SECURITY, Namespace, Object, is_ready
+from tests.e2e.kube import SECURITY, Namespace, Object
 from tests.e2e.model import Model, push, train
 from tests.e2e.release import SECRET, Release
 from tests.e2e.target import Target
-from tools.cluster.readiness import unmet_condition
+from tidegate.kubernetes.pods import is_ready, unmet_condition
 
 FOREST: dict[str, Any] = {
     "name": "forest",

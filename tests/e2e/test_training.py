@@ -27,7 +27,7 @@ from tests.e2e.model import BREAST_CANCER, Model
 from tests.e2e.release import SECRET
 from tests.e2e.store import bucket, keys
 from tests.e2e.target import Target
-from tools.cluster.readiness import find_condition, unmet_condition
+from tidegate.kubernetes.pods import condition, unmet_condition
 
 CHART = Path("helm/tidegate-training")
 EXAMPLE = Path("examples/credit-risk")
@@ -176,7 +176,7 @@ def test_training_job_bad_data(
     ended = wait_for_end(namespace, job)
     [pod] = pods_of(namespace, job)  # one pod, because there is no retry
 
-    failed = find_condition(ended, "Failed")
+    failed = condition(ended, "Failed")
     evidence["job"] = {key: failed.get(key) for key in ("reason", "message")}
     assert failed["reason"] == "PodFailurePolicy"
     log = namespace.logs(pod["metadata"]["name"])
@@ -285,7 +285,7 @@ def test_training_sweep(
     [pod] = pods_of(namespace, "nightly-now")  # one pod, because there is no retry
     [container] = pod["status"]["containerStatuses"]
     evidence["gate"] = {
-        "reason": find_condition(ended, "Failed").get("reason"),
+        "reason": condition(ended, "Failed").get("reason"),
         "exit_code": container["state"]["terminated"]["exitCode"],
         "pod_status": last_termination_message(pod),
     }

@@ -19,10 +19,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from tests.e2e.kube import SECURITY, Namespace, is_ready
+from tests.e2e.kube import SECURITY, Namespace
 from tests.e2e.model import GoldenRequest
 from tests.e2e.release import SECRET, Release
 from tests.e2e.target import Target
+from tidegate.kubernetes.pods import is_ready
 
 ROOT = Path(__file__).parents[2]
 POD = "client"

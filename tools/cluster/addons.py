@@ -12,6 +12,8 @@ from functools import partial
 from pathlib import Path
 from string import Template
 
+from tidegate.kubernetes.pods import unmet_condition
+
 from . import kserve, network, readiness
 from .command import Runner
 from .kubectl import Kubectl
@@ -135,7 +137,7 @@ class Addons:
     def gateway_missing(self) -> str | None:
         """Return why the Gateway does not carry traffic, or None."""
         gateway = self._kubectl.get("gateway/tidegate", "--namespace=tidegate-gateway")
-        return readiness.unmet_condition(gateway, "Programmed")
+        return unmet_condition(gateway, "Programmed")
 
     def kserve_missing(self) -> str | None:
         """Create an object as a dry run through KServe's webhooks; an error means that they are not ready."""

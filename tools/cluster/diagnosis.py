@@ -10,12 +10,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from tidegate.kubernetes.pods import unready_reason
+
 from .command import last_lines
 from .errors import ClusterError
 from .kubectl import Kubectl
 from .layout import Layout
 from .process import is_alive
-from .readiness import unready_pod
 from .state import StartedProcess
 
 EVENTS_SHOWN = 15
@@ -76,7 +77,7 @@ def report(processes: Iterable[StartedProcess], layout: Layout, kubectl: Kubectl
 def _pods_and_events(kubectl: Kubectl) -> list[str]:
     paragraphs = []
     for pod in kubectl.get("pods", "--all-namespaces")["items"]:
-        reason = unready_pod(pod)
+        reason = unready_reason(pod)
         if reason is None:
             continue
         namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]

@@ -16,6 +16,8 @@ from pathlib import Path
 
 import yaml
 
+from tidegate.kubernetes.pods import unmet_condition
+
 from . import (
     cache,
     certificates,
@@ -29,7 +31,6 @@ from . import (
     node,
     packages,
     process,
-    readiness,
     system_images,
     teardown,
     toolchain,
@@ -202,7 +203,7 @@ class Startup:
 
     def _node_missing(self) -> str | None:
         try:
-            return readiness.unmet_condition(self._kubectl().get(f"node/{network.NODE_NAME}"), "Ready")
+            return unmet_condition(self._kubectl().get(f"node/{network.NODE_NAME}"), "Ready")
         except ClusterError:
             return "it has not registered"
 

@@ -15,35 +15,6 @@ def deployment(**status: int) -> dict[str, Any]:
     }
 
 
-def pod(ready: str = "False", **status: Any) -> dict[str, Any]:
-    conditions = [
-        {"type": "PodScheduled", "status": "True"},
-        {"type": "Ready", "status": ready, "reason": "R"},
-    ]
-    return {"metadata": {"name": "p"}, "status": {"conditions": conditions, **status}}
-
-
-@pytest.mark.parametrize(
-    ("resource", "reason"),
-    [
-        ({"status": {"conditions": [{"type": "Ready", "status": "True"}]}}, None),
-        (
-            {"status": {"conditions": [{"type": "Ready", "status": "False", "message": "no network"}]}},
-            "Ready is False: no network",
-        ),
-        (
-            {"status": {"conditions": [{"type": "Ready", "status": "Unknown", "reason": "Pending"}]}},
-            "Ready is Unknown: Pending",
-        ),
-        ({"status": {"conditions": None}}, "Ready is not reported yet"),
-        ({"status": None}, "Ready is not reported yet"),
-        ({}, "Ready is not reported yet"),
-    ],
-)
-def test_unmet_condition_returns_its_reason(resource: dict[str, Any], reason: str | None) -> None:
-    assert readiness.unmet_condition(resource, "Ready") == reason
-
-
 @pytest.mark.parametrize(
     ("resource", "reason"),
     [
@@ -71,34 +42,3 @@ def test_unserved_kinds_are_named() -> None:
     }
     assert readiness.unserved_kinds([served]) is None
     assert readiness.unserved_kinds([served, {"metadata": {"name": "y"}}]) == "not served yet: y"
-
-
-@pytest.mark.parametrize(
-    ("resource", "reason"),
-    [
-        (pod("True"), None),
-        (pod(phase="Succeeded"), None),
-        (
-            pod(containerStatuses=[{"name": "c", "state": {"waiting": {"reason": "ErrImageNeverPull"}}}]),
-            "c: ErrImageNeverPull",
-        ),
-        (
-            pod(
-                initContainerStatuses=[
-                    {"name": "i", "state": {"terminated": {"reason": "E", "message": "m"}}}
-                ]
-            ),
-            "i: E m",
-        ),
-        (
-            {
-                "metadata": {"name": "p"},
-                "status": {"conditions": [{"type": "PodScheduled", "status": "False", "message": "no cpu"}]},
-            },
-            "PodScheduled is False: no cpu",
-        ),
-        (pod(), "Ready is False: R"),
-    ],
-)
-def test_unready_pod_returns_its_reason(resource: dict[str, Any], reason: str | None) -> None:
-    assert readiness.unready_pod(resource) == reason
