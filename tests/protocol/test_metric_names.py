@@ -15,7 +15,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.charts.chart import ROOT, of_kind, render
-from tests.conftest import LiveServer
+from tests.support.servers import LiveServer
 from tidegate.protocol.requests import sample_rows, v1_body
 
 DIGEST = "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae"
