@@ -28,13 +28,14 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tests.support.http_client import Response, parse_response
 from tidegate.protocol.constants import JSON_MEDIA_TYPE, Protocol
 from tidegate.protocol.responses import parse_outputs
 from tidegate.stats import percentile
 
+T = TypeVar("T")
 Label = str | int | float | bool | None
 
 
@@ -51,6 +52,7 @@ Infer = Callable[[], Awaitable[Prediction]]
 
 TIMEOUT_SECONDS = 15.0
 WARM_UP_SECONDS = 60.0
+WARM_UP_PAUSE_SECONDS = 0.5
 LOSSES_SHOWN = 20
 
 
@@ -330,20 +332,35 @@ def emit(event: dict[str, object]) -> None:
     print(json.dumps(event), flush=True)
 
 
-async def warm_up(name: str, infer: Infer) -> None:
-    """Send requests until one succeeds; end the program if none does in time."""
-    deadline = asyncio.get_running_loop().time() + WARM_UP_SECONDS
+async def retry_until_ready(
+    description: str, call: Callable[[], Awaitable[T]], errors: type[Exception] = Exception
+) -> T:
+    """Await a call until it succeeds; end the program if it does not in time.
+
+    Args:
+        description: The expected result, for the message.
+        call: The call.
+        errors: The errors after which the call is repeated.
+
+    Returns:
+        The call's first result.
+    """
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + WARM_UP_SECONDS
     while True:
         try:
-            await asyncio.wait_for(infer(), TIMEOUT_SECONDS)
-        except Exception as error:  # before the route is ready, every kind of error can occur
-            if asyncio.get_running_loop().time() > deadline:
-                raise SystemExit(
-                    f"{name} received no response within {WARM_UP_SECONDS:g} s: {error!r}"
-                ) from None
-            await asyncio.sleep(0.5)
-        else:
-            return
+            return await call()
+        except errors as error:
+            if loop.time() > deadline:
+                raise SystemExit(f"{description}: none within {WARM_UP_SECONDS:g} s: {error!r}") from None
+        await asyncio.sleep(WARM_UP_PAUSE_SECONDS)
+
+
+async def warm_up(name: str, infer: Infer) -> None:
+    """Send requests until one succeeds, because before the route is ready every kind of error can occur."""
+    await retry_until_ready(
+        f"{name}: a successful response", lambda: asyncio.wait_for(infer(), TIMEOUT_SECONDS)
+    )
 
 
 async def read_phases(traffic: TrafficGenerator) -> None:
@@ -361,14 +378,10 @@ async def read_phases(traffic: TrafficGenerator) -> None:
 async def resolve(host: str) -> str:
     """Resolve a name once, because later DNS failures are not losses of the release."""
     loop = asyncio.get_running_loop()
-    deadline = loop.time() + WARM_UP_SECONDS
-    while True:
-        try:
-            return str((await loop.getaddrinfo(host, None, family=socket.AF_INET))[0][4][0])
-        except socket.gaierror as error:
-            if loop.time() > deadline:
-                raise SystemExit(f"{host} was not found within {WARM_UP_SECONDS:g} s: {error}") from None
-            await asyncio.sleep(0.5)
+    addresses = await retry_until_ready(
+        f"{host}: an address", lambda: loop.getaddrinfo(host, None, family=socket.AF_INET), socket.gaierror
+    )
+    return str(addresses[0][4][0])
 
 
 async def main(plan: dict[str, Any]) -> None:
