@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tidegate.errors import ConfigurationError, ServerError
+from tools.procfs import ProcessStat
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -74,12 +75,12 @@ class ServerProcess:
         cpu, pages = 0, 0
         for stat in Path("/proc").glob("[0-9]*/stat"):
             try:
-                process = parse_stat(stat.read_text())
+                process = ProcessStat.parse(stat.read_text())
             except (OSError, ValueError):
                 continue  # the process ended meanwhile
             if process.session == self.process.pid:
-                cpu += process.ticks
-                pages += process.pages
+                cpu += process.cpu_ticks
+                pages += process.resident_pages
         return Usage(cpu / _TICKS, pages * _PAGE / 1e6)
 
     def raise_if_exited(self) -> None:
@@ -91,28 +92,6 @@ class ServerProcess:
         if (code := self.process.poll()) is not None:
             lines = self.log.read_text(errors="replace").strip().splitlines()
             raise ServerError(f"it exited with {code}: {lines[-1] if lines else 'no output'}")
-
-
-@dataclass(frozen=True, slots=True)
-class Stat:
-    """The fields of /proc/<pid>/stat that are used here."""
-
-    session: int
-    ticks: int
-    pages: int
-
-
-def parse_stat(text: str) -> Stat:
-    """Parse session, CPU and resident memory from the text of /proc/<pid>/stat.
-
-    From proc(5). CPU includes children that were waited for. The command's name is in parentheses and may
-    hold any character.
-
-    >>> parse_stat("7 (a) b) S 1 7 5 0 -1 0 0 0 0 0 30 12 3 1 20 0 1 0 4242 9000 250 0")
-    Stat(session=5, ticks=46, pages=250)
-    """
-    fields = text.rpartition(")")[2].split()
-    return Stat(int(fields[3]), sum(map(int, fields[11:15])), int(fields[21]))
 
 
 @contextmanager

@@ -1,9 +1,13 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""Build the wheel and use it as a stranger would: installed with one extra into a clean environment.
+"""Build the wheel, install it with each extra into a clean environment, and run its commands.
 
-Import rules inside the tree cannot see what an extra installs, nor what an editable install makes
-importable by accident; this can. ``python -m tests.packaging`` writes what it saw to ``out/package``.
+An editable install and the source tree make more packages importable than a user's environment has, so no
+other test detects a missing dependency. The commands run in a folder with packages called `serving`,
+`training`, `loadtests` and `rollout`, as in many machine-learning repositories. Importing one of them raises
+an error.
+
+``python -m tests.packaging`` writes its results to ``out/package``.
 """
 
 import json
@@ -12,13 +16,22 @@ import subprocess
 import sys
 import tempfile
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 OUT = ROOT / "out" / "package"
 UV = Path(sys.executable).with_name("uv")
+EXAMPLE = ROOT / "examples" / "breast-cancer" / "train.yaml"
+
+PACKAGES = {"tidegate", "tidegate_serving", "tidegate_training", "tidegate_loadtests", "tidegate_rollout"}
+"""All top-level packages of the wheel."""
+
+SAME_NAMED_FOLDERS = ("serving", "training", "loadtests", "rollout")
+"""Packages in the working folder that the installed packages must never import."""
 
 FOREIGN = {
     "core": ["sklearn", "kserve", "onnxruntime", "pandas", "locust", "matplotlib"],
@@ -27,157 +40,231 @@ FOREIGN = {
     "rollout": ["kserve", "sklearn", "onnxruntime", "locust", "moto", "pytest"],
     "loadtest": ["kserve", "sklearn", "onnxruntime", "skops", "moto"],
 }
-"""What must not be importable with an extra: other extras' packages, and the tests'."""
+"""Packages that an extra must not install: those of other extras and of the tests."""
 
 
 def run(*command: str | Path, cwd: Path, code: int = 0) -> subprocess.CompletedProcess[str]:
-    """Run a command away from the source tree, and stop here unless it exits as expected."""
-    # Without the tree on the path, only what is installed can be imported.
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    done = subprocess.run(
-        [str(part) for part in command], cwd=cwd, env=environment, capture_output=True, text=True
+    """Run a command outside the source tree; end the program unless it exits with the expected code.
+
+    Args:
+        command: The command.
+        cwd: The folder to run in.
+        code: The expected exit code.
+    """
+    completed = subprocess.run(
+        [str(part) for part in command], cwd=cwd, env=_environment(), capture_output=True, text=True
     )
-    if done.returncode != code:
+    if completed.returncode != code:
         raise SystemExit(
-            f"package: '{' '.join(map(str, command))}' exited with {done.returncode}, expected {code}.\n"
-            f"{done.stdout}{done.stderr}"
+            f"package: '{' '.join(map(str, command))}' exited with {completed.returncode}, expected {code}.\n"
+            f"{completed.stdout}{completed.stderr}"
         )
-    return done
+    return completed
 
 
-def build(folder: Path) -> Path:
-    """Build the wheel into a folder and return it."""
-    build_command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, ROOT]
-    run(*build_command, cwd=ROOT)
+def _environment() -> dict[str, str]:
+    """Return the environment without the variables that change Python's module search path."""
+    return {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONSAFEPATH")}
+
+
+def expect(condition: bool, message: str) -> None:
+    """End the program with a message unless a condition holds."""
+    if not condition:
+        raise SystemExit(f"package: {message}")
+
+
+def build_wheel(folder: Path) -> Path:
+    """Build the wheel into a folder, verify its packages, and return its path."""
+    run(*(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, ROOT), cwd=ROOT)
     (wheel,) = folder.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        top_level = {name.partition("/")[0] for name in archive.namelist()}
+    packages = {name for name in top_level if not name.endswith(".dist-info")}
+    expect(packages == PACKAGES, f"{wheel.name}: expected {sorted(PACKAGES)}, received {sorted(packages)}.")
     return wheel
 
 
-def install(wheel: Path, extra: str, folder: Path) -> Path:
-    """Make an environment with the wheel and one extra, at the locked versions; return its ``bin``."""
-    bin_path = scripts(extra, folder)
-    run(UV, "venv", "--quiet", "--python", sys.executable, bin_path.parent, cwd=folder)
-    requirement = f"{wheel}" if extra == "core" else f"{wheel}[{extra}]"
-    lock = ROOT / "requirements" / "dev.lock"
-    run(UV, "pip", "install", "--quiet", "--python", bin_path / "python", "-c", lock, requirement, cwd=folder)
-    return bin_path
+@dataclass(frozen=True)
+class Installation:
+    """A clean environment with the wheel and one extra.
+
+    Args:
+        extra: The extra; `core` for none.
+        folder: The folder of the environments.
+        work: The folder that the commands run in.
+    """
+
+    extra: str
+    folder: Path
+    work: Path
+
+    @property
+    def environment(self) -> Path:
+        """The environment's folder."""
+        return self.folder / f"venv-{self.extra}"
+
+    @property
+    def python(self) -> Path:
+        """The environment's interpreter."""
+        return self.environment / "bin" / "python"
+
+    @property
+    def store(self) -> str:
+        """The URI of the store that training pushes to."""
+        return (self.folder / "store").as_uri()
+
+    @property
+    def reference(self) -> str:
+        """The channel of the bundle that training has pushed."""
+        return f"{self.store}/breast-cancer:stable"
+
+    def install(self, wheel: Path) -> None:
+        """Create the environment with the locked versions."""
+        run(UV, "venv", "--quiet", "--python", sys.executable, self.environment, cwd=self.folder)
+        requirement = f"{wheel}" if self.extra == "core" else f"{wheel}[{self.extra}]"
+        lock = ROOT / "requirements" / "dev.lock"
+        options = ["--quiet", "--python", self.python, "-c", lock]
+        run(UV, "pip", "install", *options, requirement, cwd=self.folder)
+
+    def tidegate(self, *arguments: str | Path, code: int = 0) -> subprocess.CompletedProcess[str]:
+        """Run the command `tidegate` in the working folder."""
+        return run(self.environment / "bin" / "tidegate", *arguments, cwd=self.work, code=code)
+
+    def module(self, name: str, *arguments: str | Path, code: int = 0) -> subprocess.CompletedProcess[str]:
+        """Run `python -m` in the working folder, which Python then searches first.
+
+        Args:
+            name: The package.
+            arguments: The command line.
+            code: The expected exit code.
+        """
+        return run(self.python, "-m", name, *arguments, cwd=self.work, code=code)
+
+    @property
+    def size_bytes(self) -> int:
+        """The size of the environment."""
+        return sum(file.stat().st_size for file in self.environment.rglob("*") if file.is_file())
 
 
-def scripts(extra: str, folder: Path) -> Path:
-    """Where the commands of an extra's environment are."""
-    return folder / f"venv-{extra}" / "bin"
+def create_working_folder(folder: Path) -> Path:
+    """Create a folder with same-named packages whose import raises an error, and return it."""
+    for name in SAME_NAMED_FOLDERS:
+        (folder / name).mkdir(parents=True)
+        (folder / name / "__init__.py").write_text(f"raise ImportError('the working folder has {name}')\n")
+    return folder
+
+
+def verify_imports(installation: Installation) -> None:
+    """Verify that Python imports the installed packages, and no package of another extra."""
+    for name in SAME_NAMED_FOLDERS:
+        failed = run(installation.python, "-c", f"import {name}", cwd=installation.work, code=1)
+        expect(f"the working folder has {name}" in failed.stderr, f"'import {name}': {failed.stderr}")
+    program = (
+        "import importlib, importlib.util, json;"
+        f"print(json.dumps([[importlib.import_module(name).__file__ for name in {sorted(PACKAGES)}],"
+        f"[name for name in {FOREIGN[installation.extra]} if importlib.util.find_spec(name)]]))"
+    )
+    files, foreign = json.loads(run(installation.python, "-c", program, cwd=installation.work).stdout)
+    outside = [file for file in files if not Path(file).is_relative_to(installation.environment.resolve())]
+    expect(not outside, f"{installation.extra}: expected packages in its environment, received {outside}.")
+    expect(not foreign, f"the extra '{installation.extra}' installs {foreign}, which belong to another.")
+    installation.tidegate("--help")  # imports the modules of all commands
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[str]:
-    """The address of a server of what training pushed, run from the serving extra's environment."""
+def start_server(folder: Path, work: Path) -> Iterator[str]:
+    """Serve the pushed bundle from the environment of the serving extra, and yield the server's URL."""
+    serving = Installation("serving", folder, work)
     options = ["--host", "127.0.0.1", "--http-port", "0", "--grpc-port", "0", "--drain-seconds", "0"]
-    command = [
-        scripts("serving", folder) / "tidegate",
-        "serve",
-        reference(folder),
-        *options,
-        "--output",
-        "json",
-    ]
-    server = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True)
+    command = [serving.python, "-m", "tidegate_serving", "serve", serving.reference, *options]
+    server = subprocess.Popen(
+        [*command, "--output", "json"], cwd=work, env=_environment(), stdout=subprocess.PIPE, text=True
+    )
     try:
         assert server.stdout is not None
-        if not (ready := server.stdout.readline()):
-            raise SystemExit("package: 'tidegate serve' ended before it was ready.")
+        ready = server.stdout.readline()
+        expect(bool(ready), "'tidegate serve' ended before it was ready.")
         yield f"http://127.0.0.1:{json.loads(ready)['http_port']}"
     finally:
         server.terminate()
         server.wait(60)
-    if server.returncode != 0:
-        raise SystemExit(f"package: 'tidegate serve' exited with {server.returncode} on SIGTERM, expected 0.")
+    expect(
+        server.returncode == 0,
+        f"'tidegate serve' exited with {server.returncode} after SIGTERM, expected 0.",
+    )
 
 
-def reference(folder: Path) -> str:
-    """The channel of what training pushed."""
-    return f"{(folder / 'store').as_uri()}/breast-cancer:stable"
+def try_training(training: Installation) -> None:
+    """Train a bundle and push it; the other environments use it."""
+    store = ["--push", training.store, "--channel", "stable"]
+    bundle = training.folder / "bundle"
+    training.module("tidegate_training", "train", EXAMPLE, "--out", bundle, *store)
+    training.tidegate("submit", "--help")
 
 
-def try_training(bin_path: Path, folder: Path) -> None:
-    """Training makes a bundle and pushes it; the others use it."""
-    config = ROOT / "examples/breast-cancer/train.yaml"
-    store = ["--push", (folder / "store").as_uri(), "--channel", "stable"]
-    run(bin_path / "tidegate", "train", config, "--out", folder / "bundle", *store, cwd=folder)
+def try_core(core: Installation) -> None:
+    """Push, pull, verify and inspect the bundle; a command of an extra names that extra."""
+    copies, pulled = (core.folder / "copies").as_uri(), core.folder / "pulled"
+    core.tidegate("push", core.folder / "bundle", copies, "--channel", "stable")
+    core.tidegate("pull", f"{copies}/breast-cancer:stable", pulled)
+    core.tidegate("verify", pulled)
+    core.tidegate("inspect", pulled)
+    failed = core.tidegate("train", EXAMPLE, code=2)
+    expect("tidegate[training]" in failed.stderr, f"'tidegate train' without its extra: {failed.stderr}")
 
 
-def try_core(bin_path: Path, folder: Path) -> None:
-    """The core looks at bundles, carries them, and says what the other commands need."""
-    tidegate, bundle, pulled = bin_path / "tidegate", folder / "bundle", folder / "pulled"
-    run(tidegate, "--help", cwd=folder)
-    run(tidegate, "push", bundle, (folder / "copies").as_uri(), "--channel", "stable", cwd=folder)
-    run(tidegate, "pull", f"{(folder / 'copies').as_uri()}/breast-cancer:stable", pulled, cwd=folder)
-    run(tidegate, "verify", pulled, cwd=folder)
-    run(tidegate, "inspect", pulled, cwd=folder)
-    said = run(tidegate, "train", ROOT / "examples/breast-cancer/train.yaml", cwd=folder, code=2)
-    if "install tidegate[training]" not in said.stderr:
-        raise SystemExit(f"package: 'tidegate train' without its extra says: {said.stderr}")
+def try_serving(serving: Installation) -> None:
+    """Serve the bundle, and compare the responses with its golden outputs."""
+    with start_server(serving.folder, serving.work) as url:
+        serving.tidegate("predict", "--url", url, "--golden", serving.reference)
 
 
-def try_serving(bin_path: Path, folder: Path) -> None:
-    """Serving loads the bundle that training made, and answers."""
-    with serving(folder) as url:
-        run(bin_path / "tidegate", "predict", "--url", url, "--golden", reference(folder), cwd=folder)
+def try_rollout(rollout: Installation) -> None:
+    """Run `status` without a cluster, which names the missing configuration."""
+    command = ["env", f"KUBECONFIG={rollout.folder / 'missing'}", f"HOME={rollout.folder}", rollout.python]
+    failed = run(*command, "-m", "tidegate_rollout", "status", "x", cwd=rollout.work, code=2)
+    expect("KUBECONFIG" in failed.stderr, f"'tidegate status' without a cluster: {failed.stderr}")
 
 
-def try_rollout(bin_path: Path, folder: Path) -> None:
-    """Without a cluster, the status says so in a sentence."""
-    config = f"KUBECONFIG={folder / 'nowhere'}"
-    said = run("env", config, f"HOME={folder}", bin_path / "tidegate", "status", "x", cwd=folder, code=2)
-    if "There is no cluster to ask" not in said.stderr:
-        raise SystemExit(f"package: 'tidegate status' without a cluster says: {said.stderr}")
-
-
-def try_loadtest(bin_path: Path, folder: Path) -> None:
-    """The load test asks a server without having its packages, and writes its report."""
-    plan = folder / "loadtest.yaml"
+def try_loadtest(loadtest: Installation) -> None:
+    """Load-test the server without its packages, and write the report."""
+    plan, report = loadtest.folder / "loadtest.yaml", loadtest.folder / "report"
     plan.write_text("rate: 20\nconnections: 2\nwarmup: 1\nduration: 3\n")
-    with serving(folder) as url:
-        asked = ["--url", url, "--contract", reference(folder), "--out", folder / "report"]
-        run(bin_path / "tidegate", "loadtest", "run", plan, *asked, cwd=folder)
-    if not (folder / "report" / "report.html").is_file():
-        raise SystemExit("package: 'tidegate loadtest run' wrote no report.html.")
+    with start_server(loadtest.folder, loadtest.work) as url:
+        options = ["--url", url, "--bundle", loadtest.reference, "--out", report]
+        loadtest.module("tidegate_loadtests", "loadtest", "run", plan, *options)
+    expect((report / "report.html").is_file(), "'tidegate loadtest run' wrote no report.html.")
 
 
-TRIALS: dict[str, Callable[[Path, Path], None]] = {
+TRIALS: dict[str, Callable[[Installation], None]] = {
     "training": try_training,
     "core": try_core,
     "serving": try_serving,
     "rollout": try_rollout,
     "loadtest": try_loadtest,
 }
-"""In this order: the others use what training made, and the load test asks the server of serving."""
+"""The trials in their order: training makes the bundle, and the load test uses the server of serving."""
 
 
 def main() -> None:
-    """Build, install with each extra, use, and write down what was seen."""
+    """Build the wheel, run the trial of each extra, and write the results."""
     OUT.mkdir(parents=True, exist_ok=True)
-    seen = []
+    results = []
     with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        wheel = build(folder / "dist")
+        folder = Path(temporary).resolve()
+        wheel = build_wheel(folder / "dist")
+        work = create_working_folder(folder / "work")
         for extra, trial in TRIALS.items():
-            began = time.monotonic()
-            bin_path = install(wheel, extra, folder)
-            missing = f"[name for name in {FOREIGN[extra]} if importlib.util.find_spec(name)]"
-            script = f"import importlib.util; print({missing})"
-            if (found := run(bin_path / "python", "-c", script, cwd=folder).stdout.strip()) != "[]":
-                raise SystemExit(f"package: the extra '{extra}' brings {found}, which belong to another.")
-            trial(bin_path, folder)
-            size = sum(file.stat().st_size for file in bin_path.parent.rglob("*") if file.is_file())
-            seen.append(
-                {
-                    "extra": extra,
-                    "megabytes": round(size / 1e6),
-                    "seconds": round(time.monotonic() - began, 1),
-                }
-            )
-            print(f"package: {extra}: installed and used, {seen[-1]['megabytes']} MB", flush=True)
-        summary = {"wheel": wheel.name, "wheel_bytes": wheel.stat().st_size, "extras": seen}
+            started = time.monotonic()
+            installation = Installation(extra, folder, work)
+            installation.install(wheel)
+            verify_imports(installation)
+            trial(installation)
+            megabytes = round(installation.size_bytes / 1e6)
+            seconds = round(time.monotonic() - started, 1)
+            results.append({"extra": extra, "megabytes": megabytes, "seconds": seconds})
+            print(f"package: {extra}: installed and used, {megabytes} MB", flush=True)
+        summary = {"wheel": wheel.name, "wheel_bytes": wheel.stat().st_size, "extras": results}
     (OUT / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
     print(f"package: {summary['wheel']} works with each extra ({OUT.relative_to(ROOT)}/summary.json)")
 

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""Scenarios on a real cluster: what a user does with the charts, and what every kind of client notices of it.
+"""Scenarios on a real cluster: operations on the charts, and their effect on each kind of client.
 
-`python -m tests.e2e` brings the test cluster up, runs the scenarios and takes it down; with
-`E2E_CLUSTER=current` they run on the cluster of the current context instead. They drive `helm`, `kubectl` and
-`tidegate` as a user does, and look into nothing that a user of the cluster could not see.
+`python -m tests.e2e` starts the test cluster, runs the scenarios and removes the cluster; with
+`E2E_CLUSTER=current` they run on the cluster of the current context instead. They use `helm`, `kubectl` and
+`tidegate` as a user does, and read only the state that a user of the cluster can read.
 """

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""The command `python -m tests.e2e`: a cluster, the images, the scenarios, and nothing left afterwards.
+"""The command `python -m tests.e2e`: it starts a cluster, builds the images and runs the scenarios.
 
 With `E2E_CLUSTER=current` it only runs the scenarios, on the cluster of the current context; docs/e2e.md
-lists what it has to be told of that. It ends with 0 only if every scenario passed and, of its own cluster,
-no process, mount, namespace or control group is left.
+lists the variables that describe that cluster. It exits with 0 only if all scenarios have passed and no
+process, mount, network namespace or control group of its own cluster remains.
 """
 
 import argparse
@@ -19,9 +19,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from tests.e2e.summary import SCENARIOS, shortcomings
+from tests.e2e.summary import SCENARIOS, find_failures
 from tests.e2e.target import IMAGES
-from tests.e2e.traces import Trace, mounts_of_anybody, traces
+from tests.e2e.traces import Trace, find_shared_mounts, find_traces
 from tools.cluster import Cluster, ClusterError, up
 from tools.cluster.layout import Layout
 from tools.cluster.progress import Progress
@@ -35,14 +35,14 @@ TAG = "0.1.0"
 
 
 def main() -> int:
-    """Run the command."""
+    """Run the command and return its exit code."""
     parser = argparse.ArgumentParser(
-        prog="python -m tests.e2e", description="The scenarios on a real cluster."
+        prog="python -m tests.e2e", description="Run the scenarios on a real cluster."
     )
-    parser.add_argument("--keep", action="store_true", help="leave the cluster up, for another run")
-    parser.add_argument("-k", metavar="EXPRESSION", help="run only these scenarios, as pytest's -k")
+    parser.add_argument("--keep", action="store_true", help="keep the cluster up after the run")
+    parser.add_argument("-k", metavar="EXPRESSION", help="run only matching scenarios, as pytest's -k")
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, _end)
+    signal.signal(signal.SIGTERM, _interrupt)
     progress = Progress()
     shutil.rmtree(OUT, ignore_errors=True)
     OUT.mkdir(parents=True)
@@ -57,25 +57,33 @@ def main() -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
-    return code or conclude(() if options.k else SCENARIOS)
+    return code or report_outcome(() if options.k else SCENARIOS)
 
 
-def _end(number: int, frame: FrameType | None) -> None:
-    """Take SIGTERM as an interruption, so that what was begun is taken down."""
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """Handle SIGTERM as an interruption, so that the cluster is removed."""
     raise KeyboardInterrupt
 
 
 def on_own_cluster(expression: str | None, progress: Progress, *, keep: bool) -> int:
-    """Bring the test cluster up, run on it, and take it down, whatever happens in between.
+    """Start the test cluster, run the scenarios on it, and remove it, also after an error.
 
-    A cluster that somebody keeps is used and left up. One that nobody keeps is what a killed run has left; it
-    goes first, and with it what that run may still have under way.
+    A kept cluster is used and stays up. A cluster that is not kept remains from a killed run; it is removed
+    first, together with the processes of that run.
+
+    Args:
+        expression: Selects scenarios as pytest's -k; all by default.
+        progress: Reports each step.
+        keep: Whether the cluster stays up after the run.
+
+    Returns:
+        pytest's exit code.
     """
     layout = Layout.from_environment(os.environ)
     with locked(layout.run_lock, "the cluster", wait=False):
         if not is_kept(layout):
             down(layout, progress)
-        before = mounts_of_anybody()
+        mounts_before = find_shared_mounts()
         try:
             cluster = up(progress)
             if keep:
@@ -84,25 +92,25 @@ def on_own_cluster(expression: str | None, progress: Progress, *, keep: bool) ->
             environ = {**os.environ, **environment(cluster)}
             return run_scenarios(cluster.enter([]), environ, expression)
         finally:
-            # A second interruption must not leave half a cluster behind.
+            # A second interruption must not stop the removal.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
             if is_kept(layout):
-                progress.say("the cluster stays up; `python -m tools.cluster down` takes it down")
+                progress.log("the cluster stays up; `python -m tools.cluster down` removes it")
             else:
                 down(layout, progress)
-                check_gone(traces(layout), before, mounts_of_anybody())
-                progress.say("nothing of the cluster is left")
+                verify_removed(find_traces(layout), mounts_before, find_shared_mounts())
+                progress.log("the cluster is completely removed")
 
 
 def is_kept(layout: Layout) -> bool:
-    """Whether a cluster is up that somebody asked to stay: by `tools.cluster up`, or by `--keep`."""
+    """Return whether a cluster is up that stays after a run: one of `tools.cluster up`, or of `--keep`."""
     record = Record.open(layout.record)
     return record is not None and record.state.ready and record.state.kept
 
 
 def load_images(cluster: Cluster, progress: Progress) -> None:
-    """Build the project's images from its Dockerfile and take them into the cluster."""
+    """Build the project's images from its Dockerfile and load them into the cluster."""
     dockerfile = ROOT / "images" / "Dockerfile"
     for kind in IMAGES:
         name = image_name(kind)
@@ -111,16 +119,16 @@ def load_images(cluster: Cluster, progress: Progress) -> None:
 
 
 def image_name(kind: str) -> str:
-    """Give an image the full name of the chart's default, so that the chart needs no value for it."""
+    """Return an image's full name, which equals the charts' default."""
     return f"docker.io/tidegate/{kind}:{TAG}"
 
 
 def environment(cluster: Cluster) -> dict[str, str]:
-    """Tell the scenarios of the cluster in the variables of docs/e2e.md."""
+    """Return the variables of docs/e2e.md for the test cluster."""
     return {
         **cluster.environment,
-        # Should this run be killed, the scenarios end with the cluster.
-        **cluster.mark,
+        # With the token in their environment, the scenarios of a killed run end with the cluster.
+        **cluster.token_variable,
         **{f"E2E_{kind.upper()}_IMAGE": image_name(kind).removeprefix("docker.io/") for kind in IMAGES},
         "E2E_CLUSTER": "built",
         "E2E_GATEWAY": "tidegate-gateway/tidegate",
@@ -130,9 +138,17 @@ def environment(cluster: Cluster) -> dict[str, str]:
 
 
 def run_scenarios(prefix: Sequence[str], environ: Mapping[str, str], expression: str | None) -> int:
-    """Run pytest on the scenarios; the prefix puts it into the cluster's network.
+    """Run pytest on the scenarios.
 
-    An interruption reaches pytest too, which then ends what it began; this waits for it.
+    After an interruption it waits for pytest, which receives the interruption too and runs its teardowns.
+
+    Args:
+        prefix: The command that enters the cluster's network; empty for none.
+        environ: pytest's environment.
+        expression: Selects scenarios as pytest's -k; all by default.
+
+    Returns:
+        pytest's exit code.
     """
     selection = ["-k", expression] if expression else []
     command = [*prefix, sys.executable, "-m", "pytest", "tests/e2e", "-p", "no:cacheprovider", "--tb=short"]
@@ -150,30 +166,38 @@ def run_scenarios(prefix: Sequence[str], environ: Mapping[str, str], expression:
                 process.wait()
 
 
-def check_gone(ours: Sequence[Trace], before: Sequence[Trace], after: Sequence[Trace]) -> None:
-    """Fail if anything of the cluster is left: anything of its names, and mounts that were not there before.
+def verify_removed(
+    traces: Sequence[Trace], mounts_before: Sequence[Trace], mounts_after: Sequence[Trace]
+) -> None:
+    """Check that the cluster is completely removed.
+
+    Args:
+        traces: The traces with the cluster's names.
+        mounts_before: The mounts in shared folders before the cluster's start.
+        mounts_after: The same after its end.
 
     Raises:
-        ClusterError: with what is left.
+        ClusterError: If a trace or a new mount remains.
     """
-    left = [*ours, *(trace for trace in after if trace not in before)]
-    if left:
-        raise ClusterError("Of the cluster are left: " + "; ".join(f"{what} {which}" for what, which in left))
+    remaining = [*traces, *(mount for mount in mounts_after if mount not in mounts_before)]
+    if remaining:
+        names = "; ".join(f"{kind} {name}" for kind, name in remaining)
+        raise ClusterError(f"The cluster is not completely removed. Remaining: {names}")
 
 
-def conclude(wanted: tuple[str, ...]) -> int:
-    """Say what the summary holds; 1 unless all that was wanted passed."""
+def report_outcome(required: tuple[str, ...]) -> int:
+    """Print the outcome of each scenario; return 1 unless all required ones have passed."""
     document: dict[str, Any] = json.loads(SUMMARY.read_text())
     for scenario in document["scenarios"]:
         print(
             f"{'passed' if scenario['passed'] else 'FAILED'} {scenario['seconds']:6.1f} s {scenario['name']}"
         )
-    wrong = shortcomings(document, wanted)
+    failures = find_failures(document, required)
     print(
-        "; ".join(wrong)
-        or f"All {len(document['scenarios'])} scenarios passed; what they measured is in {SUMMARY}."
+        "; ".join(failures)
+        or f"All {len(document['scenarios'])} scenarios passed; their measurements are in {SUMMARY}."
     )
-    return 1 if wrong else 0
+    return 1 if failures else 0
 
 
 if __name__ == "__main__":

@@ -1,34 +1,34 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the scenarios share: the cluster, a namespace each, models in the store, clients and evidence."""
+"""Fixtures of the scenarios: the cluster, one namespace per scenario, models, clients and evidence."""
 
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.e2e.kube import Namespace, run
-from tests.e2e.model import BREAST_CANCER, Model, Question, push, train
+from tests.e2e.model import BREAST_CANCER, GoldenRequest, Model, push, train
 from tests.e2e.release import SECRET, Release
 from tests.e2e.summary import Scenario, Summary
 from tests.e2e.target import Target
-from tests.e2e.traffic import ClientPod, Traffic
+from tests.e2e.traffic import ClientPod, StartTraffic, Traffic
 
 SUMMARY = Path("out/e2e/summary.json")
 
 _evidence = pytest.StashKey[dict[str, Any]]()
-_began = pytest.StashKey[float]()
+_started_at = pytest.StashKey[float]()
 _summary = pytest.StashKey[Summary]()
 _failures = pytest.StashKey[list[str]]()
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_setup(item: pytest.Item) -> Any:
-    item.stash[_began] = time.monotonic()
+    item.stash[_started_at] = time.monotonic()
     item.stash[_evidence] = {}
     item.stash[_failures] = []
     return (yield)
@@ -36,21 +36,21 @@ def pytest_runtest_setup(item: pytest.Item) -> Any:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Any:
-    """Enter the scenario into the summary, once it is over with all that it had to clear."""
+    """Add the scenario to the summary after its teardown."""
     report = yield
     if not report.passed:
         item.stash[_failures].append(str(report.longrepr)[-3000:])
     namespace = getattr(item, "funcargs", {}).get("namespace")
     if report.failed and report.when == "call" and namespace is not None:
-        # While it is still there; the next scenario finds nothing of it.
-        report.sections.append(("the cluster", namespace.explain()))
+        # The teardown removes the namespace, so describe it now.
+        report.sections.append(("namespace", namespace.explain()))
     if report.when == "teardown" and (summary := item.session.stash.get(_summary, None)) is not None:
         failures = item.stash[_failures]
         summary.scenarios.append(
             Scenario(
                 name=item.name.removeprefix("test_"),
                 passed=not failures,
-                seconds=round(time.monotonic() - item.stash[_began], 1),
+                seconds=round(time.monotonic() - item.stash[_started_at], 1),
                 evidence=item.stash[_evidence],
                 reason="\n".join(failures) or None,
             )
@@ -69,25 +69,25 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 def pytest_sessionfinish(session: pytest.Session) -> None:
     summary = session.stash.get(_summary, None)
     if summary is not None:
-        # In the end, for a node tells of an image some time after it came.
+        # At the end of the run, because a node reports an image only some time after its import.
         summary.cluster["images"] = image_sizes(Target.from_environment(os.environ))
         summary.write(SUMMARY)
 
 
 def image_sizes(target: Target) -> dict[str, int]:
-    """Tell the images' sizes in bytes, as the nodes have them."""
+    """Return the images' sizes in bytes, as the nodes report them."""
     nodes = json.loads(run(["kubectl", "get", "nodes", "--output=json"]))["items"]
     sizes = {
         name: image["sizeBytes"]
         for node in nodes
         for image in node["status"].get("images", [])
-        for name in image.get("names") or []  # one that another has replaced has none
+        for name in image.get("names") or []  # a replaced image has no names
     }
     return {
         kind: size
-        for kind, wanted in target.images.items()
+        for kind, image in target.images.items()
         for name, size in sizes.items()
-        if name in (wanted, f"docker.io/{wanted}")
+        if name in (image, f"docker.io/{image}")
     }
 
 
@@ -98,14 +98,14 @@ def target() -> Target:
 
 @pytest.fixture
 def evidence(request: pytest.FixtureRequest) -> dict[str, Any]:
-    """What the scenario measured; it goes into the summary."""
-    found: dict[str, Any] = request.node.stash[_evidence]
-    return found
+    """The scenario's measurements, for the summary."""
+    measurements: dict[str, Any] = request.node.stash[_evidence]
+    return measurements
 
 
 @pytest.fixture
 def scenario(request: pytest.FixtureRequest) -> str:
-    """The scenario's name, fit for a namespace."""
+    """The scenario's name in the form of a namespace's name."""
     return str(request.node.name).removeprefix("test_").replace("_", "-")
 
 
@@ -132,10 +132,10 @@ def namespace(scenario: str, target: Target) -> Iterator[Namespace]:
 
 @pytest.fixture(scope="session")
 def models(target: Target, tmp_path_factory: pytest.TempPathFactory) -> tuple[Model, Model]:
-    """Two versions of one model, which differ in a parameter."""
+    """Two versions of one model, which differ in one hyperparameter."""
     folder = tmp_path_factory.mktemp("models")
-    second = BREAST_CANCER | {"algorithm": {"name": "LogisticRegression", "parameters": {"C": 0.05}}}
-    bundles = [train(BREAST_CANCER, folder / "v1"), train(second, folder / "v2")]
+    other_config = BREAST_CANCER | {"algorithm": {"name": "LogisticRegression", "parameters": {"C": 0.05}}}
+    bundles = [train(BREAST_CANCER, folder / "v1"), train(other_config, folder / "v2")]
     first, other = (push(bundle, target) for bundle in bundles)
     assert first.digest != other.digest
     return first, other
@@ -153,7 +153,7 @@ def v2(models: tuple[Model, Model]) -> Model:
 
 @pytest.fixture
 def release(namespace: Namespace, target: Target, tmp_path: Path) -> Release:
-    """A release called like the model; not yet installed."""
+    """A release that is not installed yet."""
     return Release("cancer", namespace, target, tmp_path)
 
 
@@ -167,20 +167,18 @@ def gateway(target: Target) -> str:
 
 @pytest.fixture
 def client(namespace: Namespace, target: Target, gateway: str, release: Release) -> ClientPod:
-    """The pod that clients run in. It starts while the scenario goes on; `traffic` waits for it."""
+    """The clients' pod. It starts concurrently with the scenario; `start_traffic` waits for it."""
     pod = ClientPod(namespace, target, gateway)
     pod.start([release.hostname])
     return pod
 
 
 @pytest.fixture
-def traffic(
-    client: ClientPod, models: tuple[Model, Model]
-) -> Callable[[Release, Mapping[str, float] | None], Traffic]:
-    """Clients that ask a release while a block runs."""
+def start_traffic(client: ClientPod, models: tuple[Model, Model]) -> StartTraffic:
+    """A function that returns a context in which clients send requests to a release."""
 
     def start(release: Release, rates: Mapping[str, float] | None = None) -> Traffic:
         client.wait()
-        return Traffic(client, release, Question.of(models), rates)
+        return Traffic(client, release, GoldenRequest.from_models(models), rates)
 
     return start

@@ -1,23 +1,24 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""SIGKILL for a pod's processes, as an out-of-memory kill or a failing node gives it.
+"""SIGKILL for a pod's processes, as after an out-of-memory kill or a failure of the node.
 
-No API call does that: a deletion, forced or not, ends with SIGTERM first, and from inside its own container
-process 1 cannot be killed. So a pod that sees the node's processes does it. It finds a pod's processes by the
-file that the kubelet mounts as /etc/hosts for that pod, and so can hit no other.
+No API call sends it: each deletion sends SIGTERM first, and a container cannot kill its own process 1.
+Therefore a privileged pod that sees the node's processes sends the signal. It identifies a pod's processes by
+the file that the kubelet mounts as /etc/hosts, which is unique per pod.
 """
 
 import json
 from types import TracebackType
 
-from tests.e2e.kube import Namespace, Object, is_ready
+from tests.e2e.kube import Namespace, Object
 from tests.e2e.target import Target
+from tidegate.kubernetes.pods import is_ready
 
 POD = "killer"
 
 PROGRAM = """
 import json, os, pathlib, signal, sys
-wanted = f"/pods/{sys.argv[1]}/etc-hosts"
+hosts_file = f"/pods/{sys.argv[1]}/etc-hosts"
 killed = []
 for folder in pathlib.Path("/proc").glob("[0-9]*"):
     try:
@@ -25,7 +26,7 @@ for folder in pathlib.Path("/proc").glob("[0-9]*"):
         name = (folder / "comm").read_text().strip()
     except OSError:
         continue
-    if any(f[3].endswith(wanted) and f[4] == "/etc/hosts" for f in map(str.split, lines)):
+    if any(f[3].endswith(hosts_file) and f[4] == "/etc/hosts" for f in map(str.split, lines)):
         os.kill(int(folder.name), signal.SIGKILL)
         killed.append(name)
 print(json.dumps(killed))
@@ -33,10 +34,10 @@ print(json.dumps(killed))
 
 
 class Killer:
-    """A privileged pod in a namespace of its own, there for the length of a block.
+    """A privileged pod in a namespace of its own, which exists during a `with` block.
 
     Args:
-        target: the cluster under test.
+        target: The cluster under test.
     """
 
     def __init__(self, target: Target) -> None:
@@ -66,10 +67,10 @@ class Killer:
                 },
             }
         )
-        self._namespace.wait("the killer pod", self._missing, timeout=60)
+        self._namespace.wait("the killer pod", self._not_ready, timeout=60)
         return self
 
-    def _missing(self) -> str | None:
+    def _not_ready(self) -> str | None:
         return None if is_ready(self._namespace.get(f"pod/{POD}")) else "not ready"
 
     def __exit__(
@@ -81,7 +82,7 @@ class Killer:
         self._namespace.delete()
 
     def kill(self, pod: Object) -> list[str]:
-        """Kill all processes of a pod's containers, and tell their names."""
+        """Kill all processes of a pod's containers, and return their names."""
         killed: list[str] = json.loads(
             self._namespace.execute(POD, "python", "-c", PROGRAM, pod["metadata"]["uid"])
         )

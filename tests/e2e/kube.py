@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""The cluster through a user's commands: kubectl, helm and tidegate, and waiting for what they tell.
+"""The cluster through a user's commands: kubectl, helm and tidegate, and waits for conditions.
 
-Every wait has a bound and a name. When one is over, or a scenario fails, the message holds what explains it:
-the pods' states, the last events and the last log lines.
+Each wait has a description and a limit. If a wait or a scenario fails, the message contains the pods' states,
+the last events and the last log lines.
 """
 
 import json
@@ -16,8 +16,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.e2e.ownership import SELECTOR, Object, marked, refuse_strangers
-from tools.cluster.readiness import pod_problem
+from tests.e2e.ownership import SELECTOR, add_label, reject_foreign_objects
+from tests.e2e.ownership import Object as Object
+from tidegate.kubernetes.pods import container_statuses, terminated_states, unready_reason
 
 SECURITY = {
     "allowPrivilegeEscalation": False,
@@ -27,22 +28,27 @@ SECURITY = {
     "capabilities": {"drop": ["ALL"]},
     "seccompProfile": {"type": "RuntimeDefault"},
 }
-"""What the Pod Security Standard "restricted" asks of a container."""
+"""A container's security context that the Pod Security Standard "restricted" allows."""
 
 
 class CommandError(AssertionError):
-    """A command failed.
+    """Error of a command that failed.
 
     Args:
-        argv: the command.
-        code: its exit code.
-        said: what it printed, both streams.
+        argv: The command.
+        code: Its exit code.
+        output: Its standard output and standard error.
     """
 
-    def __init__(self, argv: Sequence[str], code: int, said: str) -> None:
-        super().__init__(f"`{' '.join(argv)[:300]}` ended with code {code}:\n{said[-4000:]}")
+    def __init__(self, argv: Sequence[str], code: int, output: str) -> None:
+        super().__init__(f"`{' '.join(argv)[:300]}` ended with code {code}:\n{output[-4000:]}")
         self.code = code
-        self.said = said
+        self.output = output
+
+    @property
+    def last_line(self) -> str:
+        """The last line of the output, which holds the reason."""
+        return self.output.strip().splitlines()[-1]
 
 
 def run(
@@ -52,12 +58,18 @@ def run(
     env: Mapping[str, str] | None = None,
     timeout: float = 180,
 ) -> str:
-    """Run a command and return what it wrote to standard output.
+    """Run a command and return its standard output.
+
+    Args:
+        argv: The command.
+        stdin: The text for standard input; none by default.
+        env: Variables in addition to this process's own environment.
+        timeout: Seconds.
 
     Raises:
-        CommandError: if it failed.
+        CommandError: If the command fails.
     """
-    done = subprocess.run(
+    completed = subprocess.run(
         argv,
         input=stdin,
         stdin=subprocess.DEVNULL if stdin is None else None,
@@ -67,50 +79,50 @@ def run(
         timeout=timeout,
         check=False,
     )
-    if done.returncode != 0:
-        raise CommandError(argv, done.returncode, done.stdout + done.stderr)
-    return done.stdout
+    if completed.returncode != 0:
+        raise CommandError(argv, completed.returncode, completed.stdout + completed.stderr)
+    return completed.stdout
 
 
 def tidegate(*arguments: str, env: Mapping[str, str] | None = None, timeout: float = 400) -> Any:
-    """Run the project's own command and return the JSON that it prints."""
+    """Run the `tidegate` command and return its JSON output."""
     program = str(Path(sys.executable).with_name("tidegate"))
     return json.loads(run([program, *arguments, "--output", "json"], env=env, timeout=timeout))
 
 
 class Namespace:
-    """One namespace of the cluster, in which the Pod Security Standard "restricted" is enforced.
+    """A namespace of the cluster, which enforces the Pod Security Standard "restricted".
 
     Args:
-        name: its name.
+        name: The namespace's name.
     """
 
     def __init__(self, name: str) -> None:
         self.name = name
 
     def create(self, *, enforce: str = "restricted") -> None:
-        """Make it, after one of the name that an earlier run left has gone.
+        """Create the namespace, after removing that of an earlier run.
 
         Raises:
-            AssertionError: if there is one of the name that no run made.
+            AssertionError: If a namespace of this name exists that no run has created.
         """
-        there = self.find(f"namespace/{self.name}")
-        refuse_strangers([there] if there else [])
+        existing = self.find(f"namespace/{self.name}")
+        reject_foreign_objects([existing] if existing else [])
         self._remove("--timeout=120s")
         namespace = {
             "apiVersion": "v1",
             "kind": "Namespace",
             "metadata": {"name": self.name, "labels": {"pod-security.kubernetes.io/enforce": enforce}},
         }
-        self.apply(marked(namespace))
+        self.apply(add_label(namespace))
 
     def delete(self) -> None:
-        """Remove it with all that is in it, without waiting for the end."""
+        """Delete the namespace with all its objects, without waiting for the end."""
         self.kubectl("delete", "pods", "--all", "--grace-period=1", "--wait=false")
         self._remove("--wait=false")
 
     def _remove(self, *options: str) -> None:
-        """Remove the namespace if it is one of ours; the API server holds name and label together."""
+        """Delete the namespace only if it has both the name and the label."""
         name = f"--field-selector=metadata.name={self.name}"
         run(["kubectl", "delete", "namespaces", name, f"--selector={SELECTOR}", *options])
 
@@ -130,66 +142,70 @@ class Namespace:
             stdin=json.dumps(items),
         )
 
-    def get(self, what: str, *arguments: str) -> Object:
-        """Read an object, or a List of them."""
-        answer: Object = json.loads(self.kubectl("get", what, *arguments, "--output=json"))
-        return answer
+    def get(self, resource: str, *arguments: str) -> Object:
+        """Return an object by kind and name, or a List of objects by kind."""
+        document: Object = json.loads(self.kubectl("get", resource, *arguments, "--output=json"))
+        return document
 
-    def find(self, what: str) -> Object | None:
-        """Read an object, or None if it is not there."""
-        text = self.kubectl("get", what, "--ignore-not-found", "--output=json")
+    def find(self, resource: str) -> Object | None:
+        """Return an object, or None if it does not exist."""
+        text = self.kubectl("get", resource, "--ignore-not-found", "--output=json")
         return json.loads(text) if text.strip() else None
 
     def pods(self, selector: str) -> list[Object]:
-        """Read pods by a label selector."""
+        """Return pods by a label selector."""
         items: list[Object] = self.get("pods", f"--selector={selector}")["items"]
         return items
 
     def execute(self, pod: str, *argv: str, container: str | None = None, timeout: float = 120) -> str:
-        """Run a command in a pod and return what it printed."""
-        where = [pod, *([f"--container={container}"] if container else [])]
-        return self.kubectl("exec", *where, "--", *argv, timeout=timeout)
+        """Run a command in a pod and return its standard output."""
+        selection = [pod, *([f"--container={container}"] if container else [])]
+        return self.kubectl("exec", *selection, "--", *argv, timeout=timeout)
 
     def logs(self, pod: str, *arguments: str) -> str:
-        """Read a pod's log."""
+        """Return a pod's log."""
         return self.kubectl("logs", pod, *arguments)
 
     def get_from_pod(self, pod: str, path: str, port: int = 8080) -> str:
-        """Read a path of a pod's HTTP server through the API server, which works on every cluster."""
+        """Return a path of a pod's HTTP server, through the API server's proxy."""
         return run(
             ["kubectl", "get", "--raw", f"/api/v1/namespaces/{self.name}/pods/{pod}:{port}/proxy{path}"]
         )
 
     def wait(
-        self, what: str, probe: Callable[[], str | None], *, timeout: float, interval: float = 0.5
+        self, description: str, probe: Callable[[], str | None], *, timeout: float, interval: float = 0.5
     ) -> float:
-        """Ask a probe again and again until it says that nothing is missing, and return how long it took.
+        """Call a probe until it returns None.
 
         Args:
-            what: the thing waited for, as a noun phrase.
-            probe: tells what is still missing, or None. A command of it that fails is looked at again.
-            timeout: seconds.
-            interval: seconds between two looks.
+            description: The awaited condition, as a noun phrase.
+            probe: Returns the reason why the condition is not met, or None; a failed command counts as a
+                reason.
+            timeout: The limit in seconds.
+            interval: The seconds between two calls.
+
+        Returns:
+            The seconds until the condition was met.
 
         Raises:
-            AssertionError: if the time is up; it holds what explains it.
+            AssertionError: If the time is up; the message explains the state of the namespace.
         """
-        began = time.monotonic()
-        while (missing := _answer(probe)) is not None:
-            waited = time.monotonic() - began
+        started = time.monotonic()
+        while (reason := _call(probe)) is not None:
+            waited = time.monotonic() - started
             if waited > timeout:
-                raise AssertionError(f"Waited {waited:.0f} s for {what}: {missing}\n\n{self.explain()}")
+                raise AssertionError(f"Waited {waited:.0f} s for {description}: {reason}\n\n{self.explain()}")
             time.sleep(interval)
-        return time.monotonic() - began
+        return time.monotonic() - started
 
     def explain(self) -> str:
-        """Tell what goes on here: the pods and why they are not ready, the last events and log lines."""
+        """Describe the namespace: why its pods are not ready, the last log lines and the last events."""
         lines = [f"In the namespace {self.name}:"]
         try:
             for pod in self.get("pods")["items"]:
-                name, problem = pod["metadata"]["name"], pod_problem(pod)
-                lines.append(f"  pod {name}: {problem or 'well'}")
-                if problem:
+                name, reason = pod["metadata"]["name"], unready_reason(pod)
+                lines.append(f"  pod {name}: {reason or 'ready'}")
+                if reason:
                     log = self.kubectl(
                         "logs", name, "--all-containers", "--ignore-errors", "--tail=8", "--prefix"
                     ).splitlines()
@@ -197,11 +213,11 @@ class Namespace:
             events = self.kubectl("get", "events", "--sort-by=.lastTimestamp", "--no-headers").splitlines()
             lines += [f"  event {line}" for line in events[-12:]]
         except (AssertionError, subprocess.TimeoutExpired) as error:
-            lines.append(f"  and no more can be told: {error}")
+            lines.append(f"  the rest cannot be read: {error}")
         return "\n".join(lines)
 
 
-def _answer(probe: Callable[[], str | None]) -> str | None:
+def _call(probe: Callable[[], str | None]) -> str | None:
     try:
         return probe()
     except CommandError as error:
@@ -209,7 +225,7 @@ def _answer(probe: Callable[[], str | None]) -> str | None:
 
 
 def commands(notes: str) -> list[list[str]]:
-    """Read the commands for kubectl from a chart's notes, in their order, as a shell would.
+    """Parse the kubectl commands in a chart's notes, in their order, as a shell does.
 
     >>> commands("To wait:\\n\\n     kubectl wait --for='condition=ready' pod\\n")
     [['kubectl', 'wait', '--for=condition=ready', 'pod']]
@@ -218,24 +234,12 @@ def commands(notes: str) -> list[list[str]]:
     return [shlex.split(line) for line in lines]
 
 
-def condition(thing: Object, kind: str) -> Object:
-    """Read a condition of an object; empty if it is not there."""
-    conditions: list[Object] = thing.get("status", {}).get("conditions", [])
-    return next((entry for entry in conditions if entry["type"] == kind), {})
+def termination_messages(pod: Object) -> str:
+    """Return the termination messages of all ended containers of a pod."""
+    states = [state for container in container_statuses(pod) for state in terminated_states(container)]
+    return "\n".join(state.get("message", "") for state in states)
 
 
-def is_ready(pod: Object) -> bool:
-    """Whether a pod is ready and stays."""
-    return condition(pod, "Ready").get("status") == "True" and "deletionTimestamp" not in pod["metadata"]
-
-
-def said(pod: Object) -> str:
-    """Everything that a pod's ended containers gave as the reason, as its status holds it."""
-    status = pod.get("status", {})
-    ends = [
-        state["terminated"].get("message", "")
-        for container in [*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])]
-        for state in (container.get("lastState", {}), container.get("state", {}))
-        if "terminated" in state
-    ]
-    return "\n".join(ends)
+def last_termination_message(pod: Object) -> str:
+    """Return the last line of a pod's termination messages."""
+    return termination_messages(pod).strip().splitlines()[-1]

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""A model in the store under test: its reference, and a question whose answers by version are known."""
+"""A model in the store under test: its reference, and a golden request whose labels are known by version."""
 
 import base64
 from collections.abc import Mapping, Sequence
@@ -27,11 +27,11 @@ BREAST_CANCER: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Model:
-    """A bundle that has been pushed.
+    """A pushed bundle.
 
     Args:
-        uri: the store and the name, as the chart's value `model.uri` has it.
-        bundle: the same bundle on this machine.
+        uri: The store and the name: the chart's value `model.uri`.
+        bundle: The same bundle on this machine.
     """
 
     uri: str
@@ -39,79 +39,85 @@ class Model:
 
     @property
     def name(self) -> str:
-        """The name that it is served under."""
+        """The model's name in requests."""
         return self.uri.rpartition("/")[2]
 
     @property
     def digest(self) -> str:
-        """64 hexadecimal digits."""
+        """The digest, 64 hexadecimal digits."""
         return self.bundle.digest
 
     @property
     def version(self) -> str:
-        """What answers call their model version."""
+        """The model version in responses."""
         return self.digest[:12]
 
     @property
     def reference(self) -> str:
-        """What `tidegate pull` takes."""
+        """The reference for `tidegate pull`."""
         return f"{self.uri}@sha256:{self.digest}"
 
 
 def train(config: Mapping[str, Any], folder: Path) -> Bundle:
-    """Train a bundle on this machine, as a data scientist does."""
+    """Train a bundle on this machine with `tidegate train`."""
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "train.yaml"
     file.write_text(yaml.safe_dump(dict(config)))
-    done = tidegate("train", str(file), "--out", str(folder / "bundle"))
-    return open_bundle(folder / "bundle", done["digest"])
+    result = tidegate("train", str(file), "--out", str(folder / "bundle"))
+    return open_bundle(folder / "bundle", result["digest"])
 
 
 def push(bundle: Bundle, target: Target, prefix: str = "") -> Model:
-    """Put a bundle into the store under test."""
+    """Push a bundle to the store under test.
+
+    Args:
+        bundle: The bundle.
+        target: The cluster under test.
+        prefix: A folder of the models' bucket; the bucket itself by default.
+    """
     store = "/".join(part for part in (f"s3://{target.models}", prefix) if part)
     tidegate("push", str(bundle.path), store, env=target.store_environment())
     return Model(f"{store}/{bundle.manifest.name}", bundle)
 
 
 @dataclass(frozen=True)
-class Question:
-    """A request that several models know the answer to: the first golden row of the first one.
+class GoldenRequest:
+    """A request with a known label by model version: the first golden row of the first model.
 
     Args:
-        body: the request as V2's JSON.
-        message: the same as gRPC's message.
-        answers: the right label by model version, scikit-learn's own.
+        body: The request as V2 JSON.
+        message: The request as a gRPC message.
+        labels: scikit-learn's label by model version.
     """
 
     body: bytes
     message: bytes
-    answers: Mapping[str, Any]
+    labels: Mapping[str, Any]
 
     @classmethod
-    def of(cls, models: Sequence[Model], row: int = 0) -> "Question":
-        """Take a golden question of the first model; all models have been trained on the same features.
+    def from_models(cls, models: Sequence[Model], row: int = 0) -> "GoldenRequest":
+        """Take a golden row of the first model, which is a golden row of the others too.
 
-        The golden rows are drawn from the data, which is the same, so the others know an answer as well.
+        All models are trained on the same data, from which golden rows are drawn with the same seed.
         """
         from kserve.protocol.grpc import grpc_predict_v2_pb2 as messages
 
         contract = models[0].bundle.contract
         values = contract.golden.rows[row]
-        answers = {}
+        labels = {}
         for model in models:
             golden = model.bundle.contract.golden
-            label = next(iter(golden.outputs))
-            answers[model.version] = golden.outputs[label][golden.rows.index(values)]
+            output = next(iter(golden.outputs))
+            labels[model.version] = golden.outputs[output][golden.rows.index(values)]
         message = messages.ModelInferRequest(model_name=models[0].name)
         tensor = message.inputs.add(name="input-0", datatype="FP32", shape=[1, len(values)])
         tensor.contents.fp32_contents.extend(float(str(value)) for value in values)
-        return cls(v2_body(contract, [values]), message.SerializeToString(), answers)
+        return cls(v2_body(contract, [values]), message.SerializeToString(), labels)
 
     def plan(self) -> dict[str, Any]:
-        """Write it down for the client pod."""
+        """Return the request's part of the client program's plan."""
         return {
             "body": base64.b64encode(self.body).decode(),
             "message": base64.b64encode(self.message).decode(),
-            "answers": dict(self.answers),
+            "golden_labels": dict(self.labels),
         }

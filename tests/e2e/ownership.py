@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""Whose objects they are: the scenarios' namespaces, and what they make outside of them, carry a label.
+"""Ownership of cluster objects: the scenarios label their namespaces and all objects outside of them.
 
-On a cluster that others use too, a name alone proves nothing. So nothing is deleted, and nothing changed,
-that has a name of ours and not the label: the scenario is refused with a sentence.
+A cluster may have other users, so a name proves nothing. The scenarios neither change nor delete an object
+without the label, even if it has one of their names; the scenario fails instead.
 """
 
 import json
@@ -16,20 +16,20 @@ LABEL = "tidegate.test/e2e"
 SELECTOR = f"{LABEL}=true"
 
 
-def marked(thing: Object) -> Object:
-    """Copy an object with the label on it.
+def add_label(item: Object) -> Object:
+    """Return a copy of an object with the label.
 
-    >>> marked({"kind": "Namespace", "metadata": {"name": "a", "labels": {"b": "c"}}})["metadata"]["labels"]
+    >>> add_label({"kind": "Pod", "metadata": {"name": "a", "labels": {"b": "c"}}})["metadata"]["labels"]
     {'b': 'c', 'tidegate.test/e2e': 'true'}
     """
-    metadata = thing["metadata"]
-    return thing | {"metadata": metadata | {"labels": metadata.get("labels", {}) | {LABEL: "true"}}}
+    metadata = item["metadata"]
+    return item | {"metadata": metadata | {"labels": metadata.get("labels", {}) | {LABEL: "true"}}}
 
 
-def listed(text: str) -> list[Object]:
-    """Read what `kubectl get --output=json` prints: nothing, an object, or a List of them.
+def parse_objects(text: str) -> list[Object]:
+    """Parse the output of `kubectl get --output=json`: empty, one object, or a List.
 
-    >>> listed(""), listed('{"kind": "Pod"}'), listed('{"kind": "List", "items": []}')
+    >>> parse_objects(""), parse_objects('{"kind": "Pod"}'), parse_objects('{"kind": "List", "items": []}')
     ([], [{'kind': 'Pod'}], [])
     """
     if not text.strip():
@@ -38,19 +38,19 @@ def listed(text: str) -> list[Object]:
     return list(document["items"]) if document["kind"].endswith("List") else [document]
 
 
-def refuse_strangers(found: Iterable[Object]) -> None:
-    """Hold that objects, as the cluster has them, are ours.
+def reject_foreign_objects(existing: Iterable[Object]) -> None:
+    """Check that existing objects have the label.
 
     Raises:
-        AssertionError: with those that are not.
+        AssertionError: If one has not.
     """
-    strangers = [
-        f"{thing['kind']} {thing['metadata']['name']}"
-        for thing in found
-        if thing["metadata"].get("labels", {}).get(LABEL) != "true"
+    foreign = [
+        f"{item['kind']} {item['metadata']['name']}"
+        for item in existing
+        if item["metadata"].get("labels", {}).get(LABEL) != "true"
     ]
-    if strangers:
+    if foreign:
         raise AssertionError(
-            f"The cluster has {', '.join(strangers)} without the label {SELECTOR}, so no run of the "
-            "scenarios made that: it is left as it is; remove it, or take another cluster."
+            f"The cluster has {', '.join(foreign)} without the label {SELECTOR}, so the scenarios did not "
+            "create it. It is left unchanged: remove it, or use another cluster."
         )

@@ -1,30 +1,32 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""A release of `helm/tidegate`, handled as a platform engineer does: helm and `tidegate status --wait`."""
+"""A release of `helm/tidegate`, operated with helm and `tidegate status --wait`."""
 
 import json
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from tests.e2e.kube import CommandError, Namespace, Object, is_ready, tidegate
+from tests.e2e.kube import CommandError, Namespace, Object, tidegate
 from tests.e2e.model import Model
 from tests.e2e.target import Target
+from tidegate.kubernetes.pods import is_ready
 
 CHART = Path("helm/tidegate")
 SECRET = "object-store"
 
 
 class Release:
-    """One release in one namespace.
+    """A release in a namespace.
 
     Args:
-        name: its name.
-        namespace: where.
-        target: the cluster under test.
-        scratch: a folder for values files.
+        name: The release's name.
+        namespace: The namespace.
+        target: The cluster under test.
+        scratch: A folder for values files.
     """
 
     def __init__(self, name: str, namespace: Namespace, target: Target, scratch: Path) -> None:
@@ -35,7 +37,7 @@ class Release:
 
     @property
     def hostname(self) -> str:
-        """The host that its route answers to."""
+        """The hostname of its route."""
         return f"{self.name}.{self.namespace.name}.test"
 
     @property
@@ -44,9 +46,9 @@ class Release:
         return f"{self.name}-predictor.{self.namespace.name}"
 
     def values(self, model: Model) -> dict[str, Any]:
-        """Give the values that the scenarios have in common: small requests, two replicas, a route.
+        """Return the scenarios' common values: small resource requests, two replicas, a route.
 
-        As many replicas at most as at least, so that the autoscaler is there and does nothing.
+        The autoscaler exists but never scales, because its minimum equals its maximum.
         """
         repository, tag = self._target.image("serving")
         gateway_namespace, gateway = self._target.gateway
@@ -72,65 +74,82 @@ class Release:
         }
 
     def install(self, model: Model, changes: Mapping[str, Any] | None = None, *, wait: bool = True) -> float:
-        """Install it; returns the seconds until it served, as `tidegate status --wait` saw it."""
+        """Install the release.
+
+        Args:
+            model: The model to serve.
+            changes: Values that differ from :meth:`values`.
+            wait: Whether to wait until it serves the model.
+
+        Returns:
+            The seconds until `tidegate status --wait` returned; 0 without waiting.
+        """
         file = self._scratch / f"{self.namespace.name}-{self.name}.yaml"
         file.write_text(yaml.safe_dump(merge(self.values(model), changes or {})))
         self.namespace.helm("install", self.name, str(CHART), f"--values={file}")
         return self.wait() if wait else 0.0
 
     def upgrade(self, changes: Mapping[str, Any], *, wait: bool = True) -> float:
-        """Change values, keep all others; returns the seconds until it served what was asked."""
+        """Change values and keep all others.
+
+        Args:
+            changes: The new values by dotted key.
+            wait: Whether to wait until the change is served.
+
+        Returns:
+            The seconds until `tidegate status --wait` returned; 0 without waiting.
+        """
         sets = [f"--set-json={key}={json.dumps(value)}" for key, value in changes.items()]
         self.namespace.helm("upgrade", self.name, str(CHART), "--reset-then-reuse-values", *sets)
         return self.wait() if wait else 0.0
 
     def uninstall(self) -> None:
-        """Remove it."""
+        """Uninstall the release."""
         self.namespace.helm("uninstall", self.name)
 
     def wait(self, timeout: float = 180) -> float:
-        """Run `tidegate status --wait`."""
-        import time
-
-        began = time.monotonic()
+        """Run `tidegate status --wait`, and return its duration in seconds."""
+        started = time.monotonic()
         try:
             self.status("--wait", f"--timeout={timeout:g}")
         except CommandError as error:
             raise AssertionError(f"{error}\n\n{self.namespace.explain()}") from None
-        return round(time.monotonic() - began, 1)
+        return round(time.monotonic() - started, 1)
 
     def status(self, *options: str) -> Any:
-        """Run `tidegate status`."""
+        """Run `tidegate status` and return its JSON output."""
         return tidegate("status", self.name, f"--namespace={self.namespace.name}", *options)
 
-    def recorded(self) -> Any:
-        """Read the values that Helm keeps."""
+    def recorded_values(self) -> Any:
+        """Return the values in Helm's record of the release."""
         text = self.namespace.helm("get", "values", self.name, "--output=json")
         return json.loads(text)
 
     def pods(self, track: str = "stable") -> list[Object]:
-        """List a track's pods."""
+        """Return a track's pods."""
         service = self.name if track == "stable" else f"{self.name}-canary"
         return self.namespace.pods(f"serving.kserve.io/inferenceservice={service}")
 
     def ready_pods(self, track: str = "stable") -> list[Object]:
-        """List a track's pods that are ready and stay."""
+        """Return a track's pods that are ready and not being deleted."""
         return [pod for pod in self.pods(track) if is_ready(pod)]
 
     def autoscaler(self, track: str = "stable") -> Object:
-        """Read a track's autoscaler."""
+        """Return a track's HorizontalPodAutoscaler."""
         name = self.name if track == "stable" else f"{self.name}-canary"
         return self.namespace.get(f"hpa/{name}-hpa")
 
 
 def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Lay maps over maps, as Helm does.
+    """Merge nested maps, as Helm merges values.
 
     >>> merge({"a": {"b": 1, "c": 2}}, {"a": {"c": 3}})
     {'a': {'b': 1, 'c': 3}}
     """
     merged = dict(base)
     for key, value in changes.items():
-        old = merged.get(key)
-        merged[key] = merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+        current = merged.get(key)
+        if isinstance(current, Mapping) and isinstance(value, Mapping):
+            value = merge(current, value)
+        merged[key] = value
     return merged

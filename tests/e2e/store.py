@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""The object store under test: what scenarios put into it by force, and how they take it away.
+"""The object store under test: direct access to its objects, and an outage.
 
-On the built cluster the store is a process of the node's; elsewhere its Service is left
-without a pod, because the data of a development store would not outlive one.
+On the built cluster the store is a process of the node, which is stopped. On other clusters its Service loses
+its endpoints instead, because the data of a development store would not survive a restart.
 """
 
 import json
@@ -19,7 +19,7 @@ from tools.cluster import Cluster
 
 
 def bucket(target: Target, name: str) -> S3Store:
-    """Open a bucket."""
+    """Return a client of a bucket."""
     return S3Store(
         name,
         endpoint=target.s3_from_here,
@@ -31,13 +31,13 @@ def bucket(target: Target, name: str) -> S3Store:
 
 
 def keys(target: Target, prefix: str) -> set[str]:
-    """List the objects of the models' bucket below a prefix."""
+    """Return the keys in the models' bucket below a prefix."""
     return {entry["path"] for page in obstore.list(bucket(target, target.models), prefix) for entry in page}
 
 
 @contextmanager
-def stopped(target: Target) -> Iterator[None]:
-    """Take the store away for the length of a block."""
+def outage(target: Target) -> Iterator[None]:
+    """Make the store unavailable during a block."""
     if target.kind == "built":
         cluster = Cluster.current()
         cluster.stop_store()
@@ -46,17 +46,17 @@ def stopped(target: Target) -> Iterator[None]:
         finally:
             cluster.start_store()
         return
-    assert target.store_service is not None, "E2E_STORE_SERVICE is not set: nobody can take the store away"
+    assert target.store_service is not None, "E2E_STORE_SERVICE is not set: set it to <namespace>/<name>"
     namespace, name = target.store_service
     store = Namespace(namespace)
-    _select(store, name, "true")
+    _set_selector(store, name, "true")
     try:
         yield
     finally:
-        _select(store, name, None)
+        _set_selector(store, name, None)
 
 
-def _select(store: Namespace, name: str, value: str | None) -> None:
-    """Make a Service want a label that no pod has, or no longer; its connections are refused meanwhile."""
+def _set_selector(store: Namespace, name: str, value: str | None) -> None:
+    """Add a label that no pod has to a Service's selector, or remove it with None."""
     patch = {"spec": {"selector": {"tidegate.test/stopped": value}}}
     store.kubectl("patch", f"service/{name}", "--type=merge", f"--patch={json.dumps(patch)}")

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""The summary of a run: each scenario, whether it passed, how long it took, and what it measured.
+"""The summary of a run: each scenario with its outcome, its duration and its measurements.
 
-It is on disk, whole, after every scenario, so that a run that is killed leaves what it had. A scenario that
-has failed stays in it, with the reason and with what it had measured until then.
+It is written completely after each scenario, so that a killed run leaves the results so far. A failed
+scenario keeps the measurements until its failure, with the reason.
 """
 
 import json
@@ -17,7 +17,7 @@ SCENARIOS = (
     "training_job_bad_data",
     "training_job_pod_lost",
     "training_sweep",
-    "install_and_ask",
+    "install_and_infer",
     "kserve_native",
     "autoscale",
     "loadtest_chart",
@@ -34,12 +34,12 @@ SCENARIOS = (
     "two_releases",
     "uninstall",
 )
-"""Every scenario that a whole run has."""
+"""The scenarios of a complete run."""
 
 
 @dataclass
 class Scenario:
-    """One scenario's outcome."""
+    """The outcome of one scenario."""
 
     name: str
     passed: bool
@@ -50,18 +50,18 @@ class Scenario:
 
 @dataclass
 class Summary:
-    """A run.
+    """The results of a run.
 
     Args:
-        cluster: what it ran on.
-        scenarios: in the order in which they ended.
+        cluster: The components of the cluster with their versions.
+        scenarios: The scenarios in the order of their ends.
     """
 
     cluster: dict[str, Any]
     scenarios: list[Scenario] = field(default_factory=list)
 
     def write(self, path: Path) -> None:
-        """Put it on disk in one step."""
+        """Replace the file in one step."""
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial")
         scenarios = [
@@ -73,12 +73,12 @@ class Summary:
         partial.replace(path)
 
 
-def shortcomings(document: Mapping[str, Any], wanted: tuple[str, ...] = SCENARIOS) -> list[str]:
-    """Tell which of the wanted scenarios a summary lacks, or has as failed.
+def find_failures(document: Mapping[str, Any], required: tuple[str, ...] = SCENARIOS) -> list[str]:
+    """Return the required scenarios that a summary lacks, and those that failed.
 
-    >>> shortcomings({"scenarios": [{"name": "a", "passed": True}]}, ("a", "b"))
+    >>> find_failures({"scenarios": [{"name": "a", "passed": True}]}, ("a", "b"))
     ['b did not run']
     """
     passed = {scenario["name"]: scenario["passed"] for scenario in document["scenarios"]}
-    wrong = [f"{name} did not run" for name in wanted if name not in passed]
-    return wrong + [f"{name} failed" for name, well in passed.items() if not well]
+    missing = [f"{name} did not run" for name in required if name not in passed]
+    return missing + [f"{name} failed" for name, outcome in passed.items() if not outcome]

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""A model is installed and asked, in every way that clients have."""
+"""Installation by the chart and by KServe's own resources, and inference by each protocol."""
 
 import json
 import re
@@ -12,48 +12,63 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.e2e.confinement import assert_confined, look
-from tests.e2e.kube import CommandError, Namespace, condition, run
+from tests.e2e.confinement import assert_confined, inspect_container
+from tests.e2e.kube import CommandError, Namespace, run
 from tests.e2e.model import Model
-from tests.e2e.ownership import SELECTOR, listed, marked, refuse_strangers
+from tests.e2e.ownership import SELECTOR, add_label, parse_objects, reject_foreign_objects
 from tests.e2e.release import Release
 from tests.e2e.target import Target
 from tests.e2e.traffic import ClientPod
+from tidegate.kubernetes.pods import unmet_condition
+from tidegate.protocol.constants import Protocol
 
-PROTOCOLS = ("v1", "v2", "v2-binary", "grpc")
+REST_PROTOCOLS = (Protocol.V1, Protocol.V2, Protocol.V2_BINARY)
 RUNTIME = Path("manifests/runtime")
 MODEL = Path("manifests/model")
 DEFAULT_IMAGE = "tidegate/serving:0.1.0"
 
 
-def ask(
+def send_golden_requests(
     client: ClientPod,
     model: Model,
     host: str,
     grpc_port: int,
-    protocols: Sequence[str] = PROTOCOLS,
+    protocols: Sequence[Protocol] = tuple(Protocol),
     name: str | None = None,
 ) -> dict[str, Any]:
-    """Ask the golden questions by each protocol; `tidegate predict` compares with scikit-learn's answers."""
-    found = {}
+    """Send the golden requests by each protocol; `tidegate predict` compares the golden outputs.
+
+    Args:
+        client: The clients' pod.
+        model: The served model.
+        host: The server's hostname; REST uses its port 80.
+        grpc_port: The server's gRPC port.
+        protocols: The protocols; all by default.
+        name: The model's name in requests; the bundle's by default.
+
+    Returns:
+        The number of compared and of mismatched rows by protocol.
+    """
+    results = {}
     for protocol in protocols:
         command = ["tidegate", "predict", "--url", f"http://{host}", "--grpc", f"{host}:{grpc_port}"]
         command += ["--model", name or model.name, "--protocol", protocol, "--golden", model.reference]
-        answer = json.loads(client.run(*command, "--output", "json"))
-        assert answer["golden"]["equal"], answer["golden"]
-        # V1 has no place for a version; the command reads it from the metadata.
-        assert answer["version"] == model.version
-        found[protocol] = {"rows": answer["rows"], "equal": answer["rows"] - len(answer["golden"]["wrong"])}
-    return found
+        result = json.loads(client.run(*command, "--output", "json"))
+        golden = result["golden"]
+        assert golden["equal"], golden
+        # A V1 response has no version; the command reads it from the model's metadata.
+        assert result["version"] == model.version
+        results[str(protocol)] = {key: golden[key] for key in ("rows", "mismatched_rows")}
+    return results
 
 
-def test_install_and_ask(release: Release, client: ClientPod, v1: Model, evidence: dict[str, Any]) -> None:
+def test_install_and_infer(release: Release, client: ClientPod, v1: Model, evidence: dict[str, Any]) -> None:
     evidence["seconds_to_serve"] = release.install(v1)
     evidence["digest"] = v1.digest
     client.wait()
 
-    evidence["by_dns_name"] = ask(client, v1, release.service, 8081)
-    evidence["through_gateway"] = ask(client, v1, release.hostname, 80)
+    evidence["by_dns_name"] = send_golden_requests(client, v1, release.service, 8081)
+    evidence["through_gateway"] = send_golden_requests(client, v1, release.hostname, 80)
 
     release.namespace.helm("test", release.name, "--timeout=2m")
     evidence["helm_test"] = "passed"
@@ -61,30 +76,36 @@ def test_install_and_ask(release: Release, client: ClientPod, v1: Model, evidenc
     status = release.status()
     assert status["ready"]
     pod = release.ready_pods()[0]["metadata"]["name"]
-    process = release.namespace.execute(pod, "cat", "/proc/1/status", container="kserve-container")
-    evidence["resident_mebibytes"] = int(re.findall(r"VmRSS:\s+(\d+) kB", process)[0]) // 1024
+    proc_status = release.namespace.execute(pod, "cat", "/proc/1/status", container="kserve-container")
+    evidence["resident_mebibytes"] = int(re.findall(r"VmRSS:\s+(\d+) kB", proc_status)[0]) // 1024
     evidence["status"] = status["tracks"]
 
 
 @pytest.fixture
 def runtime(target: Target) -> Any:
-    """What the administrator of a cluster applies once; taken away again, unless it was there before."""
+    """The resources that a cluster's administrator applies once, for the duration of the scenario."""
     text = run(["kubectl", "kustomize", str(RUNTIME)])
     assert DEFAULT_IMAGE in text
     text = text.replace(DEFAULT_IMAGE, target.images["serving"])
-    objects = [marked(thing) for thing in yaml.safe_load_all(text)]
+    objects = [add_label(item) for item in yaml.safe_load_all(text)]
     text = yaml.safe_dump_all(objects)
-    there = run(["kubectl", "get", "--ignore-not-found", "--output=json", "-f", "-"], stdin=text)
-    refuse_strangers(listed(there))
+    existing = run(["kubectl", "get", "--ignore-not-found", "--output=json", "-f", "-"], stdin=text)
+    reject_foreign_objects(parse_objects(existing))
     run(["kubectl", "apply", "--server-side", "-f", "-"], stdin=text)
     yield text
-    for thing in objects:
-        name = f"--field-selector=metadata.name={thing['metadata']['name']}"
-        run(["kubectl", "delete", thing["kind"].lower(), name, f"--selector={SELECTOR}", "--wait=false"])
+    for item in objects:
+        name = f"--field-selector=metadata.name={item['metadata']['name']}"
+        run(["kubectl", "delete", item["kind"].lower(), name, f"--selector={SELECTOR}", "--wait=false"])
 
 
-def filled_in(model: Model, target: Target, folder: Path) -> str:
-    """Copy the model's folder and put one's own bundle and credentials in, as it says."""
+def render_model(model: Model, target: Target, folder: Path) -> str:
+    """Render a copy of manifests/model with another bundle and other credentials.
+
+    Args:
+        model: The model to serve.
+        target: The cluster under test.
+        folder: The copy's path.
+    """
     shutil.copytree(MODEL, folder)
     service_file, credentials_file = folder / "inferenceservice.yaml", folder / "credentials.yaml"
     service = yaml.safe_load(service_file.read_text())
@@ -116,12 +137,10 @@ def test_kserve_native(
 ) -> None:
     service = yaml.safe_load((MODEL / "inferenceservice.yaml").read_text())
     name = service["metadata"]["name"]
-    namespace.kubectl("apply", "-f", "-", stdin=filled_in(v1, target, tmp_path / "model"))
+    namespace.kubectl("apply", "-f", "-", stdin=render_model(v1, target, tmp_path / "model"))
 
     def not_ready() -> str | None:
-        found = namespace.get(f"inferenceservice/{name}")
-        ready = condition(found, "Ready")
-        return None if ready.get("status") == "True" else f"Ready is {ready}"
+        return unmet_condition(namespace.get(f"inferenceservice/{name}"), "Ready")
 
     evidence["seconds_to_serve"] = round(namespace.wait("the InferenceService", not_ready, timeout=180), 1)
     evidence["lines_of_the_inferenceservice"] = len(
@@ -131,21 +150,22 @@ def test_kserve_native(
     [puller] = pod["status"]["initContainerStatuses"]
     evidence["pulled_by"] = puller["image"]
     evidence["grace_seconds"] = pod["spec"]["terminationGracePeriodSeconds"]
-    evidence["seen_from_inside"] = look(namespace, pod["metadata"]["name"])
-    assert_confined(evidence["seen_from_inside"])
+    evidence["confinement"] = inspect_container(namespace, pod["metadata"]["name"])
+    assert_confined(evidence["confinement"])
     hostnames = route_hostnames(namespace)
     client = ClientPod(namespace, target, gateway)
     client.start(hostnames)
     client.wait()
 
-    evidence["by_dns_name"] = ask(client, v1, f"{name}-predictor.{namespace.name}", 8081, name=name)
-    # KServe's own route carries REST alone.
+    host = f"{name}-predictor.{namespace.name}"
+    evidence["by_dns_name"] = send_golden_requests(client, v1, host, 8081, name=name)
+    # KServe's own route carries REST only.
     outside = next(host for host in hostnames if host.startswith(f"{name}-predictor"))
-    evidence["through_gateway"] = ask(client, v1, outside, 80, PROTOCOLS[:3], name)
+    evidence["through_gateway"] = send_golden_requests(client, v1, outside, 80, REST_PROTOCOLS, name)
 
 
 def route_hostnames(namespace: Namespace) -> list[str]:
-    """List the hosts that KServe made routes for; none on a cluster without the Gateway API."""
+    """Return the hostnames of KServe's routes; none on a cluster without the Gateway API."""
     try:
         routes = namespace.get("httproutes")["items"]
     except CommandError:

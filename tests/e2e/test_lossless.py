@@ -1,10 +1,9 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""What must lose no request, told for each kind of client; and what cannot but lose some, counted."""
+"""Operations that lose no request of any client, and the losses after a SIGKILL."""
 
 import json
 import time
-from collections.abc import Callable
 from typing import Any
 
 from tests.e2e import killer
@@ -12,77 +11,77 @@ from tests.e2e.kube import CommandError, Object, run
 from tests.e2e.model import Model
 from tests.e2e.release import Release
 from tests.e2e.target import Target
-from tests.e2e.traffic import CLIENTS, Traffic
+from tests.e2e.traffic import CLIENTS, RATE, StartTraffic
 
-Start = Callable[..., Traffic]
-
-LEAST = 200
-"""Answers of each client below which nothing is proven: ten seconds' worth."""
+MIN_RESPONSES = 200
+"""The number of successful responses per client that proves a result: those of ten seconds."""
 
 
 def uids(pods: list[Object]) -> set[str]:
-    """Tell pods from their successors."""
+    """Return the pods' uids, which distinguish pods from their successors."""
     return {pod["metadata"]["uid"] for pod in pods}
 
 
 def test_rolling_update(
-    release: Release, traffic: Start, v1: Model, v2: Model, evidence: dict[str, Any]
+    release: Release, start_traffic: StartTraffic, v1: Model, v2: Model, evidence: dict[str, Any]
 ) -> None:
     release.install(v1)
     before = uids(release.pods())
-    with traffic(release) as asking:
-        asking.phase("before")
-        asking.go_on(3)
-        asking.phase("rolling")
+    with start_traffic(release) as traffic:
+        traffic.phase("before")
+        traffic.run_for(3)
+        traffic.phase("rolling")
         evidence["seconds_to_roll"] = release.upgrade({"model.digest": v2.digest})
-        asking.phase("after")
-        asking.go_on(15)  # the old pods have drained by then, and kept connections have moved
+        traffic.phase("after")
+        traffic.run_for(15)  # until the old pods have drained and kept connections have been replaced
 
-    evidence["clients"] = asking.report.evidence()
-    evidence["versions"] = {name: asking.report.clients[name]["versions"] for name in CLIENTS}
+    evidence["clients"] = traffic.report.evidence()
+    evidence["versions"] = {name: traffic.report.clients[name]["versions"] for name in CLIENTS}
     assert not before & uids(release.pods())
-    asking.report.assert_nothing_lost(at_least=LEAST)
+    traffic.report.assert_nothing_lost(at_least=MIN_RESPONSES)
     for client in CLIENTS:
-        assert set(asking.report.versions(client, "before")) == {v1.version}
-        assert asking.report.versions(client, "after")[v2.version] > 0
+        assert set(traffic.report.versions(client, "before")) == {v1.version}
+        assert traffic.report.versions(client, "after")[v2.version] > 0
 
 
-def test_scale_down(release: Release, traffic: Start, v1: Model, evidence: dict[str, Any]) -> None:
+def test_scale_down(
+    release: Release, start_traffic: StartTraffic, v1: Model, evidence: dict[str, Any]
+) -> None:
     behavior = {
         "scaleDown": {
             "stabilizationWindowSeconds": 0,
             "policies": [{"type": "Pods", "value": 1, "periodSeconds": 30}],
         }
     }
-    # A target that the questions do not reach: how many replicas there are is the minimum's to say.
+    # The requests do not reach this target, so the minimum decides the number of replicas.
     scaling = {"minReplicas": 4, "maxReplicas": 4, "targetCPUUtilization": 1000, "behavior": behavior}
     release.install(v1, {"autoscaling": scaling})
-    began = time.monotonic()
+    started = time.monotonic()
     timeline: list[tuple[float, int]] = []
 
-    def still_too_many() -> str | None:
+    def too_many_pods() -> str | None:
         count = len(release.pods())
         if not timeline or timeline[-1][1] != count:
-            timeline.append((round(time.monotonic() - began, 1), count))
+            timeline.append((round(time.monotonic() - started, 1), count))
         return None if count == 2 else f"{count} pods"
 
-    with traffic(release) as asking:
-        asking.phase("scaling down")
+    with start_traffic(release) as traffic:
+        traffic.phase("scaling down")
         release.upgrade({"autoscaling.minReplicas": 2}, wait=False)
-        began = time.monotonic()
-        # Two steps of 30 s, an autoscaler that looks every 15 s on other clusters, and the drain.
-        release.namespace.wait("two pods of four", still_too_many, timeout=180)
-        asking.phase("after")
-        asking.go_on(3)
+        started = time.monotonic()
+        # Two steps of 30 s, the autoscaler's period of 15 s on other clusters, and the drain.
+        release.namespace.wait("two of four pods", too_many_pods, timeout=180)
+        traffic.phase("after")
+        traffic.run_for(3)
 
     evidence["behavior"] = behavior
     evidence["pods_by_second"] = timeline
-    evidence["clients"] = asking.report.evidence()
-    asking.report.assert_nothing_lost(at_least=LEAST)
+    evidence["clients"] = traffic.report.evidence()
+    traffic.report.assert_nothing_lost(at_least=MIN_RESPONSES)
 
 
 def evict(release: Release, pod: Object) -> bool:
-    """Evict a pod through the API, as a draining node does; False if the disruption budget forbids it now."""
+    """Evict a pod as `kubectl drain` does; return False if the disruption budget forbids it."""
     namespace, name = release.namespace.name, pod["metadata"]["name"]
     eviction = {
         "apiVersion": "policy/v1",
@@ -93,63 +92,66 @@ def evict(release: Release, pod: Object) -> bool:
         path = f"/api/v1/namespaces/{namespace}/pods/{name}/eviction"
         run(["kubectl", "create", "--raw", path, "-f", "-"], stdin=json.dumps(eviction))
     except CommandError as error:
-        if "disruption budget" in error.said:
+        if "disruption budget" in error.output:
             return False
         raise
     return True
 
 
-def test_node_drain(release: Release, traffic: Start, v1: Model, evidence: dict[str, Any]) -> None:
+def test_node_drain(
+    release: Release, start_traffic: StartTraffic, v1: Model, evidence: dict[str, Any]
+) -> None:
     release.install(v1)
     before = release.pods()
-    refused = 0
-    with traffic(release) as asking:
-        asking.phase("evicting")
+    rejected = 0
+    with start_traffic(release) as traffic:
+        traffic.phase("evicting")
         for pod in before:
 
             def not_evicted(pod: Object = pod) -> str | None:
-                nonlocal refused
+                nonlocal rejected
                 if evict(release, pod):
                     return None
-                refused += 1
-                return "the disruption budget keeps it"
+                rejected += 1
+                return "the disruption budget forbids it"
 
             release.namespace.wait(
                 f"the eviction of {pod['metadata']['name']}", not_evicted, timeout=120, interval=1
             )
         release.wait()
-        asking.phase("after")
-        asking.go_on(12)
+        traffic.phase("after")
+        traffic.run_for(12)
 
     evidence["evicted"] = len(before)
-    evidence["evictions_that_the_budget_refused"] = refused
-    evidence["clients"] = asking.report.evidence()
+    evidence["evictions_rejected_by_the_budget"] = rejected
+    evidence["clients"] = traffic.report.evidence()
     assert not uids(before) & uids(release.pods())
-    assert refused > 0, "the second eviction should have had to wait for the first pod's successor"
-    asking.report.assert_nothing_lost(at_least=LEAST)
+    assert rejected > 0, "expected the second eviction to wait for the first pod's successor"
+    traffic.report.assert_nothing_lost(at_least=MIN_RESPONSES)
 
 
 def test_pod_kill(
-    release: Release, traffic: Start, target: Target, v1: Model, evidence: dict[str, Any]
+    release: Release, start_traffic: StartTraffic, target: Target, v1: Model, evidence: dict[str, Any]
 ) -> None:
     release.install(v1)
     victim = release.ready_pods()[0]
-    with killer.Killer(target) as weapon, traffic(release) as asking:
-        asking.phase("before")
-        asking.go_on(3)
-        asking.phase("killed")
-        evidence["processes_killed"] = weapon.kill(victim)
-        asking.go_on(5)
+    with killer.Killer(target) as pod_killer, start_traffic(release) as traffic:
+        traffic.phase("before")
+        traffic.run_for(3)
+        traffic.phase("killed")
+        evidence["processes_killed"] = pod_killer.kill(victim)
+        traffic.run_for(5)
         evidence["seconds_until_all_serve_again"] = release.wait()
-        asking.phase("after")
-        asking.go_on(3)
+        traffic.phase("after")
+        traffic.run_for(3)
 
-    report = asking.report
+    report = traffic.report
     evidence["clients"] = report.evidence()
     evidence["losses"] = {name: report.clients[name]["losses"] for name in CLIENTS}
     evidence["why"] = (
-        "A killed process answers nobody: what it had accepted is lost, and until kube-proxy has heard of "
-        "it, so are new connections. The Gateway repeats both on another pod; the other clients do not."
+        "A killed process sends no response, so its accepted requests are lost. New connections to it fail "
+        "until kube-proxy removes its endpoint. The Gateway retries both on another pod; the other clients "
+        "do not."
     )
     [status] = [
         container
@@ -160,11 +162,11 @@ def test_pod_kill(
     evidence["exit_code"] = status["lastState"]["terminated"]["exitCode"]
     assert evidence["exit_code"] == 137
     assert status["restartCount"] == 1
-    report.assert_nothing_lost(at_least=LEAST, clients=["gateway"])
+    report.assert_nothing_lost(at_least=MIN_RESPONSES, clients=["gateway"])
     for name in CLIENTS:
-        seen = report.clients[name]
-        assert seen["answered"] >= LEAST
-        # One pod of two is gone until its endpoint is, which takes seconds: at most the questions of those.
-        assert seen["lost"] <= 5 * 20, f"{name}: {seen}"
+        stats = report.clients[name]
+        assert stats["succeeded"] >= MIN_RESPONSES
+        # The dead pod's endpoint remains for seconds: at most the requests of five seconds are lost.
+        assert stats["lost"] <= 5 * RATE, f"{name}: {stats}"
         assert set(report.versions(name, "after")) == {v1.version}
-        assert "after" not in seen["lost_by_phase"], seen
+        assert "after" not in stats["lost_by_phase"], stats

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""Load makes replicas, its end takes them away, and every request is answered meanwhile."""
+"""Autoscaling: load adds replicas, its end removes them, and no request fails."""
 
 import json
 import threading
@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.kube import SECURITY, Namespace, Object, condition, is_ready
+from tests.e2e.kube import SECURITY, Namespace, Object
 from tests.e2e.model import Model, push, train
 from tests.e2e.release import SECRET, Release
 from tests.e2e.target import Target
+from tidegate.kubernetes.pods import is_ready, unmet_condition
 
 FOREST: dict[str, Any] = {
     "name": "forest",
@@ -23,17 +24,17 @@ FOREST: dict[str, Any] = {
     "algorithm": {"name": "RandomForestClassifier", "parameters": {"n_estimators": 100, "max_depth": 6}},
     "seed": 42,
 }
-"""A model that is dear to ask, so that one replica is what saturates, long before the generator does."""
+"""A model with a long service time, so that one replica saturates long before the load generator."""
 
 PLAN: dict[str, Any] = {
     "users": 6,
     "warmup": 0,
     "duration": 100,
-    "rows": 250,
+    "rows_per_request": 250,
     "protocols": {"v2-binary": 1},
     "timeout": 30,
     "seed": 1,
-    "objective": {"failure_ratio": 0},
+    "thresholds": {"max_failure_ratio": 0},
 }
 REPLICAS = 3
 AUTOSCALING: dict[str, Any] = {
@@ -52,61 +53,63 @@ AUTOSCALING: dict[str, Any] = {
     },
 }
 RESOURCES = {"requests": {"cpu": "150m", "memory": "192Mi"}, "limits": {"cpu": "300m", "memory": "768Mi"}}
-FRONT = "front"
+GATEWAY_SERVICE = "front"
 
 
 class Timeline:
-    """Desired and ready replicas once a second, from before the load until after its end.
+    """A recorder of desired and ready replicas, once per second during a `with` block.
 
     Args:
-        release: whose replicas.
+        release: The recorded release.
     """
 
     def __init__(self, release: Release) -> None:
         self._release = release
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._record, daemon=True)
         self.points: list[tuple[float, int, int, int | None]] = []
-        """Time, desired replicas, ready replicas, CPU use in percent of the request."""
+        """Time, desired replicas, ready replicas, CPU usage in percent of the request."""
 
     def __enter__(self) -> "Timeline":
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._over.set()
+        self._stopped.set()
         self._thread.join(30)
 
-    def _watch(self) -> None:
-        while not self._over.wait(1.0):
+    def _record(self) -> None:
+        while not self._stopped.wait(1.0):
             try:
-                self._look()
+                self._add_point()
             except AssertionError as error:
-                print(f"not seen: {error}")  # a look that fails is a gap in the timeline, and no more
+                print(f"no point: {error}")  # a failed command is only a gap in the timeline
 
-    def _look(self) -> None:
+    def _add_point(self) -> None:
         status = self._release.autoscaler().get("status", {})
-        use = [
+        usages = [
             metric.get("containerResource", {}).get("current", {}).get("averageUtilization")
             for metric in status.get("currentMetrics") or []
         ]
         ready = len(self._release.ready_pods())
-        self.points.append((time.time(), status.get("desiredReplicas", 0), ready, use[0] if use else None))
+        self.points.append(
+            (time.time(), status.get("desiredReplicas", 0), ready, usages[0] if usages else None)
+        )
 
-    def changes(self, zero: float) -> list[dict[str, Any]]:
-        """Keep the points where replicas changed, with seconds from a moment."""
-        kept: list[dict[str, Any]] = []
-        for moment, desired, ready, use in self.points:
-            if not kept or (kept[-1]["desired"], kept[-1]["ready"]) != (desired, ready):
-                kept.append(
+    def changes(self, origin: float) -> list[dict[str, Any]]:
+        """Return the points at which the replicas changed, in seconds from an origin."""
+        changes: list[dict[str, Any]] = []
+        for time_seconds, desired, ready, usage in self.points:
+            if not changes or (changes[-1]["desired"], changes[-1]["ready"]) != (desired, ready):
+                changes.append(
                     {
-                        "second": round(moment - zero, 1),
+                        "second": round(time_seconds - origin, 1),
                         "desired": desired,
                         "ready": ready,
-                        "cpu_percent": use,
+                        "cpu_percent": usage,
                     }
                 )
-        return kept
+        return changes
 
 
 @pytest.fixture(scope="module")
@@ -114,34 +117,44 @@ def forest(target: Target, tmp_path_factory: pytest.TempPathFactory) -> Model:
     return push(train(FOREST, tmp_path_factory.mktemp("forest")), target)
 
 
-def front(namespace: Namespace, gateway: str) -> str:
-    """Give the Gateway a name in the cluster's DNS, of which a route can be made."""
+def name_gateway(namespace: Namespace, gateway: str) -> str:
+    """Give the Gateway a name in the cluster's DNS, which a route can have as its hostname."""
     service: Object = {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": {"name": FRONT},
+        "metadata": {"name": GATEWAY_SERVICE},
         "spec": {"clusterIP": "None", "ports": [{"name": "http", "port": 80}]},
     }
     addresses: Object = {
         "apiVersion": "discovery.k8s.io/v1",
         "kind": "EndpointSlice",
-        "metadata": {"name": FRONT, "labels": {"kubernetes.io/service-name": FRONT}},
+        "metadata": {"name": GATEWAY_SERVICE, "labels": {"kubernetes.io/service-name": GATEWAY_SERVICE}},
         "addressType": "IPv4",
         "ports": [{"name": "http", "port": 80}],
         "endpoints": [{"addresses": [gateway]}],
     }
     namespace.apply(service, addresses)
-    return f"{FRONT}.{namespace.name}"
+    return f"{GATEWAY_SERVICE}.{namespace.name}"
 
 
-def locust(namespace: Namespace, target: Target, model: Model, url: str) -> str:
-    """Start the load as a Job and return its name."""
+def start_load(namespace: Namespace, target: Target, model: Model, url: str) -> str:
+    """Start the load as a Job.
+
+    Args:
+        namespace: The Job's namespace.
+        target: The cluster under test.
+        model: The served model.
+        url: The server's URL.
+
+    Returns:
+        The Job's name.
+    """
     container = {
         "name": "loadtest",
         "image": target.images["loadtest"],
         "imagePullPolicy": "IfNotPresent",
         "args": [
-            *("loadtest", "run", "/plan/loadtest.yaml", "--url", url, "--contract", model.reference),
+            *("loadtest", "run", "/plan/loadtest.yaml", "--url", url, "--bundle", model.reference),
             *("--out", "/work/report", "--output", "json"),
         ],
         "envFrom": [{"secretRef": {"name": SECRET}}],
@@ -195,71 +208,75 @@ def test_autoscale(
     tmp_path: Path,
     evidence: dict[str, Any],
 ) -> None:
-    host = front(namespace, gateway)
+    host = name_gateway(namespace, gateway)
     release.install(
         forest,
         {
             "autoscaling": AUTOSCALING,
             "resources": RESOURCES,
-            # scikit-learn itself, which takes tens of milliseconds for such a request.
-            "server": {"engine": "sklearn", "drainSeconds": 5, "requestTimeoutSeconds": 10},
-            "route": {"hostnames": [host]},
+            # scikit-learn has a longer service time than the compiled model.
+            "server": {"engine": "sklearn", "drainSeconds": 5, "shutdownTimeoutSeconds": 10},
+            "route": {"hostnames": [host], "requestTimeoutSeconds": 10},
         },
     )
-    namespace.wait("the autoscaler's first look", lambda: _active(release), timeout=90)
-    namespace.wait("one replica at rest", lambda: _count(release, 1), timeout=120)
+    namespace.wait("the autoscaler's first metrics", lambda: _inactive(release), timeout=90)
+    namespace.wait("one replica without load", lambda: _other_count(release, 1), timeout=120)
 
     with Timeline(release) as timeline:
-        job = locust(namespace, target, forest, f"http://{host}")
+        job = start_load(namespace, target, forest, f"http://{host}")
 
-        def not_over() -> str | None:
-            found = namespace.get(f"job/{job}")
-            ended = [condition(found, kind).get("status") for kind in ("Complete", "Failed")]
-            return None if "True" in ended else "still asking"
+        def still_running() -> str | None:
+            resource = namespace.get(f"job/{job}")
+            ended = any(unmet_condition(resource, kind) is None for kind in ("Complete", "Failed"))
+            return None if ended else "the Job is running"
 
-        namespace.wait("the end of the load", not_over, timeout=PLAN["duration"] + 120, interval=1)
-        ended = time.time()
-        namespace.wait("one replica again", lambda: _count(release, 1), timeout=180, interval=1)
+        namespace.wait("the end of the load", still_running, timeout=PLAN["duration"] + 120, interval=1)
+        ended_at = time.time()
+        namespace.wait(
+            "one replica after the load", lambda: _other_count(release, 1), timeout=180, interval=1
+        )
 
     [pod] = namespace.pods(f"batch.kubernetes.io/job-name={job}")
     log = namespace.logs(pod["metadata"]["name"])
     assert "{" in log, log[-3000:]
     document = json.loads(log[log.index("{") : log.rindex("}") + 1])
-    began = first_load(document)
+    started_at = load_start(document)
     evidence["settings"] = {"autoscaling": AUTOSCALING, "resources": RESOURCES, "load": PLAN}
-    evidence["timeline"] = timeline.changes(began)
-    told = ("verdict", "reasons", "requests", "failures", "rps", "p50_ms", "p99_ms", "generator")
-    evidence["load"] = {key: document[key] for key in told if key in document}
+    evidence["timeline"] = timeline.changes(started_at)
+    evidence["load"] = {
+        key: document[key]
+        for key in ("verdict", "reasons", "requests", "failures", "goodput", "latency", "generator")
+    }
     evidence["seconds_from_load_to_ready"] = {
         str(count): next(
             (
-                round(moment - began, 1)
-                for moment, _, ready, _ in timeline.points
-                if ready >= count and moment > began
+                round(time_seconds - started_at, 1)
+                for time_seconds, _, ready, _ in timeline.points
+                if ready >= count and time_seconds > started_at
             ),
             None,
         )
         for count in range(2, REPLICAS + 1)
     }
-    evidence["seconds_from_end_of_load_to_one"] = round(timeline.points[-1][0] - ended, 1)
+    evidence["seconds_from_end_of_load_to_one"] = round(timeline.points[-1][0] - ended_at, 1)
     assert max(ready for _, _, ready, _ in timeline.points) >= REPLICAS
     assert timeline.points[-1][2] == 1
     assert document["failures"] == 0, document["errors"]
     assert document["requests"] >= 200
-    # A generator that was the bottleneck makes the campaign void.
+    # The verdict is inconclusive if the load generator was the bottleneck.
     assert document["verdict"] == "pass", document["reasons"]
 
 
-def first_load(document: dict[str, Any]) -> float:
-    """Tell when the generator asked first."""
-    return datetime.fromisoformat(document["began"]).replace(tzinfo=UTC).timestamp()
+def load_start(document: dict[str, Any]) -> float:
+    """Return the start of the load as a Unix time."""
+    return datetime.fromisoformat(document["started_at"]).replace(tzinfo=UTC).timestamp()
 
 
-def _active(release: Release) -> str | None:
-    active = condition(release.autoscaler(), "ScalingActive")
-    return None if active.get("status") == "True" else active.get("message", "it has not looked yet")
+def _inactive(release: Release) -> str | None:
+    return unmet_condition(release.autoscaler(), "ScalingActive")
 
 
-def _count(release: Release, wanted: int) -> str | None:
+def _other_count(release: Release, expected: int) -> str | None:
     pods = release.pods()
-    return None if len(pods) == wanted == len([pod for pod in pods if is_ready(pod)]) else f"{len(pods)} pods"
+    ready = [pod for pod in pods if is_ready(pod)]
+    return None if len(pods) == expected == len(ready) else f"{len(ready)} of {len(pods)} pods are ready"

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""A model is trained by a Job from data in object storage; bad data and a lost pod do what they should."""
+"""Training by a Job from data in object storage: success, bad data, a lost pod, a sweep and a schedule."""
 
 import json
 import re
@@ -13,12 +13,21 @@ import pytest
 import yaml
 
 from tests.e2e.killer import Killer
-from tests.e2e.kube import CommandError, Namespace, Object, commands, condition, said, tidegate
-from tests.e2e.kube import run as command
+from tests.e2e.kube import (
+    CommandError,
+    Namespace,
+    Object,
+    commands,
+    last_termination_message,
+    run,
+    termination_messages,
+    tidegate,
+)
 from tests.e2e.model import BREAST_CANCER, Model
 from tests.e2e.release import SECRET
 from tests.e2e.store import bucket, keys
 from tests.e2e.target import Target
+from tidegate.kubernetes.pods import condition, unmet_condition
 
 CHART = Path("helm/tidegate-training")
 EXAMPLE = Path("examples/credit-risk")
@@ -31,7 +40,7 @@ Install = Callable[[str], str]
 
 
 def chart_values(namespace: Namespace, target: Target) -> dict[str, Any]:
-    """Give the values that all runs have in common; each namespace has a store of its own."""
+    """Return the common values of all runs; each namespace has a store of its own."""
     repository, tag = target.image("training")
     return {
         "store": f"s3://{target.models}/{namespace.name}",
@@ -50,10 +59,10 @@ def chart_values(namespace: Namespace, target: Target) -> dict[str, Any]:
 
 @pytest.fixture
 def install(namespace: Namespace, target: Target, tmp_path: Path) -> Install:
-    """Install the chart with data that lies in S3 under a path of its own; returns the Job's name."""
+    """A function that uploads data, installs the chart and returns the Job's name."""
     config_file, values_file = (tmp_path / name for name in FILES)
 
-    def run(data: str) -> str:
+    def install_with(data: str) -> str:
         path = f"{namespace.name}/loans.csv"
         obstore.put(bucket(target, target.data), path, data.encode())
         config = yaml.safe_load((EXAMPLE / "train.yaml").read_text())
@@ -66,50 +75,61 @@ def install(namespace: Namespace, target: Target, tmp_path: Path) -> Install:
         [job] = namespace.get("jobs")["items"]
         return str(job["metadata"]["name"])
 
-    return run
+    return install_with
 
 
 def submit(target: Target, namespace: Namespace, folder: Path) -> Any:
-    """Do with `tidegate submit` what `install` did with helm."""
+    """Run `tidegate submit` with the files of the fixture `install`.
+
+    Args:
+        target: The cluster under test.
+        namespace: The release's namespace.
+        folder: The folder of the files.
+
+    Returns:
+        The command's JSON output.
+    """
     config, values = (str(folder / name) for name in FILES)
     command = ["submit", config, "--values", values, "--release", RELEASE, "--namespace", namespace.name]
     return tidegate(*command, "--channel", CHANNEL, "--store", f"s3://{target.models}/{namespace.name}")
 
 
-def finish(namespace: Namespace, job: str, timeout: float = 240) -> Object:
-    """Wait for a Job's end, good or bad, and return the Job."""
+def wait_for_end(namespace: Namespace, job: str, timeout: float = 240) -> Object:
+    """Wait until a Job has completed or failed, and return it.
 
-    def missing() -> str | None:
-        found = namespace.get(f"job/{job}")
-        ended = {"Complete", "Failed"} & {
-            entry["type"]
-            for entry in found.get("status", {}).get("conditions", [])
-            if entry["status"] == "True"
-        }
-        return None if ended else f"status {found.get('status', {})}"
+    Args:
+        namespace: The Job's namespace.
+        job: The Job's name.
+        timeout: The limit in seconds.
+    """
 
-    namespace.wait(f"the end of {job}", missing, timeout=timeout)
+    def still_running() -> str | None:
+        resource = namespace.get(f"job/{job}")
+        ended = any(unmet_condition(resource, kind) is None for kind in ("Complete", "Failed"))
+        return None if ended else f"status {resource.get('status', {})}"
+
+    namespace.wait(f"the end of {job}", still_running, timeout=timeout)
     return namespace.get(f"job/{job}")
 
 
 def reference(log: str) -> str:
-    """Read the bundle's reference from a training run's log."""
-    found = re.findall(r"^Reference: (\S+)$", log, re.MULTILINE)
-    assert len(found) == 1, log[-3000:]
-    return str(found[0])
+    """Return the one bundle reference in a training run's log."""
+    references = set(re.findall(r"s3://[^\s\"]+@sha256:[0-9a-f]{64}", log))
+    assert len(references) == 1, log[-3000:]
+    return str(references.pop())
 
 
-def run_of(namespace: Namespace, job: str) -> list[Object]:
-    """List a Job's pods, the oldest first."""
+def pods_of(namespace: Namespace, job: str) -> list[Object]:
+    """Return a Job's pods, the oldest first."""
     pods = namespace.pods(f"batch.kubernetes.io/job-name={job}")
     return sorted(pods, key=lambda pod: str(pod["metadata"]["creationTimestamp"]))
 
 
 def train_here(target: Target, folder: Path) -> str:
-    """Train on this machine from the same object, and return the digest."""
+    """Train on this machine with the same data, and return the digest."""
     command = ["train", str(folder / FILES[0]), "--out", str(folder / "bundle")]
-    done = tidegate(*command, env=target.store_environment())
-    return str(done["digest"])
+    result = tidegate(*command, env=target.store_environment())
+    return str(result["digest"])
 
 
 def test_training_job(
@@ -117,30 +137,30 @@ def test_training_job(
 ) -> None:
     data = (EXAMPLE / "loans.csv").read_text()
     job = install(data)
-    done = finish(namespace, job)
-    [pod] = run_of(namespace, job)
+    ended = wait_for_end(namespace, job)
+    [pod] = pods_of(namespace, job)
     log = namespace.logs(pod["metadata"]["name"])
     evidence["log"] = log.splitlines()[-12:]
-    assert condition(done, "Complete").get("status") == "True", log
+    assert unmet_condition(ended, "Complete") is None, log
 
-    found = reference(log)
-    evidence["reference"] = found
-    digest = found.rpartition(":")[2]
+    trained = reference(log)
+    evidence["reference"] = trained
+    digest = trained.rpartition(":")[2]
     stored = keys(target, f"{namespace.name}/credit-risk/")
     assert f"{namespace.name}/credit-risk/{digest}/manifest.json" in stored
     evidence["objects"] = len(stored)
     channel = f"s3://{target.models}/{namespace.name}/credit-risk:{CHANNEL}"
     pointed = tidegate("inspect", channel, env=target.store_environment())
     assert pointed["digest"] == digest
-    evidence["channel_points_to_it"] = pointed["digest"] == digest
+    evidence["channel_digest"] = pointed["digest"]
 
-    # The same again, by helm and by `tidegate submit`, finds the Job that is there: nothing is trained twice.
+    # A second installation, by helm or by `tidegate submit`, uses the existing Job instead of training again.
     assert install(data) == job
     again = submit(target, namespace, tmp_path)
     evidence["submit"] = again
-    assert again == {"job": job, "namespace": namespace.name, "reference": found}
+    assert again == {"job": job, "namespace": namespace.name, "reference": trained}
     assert len(namespace.get("jobs")["items"]) == 1
-    assert len(run_of(namespace, job)) == 1
+    assert len(pods_of(namespace, job)) == 1
 
     # The same data, configuration, seed and versions on this machine make the same bundle.
     evidence["digest_on_another_machine"] = train_here(target, tmp_path)
@@ -153,50 +173,51 @@ def test_training_job_bad_data(
     lines = (EXAMPLE / "loans.csv").read_text().splitlines()
     lines[7] += ",and,more,columns"
     job = install("\n".join(lines) + "\n")
-    done = finish(namespace, job)
-    [pod] = run_of(namespace, job)  # one pod: no retry
+    ended = wait_for_end(namespace, job)
+    [pod] = pods_of(namespace, job)  # one pod, because there is no retry
 
-    evidence["job"] = {key: condition(done, "Failed").get(key) for key in ("reason", "message")}
-    assert condition(done, "Failed")["reason"] == "PodFailurePolicy"
+    failed = condition(ended, "Failed")
+    evidence["job"] = {key: failed.get(key) for key in ("reason", "message")}
+    assert failed["reason"] == "PodFailurePolicy"
     log = namespace.logs(pod["metadata"]["name"])
     evidence["log"] = log.splitlines()[-3:]
     [container] = pod["status"]["containerStatuses"]
     evidence["exit_code"] = container["state"]["terminated"]["exitCode"]
     assert evidence["exit_code"] == 2
-    evidence["pod_status"] = said(pod)
-    assert "loans.csv" in said(pod)
+    evidence["pod_status"] = termination_messages(pod)
+    assert "loans.csv" in evidence["pod_status"]
     assert "Traceback" not in log
     evidence["objects_in_the_store"] = len(keys(target, f"{namespace.name}/"))
     assert evidence["objects_in_the_store"] == 0
     with pytest.raises(CommandError) as caught:
         submit(target, namespace, tmp_path)
     assert caught.value.code == 2
-    evidence["submit"] = caught.value.said.strip().splitlines()[-1]
+    evidence["submit"] = caught.value.last_line
     assert "loans.csv" in evidence["submit"]
 
 
 def test_training_job_pod_lost(
     install: Install, namespace: Namespace, target: Target, tmp_path: Path, evidence: dict[str, Any]
 ) -> None:
-    with Killer(target) as weapon:
+    with Killer(target) as killer:
         job = install((EXAMPLE / "loans.csv").read_text())
 
         def not_midway() -> str | None:
-            """Midway: it has the data and works on the model, and there is no bundle yet."""
-            pods = run_of(namespace, job)
+            """Return why the run is not midway: it has read the data, but has not written the bundle."""
+            pods = pods_of(namespace, job)
             if not pods or pods[0]["status"]["phase"] != "Running":
-                return "not running yet"
+                return "it is not running yet"
             log = namespace.logs(pods[0]["metadata"]["name"])
-            return None if len(log.splitlines()) >= 3 else f"it says {log!r}"
+            return None if len(log.splitlines()) >= 3 else f"its log is {log!r}"
 
         namespace.wait("the run to be midway", not_midway, timeout=120, interval=0.2)
-        first = run_of(namespace, job)[0]
+        first = pods_of(namespace, job)[0]
         evidence["log_when_killed"] = namespace.logs(first["metadata"]["name"]).splitlines()
-        evidence["processes_killed"] = weapon.kill(first)
+        evidence["processes_killed"] = killer.kill(first)
 
     assert not [key for key in keys(target, f"{namespace.name}/") if key.endswith("manifest.json")]
-    done = finish(namespace, job)
-    pods = run_of(namespace, job)
+    ended = wait_for_end(namespace, job)
+    pods = pods_of(namespace, job)
     evidence["pods"] = [
         {
             "phase": pod["status"]["phase"],
@@ -204,28 +225,29 @@ def test_training_job_pod_lost(
         }
         for pod in pods
     ]
-    assert condition(done, "Complete").get("status") == "True", json.dumps(done["status"])
+    assert unmet_condition(ended, "Complete") is None, json.dumps(ended["status"])
     assert [pod["exit_code"] for pod in evidence["pods"]] == [137, 0]
     evidence["reference"] = reference(namespace.logs(pods[1]["metadata"]["name"]))
-    evidence["digest_without_a_loss"] = train_here(target, tmp_path)
-    assert evidence["reference"].endswith(evidence["digest_without_a_loss"])
+    evidence["digest_of_undisturbed_run"] = train_here(target, tmp_path)
+    assert evidence["reference"].endswith(evidence["digest_of_undisturbed_run"])
 
 
 def test_training_sweep(
     namespace: Namespace, target: Target, v1: Model, tmp_path: Path, evidence: dict[str, Any]
 ) -> None:
-    def install(name: str, changes: dict[str, Any]) -> list[list[str]]:
+    def install_release(name: str, changes: dict[str, Any]) -> list[list[str]]:
         """Install the chart, and return the commands of its notes."""
         file = tmp_path / f"{name}.yaml"
         file.write_text(yaml.safe_dump(chart_values(namespace, target) | changes))
         namespace.helm("install", name, str(CHART), f"--values={file}")
         return commands(namespace.helm("get", "notes", name))
 
-    # A run that is due once a year, started now, cannot pass its gate; the channel points somewhere already.
+    # An annual schedule with a gate that no model passes, started now; the channel points to a bundle
+    # already.
     store = f"s3://{target.models}/{namespace.name}/nightly"
     tidegate("push", str(v1.bundle.path), store, "--channel", CHANNEL, env=target.store_environment())
     before = keys(target, f"{namespace.name}/nightly/")
-    start, *_ = install(
+    start, *_ = install_release(
         "nightly",
         {
             "schedule": "0 3 1 1 *",
@@ -234,9 +256,9 @@ def test_training_sweep(
             "config": BREAST_CANCER | {"gates": {"test.recall": ">= 1.01"}},
         },
     )
-    command(start)
-    # Side by side with it, two runs that differ in a parameter.
-    install(
+    run(start)
+    # Concurrently, a sweep of two runs that differ in a hyperparameter.
+    install_release(
         "sweep",
         {
             "config": BREAST_CANCER,
@@ -246,11 +268,11 @@ def test_training_sweep(
     selector = "--selector=app.kubernetes.io/instance=sweep"
     [sweep] = [str(job["metadata"]["name"]) for job in namespace.get("jobs", selector)["items"]]
 
-    done = finish(namespace, sweep)
-    pods = run_of(namespace, sweep)
+    ended = wait_for_end(namespace, sweep)
+    pods = pods_of(namespace, sweep)
     logs = [namespace.logs(pod["metadata"]["name"]) for pod in pods]
-    assert condition(done, "Complete").get("status") == "True", logs
-    assert done["spec"]["completionMode"] == "Indexed"
+    assert unmet_condition(ended, "Complete") is None, logs
+    assert ended["spec"]["completionMode"] == "Indexed"
     assert len(pods) == 2
     references = evidence["references"] = [reference(log) for log in logs]
     digests = {text.rpartition(":")[2] for text in references}
@@ -259,13 +281,13 @@ def test_training_sweep(
     assert {f"{namespace.name}/{v1.name}/{digest}/manifest.json" for digest in digests} <= stored
     assert not [key for key in stored if "/channels/" in key]
 
-    done = finish(namespace, "nightly-now")
-    [pod] = run_of(namespace, "nightly-now")  # one pod: no retry
+    ended = wait_for_end(namespace, "nightly-now")
+    [pod] = pods_of(namespace, "nightly-now")  # one pod, because there is no retry
     [container] = pod["status"]["containerStatuses"]
     evidence["gate"] = {
-        "reason": condition(done, "Failed").get("reason"),
+        "reason": condition(ended, "Failed").get("reason"),
         "exit_code": container["state"]["terminated"]["exitCode"],
-        "pod_status": said(pod).strip().splitlines()[-1],
+        "pod_status": last_termination_message(pod),
     }
     assert evidence["gate"]["reason"] == "PodFailurePolicy"
     assert evidence["gate"]["exit_code"] == 3

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""Steady questions from inside the cluster while something is changed, and the count of what was lost.
+"""Constant traffic from inside the cluster during a scenario, and the count of lost requests.
 
-The questions come from a pod (`client.py`); here it is told what to ask, when a phase begins, and when to
-stop. A report with too few answers proves nothing and fails.
+The program `client.py` sends the requests from a pod. This module starts it, names the phases and stops it. A
+report with too few successful responses proves nothing, so it fails the scenario.
 """
 
 import base64
@@ -13,31 +13,42 @@ import queue
 import subprocess
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from tests.e2e.kube import SECURITY, Namespace, is_ready
-from tests.e2e.model import Question
+from tests.e2e.kube import SECURITY, Namespace
+from tests.e2e.model import GoldenRequest
 from tests.e2e.release import SECRET, Release
 from tests.e2e.target import Target
+from tidegate.kubernetes.pods import is_ready
 
+ROOT = Path(__file__).parents[2]
 POD = "client"
-PROGRAM = Path(__file__).with_name("client.py")
+PROGRAM = "tests.e2e.client"
+PROGRAM_FILES = (
+    "tests/__init__.py",
+    "tests/support/__init__.py",
+    "tests/support/http_client.py",
+    "tests/e2e/__init__.py",
+    "tests/e2e/client.py",
+)
+"""The program's module, with the modules of this repository that it imports and that the image lacks."""
+MOUNT_PATH = "/program"
 CLIENTS = ("gateway", "clusterip_new", "clusterip_keepalive", "grpc_channel")
 RATE = 20.0
-"""Requests a second of each client, unless a scenario says otherwise."""
+"""Requests per second of each client, unless a scenario sets another rate."""
 
 
 class ClientPod:
-    """The pod that clients run in: the serving image, asleep.
+    """An idle pod of the serving image, in which the clients run.
 
     Args:
-        namespace: where it is.
-        target: the cluster under test.
-        gateway: the Gateway's address.
+        namespace: The pod's namespace.
+        target: The cluster under test.
+        gateway: The Gateway's address.
     """
 
     def __init__(self, namespace: Namespace, target: Target, gateway: str) -> None:
@@ -47,12 +58,12 @@ class ClientPod:
         self._endpoint = target.s3_from_pods
 
     def start(self, hostnames: Iterable[str] = ()) -> None:
-        """Make it; the names resolve to the Gateway, as they would by DNS elsewhere."""
+        """Create the pod; in it the hostnames resolve to the Gateway, as DNS would resolve them."""
         program = {
             "apiVersion": "v1",
             "kind": "ConfigMap",
             "metadata": {"name": POD},
-            "data": {PROGRAM.name: PROGRAM.read_text()},
+            "data": {config_key(file): (ROOT / file).read_text() for file in PROGRAM_FILES},
         }
         container = {
             "name": POD,
@@ -60,14 +71,17 @@ class ClientPod:
             "imagePullPolicy": "IfNotPresent",
             "command": ["python", "-c", "import signal; signal.sigwait({signal.SIGTERM})"],
             "envFrom": [{"secretRef": {"name": SECRET}}],
-            "env": [{"name": "AWS_ENDPOINT_URL", "value": self._endpoint}],
+            "env": [
+                {"name": "AWS_ENDPOINT_URL", "value": self._endpoint},
+                {"name": "PYTHONPATH", "value": MOUNT_PATH},
+            ],
             "resources": {
                 "requests": {"cpu": "50m", "memory": "64Mi"},
                 "limits": {"memory": "1Gi"},
             },
             "securityContext": SECURITY,
             "volumeMounts": [
-                {"name": "program", "mountPath": "/program", "readOnly": True},
+                {"name": "program", "mountPath": MOUNT_PATH, "readOnly": True},
                 {"name": "tmp", "mountPath": "/tmp"},
             ],
         }
@@ -81,7 +95,13 @@ class ClientPod:
                 "hostAliases": [{"ip": self.gateway, "hostnames": list(hostnames)}] if hostnames else [],
                 "containers": [container],
                 "volumes": [
-                    {"name": "program", "configMap": {"name": POD}},
+                    {
+                        "name": "program",
+                        "configMap": {
+                            "name": POD,
+                            "items": [{"key": config_key(file), "path": file} for file in PROGRAM_FILES],
+                        },
+                    },
                     {"name": "tmp", "emptyDir": {}},
                 ],
             },
@@ -89,75 +109,92 @@ class ClientPod:
         self.namespace.apply(program, pod)
 
     def wait(self) -> None:
-        """Wait until it runs."""
-        self.namespace.wait("the client pod", self._missing, timeout=60)
+        """Wait until the pod is ready."""
+        self.namespace.wait("the client pod", self._not_ready, timeout=60)
 
-    def _missing(self) -> str | None:
+    def _not_ready(self) -> str | None:
         return None if is_ready(self.namespace.get(f"pod/{POD}")) else "not ready"
 
     def run(self, *argv: str) -> str:
-        """Run a command in it."""
+        """Run a command in the pod and return its standard output."""
         return self.namespace.execute(POD, *argv)
+
+
+def config_key(file: str) -> str:
+    """Return a file's key in the ConfigMap, whose keys cannot contain slashes."""
+    return file.replace("/", ".")
 
 
 @dataclass(frozen=True)
 class Report:
-    """What the clients saw, by client."""
+    """The clients' counts, by client."""
 
     clients: Mapping[str, Mapping[str, Any]]
 
     def assert_nothing_lost(self, *, at_least: int, clients: Iterable[str] | None = None) -> None:
-        """Fail if an answer was lost, or if there were too few to tell."""
+        """Assert that no request was lost, and that enough succeeded to prove it.
+
+        Args:
+            at_least: The smallest number of successful responses per client.
+            clients: The clients to assert it of; all by default.
+        """
         for name in clients or self.clients:
-            seen = self.clients[name]
-            assert seen["answered"] >= at_least, f"{name} had {seen['answered']} answers, too few to tell"
-            assert seen["lost"] == 0, f"{name} lost {seen['lost']} of {seen['sent']}: {seen['losses']}"
-            assert seen["sent"] == seen["answered"], f"{name} asked {seen['sent']}: {seen}"
+            stats = self.clients[name]
+            assert stats["succeeded"] >= at_least, (
+                f"{name}: expected at least {at_least} successful responses, received {stats['succeeded']}"
+            )
+            assert stats["lost"] == 0, f"{name} lost {stats['lost']} of {stats['sent']}: {stats['losses']}"
+            assert stats["sent"] == stats["succeeded"], f"{name} sent {stats['sent']}: {stats}"
 
     def versions(self, client: str, phase: str) -> dict[str, int]:
-        """Count a client's answers of a phase by model version."""
+        """Return the number of a client's successful responses in a phase by model version."""
         return dict(self.clients[client]["versions"].get(phase, {}))
 
     def evidence(self) -> dict[str, Any]:
-        """Give the counts."""
+        """Return the counts and latencies for the summary."""
         return {
             name: {
-                key: seen[key]
-                for key in ("sent", "answered", "lost", "repeated", "p50_ms", "p99_ms", "max_ms")
+                key: stats[key]
+                for key in ("sent", "succeeded", "lost", "retried", "p50_ms", "p99_ms", "max_ms")
             }
-            for name, seen in self.clients.items()
+            for name, stats in self.clients.items()
         }
 
 
 class Traffic:
-    """A context in which the clients ask; its report is there when it has ended.
+    """A context in which the clients send requests; the report exists after its end.
 
     Args:
-        pod: where the clients run.
-        release: what they ask.
-        question: what they ask it, and the right answers.
-        rates: requests a second by client; all four at the usual rate by default.
+        pod: The clients' pod.
+        release: The release under test.
+        request: The request, with its golden labels.
+        rates: Requests per second by client; all four at :data:`RATE` by default.
     """
 
     def __init__(
-        self, pod: ClientPod, release: Release, question: Question, rates: Mapping[str, float] | None = None
+        self,
+        pod: ClientPod,
+        release: Release,
+        request: GoldenRequest,
+        rates: Mapping[str, float] | None = None,
     ) -> None:
         self._pod = pod
         rates = rates or dict.fromkeys(CLIENTS, RATE)
-        kinds = addresses(release, pod.gateway)
-        self._plan = question.plan() | {
-            "path": f"/v2/models/{release.recorded()['model']['uri'].rpartition('/')[2]}/infer",
-            "clients": {name: kinds[name] | {"rate": rate} for name, rate in rates.items()},
+        settings = client_settings(release, pod.gateway)
+        model = release.recorded_values()["model"]["uri"].rpartition("/")[2]
+        self._plan = request.plan() | {
+            "path": f"/v2/models/{model}/infer",
+            "clients": {name: settings[name] | {"rate": rate} for name, rate in rates.items()},
         }
         self._process: subprocess.Popen[str] | None = None
         self._events: queue.Queue[dict[str, Any] | None] = queue.Queue()
         self._report: Report | None = None
         self.losses: list[dict[str, Any]] = []
-        """Lost requests so far."""
+        """The lost requests so far."""
 
     @property
     def report(self) -> Report:
-        """What was seen, once it is over."""
+        """The clients' counts, after the end of the block."""
         assert self._report is not None, "the clients gave no report"
         return self._report
 
@@ -165,12 +202,12 @@ class Traffic:
         plan = base64.b64encode(json.dumps(self._plan).encode()).decode()
         command = ["kubectl", "exec", "--stdin", f"--namespace={self._pod.namespace.name}", POD, "--"]
         self._process = subprocess.Popen(
-            [*command, "python", f"/program/{PROGRAM.name}", plan],
+            [*command, "python", "-m", PROGRAM, plan],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            # A machine that is busy for a second must not end the stream, as the pings of websockets do.
+            # The pings of websockets would end the stream if the machine is busy for a second.
             env={**os.environ, "KUBECTL_REMOTE_COMMAND_WEBSOCKETS": "false"},
         )
         threading.Thread(target=self._follow, daemon=True).start()
@@ -195,17 +232,17 @@ class Traffic:
             self._end()
 
     def phase(self, name: str) -> Mapping[str, Mapping[str, dict[str, int]]]:
-        """Name what happens from now on; answers are counted by phase.
+        """Start a phase; responses are counted by phase.
 
         Returns:
-            The answers until now, by client, phase and model version.
+            The number of successful responses so far by client, phase and model version.
         """
         print(name, file=self._stdin(), flush=True)
         versions: Mapping[str, Mapping[str, dict[str, int]]] = self._expect("phase", timeout=30)["versions"]
         return versions
 
-    def go_on(self, seconds: float) -> None:
-        """Let the clients ask for a while."""
+    def run_for(self, seconds: float) -> None:
+        """Let the clients send requests for some seconds."""
         time.sleep(seconds)
 
     def _stdin(self) -> Any:
@@ -228,7 +265,7 @@ class Traffic:
             event = self._events.get(timeout=timeout)
         except queue.Empty:
             raise AssertionError(
-                f"the clients said nothing for {timeout:g} s where '{kind}' was due"
+                f"the clients: expected the event '{kind}' within {timeout:g} s, received none"
             ) from None
         if event is None:
             assert self._process is not None
@@ -246,20 +283,24 @@ class Traffic:
             stream.close()
 
 
-def addresses(release: Release, gateway: str) -> dict[str, dict[str, Any]]:
-    """Tell how each kind of client reaches a release."""
+StartTraffic = Callable[..., Traffic]
+"""The fixture `start_traffic`: from a release and optional rates to a context with running clients."""
+
+
+def client_settings(release: Release, gateway: str) -> dict[str, dict[str, Any]]:
+    """Return the address and the connection settings of each client."""
     service = release.service
-    inside = {"kind": "http", "host": service, "port": 80, "authority": service}
+    cluster_ip = {"kind": "http", "host": service, "port": 80, "authority": service}
     return {
         "gateway": {
             "kind": "http",
             "host": gateway,
             "port": 80,
             "authority": release.hostname,
-            "keep": True,
-            "repeat": False,
+            "keep_alive": True,
+            "retry": False,
         },
-        "clusterip_new": inside | {"keep": False, "repeat": False},
-        "clusterip_keepalive": inside | {"keep": True, "repeat": True},
+        "clusterip_new": cluster_ip | {"keep_alive": False, "retry": False},
+        "clusterip_keepalive": cluster_ip | {"keep_alive": True, "retry": True},
         "grpc_channel": {"kind": "grpc", "host": service, "port": 8081},
     }

@@ -15,8 +15,9 @@ import httpx
 import pytest
 from tidegate_serving.client import Prediction
 
-from tests.conftest import TIDEGATE, LiveServer, altered, serving
 from tests.protocol.test_rest import predict
+from tests.support.servers import TIDEGATE, LiveServer, serving
+from tests.support.trained_bundles import altered
 from tidegate.bundle import Bundle
 from tidegate.cli import main
 from tidegate.protocol.requests import v1_body

@@ -16,8 +16,8 @@ import httpx
 import pytest
 from tidegate_serving._kserve import pb
 
-from tests.conftest import LiveServer, serving
 from tests.protocol.test_grpc import SERVICE, one_row, question
+from tests.support.servers import LiveServer, serving
 from tidegate.bundle import Bundle
 from tidegate.protocol.requests import v1_body
 from tidegate.protocol.samples import sample_rows

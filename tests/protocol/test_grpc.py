@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tidegate_serving._kserve import pb
 
-from tests.conftest import LiveServer
 from tests.protocol.test_rest import metric
+from tests.support.servers import LiveServer
 from tidegate.batch import Batch
 from tidegate.contract import MATRIX, close
 from tidegate.protocol.requests import encode_raw_tensor

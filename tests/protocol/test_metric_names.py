@@ -15,7 +15,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.charts.chart import ROOT, of_kind, render
-from tests.conftest import LiveServer
+from tests.support.servers import LiveServer
 from tidegate.protocol.requests import v1_body
 from tidegate.protocol.samples import sample_rows
 

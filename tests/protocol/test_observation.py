@@ -13,7 +13,7 @@ from sklearn.datasets import load_breast_cancer
 from tidegate_serving.client import Protocol, predict
 from tidegate_serving.observability.drift_monitor import WINDOW_ROWS
 
-from tests.conftest import LiveServer, serving
+from tests.support.servers import LiveServer, serving
 from tidegate.bundle import Bundle
 from tidegate.errors import ConfigurationError
 from tidegate.protocol.requests import v1_body

@@ -8,7 +8,7 @@ import schemathesis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.conftest import LiveServer
+from tests.support.servers import LiveServer
 
 schema = schemathesis.openapi.from_path(Path(__file__).with_name("oip.yaml"))
 

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.conftest import LiveServer
+from tests.support.servers import LiveServer
 from tidegate.contract import close
 from tidegate.protocol.requests import v1_body, v2_binary_body, v2_body
 from tidegate.protocol.samples import sample_rows

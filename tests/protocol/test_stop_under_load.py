@@ -17,9 +17,9 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from tests.conftest import LiveServer, serving
 from tests.e2e.client import Answer, Http, Traffic, grpc_client, parse_head
 from tests.protocol.test_grpc import question
+from tests.support.servers import LiveServer, serving
 from tidegate.bundle import Bundle
 from tidegate.protocol.requests import v2_body
 

@@ -1,11 +1,10 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""A real Kubernetes cluster with KServe on one machine, for tests, when none is at hand.
+"""A real Kubernetes cluster with KServe on one machine, for tests on a machine without a cluster.
 
-`up` starts it or attaches to it, `Cluster.current` only attaches, `Cluster.down` removes it without a
-trace. It needs root and Debian, and neither Docker nor an image registry. Its network is a namespace of its
-own: it can neither be reached from outside nor reach anything. It is no example of how to run a cluster for
-anything but tests.
+`up` starts the cluster or attaches to it, `Cluster.current` only attaches, `Cluster.down` removes it without
+a trace. It needs root and Debian, but neither Docker nor an image registry. The cluster runs in a network
+namespace of its own, which has no connection to the machine's network. Its settings fit tests only.
 """
 
 from .cluster import Cluster

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command line: `python -m tools.cluster up|down|status|env|build|load|exec|store`.
 
-Answers go to standard output and progress to standard error. Exit code 0 is success, 1 a failure with its
-reason, 2 a command that was not understood.
+Results go to standard output and progress to standard error. Exit code 0 means success, 1 a failure with its
+reason, 2 invalid arguments.
 """
 
 import argparse
@@ -23,22 +23,29 @@ from .state import locked
 
 
 def parser() -> argparse.ArgumentParser:
-    """Describe the command line."""
+    """Build the argument parser."""
     top = argparse.ArgumentParser(
         prog="python -m tools.cluster", description="A test cluster on this machine."
     )
     commands = top.add_subparsers(dest="command", required=True)
-    commands.add_parser("up", help="start the cluster; builds what is missing, which takes a while once")
-    commands.add_parser("down", help="take the cluster down and leave the machine as it was")
-    commands.add_parser("status", help="say what runs and what is missing; exit code 1 if anything is")
-    commands.add_parser("env", help="print shell exports: KUBECONFIG, PATH, object store, how to get inside")
+    commands.add_parser(
+        "up", help="start the cluster; the first start builds its components, which takes about 20 minutes"
+    )
+    commands.add_parser("down", help="remove the cluster and restore the machine's settings")
+    commands.add_parser("status", help="print the state of each component; exit code 1 if one has failed")
+    commands.add_parser("env", help="print shell exports: KUBECONFIG, PATH, object store, network namespace")
     build = commands.add_parser("build", help="build a Dockerfile without Docker or a registry")
     build.add_argument("dockerfile", type=Path)
     build.add_argument("--tag", required=True, help="the image's full name with a tag")
     build.add_argument("--target", help="the stage to build; the last one by default")
-    build.add_argument("--context", type=Path, default=Path(), help="what COPY sees; this folder by default")
+    build.add_argument(
+        "--context",
+        type=Path,
+        default=Path(),
+        help="the folder that COPY reads from; the current folder by default",
+    )
     build.add_argument("--build-arg", action="append", default=[], metavar="KEY=VALUE")
-    load = commands.add_parser("load", help="take a built image into the cluster")
+    load = commands.add_parser("load", help="import a built image into the cluster")
     load.add_argument("image")
     execute = commands.add_parser("exec", help="run a command in the cluster's network and environment")
     execute.add_argument("argv", nargs=argparse.REMAINDER, metavar="COMMAND")
@@ -48,9 +55,9 @@ def parser() -> argparse.ArgumentParser:
 
 
 def exports(cluster: Cluster) -> str:
-    """Write shell exports. PATH is extended, not replaced, so that they can be evaluated in any shell."""
+    """Return shell exports; PATH is extended instead of replaced, so that any shell can evaluate them."""
     values = {key: value for key, value in cluster.environment.items() if key != "PATH"}
-    values["TIDEGATE_CLUSTER_ENTER"] = shlex.join(network.inside([]))
+    values["TIDEGATE_CLUSTER_ENTER"] = shlex.join(network.in_namespace([]))
     values["TIDEGATE_CLUSTER_GATEWAY"] = cluster.gateway_address()
     lines = [f"export {key}={shlex.quote(value)}" for key, value in values.items()]
     lines.append(f'export PATH={shlex.quote(str(cluster.layout.bin))}:"$PATH"')
@@ -59,17 +66,17 @@ def exports(cluster: Cluster) -> str:
 
 
 def show_status(cluster: Cluster) -> int:
-    """Print what runs; 1 if anything is missing."""
+    """Print the state of each component; return 1 if one has failed."""
     health = cluster.health()
-    for part, lacking in sorted(health.items()):
-        print(f"{'ok  ' if lacking is None else 'FAIL'} {part}{'' if lacking is None else ': ' + lacking}")
+    for component, reason in sorted(health.items()):
+        print(f"{'ok  ' if reason is None else 'FAIL'} {component}{'' if reason is None else ': ' + reason}")
     for name, version in cluster.versions.items():
         print(f"     {name} {version}")
     return 1 if any(health.values()) else 0
 
 
 def run(options: argparse.Namespace, progress: Progress) -> int:
-    """Carry out one command."""
+    """Run one command and return its exit code."""
     layout = Layout.from_environment(os.environ)
     match options.command:
         case "up":
@@ -100,7 +107,7 @@ def run(options: argparse.Namespace, progress: Progress) -> int:
 
 
 def main() -> int:
-    """Run the command line."""
+    """Parse the command line, run the command and return its exit code."""
     options = parser().parse_args()
     try:
         return run(options, Progress())
@@ -108,7 +115,7 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("interrupted; `down` clears what was begun", file=sys.stderr)
+        print("interrupted; `down` removes what was started", file=sys.stderr)
         return 130
 
 

@@ -1,10 +1,9 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""What runs in the cluster besides the tests' own pods: DNS, metrics, the Gateway and KServe.
+"""The cluster's add-ons: DNS, metrics, the Gateway and KServe.
 
-Each is installed from its publisher's own manifest or chart, which came with its Go module; the files in
-manifests/ say what differs. Installing is one thing and being ready another: `*_missing` says what is still
-lacking.
+Each add-on is installed from its publisher's manifest or chart, copied from its Go module; the files in
+manifests/ hold the differences. The `*_missing` methods return why an add-on is not ready, or None if it is.
 """
 
 import shutil
@@ -12,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from string import Template
+
+from tidegate.kubernetes.pods import unmet_condition
 
 from . import kserve, network, readiness
 from .command import Runner
@@ -25,20 +26,24 @@ ROUTES = "httproutes.gateway.networking.k8s.io"
 
 
 def fill(name: str, values: Mapping[str, str]) -> str:
-    """Read a manifest and fill in its `${NAME}`s; one without a value is an error."""
+    """Return a manifest with its `${NAME}` placeholders replaced.
+
+    Raises:
+        KeyError: If a placeholder has no value.
+    """
     return Template((MANIFESTS / name).read_text()).substitute(values)
 
 
 class Addons:
-    """Installs into one cluster.
+    """Installer of the add-ons of one cluster.
 
     Args:
-        layout: where the certificates are.
-        tools: what carries the manifests and charts.
-        references: an image's short name to its full name.
-        kubectl: how to speak to the cluster.
-        runner: runs helm.
-        progress: who is told.
+        layout: The paths of the cluster.
+        tools: The commands, with the manifests and charts of their modules.
+        references: An image's full name by its short name.
+        kubectl: The cluster's kubectl.
+        runner: Runs helm.
+        progress: Reports each step.
     """
 
     def __init__(
@@ -58,13 +63,13 @@ class Addons:
         self._progress = progress
 
     def prepare(self) -> None:
-        """Make the namespaces that several add-ons share, and DNS."""
+        """Create the namespaces that several add-ons share, and DNS."""
         self._kubectl.apply(fill("namespaces.yaml", {}))
         values = {"COREDNS_IMAGE": self._references["coredns"], "DNS_ADDRESS": network.DNS_ADDRESS}
         self._kubectl.apply(fill("coredns.yaml", values))
 
     def install_metrics(self) -> None:
-        """Install metrics-server by its chart."""
+        """Install metrics-server from its chart."""
         repository, _, tag = self._references["metrics-server"].rpartition(":")
         values = fill(
             "metrics-server-values.yaml",
@@ -74,8 +79,8 @@ class Addons:
         self._helm_install("metrics-server", "kube-system", chart, values)
 
     def install_gateway(self) -> None:
-        """Install Envoy Gateway by its chart, and a Gateway for the tests."""
-        # The published chart's values are a template; the two names in it are overridden anyway.
+        """Install Envoy Gateway from its chart, and a Gateway for the tests."""
+        # The chart's default values are a template; the values below override both of its placeholders.
         chart = self._layout.state / "charts" / "gateway-helm"
         shutil.copytree(self._tools.carried("gateway-helm"), chart)
         template = Template((chart / "values.tmpl.yaml").read_text())
@@ -88,25 +93,27 @@ class Addons:
         self._kubectl.apply(fill("gateway.yaml", images))
 
     def install_kserve(self) -> None:
-        """Install KServe's controller with its webhooks, once the route kind that it watches is there."""
-        own = self._layout.certificates
+        """Install KServe's controller with its webhooks, after the kinds that it watches."""
+        certificates = self._layout.certificates
         manifests = kserve.prepare(
             self._tools.carried("kserve.yaml").read_text(),
             image=self._references["kserve-controller"],
-            authority=(own / "webhook-ca.crt").read_bytes(),
+            authority=(certificates / "webhook-ca.crt").read_bytes(),
         )
         self._kubectl.apply(manifests.definitions)
-        secret = kserve.webhook_secret((own / "webhook.crt").read_bytes(), (own / "webhook.key").read_bytes())
+        secret = kserve.webhook_secret(
+            (certificates / "webhook.crt").read_bytes(), (certificates / "webhook.key").read_bytes()
+        )
         self._kubectl.apply(secret)
-        # The controller ends when a kind that it watches is not served. Envoy Gateway brings the routes.
+        # The controller exits if a kind that it watches is not served. Envoy Gateway installs the routes.
         probe = partial(self._kinds_missing, [*manifests.kinds, ROUTES])
-        self._progress.wait("what KServe watches", probe, timeout=120, interval=1)
+        self._progress.wait("the kinds that KServe watches", probe, timeout=120, interval=1)
         self._kubectl.apply(manifests.controller)
         self._kubectl.apply(manifests.defaults)
 
     def _kinds_missing(self, names: Sequence[str]) -> str | None:
         definitions = self._kubectl.get("crd", *names)["items"]
-        return readiness.kinds(definitions)
+        return readiness.unserved_kinds(definitions)
 
     def _helm_install(self, release: str, namespace: str, chart: Path, values: str) -> None:
         folder = self._layout.state / "helm"
@@ -114,7 +121,7 @@ class Addons:
         options = [f"--namespace={namespace}", "--timeout=3m", "--values=-"]
         with self._progress.step(f"install chart {chart.name} as {release}"):
             self._runner.run(
-                network.inside([*helm, "install", release, str(chart), *options]),
+                network.in_namespace([*helm, "install", release, str(chart), *options]),
                 stdin=values,
                 env={
                     "HELM_CACHE_HOME": str(folder / "cache"),
@@ -124,20 +131,20 @@ class Addons:
             )
 
     def deployments_missing(self) -> str | None:
-        """Tell which Deployments are not up yet."""
-        return readiness.deployments(self._kubectl.get("deployments", "--all-namespaces")["items"])
+        """Return the Deployments that are not rolled out, or None."""
+        return readiness.unfinished_rollouts(self._kubectl.get("deployments", "--all-namespaces")["items"])
 
     def gateway_missing(self) -> str | None:
-        """Tell what the Gateway lacks to carry traffic."""
+        """Return why the Gateway does not carry traffic, or None."""
         gateway = self._kubectl.get("gateway/tidegate", "--namespace=tidegate-gateway")
-        return readiness.condition(gateway, "Programmed")
+        return unmet_condition(gateway, "Programmed")
 
     def kserve_missing(self) -> str | None:
-        """Ask KServe's webhooks themselves, through the API server."""
-        self._kubectl.run("create", "--dry-run=server", "-f", str(MANIFESTS / "webhook-question.yaml"))
+        """Create an object as a dry run through KServe's webhooks; an error means that they are not ready."""
+        self._kubectl.run("create", "--dry-run=server", "-f", str(MANIFESTS / "webhook-probe.yaml"))
         return None
 
     def metrics_missing(self) -> str | None:
-        """Tell whether the autoscaler would get an answer."""
+        """Read the metrics that the autoscaler needs; an error means that there are none yet."""
         self._kubectl.run("top", "node", "--no-headers")
         return None

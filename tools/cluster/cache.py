@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""Build into the cache, one command at a time, and clear what a killed build has left there.
+"""Build into the cache, one command at a time, and remove the remains of a killed build.
 
-Whatever is being made has a name that ends in `.partial` and gets its own name when it is whole, so that
-nothing else in the cache is ever half made. Whole things are never deleted here.
+Each build writes under a name that ends in `.partial` and renames the result once it is complete. Every other
+file of the cache is therefore complete. This module never deletes a complete build.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ from .state import locked
 
 
 def runner(layout: Layout) -> Runner:
-    """Run builders that can be found again, if the command that started them is killed."""
+    """Return a runner whose programs can be found again if the command that started them is killed."""
     return Runner(_token(layout))
 
 
@@ -31,13 +31,13 @@ def _token(layout: Layout) -> str:
 
 @contextmanager
 def building(layout: Layout, progress: Progress) -> Iterator[None]:
-    """Have the cache to oneself, with nothing unfinished in it."""
+    """Hold the cache exclusively, with all unfinished builds removed from it."""
     layout.cache.mkdir(parents=True, exist_ok=True)
     with locked(layout.cache_lock, "the cache"):
-        # Who builds holds the lock; so these belong to nobody any more.
-        process.stop(process.carrying(_token(layout)), grace=0)
+        # A running build would hold the lock, so these belong to a killed one.
+        process.stop(process.find_by_token(_token(layout)), grace=0)
         for path in _unfinished(layout):
-            progress.say(f"remove the unfinished {path.name}")
+            progress.log(f"remove the unfinished {path.name}")
             _remove(path)
         _forget_build_containers(layout)
         temporary(layout).mkdir()
@@ -46,7 +46,7 @@ def building(layout: Layout, progress: Progress) -> Iterator[None]:
 
 
 def temporary(layout: Layout) -> Path:
-    """Name the folder for builders' temporary files: it is there while something is built, and no longer."""
+    """Return the folder for builders' temporary files; it exists only during a build."""
     return layout.cache / "temporary.partial"
 
 
@@ -55,21 +55,21 @@ def _unfinished(layout: Layout) -> list[Path]:
 
 
 def clear(layout: Layout, progress: Progress) -> None:
-    """Clear what a killed build has left.
+    """Remove the remains of a killed build.
 
     Raises:
-        ClusterError: if something in the cache stays mounted.
+        ClusterError: If a folder in the cache stays mounted.
     """
     if not layout.cache.is_dir():
         return
     with building(layout, progress):
-        left = mounts.unmount_below(layout.cache, Runner())
-    if left:
-        raise ClusterError("Still mounted: " + ", ".join(str(point) for point in left))
+        remaining = mounts.unmount_below(layout.cache, Runner())
+    if remaining:
+        raise ClusterError("Still mounted: " + ", ".join(str(point) for point in remaining))
 
 
 def buildah(layout: Layout) -> list[str]:
-    """Begin a buildah command on our own storage, beside whatever the machine's containers use."""
+    """Return the start of a buildah command that uses the cache's storage instead of the machine's."""
     storage = ["--root", str(layout.storage), "--runroot", str(layout.storage_run)]
     return ["buildah", "--storage-driver", "overlay", *storage]
 

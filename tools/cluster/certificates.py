@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""Keys and certificates of one cluster, from authorities that live no longer than it does.
+"""The keys and certificates of one cluster, from authorities of its own.
 
-Made by the openssl command with P-256 keys, readable by root alone. Nothing is renewed: a test cluster does
-not get old.
+The openssl command creates them with P-256 keys, readable by root only. They expire after 30 days without
+renewal, because a test cluster does not run that long.
 """
 
 import base64
@@ -16,7 +16,7 @@ from .command import Runner
 AUTHORITIES = ("ca", "front-proxy-ca", "webhook-ca")
 WEBHOOK_HOST = "kserve-webhook-server-service.kserve.svc"
 
-# The machine's own openssl.cnf would add extensions of its own choice.
+# The machine's openssl.cnf would add extensions.
 _CONFIGURATION = "[req]\ndistinguished_name = subject\n[subject]\n"
 
 
@@ -25,11 +25,11 @@ class Leaf:
     """A certificate that an authority signs.
 
     Args:
-        name: of the files.
-        common_name: the user, where Kubernetes reads one.
-        organization: the group, where Kubernetes reads one.
-        alternatives: subject alternative names, as openssl writes them; none for a client.
-        authority: who signs.
+        name: The file name without its suffix.
+        common_name: The common name; for Kubernetes, the user.
+        organization: The organization; for Kubernetes, the group.
+        alternatives: The subject alternative names in openssl's syntax; none for a client certificate.
+        authority: The name of the signing authority.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Leaf:
 
     @property
     def subject(self) -> str:
-        """The subject, as openssl takes it."""
+        """The subject in openssl's syntax."""
         return (f"/O={self.organization}" if self.organization else "") + f"/CN={self.common_name}"
 
 
@@ -76,7 +76,14 @@ LEAVES = (
 
 
 def request_command(folder: Path, name: str, subject: str, extensions: list[str]) -> list[str]:
-    """Begin the command that makes a key and a certificate for it."""
+    """Return the command that creates a key and a self-signed certificate.
+
+    Args:
+        folder: The folder of both files.
+        name: The file name without its suffix.
+        subject: The subject in openssl's syntax.
+        extensions: X.509 extensions in openssl's syntax.
+    """
     command = ["openssl", "req", "-x509", "-config", str(folder / "openssl.cnf"), "-noenc", "-days", "30"]
     command += ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-subj", subject]
     command += ["-keyout", str(folder / f"{name}.key"), "-out", str(folder / f"{name}.crt")]
@@ -86,23 +93,23 @@ def request_command(folder: Path, name: str, subject: str, extensions: list[str]
 
 
 def authority_command(folder: Path, name: str) -> list[str]:
-    """Say how to make an authority."""
+    """Return the command that creates an authority."""
     extensions = ["basicConstraints=critical,CA:TRUE", "keyUsage=critical,digitalSignature,keyCertSign"]
     return request_command(folder, name, f"/CN=tidegate-{name}", extensions)
 
 
 def leaf_command(folder: Path, leaf: Leaf) -> list[str]:
-    """Say how to make a certificate that an authority has signed."""
+    """Return the command that creates a certificate signed by its authority."""
     purpose = "serverAuth" if leaf.alternatives else "clientAuth"
     extensions = ["basicConstraints=critical,CA:FALSE", f"extendedKeyUsage={purpose}"]
     if leaf.alternatives:
         extensions.append(f"subjectAltName={','.join(leaf.alternatives)}")
-    signed = ["-CA", str(folder / f"{leaf.authority}.crt"), "-CAkey", str(folder / f"{leaf.authority}.key")]
-    return [*request_command(folder, leaf.name, leaf.subject, extensions), *signed]
+    signing = ["-CA", str(folder / f"{leaf.authority}.crt"), "-CAkey", str(folder / f"{leaf.authority}.key")]
+    return [*request_command(folder, leaf.name, leaf.subject, extensions), *signing]
 
 
-def make(folder: Path, runner: Runner) -> None:
-    """Make every key and certificate of a cluster."""
+def create(folder: Path, runner: Runner) -> None:
+    """Create all keys and certificates of a cluster."""
     folder.mkdir(parents=True, mode=0o700)
     (folder / "openssl.cnf").write_text(_CONFIGURATION)
     for name in AUTHORITIES:
@@ -115,7 +122,7 @@ def make(folder: Path, runner: Runner) -> None:
 
 
 def kubeconfig(folder: Path, user: str) -> dict[str, object]:
-    """Describe how a user reaches the API server; everything is in the file, so that it may be copied."""
+    """Return a user's kubeconfig, with all certificates inline so that the file can be copied."""
 
     def encoded(name: str) -> str:
         return base64.b64encode((folder / name).read_bytes()).decode()

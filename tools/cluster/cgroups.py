@@ -1,9 +1,10 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""The cgroups under which the cluster's pods run: one of our own name in every hierarchy.
+"""The parent cgroup of the cluster's pods, which has the same name in every hierarchy.
 
-Whatever runs under that name is a pod of this cluster, so it may be killed by looking there: `up` begins only
-where there is no such group, and `down` asks the record whether it is ours. It works with version 1 and 2.
+All processes below that cgroup belong to this cluster's pods and may be killed: `up` starts only if no cgroup
+of that name exists, and `down` reads in the record whether this cluster created it. Works with cgroup v1 and
+v2.
 """
 
 import os
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from signal import SIGKILL
 
-from .process import send
+from .process import send_signal
 
 NAME = "tidegate"
 
@@ -26,87 +27,87 @@ class Hierarchy:
 
 
 def hierarchies(mountinfo: str) -> list[Hierarchy]:
-    """Read the hierarchies that pods need from the text of /proc/self/mountinfo.
+    """Return the hierarchies that pods need, from the text of /proc/self/mountinfo.
 
-    A version 2 beside version 1 counts too: it carries no controllers, but runc uses it all the same.
+    A v2 hierarchy next to v1 hierarchies counts too: it has no controllers, but runc creates cgroups in it.
     """
-    found: list[Hierarchy] = []
+    mounted: list[Hierarchy] = []
     for line in mountinfo.splitlines():
         left, _, right = line.partition(" - ")
         mount_point = Path(left.split()[4])
         kind, _, options = right.split()[:3]
         if kind == "cgroup":
-            found.append(Hierarchy(mount_point, frozenset(options.split(","))))
+            mounted.append(Hierarchy(mount_point, frozenset(options.split(","))))
         elif kind == "cgroup2":
-            found.append(Hierarchy(mount_point, frozenset()))
-    return found
+            mounted.append(Hierarchy(mount_point, frozenset()))
+    return mounted
 
 
 def mounted() -> list[Hierarchy]:
-    """Read this machine's hierarchies."""
+    """Return this machine's hierarchies."""
     return hierarchies(Path("/proc/self/mountinfo").read_text())
 
 
 def existing() -> list[Path]:
-    """List the cgroups of our name that are there, whoever made them."""
-    return [folder for one in mounted() if (folder := one.mount_point / NAME).exists()]
+    """Return the existing cgroups of the cluster's name, including those of other users."""
+    return [folder for hierarchy in mounted() if (folder := hierarchy.mount_point / NAME).exists()]
 
 
-def make() -> None:
-    """Make our cgroup everywhere; the kubelet refuses to start below one that is not there."""
+def create() -> None:
+    """Create the cluster's cgroup in every hierarchy; without it the kubelet does not start."""
     for hierarchy in mounted():
         folder = hierarchy.mount_point / NAME
         folder.mkdir(exist_ok=True)
         if "cpuset" in hierarchy.controllers:
-            # Version 1 starts a new cpuset empty, and nothing can run in an empty one.
+            # In v1 a new cpuset is empty, and no process can run in an empty one.
             for setting in ("cpuset.cpus", "cpuset.mems"):
                 (folder / setting).write_text((hierarchy.mount_point / setting).read_text())
 
 
 def processes() -> set[int]:
-    """List the ids of all that runs in the cluster's pods."""
-    found: set[int] = set()
+    """Return the ids of all processes in the cluster's pods."""
+    pids: set[int] = set()
     for hierarchy in mounted():
         for folder in folders(hierarchy.mount_point / NAME):
             try:
-                found.update(int(line) for line in (folder / "cgroup.procs").read_text().split())
+                pids.update(int(line) for line in (folder / "cgroup.procs").read_text().split())
             except OSError:
-                continue  # the cgroup went away while we looked
-    return found
+                continue  # the cgroup has been removed since the listing
+    return pids
 
 
 def folders(top: Path) -> list[Path]:
-    """List a folder and those below it, outer before inner; none, if it is not there.
+    """Return a folder and the folders below it, outer before inner; an empty list if it does not exist.
 
-    Unlike a glob it passes over what goes away meanwhile, as the cgroups of ending pods do.
+    Unlike a glob, it skips folders that are removed meanwhile, as the cgroups of ending pods are.
     """
     return [Path(folder) for folder, _, _ in os.walk(top)]
 
 
-def kill_all(timeout: float = 30.0) -> set[int]:
-    """Kill what runs in the pods, and tell what outlived that."""
-    deadline = time.monotonic() + timeout
-    while (found := processes()) and time.monotonic() < deadline:
-        for pid in found:
-            send(pid, SIGKILL)
+def kill_all(timeout_seconds: float = 30.0) -> set[int]:
+    """Kill all processes in the pods, and return the ids of those that survived."""
+    deadline = time.monotonic() + timeout_seconds
+    while (remaining := processes()) and time.monotonic() < deadline:
+        for pid in remaining:
+            send_signal(pid, SIGKILL)
         time.sleep(0.1)
-    return found
+    return remaining
 
 
 def remove() -> list[Path]:
-    """Remove our cgroups, innermost first, and tell which could not be."""
-    left = []
+    """Remove the cluster's cgroups, innermost first, and return those that could not be removed."""
+    remaining = []
     for hierarchy in mounted():
         top = hierarchy.mount_point / NAME
         for folder in reversed(folders(top)):
             if not _remove_one(folder):
-                left.append(folder)
-    return left
+                remaining.append(folder)
+    return remaining
 
 
-def _remove_one(folder: Path, patience: float = 30.0) -> bool:
-    """Remove one; the kernel needs a moment after the last process has died."""
-    deadline = time.monotonic() + patience
+def _remove_one(folder: Path, timeout_seconds: float = 30.0) -> bool:
+    """Remove one cgroup, which the kernel allows only some time after the last process has ended."""
+    deadline = time.monotonic() + timeout_seconds
     while True:
         try:
             folder.rmdir()

@@ -1,13 +1,12 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""A running cluster, as tests see it: where to reach it, what it runs, and what may be done to it.
+"""The running cluster for tests: its addresses, its component versions, and the operations on it.
 
-It attaches to what `up` has started, from any process; it starts no cluster itself. Tests run inside the
+Any process can attach to the cluster that `up` has started; this module starts none. Tests run inside the
 node's network namespace, or wrap single commands in `enter`.
 """
 
 import os
-import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from .kubectl import Kubectl
 from .layout import Layout
 from .process import TOKEN_VARIABLE, is_alive
 from .progress import Progress
-from .readiness import deployments
+from .readiness import unfinished_rollouts
 from .state import Record
 from .store import S3Access, Store
 
@@ -29,9 +28,9 @@ class Cluster:
     """The cluster of one user.
 
     Args:
-        layout: where its files are.
-        record: what was started.
-        progress: who is told what goes on; standard error by default.
+        layout: The paths of its files.
+        record: The record of its processes.
+        progress: Reports each step; to standard error by default.
     """
 
     def __init__(self, layout: Layout, record: Record, progress: Progress | None = None) -> None:
@@ -47,7 +46,7 @@ class Cluster:
         """Attach to the cluster that is up.
 
         Raises:
-            ClusterError: if none is.
+            ClusterError: If no cluster is up.
         """
         layout = Layout.from_environment(os.environ)
         record = Record.open(layout.record)
@@ -57,22 +56,22 @@ class Cluster:
 
     @property
     def kubeconfig(self) -> Path:
-        """The administrator's kubeconfig; its server is reached from inside the namespace only."""
+        """The administrator's kubeconfig; its server is reachable only from inside the network namespace."""
         return self.layout.kubeconfig
 
     @property
     def s3(self) -> S3Access:
-        """How to reach the object store."""
+        """The object store's address and credentials."""
         return self._store.access
 
     @property
     def versions(self) -> dict[str, str]:
-        """What runs, for a summary."""
+        """The version by component, for a summary."""
         return dict(self._record.state.versions)
 
     @property
     def environment(self) -> dict[str, str]:
-        """The variables that clients of the cluster read."""
+        """The environment variables for clients of the cluster."""
         path = os.environ.get("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
         return {
             "KUBECONFIG": str(self.kubeconfig),
@@ -81,35 +80,21 @@ class Cluster:
         }
 
     @property
-    def mark(self) -> dict[str, str]:
-        """The variable by which `down` knows what has to end with the cluster."""
+    def token_variable(self) -> dict[str, str]:
+        """The environment variable by which `down` finds the processes that end with the cluster."""
         return {TOKEN_VARIABLE: self._record.state.token}
 
     def keep(self) -> None:
-        """Note that it is to stay until somebody takes it down."""
+        """Record that the cluster stays up after a run of the scenarios, until `down`."""
         self._record.state.kept = True
         self._record.save()
 
     def enter(self, argv: Sequence[str]) -> list[str]:
-        """Turn a command into one that runs inside the node's network namespace."""
-        return network.inside(argv)
-
-    def namespace_exec(
-        self, argv: Sequence[str], *, stdin: str | None = None, timeout: float | None = None
-    ) -> subprocess.CompletedProcess[str]:
-        """Run a command inside the namespace, with its variables; the exit code is yours to judge."""
-        return subprocess.run(
-            self.enter(argv),
-            input=stdin,
-            capture_output=True,
-            text=True,
-            env={**os.environ, **self.environment},
-            timeout=timeout,
-            check=False,
-        )
+        """Return the command that runs a command inside the node's network namespace."""
+        return network.in_namespace(argv)
 
     def gateway_address(self) -> str:
-        """Tell the Gateway's address, which pods and programs in the namespace reach on port 80."""
+        """Return the Gateway's address, which pods and programs in the namespace reach on port 80."""
         gateway = self.kubectl.get("gateway/tidegate", "--namespace=tidegate-gateway")
         addresses: list[Mapping[str, Any]] = gateway.get("status", {}).get("addresses", [])
         if not addresses:
@@ -117,17 +102,24 @@ class Cluster:
         return str(addresses[0]["value"])
 
     def build(self, dockerfile: Path, context: Path, name: str, *, target: str | None = None) -> str:
-        """Build an image with buildah and return its id; see ImageBuilder.build."""
+        """Build an image with buildah and return its id.
+
+        Args:
+            dockerfile: The file to build, unchanged.
+            context: The folder that COPY reads from.
+            name: The image's full name with a tag.
+            target: The stage to stop at; the last one by default.
+        """
         builder = ImageBuilder(self.layout, cache.runner(self.layout), self._progress)
         return builder.build(dockerfile, context, name, target=target)
 
     def load(self, image: str) -> None:
-        """Take a built image into the cluster under its full name, unless this very image is in already."""
+        """Import a built image under its full name, unless the cluster already has this image."""
         builder = ImageBuilder(self.layout, self._runner, self._progress)
         image_id = builder.image_id(image)
         loaded = self._record.state.loaded_images
         if loaded.get(image) == image_id:
-            self._progress.say(f"{image} is in the cluster already")
+            self._progress.log(f"{image} is already in the cluster")
             return
         archive = self.layout.state / "load.tar"
         with self._progress.step(f"load {image} into the cluster"):
@@ -139,31 +131,31 @@ class Cluster:
         self._record.save()
 
     def stop_store(self) -> None:
-        """Take the object store away; its data stays."""
+        """Stop the object store; its data stays."""
         self._store.stop()
 
     def start_store(self) -> None:
-        """Bring the object store back, and wait until it answers."""
+        """Start the object store again, and wait until it responds."""
         self._store.start()
 
     def health(self) -> dict[str, str | None]:
-        """Tell of each part what it lacks, or None where it lacks nothing."""
-        parts: dict[str, str | None] = {}
+        """Return by component the reason why it is not healthy; None if it is."""
+        reasons: dict[str, str | None] = {}
         for process in self._record.state.processes:
-            parts[f"process {process.name}"] = None if is_alive(process) else "has ended"
+            reasons[f"process {process.name}"] = None if is_alive(process) else "has ended"
         if self._record.process("store") is None:
-            parts["process store"] = "is stopped"
+            reasons["process store"] = "is stopped"
         else:
-            parts["object store"] = self._store.missing()
+            reasons["object store"] = self._store.missing()
         try:
             items = self.kubectl.get("deployments", "--all-namespaces")["items"]
             for item in items:
                 name = f"deployment {item['metadata']['namespace']}/{item['metadata']['name']}"
-                parts[name] = deployments([item])
+                reasons[name] = unfinished_rollouts([item])
         except ClusterError as error:
-            parts["API server"] = str(error).splitlines()[-1]
-        return parts
+            reasons["API server"] = str(error).splitlines()[-1]
+        return reasons
 
     def down(self) -> None:
-        """Take the cluster down."""
+        """Remove the cluster."""
         teardown.down(self.layout, self._progress)

@@ -1,10 +1,9 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""The node's own containerd: its configuration, and how images get into it.
+"""The node's own containerd: its configuration, and the import of images.
 
-It shares nothing with a containerd that the machine may run: root, state, socket, runc's folder and the
-pods' network namespaces all lie in the cluster's state folder. It never pulls: every image is imported from
-an archive.
+It shares nothing with another containerd on the machine: root, state, socket, runc's folder and the pods'
+network namespaces all lie in the cluster's state folder. It never pulls; every image comes from an archive.
 """
 
 from pathlib import Path
@@ -30,9 +29,9 @@ path = "{state}/containerd-opt"
 
 [plugins."io.containerd.grpc.v1.cri"]
 sandbox_image = "{pause}"
-# Without CAP_SYS_RESOURCE a process may not lower its score, and runc dies trying.
+# Without CAP_SYS_RESOURCE a process may not lower its score, and runc fails.
 restrict_oom_score_adj = true
-# Then taking down the state folder's mounts takes down the pods' namespaces, and no other's.
+# Unmounting the state folder's mounts then removes the pods' namespaces, and no other ones.
 netns_mounts_under_state_dir = true
 
 [plugins."io.containerd.grpc.v1.cri".cni]
@@ -52,20 +51,26 @@ Root = "{state}/runc"
 
 
 def configuration(layout: Layout, pause_image: str) -> str:
-    """Write containerd's configuration."""
+    """Return containerd's configuration as TOML."""
     return _CONFIG.format(state=layout.state, socket=layout.containerd_socket, pause=pause_image)
 
 
 def client(layout: Layout) -> list[str]:
-    """Begin a `ctr` command that speaks to this containerd about Kubernetes' images."""
+    """Return the start of a `ctr` command on this containerd's Kubernetes images."""
     return ["ctr", "--address", str(layout.containerd_socket), "--namespace", "k8s.io"]
 
 
 def import_archive(layout: Layout, archive: Path, runner: Runner) -> None:
-    """Take an OCI archive's image in, under the name that the archive gives it."""
+    """Import an OCI archive's image under its name in the archive.
+
+    Args:
+        layout: The path of containerd's socket.
+        archive: The archive.
+        runner: Runs the command.
+    """
     runner.run([*client(layout), "images", "import", str(archive)])
 
 
 def image_names(layout: Layout, runner: Runner) -> set[str]:
-    """List the names of the images that are in."""
+    """Return the names of the imported images."""
     return set(runner.run([*client(layout), "images", "list", "--quiet"]).split())

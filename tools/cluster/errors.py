@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""The one error that this package raises when something it was asked for cannot be done.
+"""The one error of this package, for operations that failed.
 
-It carries a sentence for a person: what failed, and what to look at. It never carries a stack trace, and no
-module catches it to go on as if nothing had happened.
+Its message is complete for the user: the operation, the reason and the fix. The command line prints it
+without a traceback.
 """
 
 
 class ClusterError(Exception):
-    """Something that the test cluster needs is missing, failed or took too long."""
+    """Error of the test cluster: a requirement is missing, an operation failed or timed out."""

@@ -1,10 +1,11 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""Build container images with buildah, in a storage of our own and without an image registry.
+"""Build container images with buildah, in a storage of its own and without an image registry.
 
-The Dockerfile's base image cannot be pulled, so a stand-in made by debootstrap is committed under its name:
-Debian with Python, venv and pip, and the machine's certificates, so that pip inside the build trusts what
-pip outside does. The Dockerfile itself is built unchanged. Nothing is pushed anywhere but to archive files.
+The Dockerfile's base image cannot be pulled, so a substitute made by debootstrap is committed under its name:
+Debian with Python, venv, pip and the machine's certificates. So pip inside the build trusts the same
+certificates as pip on the machine. The Dockerfile itself is built unchanged. Images are exported to archive
+files only.
 """
 
 import hashlib
@@ -26,12 +27,12 @@ _KEY_LABEL = "tidegate.stand-in"
 
 
 class ImageBuilder:
-    """One user's images.
+    """Builder of one user's images.
 
     Args:
-        layout: where storage and archives are.
-        runner: what runs buildah.
-        progress: who is told.
+        layout: The paths of storage and archives.
+        runner: Runs buildah.
+        progress: Reports each build.
     """
 
     def __init__(self, layout: Layout, runner: Runner, progress: Progress) -> None:
@@ -48,14 +49,14 @@ class ImageBuilder:
         target: str | None = None,
         arguments: Sequence[str] = (),
     ) -> str:
-        """Build a Dockerfile's target under a name; layers that did not change are taken from the last build.
+        """Build a Dockerfile's target under a name; unchanged layers come from the last build.
 
         Args:
-            dockerfile: built as it is.
-            context: the folder that COPY sees.
-            name: the image's full name with a tag.
-            target: the stage to stop at; the last one by default.
-            arguments: build arguments as KEY=VALUE.
+            dockerfile: The file to build, unchanged.
+            context: The folder that COPY reads from.
+            name: The image's full name with a tag.
+            target: The stage to stop at; the last one by default.
+            arguments: Build arguments as KEY=VALUE.
 
         Returns:
             The image's id.
@@ -66,13 +67,20 @@ class ImageBuilder:
         return self.image_id(name)
 
     def build_archive(self, dockerfile: Path, context: Path, name: str, archive: Path) -> None:
-        """Build an image straight into an archive and keep nothing else of it."""
+        """Build an image into an archive, and remove it from the storage.
+
+        Args:
+            dockerfile: The file to build.
+            context: The folder that COPY reads from.
+            name: The image's full name with a tag.
+            archive: The archive to write.
+        """
         self._bud(dockerfile, context, name, target=None, arguments=(), layers=False)
         self.export(name, archive)
         self._buildah("rmi", name)
 
     def export(self, name: str, archive: Path) -> None:
-        """Write an image to an OCI archive; uncompressed, because it goes no further than this machine."""
+        """Write an image to an OCI archive, uncompressed because the archive stays on this machine."""
         archive.parent.mkdir(parents=True, exist_ok=True)
         partial = archive.with_name(f"{archive.name}.partial")
         partial.unlink(missing_ok=True)
@@ -80,10 +88,10 @@ class ImageBuilder:
         partial.replace(archive)
 
     def image_id(self, name: str) -> str:
-        """Tell an image's id.
+        """Return an image's id.
 
         Raises:
-            ClusterError: if there is no such image.
+            ClusterError: If the storage has no image of this name.
         """
         try:
             return self._buildah("inspect", "--type", "image", "--format", "{{.FromImageID}}", name).strip()
@@ -92,13 +100,13 @@ class ImageBuilder:
             raise ClusterError(f"No image {name} in {self._layout.storage}: {reason}") from error
 
     def ensure_base(self) -> None:
-        """Make the base image's stand-in unless the one that is there was made the same way."""
+        """Create the base image's substitute, unless the storage has one with the same inputs."""
         certificates = _machine_certificates()
         key = base_key(certificates.read_bytes())
         with cache.building(self._layout, self._progress):
             if self._base_key() == key:
                 return
-            with self._progress.step(f"make a stand-in for {BASE_IMAGE} (about 1 min, once)"):
+            with self._progress.step(f"make a substitute for {BASE_IMAGE} (about 1 min, once)"):
                 self._make_base(certificates, key)
 
     def _base_key(self) -> str | None:
@@ -106,7 +114,7 @@ class ImageBuilder:
             template = f'{{{{index .OCIv1.Config.Labels "{_KEY_LABEL}"}}}}'
             return self._buildah("inspect", "--type", "image", "--format", template, BASE_IMAGE).strip()
         except ClusterError:
-            return None  # not made yet
+            return None  # not created yet
 
     def _make_base(self, certificates: Path, key: str) -> None:
         root = self._layout.cache / "base.partial"
@@ -152,17 +160,17 @@ class ImageBuilder:
 
 
 def base_key(certificates: bytes) -> str:
-    """Name a stand-in by all that goes into it."""
+    """Return the key of a substitute; it changes with each input of its build."""
     digest = hashlib.sha256()
-    for part in (_SUITE.encode(), ",".join(_INCLUDED).encode(), certificates):
-        digest.update(hashlib.sha256(part).digest())
+    for content in (_SUITE.encode(), ",".join(_INCLUDED).encode(), certificates):
+        digest.update(hashlib.sha256(content).digest())
     return digest.hexdigest()[:16]
 
 
 def finish_base(root: Path, certificates: Path) -> None:
-    """Turn a plain Debian into what the official Python image offers its Dockerfiles.
+    """Add to a plain Debian the parts of the official Python image that Dockerfiles use.
 
-    `python` and `pip` are commands; pip installs into the system; pip trusts what this machine trusts.
+    `python` and `pip` are commands; pip installs into the system and trusts the machine's certificates.
     """
     (root / "usr/local/bin/python").symlink_to("/usr/bin/python3")
     (root / "usr/local/bin/python3").symlink_to("/usr/bin/python3")

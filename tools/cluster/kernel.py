@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the node changes outside its namespaces and its state folder, remembered so that it can be put back.
+"""The node's changes to the machine outside its namespaces and its state folder, and their removal.
 
-The kubelet sets a few kernel settings of the whole machine and a few paths are compiled into it, into
-containerd's shim and into the CNI library. Those are listed here; nothing else on the machine is touched.
+The kubelet changes a few kernel settings of the whole machine. The kubelet, containerd's shim and the CNI
+library also have a few paths compiled in. This module lists them all; the node changes nothing else.
 """
 
 from pathlib import Path
@@ -18,7 +18,7 @@ SETTINGS = (
     "kernel/keys/root_maxbytes",
 )
 
-# Folders made by programs whose path for them cannot be configured; inner ones last.
+# Folders whose paths are compiled into the programs that create them; inner folders last.
 FIXED_FOLDERS = (
     "/run/containerd",
     "/run/containerd/s",
@@ -31,12 +31,12 @@ FIXED_FOLDERS = (
 
 
 def settings() -> dict[str, str]:
-    """Read the kernel settings as they are."""
+    """Return the current kernel settings."""
     return {name: (Path("/proc/sys") / name).read_text().strip() for name in SETTINGS}
 
 
 def restore_settings(saved: dict[str, str]) -> None:
-    """Put back those that differ."""
+    """Restore the kernel settings that differ from the saved ones."""
     for name, value in saved.items():
         path = Path("/proc/sys") / name
         if path.read_text().strip() != value:
@@ -44,20 +44,26 @@ def restore_settings(saved: dict[str, str]) -> None:
 
 
 def missing_folders() -> list[str]:
-    """List the fixed folders that are not there yet."""
+    """Return the fixed folders that do not exist yet."""
     return [folder for folder in FIXED_FOLDERS if not Path(folder).exists()]
 
 
 def shim_sockets(state: Path) -> list[Path]:
-    """List the sockets of this cluster's shims; each shim writes its own beside its container."""
-    found = []
+    """Return the sockets of this cluster's shims; each shim writes its address next to its container."""
+    sockets = []
     for address in (state / "containerd-run").glob("io.containerd.runtime.v2.task/k8s.io/*/address"):
-        found.append(Path(address.read_text().strip().removeprefix("unix://")))
-    return found
+        sockets.append(Path(address.read_text().strip().removeprefix("unix://")))
+    return sockets
 
 
 def remove_traces(state: Path, sockets: list[Path], made_folders: list[str]) -> None:
-    """Remove our files from the fixed folders, then the folders that we made and that are empty now."""
+    """Remove the cluster's files from the fixed folders, then the folders that are empty and that it created.
+
+    Args:
+        state: The state folder.
+        sockets: The sockets of the shims, as :func:`shim_sockets` returned them while the node ran.
+        made_folders: The fixed folders that the cluster created.
+    """
     for socket in sockets:
         socket.unlink(missing_ok=True)
     for sandbox in (state / "containerd" / "io.containerd.grpc.v1.cri" / "sandboxes").glob("*"):

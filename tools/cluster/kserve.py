@@ -1,10 +1,11 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""KServe's published manifest, cut down to what serves models in Standard mode.
+"""KServe's published manifest, reduced to the objects that serve models in Standard mode.
 
-Everything about language models and node-local model caches goes, and so do cert-manager's objects and the
-metrics proxy; what stays keeps upstream's text. Pure: text in, text out. Documents are told apart by their
-first lines and only those that change are parsed, because the manifest has 140,000 lines.
+Objects for language models, node-local model caches, cert-manager and the metrics proxy are dropped; the
+others keep upstream's text. The functions are pure: text in, text out. A regular expression reads a
+document's kind and name, and only documents that change are parsed, because parsing the whole manifest takes
+minutes.
 """
 
 import base64
@@ -24,13 +25,13 @@ _CONFIG = "inferenceservice-config"
 
 @dataclass(frozen=True)
 class Manifests:
-    """What to apply, in this order; the last part needs the first to be established.
+    """The manifests in the order in which to apply them; the defaults need the definitions established.
 
     Args:
-        kinds: names of the custom resource definitions.
-        definitions: custom resource definitions.
-        controller: the controller and its configuration.
-        defaults: objects of KServe's own kinds.
+        kinds: The names of the custom resource definitions.
+        definitions: The custom resource definitions.
+        controller: The controller and its configuration.
+        defaults: Objects of KServe's own kinds.
     """
 
     kinds: tuple[str, ...]
@@ -40,7 +41,7 @@ class Manifests:
 
 
 def identify(document: str) -> tuple[str, str] | None:
-    r"""Read the kind and name of a manifest document without parsing it.
+    r"""Return the kind and the name of a manifest document without parsing it.
 
     >>> identify("kind: Service\nmetadata:\n  labels:\n    a: b\n  name: web\nspec: {}\n")
     ('Service', 'web')
@@ -50,18 +51,18 @@ def identify(document: str) -> tuple[str, str] | None:
     return (kind[1], name[1]) if kind and name else None
 
 
-def is_wanted(kind: str, name: str) -> bool:
-    """Whether an object is needed for predictive models in Standard mode."""
+def is_required(kind: str, name: str) -> bool:
+    """Return whether predictive models in Standard mode need an object."""
     return kind not in _DROPPED_KINDS and not any(part in name for part in _DROPPED_NAMES)
 
 
 def prepare(manifest: str, *, image: str, authority: bytes) -> Manifests:
-    """Cut the manifest down and fit it to this cluster.
+    """Reduce the manifest and adapt it to this cluster.
 
     Args:
-        manifest: upstream's kserve.yaml.
-        image: the controller's image.
-        authority: the certificate authority that API servers shall trust for the webhooks, as PEM.
+        manifest: Upstream's kserve.yaml.
+        image: The controller's image.
+        authority: The certificate authority that the API server trusts for the webhooks, as PEM.
     """
     kinds = []
     definitions = []
@@ -69,7 +70,7 @@ def prepare(manifest: str, *, image: str, authority: bytes) -> Manifests:
     defaults = []
     for document in re.split(r"^---\n", manifest, flags=re.MULTILINE):
         identity = identify(document)
-        if identity is None or not is_wanted(*identity):
+        if identity is None or not is_required(*identity):
             continue
         kind, name = identity
         if kind == "CustomResourceDefinition":
@@ -79,7 +80,9 @@ def prepare(manifest: str, *, image: str, authority: bytes) -> Manifests:
             defaults.append(document)
         else:
             controller.append(_adapt(document, kind, image=image, authority=authority))
-    return Manifests(tuple(kinds), *("---\n".join(part) for part in (definitions, controller, defaults)))
+    return Manifests(
+        tuple(kinds), *("---\n".join(documents) for documents in (definitions, controller, defaults))
+    )
 
 
 def _adapt(document: str, kind: str, *, image: str, authority: bytes) -> str:
@@ -94,7 +97,7 @@ def _adapt(document: str, kind: str, *, image: str, authority: bytes) -> str:
     if kind == "ConfigMap":
         configure(manifest)
     elif kind == "Deployment":
-        slim(manifest, image)
+        reduce_to_manager(manifest, image)
     else:
         for webhook in manifest["webhooks"]:
             webhook["clientConfig"]["caBundle"] = base64.b64encode(authority).decode()
@@ -112,22 +115,22 @@ def configure(config: dict[str, Any]) -> None:
     data["ingress"] = json.dumps(ingress)
 
 
-def slim(deployment: dict[str, Any], image: str) -> None:
-    """Keep the manager alone, with our image, a small request, no CPU limit and quick probes."""
+def reduce_to_manager(deployment: dict[str, Any], image: str) -> None:
+    """Keep only the manager container, with this cluster's image, a small request and quick probes."""
     pod = deployment["spec"]["template"]["spec"]
     [manager] = [container for container in pod["containers"] if container["name"] == "manager"]
     pod["containers"] = [manager]
     manager["image"] = image
     manager["imagePullPolicy"] = "Never"
-    # A limit of 100m makes the controller itself the slowest part of a test.
+    # Upstream's CPU limit of 100m would make the controller the slowest component of a test.
     manager["resources"] = {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}}
     manager["readinessProbe"].update(initialDelaySeconds=1, periodSeconds=1)
-    # Waiting for the lease of a controller that no longer lives would cost 15 s, and there is one replica.
+    # A restarted controller would wait 15 s for the lease of its predecessor, and there is one replica.
     manager["args"] = [argument for argument in manager["args"] if argument != "--leader-elect"]
 
 
 def webhook_secret(certificate: bytes, key: bytes) -> str:
-    """Write the Secret with the webhook server's certificate."""
+    """Return the Secret with the webhook server's certificate, as YAML."""
     return yaml.safe_dump(
         {
             "apiVersion": "v1",

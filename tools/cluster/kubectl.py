@@ -1,9 +1,8 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""Speak to the cluster through kubectl, from inside the node's network namespace.
+"""The kubectl command inside the node's network namespace.
 
-A thin wrapper: what to apply and what to read is the caller's business. It never uses a kubeconfig but the
-cluster's.
+A thin wrapper without knowledge of the objects. It uses the cluster's kubeconfig and no other.
 """
 
 import json
@@ -19,9 +18,9 @@ class Kubectl:
     """The kubectl command with this cluster's credentials.
 
     Args:
-        command: the built kubectl.
-        layout: where the kubeconfig is.
-        runner: what runs it.
+        command: The built kubectl.
+        layout: The path of the kubeconfig.
+        runner: Runs the command.
     """
 
     def __init__(self, command: Path, layout: Layout, runner: Runner) -> None:
@@ -33,16 +32,18 @@ class Kubectl:
         self._runner = runner
 
     def run(self, *arguments: str, stdin: str | None = None, timeout: float = 60) -> str:
-        """Run kubectl and return what it printed."""
-        return self._runner.run(network.inside([*self._prefix, *arguments]), stdin=stdin, timeout=timeout)
+        """Run kubectl and return its standard output."""
+        return self._runner.run(
+            network.in_namespace([*self._prefix, *arguments]), stdin=stdin, timeout=timeout
+        )
 
     def get(self, *arguments: str) -> dict[str, Any]:
-        """Read objects."""
-        answer: dict[str, Any] = json.loads(self.run("get", *arguments, "--output=json"))
-        return answer
+        """Return an object, or a List of objects."""
+        document: dict[str, Any] = json.loads(self.run("get", *arguments, "--output=json"))
+        return document
 
     def apply(self, manifest: str) -> None:
-        """Apply manifests by server-side apply, which takes objects too large for an annotation."""
+        """Apply manifests on the server side, because some objects are too large for kubectl's annotation."""
         self.run(
             *("apply", "--server-side", "--force-conflicts", "--field-manager=tidegate-test", "-f", "-"),
             stdin=manifest,

@@ -1,10 +1,9 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""Where the test cluster keeps its files: what may stay (the cache) and what must go (the state folder).
+"""The paths of the test cluster: the cache, which stays, and the state folder, which `down` removes.
 
-Built commands, image archives and buildah's storage are dear and stay. All else belongs to one cluster's
-life and lies under the state folder, which `down` removes. This module names paths; it creates and deletes
-none.
+Built commands, image archives and buildah's storage take long to build, so they stay in the cache. All other
+files belong to one cluster and lie in the state folder. This module names paths; it creates and deletes none.
 """
 
 from collections.abc import Mapping
@@ -17,8 +16,8 @@ class Layout:
     """The paths of one user's test cluster.
 
     Args:
-        cache: kept between clusters.
-        state: one cluster's life; removed by `down`.
+        cache: The folder that stays between clusters.
+        state: The folder of one cluster; `down` removes it.
     """
 
     cache: Path
@@ -26,7 +25,7 @@ class Layout:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> "Layout":
-        """Follow the XDG base directories, as every other cache of the user does."""
+        """Return the paths below the user's XDG base directories."""
         home = Path(environ["HOME"])
         cache = Path(environ.get("XDG_CACHE_HOME") or home / ".cache")
         state = Path(environ.get("XDG_STATE_HOME") or home / ".local" / "state")
@@ -34,7 +33,7 @@ class Layout:
 
     @property
     def tools(self) -> Path:
-        """Built commands, one folder a tool set and version."""
+        """Built commands, one folder per tool set and version."""
         return self.cache / "tools"
 
     @property
@@ -49,60 +48,60 @@ class Layout:
 
     @property
     def storage_run(self) -> Path:
-        """Buildah's bookkeeping of what is mounted."""
+        """Buildah's records of mounted containers."""
         return self.cache / "storage-run"
 
     @property
     def cache_lock(self) -> Path:
-        """Held while something is built into the cache."""
+        """The lock of a build into the cache."""
         return self.cache / "lock"
 
     @property
     def cluster_lock(self) -> Path:
-        """Held by `up` and `down`; beside the state folder, which `down` removes."""
+        """The lock of `up` and `down`, outside the state folder because `down` removes that."""
         return self.state.with_name("cluster.lock")
 
     @property
     def run_lock(self) -> Path:
-        """Held as long as somebody works with the cluster and does not want it to come or go meanwhile."""
+        """The lock of a command that needs the cluster to stay up, or down, until the command has ended."""
         return self.state.with_name("run.lock")
 
     @property
     def record(self) -> Path:
-        """What was started, so that it can be taken down."""
+        """The record of started processes and changed settings; `down` reads it."""
         return self.state / "state.json"
 
     @property
     def bin(self) -> Path:
-        """Links to the built commands, kubectl and helm among them, for a PATH."""
+        """Links to the built commands, such as kubectl and helm, for a PATH."""
         return self.state / "bin"
 
     @property
     def logs(self) -> Path:
-        """One log a process of the node."""
+        """One log per process of the node."""
         return self.state / "logs"
 
     @property
     def certificates(self) -> Path:
-        """Keys and certificates of this cluster."""
+        """The keys and certificates of this cluster."""
         return self.state / "certificates"
 
     @property
     def kubeconfigs(self) -> Path:
-        """One kubeconfig a component."""
+        """One kubeconfig per component."""
         return self.state / "kubeconfigs"
 
     @property
     def kubeconfig(self) -> Path:
-        """The administrator's kubeconfig, the one tests use."""
+        """The administrator's kubeconfig, which tests use."""
         return self.kubeconfigs / "admin.yaml"
 
     @property
     def containerd_socket(self) -> Path:
-        """Where this cluster's containerd listens."""
+        """The socket of this cluster's containerd."""
         return self.state / "containerd.sock"
 
     @property
     def store(self) -> Path:
-        """The object store's folder: a bucket is a folder in it."""
+        """The object store's data, one folder per bucket."""
         return self.state / "store"

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""Find and undo what is mounted below a folder.
+"""List and unmount the mount points below a folder.
 
-The kernel's own table is the only source; what is mounted elsewhere is never touched.
+The kernel's table is the only source. This module never touches mount points outside that folder.
 """
 
 import re
@@ -12,10 +12,10 @@ from .command import Runner
 from .errors import ClusterError
 
 
-def below(mountinfo: str, folder: Path) -> list[Path]:
-    r"""List the mount points below a folder, the last mounted first.
+def points_below(mountinfo: str, folder: Path) -> list[Path]:
+    r"""Return the mount points below a folder from the text of /proc/self/mountinfo, the last mounted first.
 
-    >>> below("1 0 0:1 / /a/b rw - ext4 d rw\n2 0 0:2 / /a/b/c\\040d rw - ext4 d rw\n", Path("/a"))
+    >>> points_below("1 0 0:1 / /a/b rw - ext4 d rw\n2 0 0:2 / /a/b/c\\040d rw - ext4 d rw\n", Path("/a"))
     [PosixPath('/a/b/c d'), PosixPath('/a/b')]
     """
     points = [Path(_unescape(line.split()[4])) for line in mountinfo.splitlines()]
@@ -23,8 +23,8 @@ def below(mountinfo: str, folder: Path) -> list[Path]:
 
 
 def is_mount_point(path: Path) -> bool:
-    """Whether something is mounted at a path; unlike Path.is_mount it sees a bind of the same file system."""
-    return path in below(_table(), path)
+    """Return whether a path is a mount point; unlike Path.is_mount it detects bind mounts."""
+    return path in points_below(_table(), path)
 
 
 def _table() -> str:
@@ -36,16 +36,16 @@ def _unescape(text: str) -> str:
 
 
 def unmount_below(folder: Path, runner: Runner) -> list[Path]:
-    """Unmount everything below a folder, and tell what could not be."""
-    for point in now_below(folder):
+    """Unmount all mount points below a folder, and return those that remain."""
+    for point in current_points_below(folder):
         try:
             runner.run(["umount", point])
         except ClusterError:
-            # Still busy, or hidden by another mount: let the kernel finish when the last user goes.
+            # It is busy or hidden by another mount: the kernel detaches it once its last user has ended.
             runner.run(["umount", "--lazy", point])
-    return now_below(folder)
+    return current_points_below(folder)
 
 
-def now_below(folder: Path) -> list[Path]:
-    """List what is mounted below a folder now, the last mounted first."""
-    return below(_table(), folder.resolve())
+def current_points_below(folder: Path) -> list[Path]:
+    """Return the machine's mount points below a folder, the last mounted first."""
+    return points_below(_table(), folder.resolve())

@@ -1,10 +1,9 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""The node's network namespace: its only network, and one that leads nowhere else.
+"""The node's network namespace, which has no connection to the machine's network.
 
-Nothing in it reaches the machine's network, so no address used in it is anybody's, and no load can leave
-it. Programs are put into it with nsenter: `ip netns exec` would remount /sys and hide the cgroups from the
-kubelet.
+Its addresses therefore conflict with none of the machine's, and no load can leave it. Programs enter it by
+nsenter, because `ip netns exec` would remount /sys and hide the cgroups from the kubelet.
 """
 
 import shutil
@@ -24,42 +23,42 @@ DNS_ADDRESS = "10.96.0.10"
 POD_RANGE = "10.244.0.0/24"
 
 
-def inside(argv: Sequence[str]) -> list[str]:
-    """Turn a command into one that runs in the node's network namespace."""
+def in_namespace(argv: Sequence[str]) -> list[str]:
+    """Return the command that runs a command in the node's network namespace."""
     nsenter = shutil.which("nsenter") or "/usr/bin/nsenter"
     return [nsenter, f"--net={NAMESPACE_FILE}", "--", *argv]
 
 
 def set_up_commands() -> list[list[str]]:
-    """List what makes the namespace.
+    """Return the commands that create the namespace.
 
-    A bridge holds the node's address, because a kernel may lack the dummy device; the default route through
-    it gives Service addresses somewhere to be routed to before they are translated.
+    A bridge has the node's address, because a kernel may lack the dummy device. The default route through it
+    exists because the kernel routes a Service address before it translates it.
     """
     return [
         ["ip", "netns", "add", NAMESPACE],
-        inside(["ip", "link", "set", "lo", "up"]),
-        inside(["ip", "link", "add", "uplink", "type", "bridge"]),
-        inside(["ip", "address", "add", f"{NODE_ADDRESS}/24", "dev", "uplink"]),
-        inside(["ip", "link", "set", "uplink", "up"]),
-        inside(["ip", "route", "add", "default", "dev", "uplink"]),
-        inside(["sysctl", "-q", "-w", "net.ipv4.ip_forward=1"]),
+        in_namespace(["ip", "link", "set", "lo", "up"]),
+        in_namespace(["ip", "link", "add", "uplink", "type", "bridge"]),
+        in_namespace(["ip", "address", "add", f"{NODE_ADDRESS}/24", "dev", "uplink"]),
+        in_namespace(["ip", "link", "set", "uplink", "up"]),
+        in_namespace(["ip", "route", "add", "default", "dev", "uplink"]),
+        in_namespace(["sysctl", "-q", "-w", "net.ipv4.ip_forward=1"]),
     ]
 
 
 def set_up(runner: Runner) -> None:
-    """Make the namespace."""
+    """Create the namespace."""
     for command in set_up_commands():
         runner.run(command)
 
 
 def exists() -> bool:
-    """Whether the namespace is there."""
+    """Return whether the namespace exists."""
     return NAMESPACE_FILE.exists()
 
 
 def remove(runner: Runner, *, folder_was_mounted: bool) -> None:
-    """Remove the namespace, and the mount on /run/netns if our `ip netns add` was the first to need it."""
+    """Remove the namespace, and the mount on /run/netns if the cluster's `ip netns add` created that."""
     if exists():
         runner.run(["ip", "netns", "delete", NAMESPACE])
     folder = NAMESPACE_FILE.parent
@@ -70,7 +69,7 @@ def remove(runner: Runner, *, folder_was_mounted: bool) -> None:
 
 
 def pod_network(state_folder: Path) -> dict[str, object]:
-    """Configure the pods' network: a bridge, and addresses from one range."""
+    """Return the CNI configuration of the pods' network: a bridge, and addresses from one range."""
     return {
         "cniVersion": "0.4.0",
         "name": NAMESPACE,

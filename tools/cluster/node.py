@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""The processes of the one node: what each is told on its command line and in its configuration file.
+"""The processes of the one node: command lines and configuration files.
 
-Everything here is text made from a Layout; starting it is the cluster's business. The settings are a test
-cluster's: state on disk is not synced, and autoscaling looks every 5 seconds (Kubernetes' defaults are 15
-s, 30 s and 5 min), which has to be said wherever a reaction time is quoted.
+Each function turns a Layout into text; :mod:`tools.cluster.startup` starts the processes. The settings fit
+tests only: etcd does not sync to disk, and the autoscaler's periods are 5 s, 5 s and 20 s instead of
+Kubernetes' defaults of 15 s, 30 s and 5 min. Name these periods wherever you quote a reaction time.
 """
 
 from dataclasses import dataclass
@@ -29,12 +29,12 @@ class Component:
 
 
 def containerd(layout: Layout) -> Component:
-    """The container runtime."""
+    """Return the container runtime."""
     return Component("containerd", ("containerd", "--config", str(layout.state / "containerd.toml")))
 
 
 def etcd(layout: Layout) -> Component:
-    """The API server's database."""
+    """Return etcd, the API server's database."""
     return Component(
         "etcd",
         (
@@ -49,7 +49,7 @@ def etcd(layout: Layout) -> Component:
 
 
 def store(layout: Layout) -> Component:
-    """The S3 server. It runs on the node and not in a pod, so that a test can take it away from the pods."""
+    """Return the S3 server, which runs outside Kubernetes so that a test can stop it."""
     address = f"{network.NODE_ADDRESS}:{STORE_PORT}"
     command = str(layout.bin / "versitygw")
     return Component(
@@ -58,7 +58,7 @@ def store(layout: Layout) -> Component:
 
 
 def api_server(layout: Layout) -> Component:
-    """The API server, with the aggregation layer that metrics-server needs."""
+    """Return the API server, with the aggregation layer that metrics-server needs."""
     own = layout.certificates
     return Component(
         "kube-apiserver",
@@ -94,7 +94,7 @@ def api_server(layout: Layout) -> Component:
 
 
 def controller_manager(layout: Layout) -> Component:
-    """The controllers, among them the autoscaler with quick settings."""
+    """Return the controllers, with short periods for the autoscaler."""
     autoscaler = "--horizontal-pod-autoscaler"
     return Component(
         "kube-controller-manager",
@@ -115,7 +115,7 @@ def controller_manager(layout: Layout) -> Component:
 
 
 def scheduler(layout: Layout) -> Component:
-    """The scheduler."""
+    """Return the scheduler."""
     return Component(
         "kube-scheduler",
         (
@@ -128,7 +128,7 @@ def scheduler(layout: Layout) -> Component:
 
 
 def kubelet(layout: Layout) -> Component:
-    """The node's agent."""
+    """Return the kubelet, the node's agent."""
     return Component(
         "kubelet",
         (
@@ -144,19 +144,19 @@ def kubelet(layout: Layout) -> Component:
 
 
 def proxy(layout: Layout) -> Component:
-    """What makes Service addresses work."""
+    """Return kube-proxy, which implements Service addresses."""
     return Component(
         "kube-proxy", (str(layout.bin / "kube-proxy"), f"--config={layout.state / 'kube-proxy.yaml'}")
     )
 
 
 def control_plane(layout: Layout) -> list[Component]:
-    """List what follows the API server, in the order of starting."""
+    """Return the processes to start after the API server, in order."""
     return [controller_manager(layout), scheduler(layout), kubelet(layout), proxy(layout)]
 
 
 def kubelet_configuration(layout: Layout) -> dict[str, object]:
-    """Configure the kubelet, with every path that it would choose for itself moved to the state folder."""
+    """Return the kubelet's configuration, with each configurable path inside the state folder."""
     return {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
@@ -171,7 +171,7 @@ def kubelet_configuration(layout: Layout) -> dict[str, object]:
         "clusterDNS": [network.DNS_ADDRESS],
         "clusterDomain": "cluster.local",
         "containerRuntimeEndpoint": f"unix://{layout.containerd_socket}",
-        # A developer's disk is often nearly full; eviction would look like a failing test.
+        # A developer's disk is often nearly full, and an eviction would look like a failing test.
         "evictionHard": {"memory.available": "100Mi", "nodefs.available": "1%", "imagefs.available": "1%"},
         "failCgroupV1": False,
         "failSwapOn": False,
@@ -179,14 +179,14 @@ def kubelet_configuration(layout: Layout) -> dict[str, object]:
         "imageGCHighThresholdPercent": 100,
         "oomScoreAdj": 0,
         "podLogsDir": str(layout.state / "pod-logs"),
-        # No name server of the machine's can be reached from here.
+        # The namespace has no route to the machine's name servers.
         "resolvConf": str(layout.state / "resolv.conf"),
         "volumePluginDir": str(layout.state / "volume-plugins"),
     }
 
 
 def proxy_configuration(layout: Layout) -> dict[str, object]:
-    """Configure kube-proxy, without the connection-tracking limits that are the whole machine's."""
+    """Return kube-proxy's configuration; its connection-tracking limits would apply to the machine."""
     return {
         "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
         "kind": "KubeProxyConfiguration",

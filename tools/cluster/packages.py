@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""The Debian packages that the node is made of, and how they get here.
+"""The Debian packages that the cluster needs, and their installation.
 
-Only what is missing is installed, by apt-get and without recommended packages. It does not upgrade anything.
+Only missing packages are installed, by apt-get and without recommended packages. No package is upgraded.
 """
 
 import os
@@ -30,35 +30,37 @@ PACKAGES = (
 )
 
 
-def missing(wanted: tuple[str, ...], statuses: str) -> list[str]:
-    r"""Tell which packages are not installed, from dpkg-query's lines of `NAME STATUS`.
+def missing(required: tuple[str, ...], statuses: str) -> list[str]:
+    r"""Return the required packages that are not installed, from dpkg-query's lines of `NAME STATUS`.
 
     >>> missing(("runc", "nftables"), "runc installed\nnftables config-files\n")
     ['nftables']
     """
     installed = {name for name, _, status in (line.partition(" ") for line in statuses.splitlines())
                  if status == "installed"}  # fmt: skip
-    return [name for name in wanted if name not in installed]
+    return [name for name in required if name not in installed]
 
 
 def ensure(progress: Progress) -> None:
-    """Install what is missing.
+    """Install the missing packages.
 
     Raises:
-        ClusterError: if this is no Debian, or not root.
+        ClusterError: If the machine does not run Debian, or the user is not root.
     """
     if os.geteuid() != 0:
-        raise ClusterError("The test cluster needs root: namespaces, mounts and cgroups are made.")
+        raise ClusterError("The test cluster needs root, because it creates namespaces, mounts and cgroups.")
     if shutil.which("dpkg-query") is None:
-        raise ClusterError("The test cluster is built from Debian's packages, and this is no Debian.")
-    # Without a token: a package manager killed half-way leaves worse than one that comes to its end.
+        raise ClusterError(
+            "The test cluster needs Debian's packages, but dpkg-query was not found: use a Debian machine."
+        )
+    # Without a token, so that `down` never kills it: a killed package manager leaves a broken system.
     runner = Runner()
     statuses = runner.run(["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n"])
-    wanted = missing(PACKAGES, statuses)
-    if not wanted:
+    packages = missing(PACKAGES, statuses)
+    if not packages:
         return
     environment = {"DEBIAN_FRONTEND": "noninteractive"}
-    patient = ["apt-get", "-q", "-o", "DPkg::Lock::Timeout=300"]
-    with progress.step(f"install Debian packages: {' '.join(wanted)}"):
-        runner.run([*patient, "update"], env=environment)
-        runner.run([*patient, "install", "--yes", "--no-install-recommends", *wanted], env=environment)
+    apt_get = ["apt-get", "-q", "-o", "DPkg::Lock::Timeout=300"]
+    with progress.step(f"install Debian packages: {' '.join(packages)}"):
+        runner.run([*apt_get, "update"], env=environment)
+        runner.run([*apt_get, "install", "--yes", "--no-install-recommends", *packages], env=environment)

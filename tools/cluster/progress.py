@@ -1,9 +1,8 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""Tell a person what is going on: each step, what it waits for, and for how long it has.
+"""Progress messages: each step with its duration, and each wait with the condition that is not met yet.
 
-Prints whole lines to one stream, so that a log file reads as well as a terminal. It takes no decision: a
-wait ends when its probe says so or when its time is up.
+It prints whole lines to one stream, so that a log file is as readable as a terminal.
 """
 
 import sys
@@ -15,15 +14,15 @@ from typing import TextIO
 
 from .errors import ClusterError
 
-HEARTBEAT = 15.0
+HEARTBEAT_SECONDS = 15.0
 
 
 class Progress:
-    """Lines with the time since the command began.
+    """Printer of lines with the seconds since the command started.
 
     Args:
-        stream: where to print; standard error, so that standard output stays for answers.
-        clock: seconds that only grow.
+        stream: The stream to print to; standard error by default, because standard output holds results.
+        clock: A monotonic clock in seconds.
     """
 
     def __init__(self, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic) -> None:
@@ -32,67 +31,67 @@ class Progress:
         self._start = clock()
         self._lock = threading.Lock()
 
-    def say(self, message: str) -> None:
-        """Print one line."""
+    def log(self, message: str) -> None:
+        """Print one line with the elapsed time."""
         with self._lock:
             print(f"[{self._clock() - self._start:6.1f}s] {message}", file=self._stream, flush=True)
 
     @contextmanager
-    def step(self, what: str) -> Iterator[None]:
-        """Announce a step, say now and then that it still runs, and how long it took."""
+    def step(self, description: str) -> Iterator[None]:
+        """Print the start of a step, a heartbeat while it runs, and its duration."""
         started = self._clock()
-        done = threading.Event()
+        ended = threading.Event()
 
         def beat() -> None:
-            while not done.wait(HEARTBEAT):
-                self.say(f"... still: {what} ({self._clock() - started:.0f} s)")
+            while not ended.wait(HEARTBEAT_SECONDS):
+                self.log(f"... still: {description} ({self._clock() - started:.0f} s)")
 
-        self.say(f"{what} ...")
+        self.log(f"{description} ...")
         thread = threading.Thread(target=beat, daemon=True)
         thread.start()
         try:
             yield
         finally:
-            done.set()
+            ended.set()
             thread.join()
-        self.say(f"done: {what} ({self._clock() - started:.1f} s)")
+        self.log(f"done: {description} ({self._clock() - started:.1f} s)")
 
     def wait(
         self,
-        what: str,
+        description: str,
         probe: Callable[[], str | None],
         *,
         timeout: float,
         interval: float = 0.5,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """Ask the probe again and again until it returns None, for nothing missing.
+        """Call the probe until it returns None.
 
         Args:
-            what: the thing waited for, as a noun phrase.
-            probe: returns what is still missing, or None; that it fails is something missing too.
-            timeout: seconds after which to give up.
-            interval: seconds between two questions.
-            sleep: how to pass the time.
+            description: The awaited condition, as a noun phrase.
+            probe: Returns the reason why the condition is not met, or None; ClusterError counts as a reason.
+            timeout: The limit in seconds.
+            interval: The seconds between two calls.
+            sleep: Waits the given seconds.
 
         Raises:
-            ClusterError: if the time is up; it holds the probe's last answer.
+            ClusterError: If the time is up; the message holds the probe's last reason.
         """
         started = self._clock()
-        spoken = started
-        self.say(f"waiting for {what} ...")
-        while (missing := _answer(probe)) is not None:
+        last_heartbeat = started
+        self.log(f"waiting for {description} ...")
+        while (reason := _call(probe)) is not None:
             elapsed = self._clock() - started
             if elapsed > timeout:
-                raise ClusterError(f"Waited {elapsed:.0f} s for {what}: {missing}")
-            if self._clock() - spoken >= HEARTBEAT:
-                spoken = self._clock()
-                self.say(f"... still waiting for {what} ({elapsed:.0f} s): {missing}")
+                raise ClusterError(f"Waited {elapsed:.0f} s for {description}: {reason}")
+            if self._clock() - last_heartbeat >= HEARTBEAT_SECONDS:
+                last_heartbeat = self._clock()
+                self.log(f"... still waiting for {description} ({elapsed:.0f} s): {reason}")
             sleep(interval)
-        self.say(f"ready: {what} ({self._clock() - started:.1f} s)")
+        self.log(f"ready: {description} ({self._clock() - started:.1f} s)")
 
 
-def _answer(probe: Callable[[], str | None]) -> str | None:
+def _call(probe: Callable[[], str | None]) -> str | None:
     try:
         return probe()
     except ClusterError as error:

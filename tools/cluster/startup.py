@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""Start a cluster: everything that is missing is built first, then the node starts, then what runs in it.
+"""Start a cluster: build the missing components, start the node, install the add-ons.
 
-What can go on side by side does: images are imported while the control plane starts, and the add-ons are
-installed together. Each process is watched while something is waited for; a failure is reported with what
-explains it, and leaves the pieces standing for a look, until `down` or the next `up` clears them.
+Independent steps run concurrently: image imports next to the control plane, and the add-ons next to each
+other. During each wait, an ended process of the node is an error. A failed start leaves the processes and
+files for inspection, until `down` or the next `up` removes them.
 """
 
 import json
@@ -15,6 +15,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import yaml
+
+from tidegate.kubernetes.pods import unmet_condition
 
 from . import (
     cache,
@@ -29,7 +31,6 @@ from . import (
     node,
     packages,
     process,
-    readiness,
     system_images,
     teardown,
     toolchain,
@@ -50,10 +51,10 @@ NODE_ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/
 
 
 def up(progress: Progress | None = None) -> Cluster:
-    """Start the cluster, or attach to it if it is up and well.
+    """Start the cluster, or attach to it if it is up and healthy.
 
     Raises:
-        ClusterError: if it cannot be started; the message holds the reason and the last log lines.
+        ClusterError: If it cannot be started; the message holds the reason and the last log lines.
     """
     progress = progress or Progress()
     layout = Layout.from_environment(os.environ)
@@ -62,7 +63,7 @@ def up(progress: Progress | None = None) -> Cluster:
         if record is not None and record.state.ready:
             cluster = Cluster(layout, record, progress)
             if not any(cluster.health().values()):
-                progress.say("the cluster is up already")
+                progress.log("the cluster is already up")
                 return cluster
         teardown.clear(layout, progress)
         record = Record.create(layout.record)
@@ -70,12 +71,12 @@ def up(progress: Progress | None = None) -> Cluster:
 
 
 class Startup:
-    """One start of one cluster.
+    """The start of one cluster.
 
     Args:
-        layout: where everything goes.
-        record: what `down` will read.
-        progress: who is told.
+        layout: The paths of cache and state.
+        record: The record for `down`.
+        progress: Reports each step.
     """
 
     def __init__(self, layout: Layout, record: Record, progress: Progress) -> None:
@@ -85,7 +86,7 @@ class Startup:
         self._runner = Runner(record.state.token)
 
     def run(self) -> Cluster:
-        """Build, start, install and wait."""
+        """Build, start and install all components, and wait until they are ready."""
         packages.ensure(self._progress)
         builds = cache.runner(self._layout)
         tools = toolchain.ensure(self._layout, builds, self._progress)
@@ -100,13 +101,13 @@ class Startup:
         try:
             self._start_node(tools, archives, references)
         except ClusterError as error:
-            raise ClusterError(f"{error}\n\n{self._explanation()}".rstrip()) from error
+            raise ClusterError(f"{error}\n\n{self._explain()}".rstrip()) from error
         self._record.state.ready = True
         self._record.save()
-        self._progress.say("the cluster is ready")
+        self._progress.log("the cluster is ready")
         return Cluster(self._layout, self._record, self._progress)
 
-    def _explanation(self) -> str:
+    def _explain(self) -> str:
         return diagnosis.report(self._record.state.processes, self._layout, self._kubectl())
 
     def _kubectl(self) -> Kubectl:
@@ -117,7 +118,7 @@ class Startup:
     ) -> None:
         self._prepare_machine()
         tools.link_into(self._layout.bin)
-        certificates.make(self._layout.certificates, self._runner)
+        certificates.create(self._layout.certificates, self._runner)
         write_configuration(self._layout, references["pause"])
         with ThreadPoolExecutor(max_workers=4) as pool:
             self._spawn(node.containerd(self._layout))
@@ -134,9 +135,9 @@ class Startup:
             self._install(tools, references, pool)
 
     def _prepare_machine(self) -> None:
-        """Make what lies outside the state folder, with a note of how it was before."""
-        # Building took its time: look again, right before they become ours.
-        teardown.refuse_strangers(self._layout)
+        """Create the namespace and the cgroups, after recording the state of the machine before."""
+        # Another cluster may have started during the build.
+        teardown.reject_foreign_resources(self._layout)
         state = self._record.state
         state.kernel_settings = kernel.settings()
         state.made_folders = kernel.missing_folders()
@@ -144,27 +145,27 @@ class Startup:
         state.prepared = True
         self._record.save()
         network.set_up(self._runner)
-        cgroups.make()
+        cgroups.create()
 
     def _spawn(self, component: node.Component) -> None:
         process.spawn(
             component.name,
-            network.inside(component.argv),
+            network.in_namespace(component.argv),
             record=self._record,
             log=self._layout.logs / f"{component.name}.log",
             env=NODE_ENVIRONMENT,
         )
 
-    def _wait(self, what: str, probe: Callable[[], str | None], *, timeout: float) -> None:
-        """Wait for something, and stop waiting when a process of the node has died."""
+    def _wait(self, description: str, probe: Callable[[], str | None], *, timeout: float) -> None:
+        """Wait for a condition, and name a process of the node that has ended as the reason."""
 
-        def watched() -> str | None:
-            dead = diagnosis.dead_process(self._record.state.processes, self._layout)
-            if dead:
-                raise ClusterError(dead)
+        def probe_with_processes() -> str | None:
+            ended = diagnosis.ended_process(self._record.state.processes, self._layout)
+            if ended:
+                raise ClusterError(ended)
             return probe()
 
-        self._progress.wait(what, watched, timeout=timeout)
+        self._progress.wait(description, probe_with_processes, timeout=timeout)
 
     def _import(self, archives: Mapping[str, Path]) -> None:
         with self._progress.step(f"import {len(archives)} images"):
@@ -175,7 +176,7 @@ class Startup:
         kubectl = self._kubectl()
         addons = Addons(self._layout, tools, references, kubectl, self._runner, self._progress)
         addons.prepare()
-        finish(
+        raise_first_failure(
             pool.submit(install)
             for install in (addons.install_gateway, addons.install_kserve, addons.install_metrics)
         )
@@ -186,7 +187,7 @@ class Startup:
 
     def _containerd_missing(self) -> str | None:
         if not self._layout.containerd_socket.exists():
-            return "its socket is not there"
+            return "its socket does not exist"
         try:
             containerd.image_names(self._layout, self._runner)
         except ClusterError as error:
@@ -202,20 +203,20 @@ class Startup:
 
     def _node_missing(self) -> str | None:
         try:
-            return readiness.condition(self._kubectl().get(f"node/{network.NODE_NAME}"), "Ready")
+            return unmet_condition(self._kubectl().get(f"node/{network.NODE_NAME}"), "Ready")
         except ClusterError:
             return "it has not registered"
 
 
-def finish(futures: Iterable["Future[None]"]) -> None:
-    """Wait for all, then raise the first failure."""
+def raise_first_failure(futures: Iterable["Future[None]"]) -> None:
+    """Wait for all futures, then raise the first failure."""
     failures = [failure for future in list(futures) if (failure := future.exception()) is not None]
     if failures:
         raise failures[0]
 
 
 def write_configuration(layout: Layout, pause_image: str) -> None:
-    """Write the files that the node's processes read."""
+    """Write the configuration files of the node's processes."""
     layout.kubeconfigs.mkdir(mode=0o700)
     for user in ("admin", "controller-manager", "scheduler", "kubelet", "kube-proxy"):
         content = certificates.kubeconfig(layout.certificates, user)

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a cluster has started and changed on the machine, written down before it can matter.
+"""The record of a cluster's processes and of its changes to the machine, saved before each takes effect.
 
-The record is what makes `down` work after a `kill -9` of `up`: it holds every process with its start time,
-the kernel settings as they were, and a token that every process started here carries in its environment. It
-decides nothing; teardown reads it.
+`down` works from the record, so it works after a `kill -9` of `up` as well. The record holds each process
+with its start time, the previous kernel settings, and a token in the environment of each process. This module
+decides nothing; :mod:`tools.cluster.teardown` reads the record.
 """
 
 import fcntl
@@ -25,7 +25,7 @@ from .errors import ClusterError
 
 @dataclass(frozen=True)
 class StartedProcess:
-    """A process of ours. The start time tells it from a later one that was given the same id."""
+    """A process of the cluster; the start time distinguishes it from a later process with the same id."""
 
     name: str
     pid: int
@@ -37,18 +37,20 @@ class State:
     """One cluster's record.
 
     Args:
-        boot_id: the machine's boot; after a reboot nothing recorded here runs.
-        token: in the environment of every process that was started.
-        processes: in the order in which they were started.
-        kernel_settings: what the kubelet changes for the whole machine, as it was.
-        made_folders: folders outside the state folder that did not exist before.
-        netns_folder_was_mounted: whether the machine had used `ip netns` before.
-        prepared: whether namespace and control groups of our names, if there are any, are this cluster's; a
-            new record says so once it has been seen that there are none.
-        versions: of what runs, for a summary.
-        loaded_images: image name to the id that containerd has been given.
-        ready: whether `up` came to its end.
-        kept: whether somebody asked for it to stay; a run of the scenarios takes down what nobody keeps.
+        boot_id: The machine's boot; after a reboot no recorded process runs.
+        token: The token in the environment of each process.
+        access_key: The object store's access key.
+        secret_key: The object store's secret key.
+        processes: The processes in the order of their starts.
+        kernel_settings: The machine's settings before the kubelet changed them.
+        made_folders: The folders outside the state folder that the cluster created.
+        netns_folder_was_mounted: Whether the machine had used `ip netns` before.
+        prepared: Whether existing namespaces and cgroups of the cluster's names belong to it. In a new record
+            this becomes true once none of them exists.
+        versions: The version by component, for a summary.
+        loaded_images: The imported image's id by image name.
+        ready: Whether `up` has completed.
+        kept: Whether the cluster stays up after a run of the scenarios.
     """
 
     boot_id: str
@@ -67,7 +69,7 @@ class State:
 
     @classmethod
     def fresh(cls) -> "State":
-        """Start a record for this boot, with a token and credentials of its own."""
+        """Return a new state for this boot, with a new token and new credentials."""
         return cls(
             boot_id=current_boot_id(),
             token=secrets.token_hex(16),
@@ -78,10 +80,10 @@ class State:
 
     @classmethod
     def from_json(cls, text: str) -> "State":
-        """Read a record back.
+        """Parse a record.
 
         Raises:
-            ClusterError: if it is not one of ours.
+            ClusterError: If the text is not a record.
         """
         try:
             raw = json.loads(text)
@@ -91,12 +93,12 @@ class State:
             raise ClusterError(f"The cluster's record cannot be read ({error}).") from error
 
     def to_json(self) -> str:
-        """Write the record as text."""
+        """Return the record as JSON."""
         return json.dumps(asdict(self), indent=2)
 
 
 class Record:
-    """The state file. Every change is on disk before the call returns."""
+    """The state file; each change is on disk before the call returns."""
 
     def __init__(self, path: Path, state: State) -> None:
         self._path = path
@@ -105,7 +107,7 @@ class Record:
 
     @classmethod
     def open(cls, path: Path) -> "Record | None":
-        """Read the record of the cluster that is there, if one is."""
+        """Read the record; None if there is no cluster."""
         try:
             text = path.read_text()
         except FileNotFoundError:
@@ -114,14 +116,14 @@ class Record:
 
     @classmethod
     def create(cls, path: Path) -> "Record":
-        """Begin the record of a new cluster."""
+        """Create the record of a new cluster."""
         record = cls(path, State.fresh())
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         record.save()
         return record
 
     def save(self) -> None:
-        """Put the record on disk in one step, so that a reader never sees half of it."""
+        """Replace the file in one step, so that readers never see an incomplete record."""
         with self._lock:
             partial = self._path.with_suffix(".partial")
             partial.touch(mode=0o600)
@@ -129,43 +131,49 @@ class Record:
             partial.replace(self._path)
 
     def add(self, process: StartedProcess) -> None:
-        """Remember a process, before it is let loose."""
+        """Record a process before it executes its command."""
         self.state.processes.append(process)
         self.save()
 
     def forget(self, name: str) -> None:
-        """Drop a process that has been stopped for good."""
+        """Remove a stopped process from the record."""
         self.state.processes = [process for process in self.state.processes if process.name != name]
         self.save()
 
     def process(self, name: str) -> StartedProcess | None:
-        """Find a process by the name it was started under."""
+        """Return the process that was started under a name; None if there is none."""
         return next((process for process in self.state.processes if process.name == name), None)
 
 
 def current_boot_id() -> str:
-    """Tell this boot of the machine from any other."""
+    """Return the id of the machine's current boot."""
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
 @contextmanager
-def locked(path: Path, what: str, *, wait: bool = True) -> Iterator[None]:
-    """Hold a lock file; the kernel lets go of it when the holder dies, however it dies.
+def locked(path: Path, resource: str, *, wait: bool = True) -> Iterator[None]:
+    """Hold a lock file; the kernel releases it when the holding process ends, even after a `kill -9`.
 
-    The file says who holds it, for the sentence that another one gets.
+    The file names its holder, for the error message of another process.
+
+    Args:
+        path: The lock file.
+        resource: The locked resource, as a noun phrase for the error message.
+        wait: Whether to wait for the current holder.
 
     Raises:
-        ClusterError: if it is held by another and `wait` is false.
+        ClusterError: If another process holds the lock and `wait` is false.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+") as handle:  # opening must not wipe out who holds it
+    with path.open("a+") as handle:  # mode w would erase the current holder's entry
         try:
             fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             handle.seek(0)
             holder = handle.read().strip() or "another command"
             raise ClusterError(
-                f"{what[0].upper()}{what[1:]} is in use by {holder}: wait until that has ended ({path})."
+                f"{resource[0].upper()}{resource[1:]} is in use by {holder}: "
+                f"wait until that has ended ({path})."
             ) from error
         handle.truncate(0)
         handle.write(f"process {os.getpid()} (`{shlex.join(sys.orig_argv)[:200]}`), since {_now()}\n")

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""The S3 server of the cluster: an address that pods reach, two buckets, and a way to take it away.
+"""The S3 server of the cluster, with two buckets; tests can stop and start it.
 
-It runs on the node, outside Kubernetes, so that stopping it looks to a pod like a store that is down:
-connections are refused. Its data outlives a stop and a start, not the cluster.
+It runs on the node, outside Kubernetes. After a stop, a pod sees an unavailable store: connection refused.
+The data survives a stop and a start, but not the end of the cluster.
 """
 
 import sys
@@ -19,20 +19,20 @@ from .state import Record
 BUCKETS = ("models", "data")
 REGION = "us-east-1"
 
-# Asked by a program of its own, because only that can be put into the namespace.
-_QUESTION = """
+# A program of its own, because only a process can enter the network namespace.
+_HEALTH_CHECK = """
 import http.client, sys
 host, port, path = sys.argv[1:]
 connection = http.client.HTTPConnection(host, int(port), timeout=2)
 connection.request("GET", path)
 status = connection.getresponse().status
-sys.exit(None if status == 200 else f"it answers with status {status}")
+sys.exit(None if status == 200 else f"status {status}")
 """
 
 
 @dataclass(frozen=True)
 class S3Access:
-    """How to reach the store, the same from a pod and from a program in the node's network namespace."""
+    """Address and credentials of the store, for pods and for programs in the node's network namespace."""
 
     endpoint_from_pods: str
     access_key: str
@@ -41,7 +41,7 @@ class S3Access:
     buckets: tuple[str, ...] = BUCKETS
 
     def environment(self) -> dict[str, str]:
-        """Say it in the variables that S3 clients read."""
+        """Return the environment variables for S3 clients."""
         return {
             "AWS_ENDPOINT_URL": self.endpoint_from_pods,
             "AWS_ACCESS_KEY_ID": self.access_key,
@@ -54,10 +54,10 @@ class Store:
     """The S3 server's process.
 
     Args:
-        layout: where its data is.
-        record: what knows its id and credentials.
-        runner: runs the health question.
-        progress: who is told.
+        layout: The paths of its data and its log.
+        record: The record of its process and its credentials.
+        runner: Runs the health check.
+        progress: Reports waits and stops.
     """
 
     def __init__(self, layout: Layout, record: Record, runner: Runner, progress: Progress) -> None:
@@ -68,13 +68,13 @@ class Store:
 
     @property
     def access(self) -> S3Access:
-        """How to reach it."""
+        """The store's address and credentials."""
         state = self._record.state
         endpoint = f"http://{network.NODE_ADDRESS}:{node.STORE_PORT}"
         return S3Access(endpoint, state.access_key, state.secret_key)
 
     def start(self) -> None:
-        """Start it, unless it runs, and wait until it answers."""
+        """Start the server unless it runs, and wait until it responds."""
         running = self._record.process("store")
         if running is None or not process.is_alive(running):
             self._record.forget("store")
@@ -84,7 +84,7 @@ class Store:
             access = self.access
             process.spawn(
                 component.name,
-                network.inside(component.argv),
+                network.in_namespace(component.argv),
                 record=self._record,
                 log=self._layout.logs / "store.log",
                 env={
@@ -97,18 +97,18 @@ class Store:
         self._progress.wait("the object store", self.missing, timeout=20, interval=0.2)
 
     def stop(self) -> None:
-        """Stop it; it stays stopped until `start`."""
+        """Stop the server until `start`."""
         running = self._record.process("store")
         if running is not None:
             process.stop([running], grace=2)
             self._record.forget("store")
-        self._progress.say("the object store is stopped")
+        self._progress.log("the object store is stopped")
 
     def missing(self) -> str | None:
-        """Tell what it lacks to answer."""
-        where = [network.NODE_ADDRESS, str(node.STORE_PORT), node.STORE_HEALTH_PATH]
+        """Return the reason why the server does not respond; None if it does."""
+        address = [network.NODE_ADDRESS, str(node.STORE_PORT), node.STORE_HEALTH_PATH]
         try:
-            self._runner.run(network.inside([sys.executable, "-c", _QUESTION, *where]))
+            self._runner.run(network.in_namespace([sys.executable, "-c", _HEALTH_CHECK, *address]))
         except ClusterError as error:
             return str(error).splitlines()[-1]
         return None

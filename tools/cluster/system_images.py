@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""The images of what the cluster itself runs: one binary each, built from scratch into cached archives.
+"""The images of the cluster's own components: one binary per image, built from scratch into cached archives.
 
-Each has a Dockerfile under images/. They carry names of their own, below a domain that exists nowhere, so
-that nobody takes them for the published images.
+Each image has a Dockerfile in images/. Its name lies below a domain that does not exist, so that it cannot be
+mistaken for the published image. An archive's name holds a hash of the image's inputs, not of their paths.
 """
 
 import hashlib
@@ -28,10 +28,10 @@ class SystemImage:
     """An image to build.
 
     Args:
-        name: short name, and the Dockerfile's.
-        tag: the version.
-        sources: path in the build context to a file or folder.
-        identity: what tells this content from another; a cache folder's name has a hash in it.
+        name: The short name, which is also the Dockerfile's.
+        tag: The version.
+        sources: File or folder by its path in the build context.
+        identity: A text that changes with the sources' content, such as a cache folder's name with its hash.
     """
 
     name: str
@@ -41,22 +41,29 @@ class SystemImage:
 
     @property
     def reference(self) -> str:
-        """The full name that manifests use."""
+        """The image's full name in manifests."""
         return f"{DOMAIN}/{self.name}:{self.tag}"
 
     @property
     def dockerfile(self) -> Path:
-        """What it is built from."""
+        """The image's Dockerfile."""
         return DOCKERFILES / f"{self.name}.Dockerfile"
 
     def key(self) -> str:
-        """Name the archive by all that goes into it."""
+        """Return the archive's name, which changes with each input of the build."""
         text = "\0".join([self.reference, self.identity, self.dockerfile.read_text()])
         return f"{self.name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 
 def all_images(tools: Toolchain, envoy: Path, envoy_version: str, busybox: Path) -> list[SystemImage]:
-    """List the images of a cluster."""
+    """Return the images of a cluster.
+
+    Args:
+        tools: The built commands.
+        envoy: The folder of Envoy and its libraries.
+        envoy_version: Envoy's version.
+        busybox: The static busybox of the pause image.
+    """
 
     def one_command(name: str, tool_set: str, command: str) -> SystemImage:
         folder = tools.folders[tool_set]
@@ -84,7 +91,17 @@ def all_images(tools: Toolchain, envoy: Path, envoy_version: str, busybox: Path)
 def ensure(
     images: Sequence[SystemImage], layout: Layout, builder: ImageBuilder, progress: Progress
 ) -> dict[str, Path]:
-    """Build the archives that are missing, and tell where each image's is, by reference."""
+    """Build the archives that are missing from the cache.
+
+    Args:
+        images: The images of the cluster.
+        layout: The cache.
+        builder: Builds an image into an archive.
+        progress: Reports each build.
+
+    Returns:
+        The archive by the image's reference.
+    """
     archives = {}
     with cache.building(layout, progress):
         for image in images:
@@ -99,10 +116,10 @@ def ensure(
 def _build(image: SystemImage, archive: Path, layout: Layout, builder: ImageBuilder) -> None:
     with tempfile.TemporaryDirectory(prefix="context-", suffix=".partial", dir=layout.cache) as name:
         context = Path(name)
-        for inside, source in image.sources.items():
+        for context_path, source in image.sources.items():
             if source.is_dir():
-                shutil.copytree(source, context / inside)
+                shutil.copytree(source, context / context_path)
             else:
-                shutil.copy(source, context / inside)
+                shutil.copy(source, context / context_path)
         (context / "tmp").mkdir()
         builder.build_archive(image.dockerfile, context, image.reference, archive)

@@ -1,11 +1,10 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""Take a cluster down, whole or half made, and leave the machine as it was.
+"""Remove a cluster, complete or incomplete, and restore the machine's settings.
 
-Nothing is deleted through the API: processes end, mounts, cgroups and the namespace go, and then the
-folder. It works from the record, so also after `kill -9` of `up` at any point, and it ends by looking
-whether anything is left. What has our names and is in no record was made by somebody else: it refuses to
-touch that, and says so.
+It does not use the Kubernetes API: it ends the processes, removes mounts, cgroups and the network namespace,
+and then the state folder. It works from the record, so it works after a `kill -9` of `up` at any point. A
+resource with the cluster's name but without a record belongs to another user: it stays, and that is an error.
 """
 
 import shutil
@@ -20,37 +19,37 @@ from .layout import Layout
 from .progress import Progress
 from .state import Record, State, current_boot_id, locked
 
-GRACE = 3.0
+GRACE_SECONDS = 3.0
 
 
 def down(layout: Layout, progress: Progress) -> None:
-    """Take down the cluster of this layout, if there is one, and clear what a killed build left in the cache.
+    """Remove the cluster of this layout, if there is one, and the remains of a killed build.
 
     Raises:
-        ClusterError: if something could not be removed, or is of our name and not ours.
+        ClusterError: If a resource cannot be removed, or has the cluster's name and belongs to another user.
     """
     with locked(layout.cluster_lock, "the cluster", wait=False):
         clear(layout, progress)
 
 
 def clear(layout: Layout, progress: Progress) -> None:
-    """Take it down; the caller holds the cluster's lock."""
+    """Remove the cluster; the caller holds its lock."""
     runner = Runner()
     record = Record.open(layout.record)
     if record is not None:
-        with progress.step("take the cluster down"):
-            left = _remove_cluster(layout, record.state, runner)
-        if left:
-            raise ClusterError("The cluster is not wholly gone. Left:\n" + "\n".join(left))
+        with progress.step("remove the cluster"):
+            remaining = _remove_cluster(layout, record.state, runner)
+        if remaining:
+            raise ClusterError("The cluster is not completely removed. Remaining:\n" + "\n".join(remaining))
         _remove_folder(layout)
     cache.clear(layout, progress)
-    refuse_strangers(layout)
-    # At most a beginning without a record, or what a killed `down` left of the folder.
+    reject_foreign_resources(layout)
+    # A folder without a record: `up` or `down` was killed right after its first or before its last step.
     shutil.rmtree(layout.state, ignore_errors=True)
 
 
 def _remove_folder(layout: Layout) -> None:
-    """Remove the state folder; the record goes last, because without it the rest belongs to nobody."""
+    """Remove the state folder; the record goes last, because it proves that the rest is the cluster's."""
     for path in layout.state.iterdir():
         if path == layout.record:
             continue
@@ -61,66 +60,72 @@ def _remove_folder(layout: Layout) -> None:
     shutil.rmtree(layout.state)
 
 
-def refuse_strangers(layout: Layout) -> None:
-    """Hold that nothing of our names is there, once our own has gone.
+def reject_foreign_resources(layout: Layout) -> None:
+    """Check that no resource has the cluster's names, after the cluster's own ones have been removed.
 
     Raises:
-        ClusterError: with what is there; it may be another user's cluster.
+        ClusterError: If there is one, which may belong to another user's cluster.
     """
-    if found := strangers(network.exists(), cgroups.existing(), mounts.now_below(layout.state)):
+    points = mounts.current_points_below(layout.state)
+    if resources := foreign_resources(network.exists(), cgroups.existing(), points):
         raise ClusterError(
-            f"There is {', '.join(found)}, which the cluster of {layout.state} did not make: it is left as "
-            "it is, and no cluster starts beside it; take down the cluster that it belongs to, or remove it."
+            f"There is {', '.join(resources)}, which the cluster of {layout.state} did not create. It stays, "
+            "and no second cluster can start: take down the cluster that it belongs to, or remove it."
         )
 
 
-def strangers(namespace: bool, groups: Sequence[Path], points: Sequence[Path]) -> list[str]:
-    """Name what has our names.
+def foreign_resources(namespace: bool, groups: Sequence[Path], points: Sequence[Path]) -> list[str]:
+    """Describe the resources that have the cluster's names.
 
-    >>> strangers(True, [Path("/sys/fs/cgroup/tidegate")], [])
+    >>> foreign_resources(True, [Path("/sys/fs/cgroup/tidegate")], [])
     ['the network namespace tidegate', 'the control group /sys/fs/cgroup/tidegate']
+
+    Args:
+        namespace: Whether the network namespace exists.
+        groups: The cgroups.
+        points: The mount points.
     """
-    found = [f"the network namespace {network.NAMESPACE}"] if namespace else []
-    found += [f"the control group {group}" for group in groups]
-    return found + [f"the mount {point}" for point in points]
+    resources = [f"the network namespace {network.NAMESPACE}"] if namespace else []
+    resources += [f"the control group {group}" for group in groups]
+    return resources + [f"the mount {point}" for point in points]
 
 
 def _remove_cluster(layout: Layout, state: State, runner: Runner) -> list[str]:
     sockets = kernel.shim_sockets(layout.state)
     this_boot = state.boot_id == current_boot_id()
-    # Neither outlives a boot, so what there is after one is not ours.
+    # Namespaces and cgroups end with a boot, so existing ones are not from this record.
     prepared = this_boot and state.prepared
     if this_boot:
         _end_processes(state, pods=prepared)
         kernel.restore_settings(state.kernel_settings)
-    left = [f"mount {point}" for point in mounts.unmount_below(layout.state, runner)]
+    remaining = [f"mount {point}" for point in mounts.unmount_below(layout.state, runner)]
     if prepared:
-        left += [f"cgroup {path}" for path in cgroups.remove()]
+        remaining += [f"cgroup {path}" for path in cgroups.remove()]
         network.remove(runner, folder_was_mounted=state.netns_folder_was_mounted)
-        left += [f"network namespace {network.NAMESPACE}"] if network.exists() else []
+        remaining += [f"network namespace {network.NAMESPACE}"] if network.exists() else []
     kernel.remove_traces(layout.state, sockets, state.made_folders)
-    left += [f"process {found.pid} ({found.name})" for found in process.carrying(state.token)]
-    return left
+    remaining += [f"process {found.pid} ({found.name})" for found in process.find_by_token(state.token)]
+    return remaining
 
 
 def _end_processes(state: State, *, pods: bool) -> None:
-    """End everything in an order in which nothing that has ended is started again.
+    """End the processes in an order in which no ended process is restarted.
 
     Args:
-        state: what was started.
-        pods: whether the control groups of our name are ours, so that what runs in them may be killed.
+        state: The record's content.
+        pods: Whether the cgroups are the cluster's, so that their processes may be killed.
     """
     runtime = [started for started in state.processes if started.name == "containerd"]
     managers = [started for started in state.processes if started.name != "containerd"]
-    # What `up` had running when it was killed, such as an import or a build, is known by its token alone.
-    keepers = {"containerd", "containerd-shim"}
-    for found in process.carrying(state.token):
-        if found.name not in keepers and found.pid not in {started.pid for started in managers}:
-            process.send(found.pid, SIGKILL)
-    process.stop(reversed(managers), GRACE)
+    # Programs of a killed `up`, such as an import or a build, are known only by their token.
+    runtime_names = {"containerd", "containerd-shim"}
+    for found in process.find_by_token(state.token):
+        if found.name not in runtime_names and found.pid not in {started.pid for started in managers}:
+            process.send_signal(found.pid, SIGKILL)
+    process.stop(reversed(managers), GRACE_SECONDS)
     if pods:
         cgroups.kill_all()
-    shims = [found for found in process.carrying(state.token) if found.name == "containerd-shim"]
+    shims = [found for found in process.find_by_token(state.token) if found.name == "containerd-shim"]
     process.stop(shims, grace=0)
-    process.stop(runtime, GRACE)
-    process.stop(process.carrying(state.token), grace=0)
+    process.stop(runtime, GRACE_SECONDS)
+    process.stop(process.find_by_token(state.token), grace=0)

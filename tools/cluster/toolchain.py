@@ -2,10 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Build the pinned commands from their Go modules, once.
 
-A tool set is a folder with a go.mod and a go.sum and no Go code. What it builds lands in the cache under
-the hash of those two files and of how they are built, together with the manifests and charts that the
-modules carry, so that a second start needs neither Go nor a network. A build goes to a side folder and is
-renamed when complete: a folder with the right name is always whole.
+A tool set is a folder with a go.mod and a go.sum and without Go code. Its build goes into the cache, together
+with the manifests and charts of its modules, so that the next start needs neither Go nor a network. The
+folder's name holds a hash of the two files and of the build options; the repository's path is not part of it.
+A build runs in a folder ending in `.partial` that is renamed once complete, so a cached folder is always
+complete.
 """
 
 import hashlib
@@ -27,20 +28,20 @@ DEFINITIONS = Path(__file__).parent / "tools"
 
 @dataclass(frozen=True)
 class ToolSet:
-    """One folder of tools that are built together.
+    """A folder of commands that are built together.
 
     Args:
-        name: the folder's name.
-        module: the Go module whose version is this set's version.
-        about: how long the first build takes, for the person who waits.
-        renames: a built file's name to the name it gets.
-        link_flags: what the linker is told besides dropping debug data; `{version}` is filled in.
-        carries: name to a path inside a module; copied beside the commands.
+        name: The folder's name.
+        module: The Go module whose version is this set's version.
+        build_time: The duration of the first build, for the progress message.
+        renames: The new file name by the name that Go gives a command.
+        link_flags: Linker flags in addition to those that drop debug data; `{version}` is filled in.
+        carries: Path inside the module by name; the files are copied next to the commands.
     """
 
     name: str
     module: str
-    about: str
+    build_time: str
     renames: dict[str, str] = field(default_factory=dict)
     link_flags: str = ""
     carries: dict[str, str] = field(default_factory=dict)
@@ -83,20 +84,20 @@ TOOL_SETS = (
 
 @dataclass(frozen=True)
 class Toolchain:
-    """The built commands and what came with them."""
+    """The built commands, and the files of their modules."""
 
     folders: dict[str, Path]
     versions: dict[str, str]
 
     def link_into(self, folder: Path) -> None:
-        """Gather all built commands in one folder, as links."""
+        """Link all built commands into one new folder."""
         folder.mkdir(parents=True)
         for built in self.folders.values():
             for command in (built / "bin").iterdir():
                 (folder / command.name).symlink_to(command)
 
     def carried(self, name: str) -> Path:
-        """Find a file or folder that came with a module."""
+        """Return the path of a file or folder that was copied from a module."""
         for folder in self.folders.values():
             candidate = folder / "share" / name
             if candidate.exists():
@@ -110,23 +111,39 @@ def module_version(go_mod: str, module: str) -> str:
     >>> module_version("require (\n\thelm.sh/helm/v4 v4.3.1 // indirect\n)", "helm.sh/helm/v4")
     'v4.3.1'
     """
-    found = re.search(rf"^(?:require)?\s*{re.escape(module)} (v\S+)", go_mod, re.MULTILINE)
-    if found is None:
+    match = re.search(rf"^(?:require)?\s*{re.escape(module)} (v\S+)", go_mod, re.MULTILINE)
+    if match is None:
         raise ClusterError(f"{module} is not required by the tool set's go.mod.")
-    return found[1]
+    return match[1]
 
 
 def cache_key(tool_set: ToolSet, go_mod: bytes, go_sum: bytes, machine: str) -> str:
-    """Name a build by all that goes into it."""
-    how = json.dumps([tool_set.renames, tool_set.link_flags, tool_set.carries, machine], sort_keys=True)
+    """Return the name of a build in the cache; it changes with each input of the build.
+
+    Args:
+        tool_set: The set to build.
+        go_mod: The content of its go.mod.
+        go_sum: The content of its go.sum.
+        machine: The machine's architecture.
+    """
+    options = json.dumps([tool_set.renames, tool_set.link_flags, tool_set.carries, machine], sort_keys=True)
     digest = hashlib.sha256()
-    for part in (go_mod, go_sum, how.encode()):
-        digest.update(hashlib.sha256(part).digest())
+    for content in (go_mod, go_sum, options.encode()):
+        digest.update(hashlib.sha256(content).digest())
     return f"{tool_set.name}-{digest.hexdigest()[:16]}"
 
 
 def ensure(layout: Layout, runner: Runner, progress: Progress) -> Toolchain:
-    """Build what the cache does not hold yet, and tell where everything is."""
+    """Build the tool sets that are missing from the cache.
+
+    Args:
+        layout: The cache to build into.
+        runner: Runs the Go command.
+        progress: Reports each build.
+
+    Returns:
+        All built commands.
+    """
     folders = {}
     versions = {}
     with cache.building(layout, progress):
@@ -137,7 +154,7 @@ def ensure(layout: Layout, runner: Runner, progress: Progress) -> Toolchain:
             version = module_version(go_mod.decode(), tool_set.module)
             folder = layout.tools / key
             if not folder.exists():
-                with progress.step(f"build {tool_set.name} {version} (about {tool_set.about}, once)"):
+                with progress.step(f"build {tool_set.name} {version} (about {tool_set.build_time}, once)"):
                     _build(tool_set, source, folder, version, runner)
             folders[tool_set.name] = folder
             versions[tool_set.name] = version
@@ -150,22 +167,22 @@ def _build(tool_set: ToolSet, source: Path, folder: Path, version: str, runner: 
     partial = folder.with_name(f"{folder.name}.partial")
     (partial / "bin").mkdir(parents=True)
     link_flags = f"-s -w {tool_set.link_flags.format(version=version)}".strip()
-    # The definitions are only read: -mod=readonly refuses to touch a go.mod that does not say everything.
+    # With -mod=readonly an incomplete go.mod is an error; otherwise Go would edit the checked-in file.
     build = ["go", "build", "-mod=readonly", "-trimpath", "-buildvcs=false", "-ldflags", link_flags]
     environment = {"CGO_ENABLED": "0", "GOTMPDIR": str(partial)}
     runner.run([*build, "-o", f"{partial / 'bin'}/", "tool"], cwd=source, env=environment)
-    for built, wanted in tool_set.renames.items():
-        (partial / "bin" / built).rename(partial / "bin" / wanted)
-    for name, inside in tool_set.carries.items():
+    for built, renamed in tool_set.renames.items():
+        (partial / "bin" / built).rename(partial / "bin" / renamed)
+    for name, module_path in tool_set.carries.items():
         module = runner.run(
             ["go", "list", "-mod=readonly", "-m", "-f", "{{.Dir}}", tool_set.module], cwd=source
         )
-        _copy(Path(module.strip()) / inside.format(version=version), partial / "share" / name)
+        _copy(Path(module.strip()) / module_path.format(version=version), partial / "share" / name)
     partial.rename(folder)
 
 
 def _copy(origin: Path, target: Path) -> None:
-    """Copy out of the module cache without its read-only modes, so that the copy can be deleted."""
+    """Copy from the module cache without its read-only modes, so that the copy can be deleted."""
     target.parent.mkdir(parents=True, exist_ok=True)
     if origin.is_dir():
         shutil.copytree(origin, target, copy_function=shutil.copyfile)

@@ -7,20 +7,12 @@ from pathlib import Path
 import pytest
 
 from benchmarks.environments import PEERS, parse_lock
-from benchmarks.process import parse_stat, run_generator, start_server
+from benchmarks.process import run_generator, start_server
 from benchmarks.servers import SERVERS
 from tidegate.errors import ServerError
+from tools.procfs import ProcessStat
 
 CORE = min(os.sched_getaffinity(0))
-
-
-def test_parse_stat_process_name_may_hold_parentheses() -> None:
-    text = "7 (a) R 1 (b) S 1 7 5 0 -1 0 0 0 0 0 30 12 3 1 20 0 1 0 4242 9000 250 0"
-    assert parse_stat(text).session == 5
-
-
-def test_parse_stat_reads_the_kernel_file() -> None:
-    assert parse_stat(Path("/proc/self/stat").read_text()).session == os.getsid(0)
 
 
 CHILD = """
@@ -34,10 +26,8 @@ PARENT = "import subprocess, sys; subprocess.run([sys.executable, '-c', *sys.arg
 
 def runs(pid: str) -> bool:
     """Return whether a process runs; an ended one stays listed until its parent waits for it."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
+    stat = ProcessStat.read(int(pid))
+    return stat is not None and stat.is_alive
 
 
 def test_start_server_pins_the_core_and_ends_children(tmp_path: Path) -> None:

@@ -1,16 +1,16 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""The scenarios run what the charts' notes say, so they have to find the commands in them."""
+"""The scenarios run the commands of the charts' notes, so they depend on their order."""
 
 from tests.charts.chart import notes
 from tests.e2e.kube import commands
+from tests.e2e.model import BREAST_CANCER
 from tests.e2e.test_loadtest import UNMEETABLE
-from tests.e2e.test_training import BREAST_CANCER
 
 DIGEST = "0" * 64
 
 
-def test_the_notes_of_a_campaign_say_how_to_wait_follow_and_read_the_exit_code():
+def test_commands_of_campaign_notes_wait_follow_and_read() -> None:
     values = {
         "plan": UNMEETABLE,
         "url": "http://a-predictor.models",
@@ -24,7 +24,7 @@ def test_the_notes_of_a_campaign_say_how_to_wait_follow_and_read_the_exit_code()
     assert exit_code[-1].endswith('.exitCode}{"\\n"}{end}')
 
 
-def test_the_notes_of_a_schedule_say_how_to_start_now():
+def test_commands_of_schedule_notes_start_a_run() -> None:
     values = {"schedule": "0 3 1 1 *", "store": "s3://models/x", "config": BREAST_CANCER}
     start, *_ = commands(notes(values, "tidegate-training", release="nightly"))
     assert start[3:] == ["create", "job", "--from=cronjob/nightly", "nightly-now"]

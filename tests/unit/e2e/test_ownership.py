@@ -1,61 +1,71 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""The scenarios change and delete what they made, and nothing else of the same name."""
-
 import json
+from collections.abc import Mapping, Sequence
 
 import pytest
 
 from tests.e2e import kube
-from tests.e2e.ownership import LABEL, listed, marked, refuse_strangers
+from tests.e2e.ownership import LABEL, Object, add_label, parse_objects, reject_foreign_objects
 
 
-def namespace(**labels: str) -> dict:
+def namespace(**labels: str) -> Object:
     return {"kind": "Namespace", "metadata": {"name": "e2e-a", "labels": labels}}
 
 
-def test_what_a_run_made_passes():
-    refuse_strangers([marked(namespace()), marked({"kind": "Namespace", "metadata": {"name": "x"}})])
+def test_reject_foreign_objects_accepts_labelled_objects() -> None:
+    reject_foreign_objects(
+        [add_label(namespace()), add_label({"kind": "Namespace", "metadata": {"name": "x"}})]
+    )
 
 
-@pytest.mark.parametrize("thing", [namespace(), namespace(other="true"), namespace(**{LABEL: "false"})])
-def test_what_no_run_made_is_refused(thing):
+@pytest.mark.parametrize("item", [namespace(), namespace(other="true"), namespace(**{LABEL: "false"})])
+def test_reject_foreign_objects_names_objects_without_label(item: Object) -> None:
     with pytest.raises(AssertionError, match=f"Namespace e2e-a without the label {LABEL}=true"):
-        refuse_strangers([marked(namespace()), thing])
+        reject_foreign_objects([add_label(namespace()), item])
 
 
 @pytest.mark.parametrize("kind", ["List", "ClusterServingRuntimeList"])
-def test_any_list_is_read(kind):
-    assert listed(json.dumps({"kind": kind, "items": [namespace()]})) == [namespace()]
+def test_parse_objects_reads_any_kind_of_list(kind: str) -> None:
+    assert parse_objects(json.dumps({"kind": kind, "items": [namespace()]})) == [namespace()]
 
 
-class Kubectl:
-    """A kubectl that knows one namespace, and what it was told."""
+class FakeKubectl:
+    """A kubectl for a cluster with at most one namespace; it records its calls."""
 
-    def __init__(self, there: dict | None) -> None:
-        self.there = there
-        self.told: list[list[str]] = []
+    def __init__(self, existing: Object | None) -> None:
+        self.existing = existing
+        self.calls: list[list[str]] = []
 
-    def __call__(self, argv, *, stdin=None, env=None, timeout=0) -> str:
-        self.told.append(list(argv))
-        return json.dumps(self.there) if "get" in argv and self.there else ""
+    def __call__(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: str | None = None,
+        env: Mapping[str, str] | None = None,
+        timeout: float = 0,
+    ) -> str:
+        self.calls.append(list(argv))
+        return json.dumps(self.existing) if "get" in argv and self.existing else ""
 
     @property
     def changes(self) -> list[list[str]]:
-        return [argv for argv in self.told if {"delete", "apply"} & set(argv)]
+        return [argv for argv in self.calls if {"delete", "apply"} & set(argv)]
 
 
-def test_a_namespace_of_anothers_is_neither_deleted_nor_changed(monkeypatch):
-    kubectl = Kubectl(namespace())
+def test_create_foreign_namespace_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    kubectl = FakeKubectl(namespace())
     monkeypatch.setattr(kube, "run", kubectl)
-    with pytest.raises(AssertionError, match="left as it is"):
+    with pytest.raises(AssertionError, match="left unchanged"):
         kube.Namespace("e2e-a").create()
     assert kubectl.changes == []
 
 
-@pytest.mark.parametrize("there", [None, marked(namespace())])
-def test_a_namespace_is_deleted_by_name_and_label_together(monkeypatch, there):
-    kubectl = Kubectl(there)
+@pytest.mark.parametrize("existing", [None, add_label(namespace())])
+def test_create_deletes_by_both_name_and_label(
+    monkeypatch: pytest.MonkeyPatch, existing: Object | None
+) -> None:
+    kubectl = FakeKubectl(existing)
     monkeypatch.setattr(kube, "run", kubectl)
     kube.Namespace("e2e-a").create()
     delete, apply = kubectl.changes

@@ -1,7 +1,5 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""A run takes down what nobody keeps, and finds what is left."""
-
 import io
 import signal
 from pathlib import Path
@@ -11,14 +9,15 @@ import pytest
 
 from tests.e2e import __main__ as command
 from tests.e2e import traces
+from tools.cluster import mounts
 from tools.cluster.errors import ClusterError
 from tools.cluster.layout import Layout
 from tools.cluster.progress import Progress
 from tools.cluster.state import Record, locked
 
 
-class Cluster:
-    """What a run needs of one."""
+class FakeCluster:
+    """A cluster with the methods that a run calls."""
 
     def __init__(self, record: Record) -> None:
         self._record = record
@@ -38,16 +37,16 @@ def layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
 
 
 @pytest.fixture
-def done(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What a run did with the cluster, one word each."""
+def steps(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The steps of a run, one word per step."""
     steps: list[str] = []
 
-    def up(progress: Progress) -> Cluster:
+    def up(progress: Progress) -> FakeCluster:
         steps.append("up")
         record = Record.open(layout.record) or Record.create(layout.record)
         record.state.ready = True
         record.save()
-        return Cluster(record)
+        return FakeCluster(record)
 
     def down(layout: Layout, progress: Progress) -> None:
         steps.append("down")
@@ -62,7 +61,7 @@ def done(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(command, "run_scenarios", run)
     monkeypatch.setattr(command, "load_images", lambda *_: None)
     monkeypatch.setattr(command, "environment", lambda cluster: {})
-    monkeypatch.setattr(command, "traces", lambda layout: [])
+    monkeypatch.setattr(command, "find_traces", lambda layout: [])
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     return steps
 
@@ -71,42 +70,44 @@ def run(keep: bool = False) -> int:
     return command.on_own_cluster(None, Progress(io.StringIO()), keep=keep)
 
 
-def test_a_run_takes_its_own_cluster_down(done: list[str]) -> None:
+def test_run_removes_its_own_cluster(steps: list[str]) -> None:
     assert run() == 0
-    assert done == ["down", "up", "run", "down"]
+    assert steps == ["down", "up", "run", "down"]
 
 
-def test_a_cluster_that_somebody_keeps_is_used_and_left_up(done: list[str]) -> None:
+def test_run_uses_a_kept_cluster_and_leaves_it_up(steps: list[str]) -> None:
     run(keep=True)
     run()
-    assert done == ["down", "up", "run", "up", "run"]
+    assert steps == ["down", "up", "run", "up", "run"]
 
 
-def test_what_a_killed_run_left_goes_first(done: list[str], layout: Layout) -> None:
+def test_run_removes_the_cluster_of_a_killed_run_first(steps: list[str], layout: Layout) -> None:
     record = Record.create(layout.record)
     record.state.ready = True
     record.save()
     run()
-    assert done == ["down", "up", "run", "down"]
+    assert steps == ["down", "up", "run", "down"]
 
 
-def test_a_second_run_beside_the_first_is_refused_and_takes_nothing_down(
-    done: list[str], layout: Layout
-) -> None:
+def test_run_during_another_run_raises_and_removes_nothing(steps: list[str], layout: Layout) -> None:
     with locked(layout.run_lock, "the cluster"), pytest.raises(ClusterError, match="in use by process"):
         run()
-    assert done == []
+    assert steps == []
 
 
-def test_anything_of_our_names_is_a_leftover_whether_or_not_it_was_there_before() -> None:
+def test_verify_removed_names_traces_and_new_mounts() -> None:
     other = ("mount", "/run/netns/other")
-    command.check_gone([], [other], [other])
+    command.verify_removed([], [other], [other])
     with pytest.raises(ClusterError, match="control group /g"):
-        command.check_gone([("control group", "/g")], [], [])
+        command.verify_removed([("control group", "/g")], [], [])
     with pytest.raises(ClusterError, match="mount /run/netns/cni-1"):
-        command.check_gone([], [other], [other, ("mount", "/run/netns/cni-1")])
+        command.verify_removed([], [other], [other, ("mount", "/run/netns/cni-1")])
 
 
-def test_mounts_are_found_by_their_paths() -> None:
-    mountinfo = "1 2 0:3 / /s/x rw - tmpfs t rw\n1 2 0:4 / /state rw - ext4 d rw\n"
-    assert traces.mount_points(mountinfo, ("/s/",)) == ["/s/x"]
+def test_find_shared_mounts_excludes_the_folders_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
+    points = {
+        Path("/run/netns"): [Path("/run/netns/cni-1"), Path("/run/netns")],
+        Path("/run/containerd"): [Path("/run/containerd/io")],
+    }
+    monkeypatch.setattr(mounts, "current_points_below", lambda folder: points[folder])
+    assert traces.find_shared_mounts() == [("mount", "/run/netns/cni-1"), ("mount", "/run/containerd/io")]

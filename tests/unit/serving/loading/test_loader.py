@@ -15,7 +15,7 @@ from tidegate_serving.codecs.request import Limits
 from tidegate_serving.loading.loader import EngineChoice, LoadedModel, load
 from tidegate_serving.loading.policy import Policy
 
-from tests.conftest import altered
+from tests.support.trained_bundles import altered
 from tidegate.bundle import Bundle
 from tidegate.digest import canonical_json
 from tidegate.errors import BundleError, ConfigurationError

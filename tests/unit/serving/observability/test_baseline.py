@@ -19,7 +19,7 @@ from tidegate_serving.observability.baseline import (
     references,
 )
 
-from tests.conftest import altered
+from tests.support.trained_bundles import altered
 from tidegate.batch import Batch
 from tidegate.bundle import BASELINE, Bundle
 from tidegate.errors import BundleError

@@ -1,7 +1,5 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""`down` removes what its record says is its own, and refuses to touch anything else of its names."""
-
 import io
 import shutil
 from pathlib import Path
@@ -16,25 +14,25 @@ from tools.cluster.state import Record
 
 
 class Machine:
-    """The machine as `down` sees it: nothing is touched, what would be is noted."""
+    """A fake machine for `down`, which records each operation."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, cgroup_root: Path) -> None:
-        self.done: list[str] = []
+        self.operations: list[str] = []
         self.namespace = False
         self.group = cgroup_root / cgroups.NAME
         self.mounted: list[Path] = []
         hierarchy = cgroups.Hierarchy(cgroup_root, frozenset())
         monkeypatch.setattr(cgroups, "mounted", lambda: [hierarchy])
-        monkeypatch.setattr(cgroups, "kill_all", lambda: self.done.append("kill"))
+        monkeypatch.setattr(cgroups, "kill_all", lambda: self.operations.append("kill"))
         monkeypatch.setattr(network, "exists", lambda: self.namespace)
         monkeypatch.setattr(network, "remove", self._remove_namespace)
-        monkeypatch.setattr(mounts, "now_below", lambda folder: self.mounted)
+        monkeypatch.setattr(mounts, "current_points_below", lambda folder: self.mounted)
         monkeypatch.setattr(mounts, "unmount_below", lambda folder, runner: [])
-        monkeypatch.setattr(process, "carrying", lambda token: [])
+        monkeypatch.setattr(process, "find_by_token", lambda token: [])
         monkeypatch.setattr(kernel, "remove_traces", lambda *_: None)
 
     def _remove_namespace(self, runner: object, *, folder_was_mounted: bool) -> None:
-        self.done.append("remove the namespace")
+        self.operations.append("remove the namespace")
         self.namespace = False
 
 
@@ -44,54 +42,47 @@ def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Machine:
     return Machine(monkeypatch, tmp_path / "cgroup")
 
 
-@pytest.fixture
-def layout(tmp_path: Path) -> Layout:
-    return Layout(cache=tmp_path / "cache", state=tmp_path / "state" / "cluster")
-
-
 def down(layout: Layout) -> None:
     teardown.down(layout, Progress(io.StringIO()))
 
 
-def test_what_the_record_owns_goes(machine: Machine, layout: Layout) -> None:
+def test_down_removes_the_recorded_resources(machine: Machine, layout: Layout) -> None:
     record = Record.create(layout.record)
     record.state.prepared = True
     record.save()
     machine.namespace = True
     machine.group.mkdir()
     down(layout)
-    assert machine.done == ["kill", "remove the namespace"]
+    assert machine.operations == ["kill", "remove the namespace"]
     assert not machine.group.exists()
     assert not layout.state.exists()
 
 
 @pytest.mark.parametrize("recorded", [True, False])
-def test_a_namespace_and_a_group_of_anothers_are_neither_killed_nor_removed(
-    machine: Machine, layout: Layout, recorded: bool
-) -> None:
+def test_down_foreign_namespace_and_cgroup_stay(machine: Machine, layout: Layout, recorded: bool) -> None:
     if recorded:
-        Record.create(layout.record)  # as `up` leaves it that is killed before it prepares the machine
+        Record.create(layout.record)  # as an `up` killed before it has prepared the machine leaves it
     machine.namespace = True
     machine.group.mkdir()
-    with pytest.raises(ClusterError, match=r"network namespace tidegate, the control group .* did not make"):
+    with pytest.raises(
+        ClusterError, match=r"network namespace tidegate, the control group .* did not create"
+    ):
         down(layout)
-    assert machine.done == []
+    assert machine.operations == []
     assert machine.group.exists()
 
 
-def test_after_a_boot_nothing_of_the_names_is_ours(machine: Machine, layout: Layout) -> None:
+def test_down_after_a_reboot_spares_existing_resources(machine: Machine, layout: Layout) -> None:
     record = Record.create(layout.record)
     record.state.prepared, record.state.boot_id = True, "earlier"
     record.save()
     machine.namespace = True
-    with pytest.raises(ClusterError, match="did not make"):
+    with pytest.raises(ClusterError, match="did not create"):
         down(layout)
-    assert machine.done == []
+    assert machine.operations == []
 
 
-def test_a_folder_without_a_record_in_which_something_is_mounted_is_left(
-    machine: Machine, layout: Layout
-) -> None:
+def test_down_unrecorded_folder_with_a_mount_stays(machine: Machine, layout: Layout) -> None:
     kept = layout.state / "mounted" / "file"
     kept.parent.mkdir(parents=True)
     kept.touch()
@@ -101,13 +92,13 @@ def test_a_folder_without_a_record_in_which_something_is_mounted_is_left(
     assert kept.exists()
 
 
-def test_the_rest_of_a_killed_removal_goes(machine: Machine, layout: Layout) -> None:
+def test_down_removes_the_rest_of_a_killed_down(machine: Machine, layout: Layout) -> None:
     (layout.state / "etcd").mkdir(parents=True)
     down(layout)
     assert not layout.state.exists()
 
 
-def test_the_record_is_the_last_of_the_folder_to_go(
+def test_down_removes_the_record_last(
     machine: Machine, layout: Layout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Record.create(layout.record)

@@ -1,16 +1,12 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""KServe's manifest is cut down to what is wanted, and the cluster's own manifests are whole."""
-
 import base64
 import json
-from collections.abc import Iterator
 from typing import Any
 
-import pytest
 import yaml
 
-from tools.cluster import addons, kserve
+from tools.cluster import kserve
 
 MANIFEST = """\
 apiVersion: apiextensions.k8s.io/v1
@@ -92,22 +88,22 @@ def by_kind(text: str) -> dict[str, dict[str, Any]]:
     return {document["kind"]: document for document in yaml.safe_load_all(text) if document}
 
 
-def test_only_predictive_kinds_are_defined() -> None:
+def test_prepare_keeps_only_predictive_kinds() -> None:
     assert prepared().kinds == ("inferenceservices.serving.kserve.io",)
     assert "llm" not in prepared().definitions
 
 
-def test_objects_of_own_kinds_come_last() -> None:
+def test_prepare_puts_objects_of_kserves_kinds_last() -> None:
     assert set(by_kind(prepared().defaults)) == {"ClusterStorageContainer"}
 
 
-def test_what_needs_cert_manager_or_caches_models_is_dropped() -> None:
+def test_prepare_drops_cert_manager_and_model_caches() -> None:
     kinds = by_kind(prepared().controller)
     assert set(kinds) == {"ServiceAccount", "ConfigMap", "Deployment", "ValidatingWebhookConfiguration"}
     assert "localmodel" not in prepared().controller
 
 
-def test_standard_mode_and_the_gateway_are_configured() -> None:
+def test_prepare_configures_standard_mode_and_the_gateway() -> None:
     data = by_kind(prepared().controller)["ConfigMap"]["data"]
     assert json.loads(data["deploy"]) == {"defaultDeploymentMode": "Standard"}
     assert json.loads(data["ingress"]) == {
@@ -118,7 +114,7 @@ def test_standard_mode_and_the_gateway_are_configured() -> None:
     }
 
 
-def test_the_controller_runs_alone_from_the_local_image() -> None:
+def test_prepare_keeps_only_the_manager_container() -> None:
     pod = by_kind(prepared().controller)["Deployment"]["spec"]["template"]["spec"]
     [manager] = pod["containers"]
     assert manager["image"] == "tidegate.test/kserve-controller:v1"
@@ -127,59 +123,12 @@ def test_the_controller_runs_alone_from_the_local_image() -> None:
     assert "cpu" not in manager["resources"]["limits"]
 
 
-def test_webhooks_trust_the_clusters_authority() -> None:
+def test_prepare_webhooks_trust_the_clusters_authority() -> None:
     [webhook] = by_kind(prepared().controller)["ValidatingWebhookConfiguration"]["webhooks"]
     assert base64.b64decode(webhook["clientConfig"]["caBundle"]) == b"PEM"
 
 
-def test_the_webhook_secret_holds_certificate_and_key() -> None:
+def test_webhook_secret_holds_certificate_and_key() -> None:
     secret = yaml.safe_load(kserve.webhook_secret(b"certificate", b"key"))
     assert secret["metadata"] == {"name": "kserve-webhook-server-cert", "namespace": "kserve"}
     assert base64.b64decode(secret["data"]["tls.key"]) == b"key"
-
-
-def test_a_manifest_with_an_unfilled_name_is_refused() -> None:
-    with pytest.raises(KeyError, match="COREDNS_IMAGE"):
-        addons.fill("coredns.yaml", {"DNS_ADDRESS": "10.96.0.10"})
-
-
-@pytest.mark.parametrize("path", sorted(addons.MANIFESTS.glob("*.yaml")), ids=lambda path: path.name)
-def test_every_manifest_is_yaml_once_filled(path: Any) -> None:
-    values = dict.fromkeys(
-        [
-            *("COREDNS_IMAGE", "DNS_ADDRESS", "ENVOY_IMAGE", "ENVOY_GATEWAY_IMAGE"),
-            *("METRICS_SERVER_REPOSITORY", "METRICS_SERVER_TAG"),
-        ],
-        "value",
-    )
-    assert all(yaml.safe_load_all(addons.fill(path.name, values)))
-
-
-def probes(text: str) -> dict[str, dict[str, int]]:
-    """Every probe of a manifest or of values for a chart, by the path to it."""
-
-    def walk(thing: object, path: str) -> Iterator[tuple[str, dict[str, int]]]:
-        if isinstance(thing, dict):
-            for key, value in thing.items():
-                if key in ("livenessProbe", "readinessProbe"):
-                    yield f"{path}/{key}", value
-                else:
-                    yield from walk(value, f"{path}/{key}")
-        elif isinstance(thing, list):
-            for index, value in enumerate(thing):
-                yield from walk(value, f"{path}/{index}")
-
-    return dict(entry for document in yaml.safe_load_all(text) for entry in walk(document, ""))
-
-
-@pytest.mark.parametrize(
-    "file", ["coredns.yaml", "gateway.yaml", "metrics-server-values.yaml", "envoy-gateway-values.yaml"]
-)
-def test_a_machine_that_stands_still_for_twenty_seconds_takes_no_part_of_the_cluster_out(file: str) -> None:
-    found = probes((addons.MANIFESTS / file).read_text())
-    assert found
-    for path, probe in found.items():
-        # Kubernetes' defaults: a period of ten seconds, a time-out of one, three failures.
-        patience = probe.get("periodSeconds", 10) * probe.get("failureThreshold", 3)
-        assert patience >= 20, path
-        assert probe.get("timeoutSeconds", 1) >= 5, path
