@@ -27,7 +27,7 @@ START_SECONDS = 60.0
 """How long the generator may take to start and, after the last answer, to end."""
 
 _LOCUST = [
-    *(sys.executable, "-m", "locust", "--locustfile", str(Path(__file__).with_name("locustfile.py"))),
+    *(sys.executable, "-m", "locust", "--locustfile", str(Path(__file__).with_name("locust") / "locustfile.py")),
     # Failed requests are in the record; a non-zero code is to mean that the generator itself failed.
     *("--headless", "--only-summary", "--exit-code-on-error", "0"),
 ]
