@@ -1,39 +1,29 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""Payloads: rows drawn from a contract, and the bytes of requests that carry them.
+"""Inference requests: the body of a V1, a V2 or a V2 binary request, and raw tensors.
 
-The certificate is made on such rows and load tests send them. This is the client's side; the server
-has its own, stricter reading of the same bytes.
+It encodes rows and validates none of their values: the server does.
 """
 
 import json
-import random
 import struct
 from collections.abc import Sequence
 from typing import Any
 
+from numpy.typing import NDArray
+
 from tidegate.batch import Batch
-from tidegate.contract import MATRIX, Contract, Datatype, Feature, Scalar
-
-_MISSING_SHARE = 0.1
-
-
-def sample_rows(contract: Contract, count: int, seed: int) -> list[list[Scalar]]:
-    """Rows that the contract allows: values within the ranges seen in training, known categories.
-
-    Of a feature that may be missing, a tenth is. The same seed gives the same rows, in every process.
-    """
-    source = random.Random(seed)
-    return [[_sample(feature, source) for feature in contract.features] for _ in range(count)]
+from tidegate.contract import MATRIX, Contract, Datatype, Scalar
+from tidegate.protocol.samples import sample_rows as sample_rows  # until every importer has moved
 
 
 def v1_body(contract: Contract, rows: Sequence[Sequence[Scalar]]) -> bytes:
-    """A V1 request with each row as a list, in the order of the features."""
+    """Encode a V1 request: each row a list, in the order of the features."""
     return _json({"instances": rows})
 
 
 def v2_body(contract: Contract, rows: Sequence[Sequence[Scalar]]) -> bytes:
-    """An Open Inference Protocol request in JSON: one matrix, or a tensor a feature."""
+    """Encode an Open Inference Protocol request in JSON: one matrix, or one tensor per feature."""
     if contract.matrix_datatype is not None:
         data = [value for row in rows for value in row]
         shape = [len(rows), len(contract.features)]
@@ -49,15 +39,19 @@ def v2_body(contract: Contract, rows: Sequence[Sequence[Scalar]]) -> bytes:
 
 
 def v2_binary_body(contract: Contract, rows: Sequence[Sequence[Scalar]]) -> tuple[bytes, int]:
-    """An Open Inference Protocol request with the binary tensor extension, and its header's length in bytes.
+    """Encode an Open Inference Protocol request with the binary tensor data extension.
 
-    The length goes into ``Inference-Header-Content-Length``; the answer is asked for in binary as well.
+    The request has ``binary_data_output`` set, so the response's tensors are binary as well.
+
+    Returns:
+        The body, and the number of its bytes that are JSON: the value of the header
+        :data:`~tidegate.protocol.constants.INFERENCE_HEADER_CONTENT_LENGTH`.
     """
     datatypes = {feature.name: feature.datatype for feature in contract.features}
     if contract.matrix_datatype is not None:
         datatypes = {MATRIX: contract.matrix_datatype}
     arrays = Batch.from_rows(contract, rows).arrays
-    contents = {name: raw_contents(array) for name, array in arrays.items()}
+    contents = {name: encode_raw_tensor(array) for name, array in arrays.items()}
     header = _json(
         {
             "inputs": [
@@ -71,27 +65,19 @@ def v2_binary_body(contract: Contract, rows: Sequence[Sequence[Scalar]]) -> tupl
     return header + b"".join(contents.values()), len(header)
 
 
-def raw_contents(array: Any) -> bytes:
-    """A tensor in the protocol's binary form: little-endian, row by row; text as 4-byte length and UTF-8."""
+def encode_raw_tensor(array: NDArray[Any]) -> bytes:
+    """Encode a tensor of any shape as raw bytes, in row-major order.
+
+    Numbers are little-endian. Each text is its length in UTF-8 as four bytes, then the UTF-8 itself.
+    From the Open Inference Protocol, "Binary Tensor Data extension" and ``raw_input_contents``.
+    """
     if array.dtype != object:
         return bytes(array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes())
     encoded = (str(text).encode() for text in array.ravel())
     return b"".join(struct.pack("<I", len(text)) + text for text in encoded)
 
 
-def _sample(feature: Feature, source: random.Random) -> Scalar:
-    if feature.missing and source.random() < _MISSING_SHARE:
-        return None
-    if feature.categories is not None:
-        return source.choice(feature.categories) if feature.categories else ""
-    low = feature.minimum if feature.minimum is not None else 0.0
-    high = feature.maximum if feature.maximum is not None else 1.0
-    if feature.datatype is Datatype.BOOL:
-        return source.random() < 0.5
-    if feature.datatype.is_integer:
-        return source.randint(int(low), int(high))
-    # Six digits are what a person or a program would send; more would only measure the parsing of digits.
-    return min(max(float(f"{source.uniform(low, high):.6g}"), low), high)
+raw_contents = encode_raw_tensor  # until every importer has moved
 
 
 def _tensor(name: str, datatype: Datatype, shape: list[int]) -> dict[str, Any]:

@@ -7,7 +7,8 @@ import numpy as np
 
 from tests.support.bundles import contract
 from tidegate.contract import MATRIX, Contract, Datatype, Feature
-from tidegate.protocol.requests import sample_rows, v1_body, v2_binary_body, v2_body
+from tidegate.protocol.requests import v1_body, v2_binary_body, v2_body
+from tidegate.protocol.samples import sample_rows
 
 
 def golden(rows):
@@ -22,17 +23,7 @@ def matrix_contract():
     return Contract.model_validate(contract().model_dump() | changed)
 
 
-def test_sampled_rows_stay_within_what_the_contract_allows():
-    rows = sample_rows(contract(), 500, seed=1)
-    lengths, counts, ripe, colours = zip(*rows, strict=True)
-    assert all(value is None or 1.0 <= value <= 7.0 for value in lengths)
-    assert set(counts) == set(range(10))
-    assert set(ripe) == {True, False}
-    assert set(colours) == {None, "blue", "red"}
-    assert 20 < lengths.count(None) < 100
-
-
-def test_the_largest_whole_numbers_can_be_sampled_and_sent():
+def test_v2_binary_body_keeps_the_largest_integers_exact():
     count = Feature(name="count", datatype=Datatype.INT64, minimum=2**63 - 2, maximum=2**63 - 1)
     changed = contract().model_dump() | {"features": [count], "golden": golden(((2**63 - 1,),))}
     large = Contract.model_validate(changed)
@@ -42,19 +33,14 @@ def test_the_largest_whole_numbers_can_be_sampled_and_sent():
     assert np.frombuffer(body[length:], "<i8").tolist() == [value for (value,) in rows]
 
 
-def test_the_same_seed_gives_the_same_rows():
-    assert sample_rows(contract(), 20, seed=1) == sample_rows(contract(), 20, seed=1)
-    assert sample_rows(contract(), 20, seed=1) != sample_rows(contract(), 20, seed=2)
-
-
-def test_a_matrix_is_one_tensor():
+def test_v2_body_of_a_matrix_has_one_tensor():
     body = json.loads(v2_body(matrix_contract(), [[0.5, 1.5], [1.0, 2.0]]))
     assert body == {
         "inputs": [{"name": MATRIX, "datatype": "FP32", "shape": [2, 2], "data": [0.5, 1.5, 1.0, 2.0]}]
     }
 
 
-def test_mixed_features_are_a_tensor_each():
+def test_v2_body_of_mixed_features_has_one_tensor_per_feature():
     body = json.loads(v2_body(contract(), [[1.5, 3, True, "red"], [None, 4, False, None]]))
     assert [(t["name"], t["datatype"], t["shape"]) for t in body["inputs"]] == [
         ("length", "FP32", [2]),
@@ -65,11 +51,11 @@ def test_mixed_features_are_a_tensor_each():
     assert [t["data"] for t in body["inputs"]] == [[1.5, None], [3, 4], [True, False], ["red", None]]
 
 
-def test_v1_carries_rows():
+def test_v1_body_has_one_list_per_row():
     assert json.loads(v1_body(contract(), [[1.5, 3, True, "red"]])) == {"instances": [[1.5, 3, True, "red"]]}
 
 
-def test_the_binary_form_is_a_json_header_and_the_tensors_one_after_the_other():
+def test_v2_binary_body_is_json_then_the_tensors_in_order():
     body, length = v2_binary_body(contract(), [[1.5, 3, True, "red"], [2.5, 4, False, "é"]])
     header, rest = json.loads(body[:length]), body[length:]
     sizes = [tensor["parameters"]["binary_data_size"] for tensor in header["inputs"]]

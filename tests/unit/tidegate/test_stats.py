@@ -1,0 +1,35 @@
+# SPDX-FileCopyrightText: The Tidegate authors
+# SPDX-License-Identifier: Apache-2.0
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tidegate.stats import percentile
+
+
+@pytest.mark.parametrize(
+    ("values", "q", "expected"),
+    [
+        ([], 50, None),
+        ([7.0], 99, 7.0),
+        ([1.0, 2.0, 3.0, 4.0], 50, 2.0),
+        ([4.0, 3.0, 2.0, 1.0], 75, 3.0),
+        (list(range(1, 101)), 99, 99.0),
+        (list(range(1, 101)), 100, 100.0),
+        (list(range(1, 1001)), 99, 990.0),
+    ],
+)
+def test_percentile_is_the_value_at_its_nearest_rank(
+    values: list[float], q: float, expected: float | None
+) -> None:
+    assert percentile(np.array(values, float), q) == expected
+    assert percentile(values, q) == expected
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1), st.integers(1, 100))
+def test_percentile_is_the_smallest_value_that_reaches_its_rank(values: list[float], q: int) -> None:
+    result = percentile(values, q)
+    assert result in values
+    assert sum(value <= result for value in values) * 100 >= q * len(values)
+    assert sum(value < result for value in values) * 100 < q * len(values)

@@ -1,0 +1,44 @@
+# SPDX-FileCopyrightText: The Tidegate authors
+# SPDX-License-Identifier: Apache-2.0
+"""Sample rows: random feature values that a contract allows.
+
+Training compares the engines on such rows, and load tests send them.
+"""
+
+import random
+
+from tidegate.contract import Contract, Datatype, Feature, Scalar
+
+_MISSING_RATIO = 0.1
+
+
+def sample_rows(contract: Contract, count: int, seed: int) -> list[list[Scalar]]:
+    """Draw rows with known categories and values within the ranges observed in training.
+
+    Of a feature that may be missing, about one value in ten is None.
+
+    Args:
+        contract: The contract whose features are drawn.
+        count: The number of rows.
+        seed: The same seed gives the same rows, in every process.
+
+    Returns:
+        One list of values per row, in the order of the features.
+    """
+    generator = random.Random(seed)
+    return [[_sample(feature, generator) for feature in contract.features] for _ in range(count)]
+
+
+def _sample(feature: Feature, generator: random.Random) -> Scalar:
+    if feature.missing and generator.random() < _MISSING_RATIO:
+        return None
+    if feature.categories is not None:
+        return generator.choice(feature.categories) if feature.categories else ""
+    low = feature.minimum if feature.minimum is not None else 0.0
+    high = feature.maximum if feature.maximum is not None else 1.0
+    if feature.datatype is Datatype.BOOL:
+        return generator.random() < 0.5
+    if feature.datatype.is_integer:
+        return generator.randint(int(low), int(high))
+    # Clients usually send about six digits; with more, a load test would measure the parsing of digits.
+    return min(max(float(f"{generator.uniform(low, high):.6g}"), low), high)

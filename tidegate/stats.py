@@ -1,0 +1,27 @@
+# SPDX-FileCopyrightText: The Tidegate authors
+# SPDX-License-Identifier: Apache-2.0
+"""Statistics: the project's one definition of a percentile."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def percentile(values: Sequence[float] | NDArray[np.float64], q: float) -> float | None:
+    """Return a percentile by nearest rank, the inverse of the cumulative distribution.
+
+    It is the smallest value that at least q percent of the values do not exceed. Each percentile of latencies
+    is therefore the latency of one real request.
+
+    >>> percentile([1.0, 2.0, 3.0, 4.0], 50)
+    2.0
+
+    Args:
+        values: The values in any order, ``[values]``.
+        q: From 0 to 100.
+
+    Returns:
+        One of the values; None if there are none.
+    """
+    return float(np.percentile(values, q, method="inverted_cdf")) if len(values) else None
