@@ -137,7 +137,7 @@ def try_loadtest(bin_path: Path, folder: Path) -> None:
     plan = folder / "loadtest.yaml"
     plan.write_text("rate: 20\nconnections: 2\nwarmup: 1\nduration: 3\n")
     with serving(folder) as url:
-        asked = ["--url", url, "--contract", reference(folder), "--out", folder / "report"]
+        asked = ["--url", url, "--bundle", reference(folder), "--out", folder / "report"]
         run(bin_path / "tidegate", "loadtest", "run", plan, *asked, cwd=folder)
     if not (folder / "report" / "report.html").is_file():
         raise SystemExit("package: 'tidegate loadtest run' wrote no report.html.")
