@@ -1,36 +1,73 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""Load tests with a verdict: load a server, check its answers, and say whether the objective was met.
+"""Load tests with a verdict: load a server, validate its responses, and decide pass, fail or inconclusive.
 
-It drives a server over its public endpoints and reads nothing else of it. How the load was made is part of
-the result: a campaign whose generator was the bottleneck proves nothing, and says so.
+The verdict is a pure function of the raw samples, so a recorded campaign can be judged again:
+
+>>> import numpy as np
+>>> from tidegate_loadtests import Generator, LoadTest, Samples, judge, summarise
+>>> plan = LoadTest(rate=100, connections=4, duration=20, warmup=0, thresholds={"max_p99_ms": 50})
+>>> start = np.arange(2000) / 100
+>>> samples = Samples(
+...     intended_start=start,
+...     connection_free=start - 0.1,
+...     sent=start,
+...     completed=start + np.where(np.arange(2000) % 50 == 0, 0.060, 0.010),  # 2 % of responses after 60 ms
+...     status=np.full(2000, 200),
+...     protocol=np.full(2000, "v1"),
+...     rows=np.full(2000, 1),
+...     error=np.full(2000, ""),
+... )
+>>> generator = Generator(
+...     pinned_cpu=0, utilization_mean=0.2, utilization_max=0.3, run_queue_wait_mean=0.0, saturated_ratio=0.0
+... )
+>>> verdict = judge(plan, summarise(samples, plan.duration), [generator])
+>>> verdict.outcome, verdict.reasons
+('fail', ('p99 latency: expected at most 50 ms, measured 60 ms',))
+
+:func:`run` records the samples of a campaign. It uses the server's public endpoints only. The load generator
+is part of the measurement: a campaign whose generator was the bottleneck is inconclusive.
 """
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tidegate_loadtests.plan import LoadTest, Objective
+    from tidegate_loadtests.generator_cpu import Generator
+    from tidegate_loadtests.plan import LoadTest, Thresholds
     from tidegate_loadtests.runner import run
+    from tidegate_loadtests.samples import Samples
     from tidegate_loadtests.summary import Summary, summarise
     from tidegate_loadtests.verdict import Verdict, judge
 
-_HOMES = {
-    "LoadTest": "tidegate_loadtests.plan",
-    "Objective": "tidegate_loadtests.plan",
-    "Summary": "tidegate_loadtests.summary",
-    "Verdict": "tidegate_loadtests.verdict",
-    "judge": "tidegate_loadtests.verdict",
-    "run": "tidegate_loadtests.runner",
-    "summarise": "tidegate_loadtests.summary",
+_MODULES = {
+    "Generator": "generator_cpu",
+    "LoadTest": "plan",
+    "Samples": "samples",
+    "Summary": "summary",
+    "Thresholds": "plan",
+    "Verdict": "verdict",
+    "judge": "verdict",
+    "run": "runner",
+    "summarise": "summary",
 }
 
-__all__ = ["LoadTest", "Objective", "Summary", "Verdict", "judge", "run", "summarise"]
+__all__ = [
+    "Generator",
+    "LoadTest",
+    "Samples",
+    "Summary",
+    "Thresholds",
+    "Verdict",
+    "judge",
+    "run",
+    "summarise",
+]
 
 
 def __getattr__(name: str) -> Any:
-    # Lazily, so that the command line can offer its help without importing what a campaign needs.
-    if name not in _HOMES:
+    # Lazily, so that the command line's help does not import the packages of a campaign.
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import importlib
 
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)

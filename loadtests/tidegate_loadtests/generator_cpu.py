@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""The generator's own load: whether it had the processor time that its figures need.
+"""The load generator's CPU use: whether it had the CPU time that its measurements need.
 
-A generator that cannot keep up makes any server look slow, whether it needs more than a core or others use
-its core. It is watched by what the kernel counts for its process, with all its child processes.
+A saturated generator makes every server look slow, whether it needs more than one CPU or other processes use
+its CPU. The kernel's accounting of the generator's process and its child processes is the source.
 """
 
 import os
@@ -17,90 +17,101 @@ import psutil
 
 from tidegate.errors import ConfigurationError
 
-SATURATED = 0.9
-"""The share of a core above which the generator counts as the bottleneck. Locust warns at the same."""
-_TOLERATED = 0.1
-"""The share of the measured time that it may be saturated: a burst of garbage collection is no bottleneck."""
+SATURATED_UTILIZATION = 0.9
+"""The utilization of one CPU above which the generator counts as saturated. Locust warns at 90 % as well."""
+_MAX_SATURATED_RATIO = 0.1
+"""The accepted part of the measured time with saturation, because garbage collection causes short bursts."""
 
 
 @dataclass(frozen=True, slots=True)
-class Tick:
-    """What the generator had used and waited for at a moment, all in seconds."""
+class CpuTimes:
+    """Cumulative CPU times of the generator at one moment, all in seconds."""
 
     clock: float
-    """On the machine's monotonic clock."""
-    cpu: float
-    """Processor time used."""
-    wait: float
-    """Time that it was ready to run and the core was not its own."""
+    """The moment, on the machine's monotonic clock."""
+    used: float
+    """CPU time that the generator used."""
+    waited: float
+    """Time that the generator was runnable while other processes used its CPU."""
 
 
 @dataclass(frozen=True, slots=True)
 class Generator:
-    """How busy the generator was within the measured time, in shares of one core."""
+    """One load generator process and its CPU use in the measured time, as a ratio of one CPU."""
 
-    core: int | None
-    """The core that it was pinned to; None if it was not."""
-    cpu_mean: float | None
-    """None if it was not seen running."""
-    cpu_peak: float | None
-    """The largest share between two looks, which are half a second apart."""
-    wait_mean: float | None
-    """How long it was ready to run while others used its core."""
-    saturated_share: float
-    """The share of the measured time in which use and wait together were above :data:`SATURATED`."""
+    pinned_cpu: int | None
+    """The CPU that the process was pinned to; None if it was not pinned."""
+    utilization_mean: float | None
+    """None if no measurement falls within the measured time."""
+    utilization_max: float | None
+    """The largest utilization between two measurements, which are half a second apart."""
+    run_queue_wait_mean: float | None
+    """The ratio of time that the process was runnable while other processes used its CPU."""
+    saturated_ratio: float
+    """The ratio of measured time with utilization and wait together above :data:`SATURATED_UTILIZATION`."""
     worker: str | None = None
-    """Which worker it was; None if the campaign had none."""
-    began_within_ms: float | None = None
-    """How long after the master's word the worker began, at most; None if there was no master."""
+    """The worker's name; None in a campaign without workers."""
+    start_skew_ms: float | None = None
+    """Upper bound of the delay between the master's start and the worker's; None without a master."""
 
     @property
     def saturated(self) -> bool:
-        """Whether it was, or may have been, the bottleneck."""
-        return self.cpu_mean is None or self.saturated_share > _TOLERATED
+        """Whether the generator was, or may have been, the bottleneck."""
+        return self.utilization_mean is None or self.saturated_ratio > _MAX_SATURATED_RATIO
 
 
 def busiest(generators: Sequence[Generator]) -> Generator:
-    """The one that is the most likely bottleneck."""
-    return max(generators, key=lambda one: (one.saturated, one.saturated_share, one.cpu_mean or 0.0))
+    """Return the generator that is the most likely bottleneck."""
+    return max(generators, key=lambda one: (one.saturated, one.saturated_ratio, one.utilization_mean or 0.0))
 
 
-def assess(ticks: Sequence[Tick], begin: float, end: float, core: int | None) -> Generator:
-    """How busy the generator was between two moments on the monotonic clock."""
+def measure_generator(
+    measurements: Sequence[CpuTimes], begin: float, end: float, pinned_cpu: int | None
+) -> Generator:
+    """Compute the CPU use between two moments on the monotonic clock.
+
+    Args:
+        measurements: Cumulative CPU times in the order of their moments.
+        begin: Start of the measured time.
+        end: End of the measured time.
+        pinned_cpu: The CPU that the process was pinned to, if any.
+    """
     spans = [
-        (after.clock - before.clock, after.cpu - before.cpu, after.wait - before.wait)
-        for before, after in pairwise(ticks)
+        (after.clock - before.clock, after.used - before.used, after.waited - before.waited)
+        for before, after in pairwise(measurements)
         if before.clock >= begin and after.clock <= end
     ]
     total = sum(seconds for seconds, _, _ in spans)
     if not total:
-        return Generator(core, None, None, None, 0.0)
-    saturated = [seconds for seconds, cpu, wait in spans if cpu + wait > SATURATED * seconds]
+        return Generator(pinned_cpu, None, None, None, 0.0)
+    saturated = [
+        seconds for seconds, used, waited in spans if used + waited > SATURATED_UTILIZATION * seconds
+    ]
     return Generator(
-        core=core,
-        cpu_mean=sum(cpu for _, cpu, _ in spans) / total,
-        cpu_peak=max(cpu / seconds for seconds, cpu, _ in spans),
-        wait_mean=sum(wait for _, _, wait in spans) / total,
-        saturated_share=sum(saturated) / total,
+        pinned_cpu=pinned_cpu,
+        utilization_mean=sum(used for _, used, _ in spans) / total,
+        utilization_max=max(used / seconds for seconds, used, _ in spans),
+        run_queue_wait_mean=sum(waited for _, _, waited in spans) / total,
+        saturated_ratio=sum(saturated) / total,
     )
 
 
-def look(process: psutil.Process) -> Tick | None:
-    """What a process and all its children used and waited for so far; None once it has ended."""
+def read_cpu_times(process: psutil.Process) -> CpuTimes | None:
+    """Read the cumulative CPU times of a process and its child processes; None after its end."""
     try:
         family = (process, *process.children(recursive=True))
-        times = [one.cpu_times() for one in family]
-        wait = sum(_wait(one.pid) for one in family)
+        times = [member.cpu_times() for member in family]
+        waited = sum(_run_queue_wait_seconds(member.pid) for member in family)
     except psutil.Error:
         return None
-    return Tick(time.monotonic(), sum(used.user + used.system for used in times), wait)
+    return CpuTimes(time.monotonic(), sum(used.user + used.system for used in times), waited)
 
 
-def _wait(pid: int) -> float:
-    """How long a process's main thread, the one that Locust runs in, waited for a core, in seconds.
+def _run_queue_wait_seconds(pid: int) -> float:
+    """Read the time that a process's main thread, which runs Locust, waited for a CPU.
 
-    The second number of ``/proc/<pid>/schedstat`` (Linux, Documentation/scheduler/sched-stats.rst). Some
-    sandboxes and kernels do not keep it: then use alone decides.
+    From the second number of ``/proc/<pid>/schedstat`` (Linux, Documentation/scheduler/sched-stats.rst). Some
+    sandboxes and kernels do not have the file; utilization alone then decides.
     """
     try:
         return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
@@ -108,18 +119,18 @@ def _wait(pid: int) -> float:
         return 0.0
 
 
-def choose_core(wanted: int | None) -> int | None:
-    """The core to pin the generator to: the wanted one, else the last if there are two, else none.
+def select_cpu(requested: int | None) -> int | None:
+    """Select the CPU to pin the generator to: the requested one, or the last of several, or none.
 
     Raises:
-        ConfigurationError: The wanted core is not among those that this process may use.
+        ConfigurationError: If this process may not use the requested CPU.
     """
-    cores = sorted(os.sched_getaffinity(0))
-    if wanted is None:
-        return cores[-1] if len(cores) > 1 else None
-    if wanted not in cores:
+    cpus = sorted(os.sched_getaffinity(0))
+    if requested is None:
+        return cpus[-1] if len(cpus) > 1 else None
+    if requested not in cpus:
         raise ConfigurationError(
-            f"The generator cannot be pinned to core {wanted}: expected one of {', '.join(map(str, cores))}; "
-            "correct or leave out 'core'."
+            f"field 'cpu': the load generator cannot be pinned to CPU {requested}: expected one of "
+            f"{', '.join(map(str, cpus))}; correct or remove 'cpu'."
         )
-    return wanted
+    return requested

@@ -1,88 +1,86 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""The plan: what ``loadtest.yaml`` says about the load and about the objective that it has to meet.
+"""The plan: the load and its thresholds, as ``loadtest.yaml`` defines them.
 
-It holds no address and no model: the same plan is run against any server of any model. It refuses a plan
-whose objective could not be decided.
+A plan names no server and no model, so one plan serves for every server and model. A plan with thresholds
+that its requests cannot decide is rejected.
 """
 
-from enum import StrEnum
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from tidegate.errors import FieldError
+from tidegate.protocol.constants import Protocol
+
+HttpProtocol = Literal[Protocol.V1, Protocol.V2, Protocol.V2_BINARY]
+"""The protocols that the load generator speaks."""
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
-
-class Protocol(StrEnum):
-    """How a question is put: V1, Open Inference Protocol in JSON, or with binary tensors both ways."""
-
-    V1 = "v1"
-    V2 = "v2"
-    V2_BINARY = "v2-binary"
+_REQUESTS_BEYOND_PERCENTILE = 10
 
 
-class _Part(BaseModel):
+class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Objective(_Part):
-    """What must hold over the measured time, warm-up excluded. Latency counts from the intended start."""
+class Thresholds(_Model):
+    """The pass criteria over the measured time, which excludes the warm-up."""
 
-    p50_ms: Positive | None = None
-    p95_ms: Positive | None = None
-    p99_ms: Positive | None = None
-    failure_ratio: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Largest share of requests without a right answer in time."""
-    rps: Positive | None = None
-    """Fewest right answers a second."""
+    max_p50_ms: Positive | None = None
+    """Largest accepted median latency. Latency counts from the intended start."""
+    max_p95_ms: Positive | None = None
+    max_p99_ms: Positive | None = None
+    max_failure_ratio: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Largest accepted ratio of failed requests to all requests."""
+    min_goodput: Positive | None = None
+    """Smallest accepted number of successful responses per second."""
 
     @property
-    def percentiles(self) -> dict[float, float]:
-        """The limits in milliseconds by percentile, of those that have one."""
-        limits = {50.0: self.p50_ms, 95.0: self.p95_ms, 99.0: self.p99_ms}
+    def max_latency_ms(self) -> dict[float, float]:
+        """The latency thresholds in milliseconds by percentile, without absent thresholds."""
+        limits = {50.0: self.max_p50_ms, 95.0: self.max_p95_ms, 99.0: self.max_p99_ms}
         return {percentile: limit for percentile, limit in limits.items() if limit is not None}
 
     @property
-    def fewest_requests(self) -> int:
-        """How many requests it takes to decide: ten beyond the highest percentile that has a limit."""
-        return round(10 / (1 - max(self.percentiles, default=50.0) / 100))
+    def min_requests(self) -> int:
+        """The smallest number of requests that puts ten beyond the highest percentile with a threshold."""
+        highest = max(self.max_latency_ms, default=50.0)
+        return round(_REQUESTS_BEYOND_PERCENTILE / (1 - highest / 100))
 
 
-class LoadTest(_Part):
-    """A load: open loop at a ``rate``, or closed loop with a number of ``users``.
+class LoadTest(_Model):
+    """A load, with its thresholds: an open loop at a ``rate``, or a closed loop with a number of ``users``.
 
-    In an open loop requests arrive at random times, as those of independent clients do, whether or not
-    the server keeps up. In a closed loop each user asks again as soon as it has its answer, so that a
-    slower server gets less load.
+    In an open loop, requests arrive at random times, like those of independent clients, even if the server
+    falls behind. In a closed loop, each user sends its next request after the previous response, so a slower
+    server receives less load.
     """
 
     rate: Positive | None = None
-    """Open loop: requests a second."""
+    """Open loop: requests per second."""
     connections: Annotated[int, Field(ge=1, le=10_000)] | None = None
-    """Open loop: how many connections the requests share; one carries one request at a time."""
+    """Open loop: number of connections; each carries one request at a time."""
     users: Annotated[int, Field(ge=1, le=10_000)] | None = None
-    """Closed loop: how many users, each with its own connection."""
+    """Closed loop: number of users, each with its own connection."""
     duration: Positive
     """Measured time, in seconds."""
     warmup: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 2.0
-    """Seconds of the same load before, outside the verdict."""
-    rows: Annotated[int, Field(ge=1, le=10_000)] = 1
-    """Rows a request."""
-    protocols: Annotated[dict[Protocol, Positive], Field(min_length=1)] = {Protocol.V1: 1.0}
+    """Seconds of the same load before the measured time; the verdict excludes them."""
+    rows_per_request: Annotated[int, Field(ge=1, le=10_000)] = 1
+    protocols: Annotated[dict[HttpProtocol, Positive], Field(min_length=1)] = {Protocol.V1: 1.0}
     """The protocols with their weights."""
     timeout: Positive = 5.0
-    """Seconds that a client waits for its answer, from the intended start of its request."""
+    """Seconds from the intended start of a request after which it counts as failed."""
     seed: Annotated[int, Field(ge=0)] = 0
-    """Seed of rows, mix and arrival times."""
-    core: Annotated[int, Field(ge=0)] | None = None
-    """The processor core of the generator. Left out, it is the last one, if there are two."""
-    objective: Objective = Objective()
+    """Seed of the rows, the mix of protocols and the arrival times."""
+    cpu: Annotated[int, Field(ge=0)] | None = None
+    """The CPU that the load generator is pinned to; by default the last of several, and none of one."""
+    thresholds: Thresholds = Thresholds()
 
     @model_validator(mode="after")
-    def _decidable(self) -> Self:
+    def _validate_decidable(self) -> Self:
         if (self.rate is None) == (self.users is None):
             raise ValueError("give either 'rate' (open loop) or 'users' (closed loop)")
         if (self.connections is None) != (self.rate is None):
@@ -91,32 +89,34 @@ class LoadTest(_Part):
             )
         if self.rate is None:
             return self
-        fewest = self.objective.fewest_requests
-        if self.measured < fewest:
+        min_requests = self.thresholds.min_requests
+        if self.measured_requests < min_requests:
             raise FieldError(
                 ("duration",),
-                f"'rate' {self.rate:g} for 'duration' {self.duration:g} makes {self.measured} requests, "
-                f"too few to decide the objective: expected at least {fewest}; raise 'duration' or 'rate'",
+                f"'rate' {self.rate:g} for 'duration' {self.duration:g} makes {self.measured_requests} "
+                f"requests, too few to decide the thresholds: expected at least {min_requests}; raise "
+                "'duration' or 'rate'",
             )
-        if self.objective.rps is not None and self.objective.rps >= self.rate:
+        min_goodput = self.thresholds.min_goodput
+        if min_goodput is not None and min_goodput >= self.rate:
             raise FieldError(
-                ("objective", "rps"),
-                f"{self.objective.rps:g} must be below 'rate' ({self.rate:g}): "
-                "a few requests are always still under way when the measured time ends",
+                ("thresholds", "min_goodput"),
+                f"expected less than 'rate' ({self.rate:g}), received {min_goodput:g}: "
+                "a few requests are always in flight when the measured time ends",
             )
         return self
 
     @property
     def concurrency(self) -> int:
-        """How many requests can be under way at once."""
+        """The largest number of requests in flight."""
         return self.users or self.connections or 1
 
     @property
-    def measured(self) -> int:
-        """How many requests an open loop intends within the measured time; 0 in a closed loop."""
+    def measured_requests(self) -> int:
+        """The number of requests that an open loop starts in the measured time; 0 in a closed loop."""
         return round((self.rate or 0.0) * self.duration)
 
     @property
-    def planned(self) -> int:
-        """How many requests an open loop intends in all, warm-up included; 0 in a closed loop."""
-        return self.measured + round((self.rate or 0.0) * self.warmup)
+    def planned_requests(self) -> int:
+        """The number of requests of an open loop, with those of the warm-up; 0 in a closed loop."""
+        return self.measured_requests + round((self.rate or 0.0) * self.warmup)

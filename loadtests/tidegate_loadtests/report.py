@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""The report: what a campaign found, as a document for scripts and as a page for people.
+"""The report: the results of a campaign as a JSON document and as an HTML page.
 
-The page is one file with no script and no link out, so that it can be mailed, archived and printed. It
-shows what was computed elsewhere and decides nothing.
+The page is one file without scripts and external links, so it can be mailed, archived and printed. The report
+computes no metric and decides no verdict.
 """
 
 from dataclasses import asdict, dataclass
@@ -14,13 +14,14 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from tidegate_loadtests import plots
+from tidegate_loadtests.formatting import format_number, format_percent
 from tidegate_loadtests.generator_cpu import Generator, busiest
 from tidegate_loadtests.plan import LoadTest
+from tidegate_loadtests.plots import plot_distribution, plot_latency, plot_throughput
 from tidegate_loadtests.samples import Samples
-from tidegate_loadtests.summary import Summary, series
+from tidegate_loadtests.summary import Summary
+from tidegate_loadtests.time_series import compute_time_series
 from tidegate_loadtests.verdict import Verdict
-from tidegate_loadtests.wording import figure, share
 
 REPORT = "report.html"
 SUMMARY = "summary.json"
@@ -28,66 +29,56 @@ SUMMARY = "summary.json"
 
 @dataclass(frozen=True)
 class Report:
-    """A finished campaign: what was asked of whom, what was measured, and what it proves."""
+    """A finished campaign: model, server, plan, measurements and verdict."""
 
     model: str
     digest: str
     url: str
-    began: str
-    """When, as ISO 8601 in UTC."""
+    started_at: str
+    """ISO 8601, in UTC."""
     plan: LoadTest
     samples: Samples
     summary: Summary
     generators: tuple[Generator, ...]
-    """One a process that made the load."""
+    """One per process that made the load."""
     verdict: Verdict
 
     @property
     def generator(self) -> Generator:
-        """The busiest one."""
+        """The busiest generator."""
         return busiest(self.generators)
 
     @cached_property
     def document(self) -> dict[str, Any]:
-        """The content of ``summary.json``. Times are in milliseconds, counted from the intended start."""
+        """The content of ``summary.json``."""
         summary = self.summary
         return {
             "model": {"name": self.model, "digest": self.digest},
             "url": self.url,
-            "began": self.began,
-            "verdict": self.verdict.verdict,
-            "objective_met": self.verdict.verdict == "pass",
+            "started_at": self.started_at,
+            "verdict": self.verdict.outcome,
+            "passed": self.verdict.outcome == "pass",
             "reasons": list(self.verdict.reasons),
-            "objective": [
-                {
-                    "name": measure.name,
-                    "limit": measure.limit,
-                    "bound": "at most" if measure.at_most else "at least",
-                    "measured": measure.measured,
-                    "met": measure.met,
-                }
-                for measure in self.verdict.measures
-            ],
+            "thresholds": [asdict(result) | {"met": result.met} for result in self.verdict.thresholds],
             "requests": summary.requests,
             "failures": summary.failures,
             "failure_ratio": summary.failure_ratio,
-            "rps": summary.rps,
+            "goodput": summary.goodput,
             "rows_per_second": summary.rows_per_second,
-            **asdict(summary.latency),
-            "service": asdict(summary.service),
-            "protocols": {
-                name: {"requests": part.requests, "failures": part.failures, **asdict(part.latency)}
-                for name, part in summary.protocols.items()
-            },
+            "latency": asdict(summary.latency),
+            "service_time": asdict(summary.service_time),
+            "latency_without_send_delay": asdict(summary.latency_without_send_delay),
+            "send_delay_p99_ms": summary.send_delay_p99_ms,
+            "protocols": {name: asdict(protocol) for name, protocol in summary.protocols.items()},
             "errors": [{"error": error, "count": count} for error, count in summary.errors.items()],
-            "generator": {**asdict(self.generator), "lag_p99_ms": summary.lag_p99_ms},
+            "generator": asdict(self.generator),
             "workers": [asdict(one) for one in self.generators if one.worker is not None],
-            "settings": self.plan.model_dump(mode="json", exclude_none=True),
+            "plan": self.plan.model_dump(mode="json", exclude_none=True),
         }
 
     def html(self) -> str:
-        """The page."""
-        course = series(self.samples, self.plan.duration, self.plan.warmup)
+        """Render the page."""
+        series = compute_time_series(self.samples, self.plan.duration, self.plan.warmup)
         environment = jinja2.Environment(
             loader=jinja2.FileSystemLoader(Path(__file__).with_name("templates")),
             autoescape=True,
@@ -95,15 +86,15 @@ class Report:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        environment.filters |= {"figure": figure, "share": share}
+        environment.filters |= {"number": format_number, "percent": format_percent}
         return environment.get_template("report.html.j2").render(
             report=self,
             plots={
-                name: Markup(svg)  # our own drawing, made of numbers
+                name: Markup(svg)  # safe without escapes: drawn here, from numbers only
                 for name, svg in {
-                    "throughput": plots.throughput(course, self.plan),
-                    "percentiles": plots.percentiles(course, self.plan),
-                    "histogram": plots.histogram(self.samples),
+                    "throughput": plot_throughput(series, self.plan),
+                    "latency": plot_latency(series, self.plan),
+                    "distribution": plot_distribution(self.samples),
                 }.items()
             },
         )

@@ -1,119 +1,136 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""The verdict: pass, fail or void, from figures and an objective, by rules alone.
+"""The verdict: pass, fail or inconclusive, decided by fixed rules from metrics and thresholds.
 
-Void means that the campaign decides nothing: too few requests, a record with holes, or a generator (any of
-them, if there are several) that was itself the bottleneck or itself too late. A void campaign is never a
-pass, however good its figures are.
+A campaign is inconclusive if it has too few requests or missing samples, or if a load generator was the
+bottleneck or sent its requests late. An inconclusive campaign never passes, however good its metrics are.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from tidegate_loadtests.generator_cpu import SATURATED, Generator
+from tidegate_loadtests.formatting import format_milliseconds, format_percent, format_rate
+from tidegate_loadtests.generator_cpu import SATURATED_UTILIZATION, Generator
 from tidegate_loadtests.plan import LoadTest
 from tidegate_loadtests.summary import Summary
-from tidegate_loadtests.wording import milliseconds, per_second, share
+
+Outcome = Literal["pass", "fail", "inconclusive"]
+
+_LABELS = {"failure_ratio": "failure ratio", "goodput": "goodput"}
+_FORMATS = {"failure_ratio": format_percent, "goodput": format_rate}
 
 
 @dataclass(frozen=True, slots=True)
-class Measure:
-    """One limit of the objective and what was measured against it."""
+class ThresholdResult:
+    """A metric, its value and its threshold."""
 
-    name: str
-    limit: float
-    measured: float | None
+    metric: str
+    value: float | None
     """None if there was nothing to measure."""
-    at_most: bool
-    """Whether the limit is the largest accepted value; else it is the smallest."""
+    threshold: float
+    bound: Literal["max", "min"]
+    """Whether the threshold is the largest or the smallest accepted value."""
 
     @property
     def met(self) -> bool:
-        """Whether the limit was kept. What could not be measured was not."""
-        if self.measured is None:
+        """Whether the value meets the threshold; a missing value does not."""
+        if self.value is None:
             return False
-        return self.measured <= self.limit if self.at_most else self.measured >= self.limit
+        return self.value <= self.threshold if self.bound == "max" else self.value >= self.threshold
 
     @property
-    def title(self) -> str:
-        """What is measured, for people."""
-        titles = {"failure_ratio": "failures", "rps": "right answers"}
-        return titles.get(self.name) or self.name.removesuffix("_ms") + " latency"
+    def label(self) -> str:
+        """The metric's name as text."""
+        return _LABELS.get(self.metric) or f"{self.metric.removesuffix('_ms')} latency"
 
     @property
-    def bound(self) -> str:
-        """The limit, for people."""
-        return f"{'at most' if self.at_most else 'at least'} {self._show(self.limit)}"
+    def threshold_text(self) -> str:
+        """The threshold with its bound and unit."""
+        return f"{'at most' if self.bound == 'max' else 'at least'} {self._format(self.threshold)}"
 
     @property
-    def found(self) -> str:
-        """What was measured, for people."""
-        return "nothing" if self.measured is None else self._show(self.measured)
+    def value_text(self) -> str:
+        """The value with its unit."""
+        return "nothing" if self.value is None else self._format(self.value)
 
     def __str__(self) -> str:
-        return f"{self.title}: expected {self.bound}, measured {self.found}"
+        return f"{self.label}: expected {self.threshold_text}, measured {self.value_text}"
 
-    def _show(self, value: float) -> str:
-        shows = {"failure_ratio": share, "rps": per_second}
-        return shows.get(self.name, milliseconds)(value)
+    def _format(self, value: float) -> str:
+        return _FORMATS.get(self.metric, format_milliseconds)(value)
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a campaign proves, measure by measure."""
+    """The outcome of a campaign with the result of each threshold."""
 
-    verdict: Literal["pass", "fail", "void"]
-    measures: tuple[Measure, ...]
+    outcome: Outcome
+    thresholds: tuple[ThresholdResult, ...]
     reasons: tuple[str, ...]
-    """Why it did not pass; empty if it did."""
+    """The inconclusive reasons, then the missed thresholds; empty for a pass."""
 
 
 def judge(plan: LoadTest, summary: Summary, generators: Sequence[Generator]) -> Verdict:
-    """Decide what a campaign proves."""
-    measures = _measures(plan, summary)
-    missed = tuple(str(measure) for measure in measures if not measure.met)
-    if doubts := _doubts(plan, summary, generators):
-        return Verdict("void", measures, doubts + missed)
-    return Verdict("fail" if missed else "pass", measures, missed)
+    """Decide the verdict of a campaign.
+
+    Args:
+        plan: The load and its thresholds.
+        summary: The metrics of the measured time.
+        generators: The CPU use of each load generator process.
+    """
+    thresholds = _compare_thresholds(plan, summary)
+    missed = tuple(str(result) for result in thresholds if not result.met)
+    if inconclusive_reasons := _inconclusive_reasons(plan, summary, generators):
+        return Verdict("inconclusive", thresholds, inconclusive_reasons + missed)
+    return Verdict("fail" if missed else "pass", thresholds, missed)
 
 
-def _measures(plan: LoadTest, summary: Summary) -> tuple[Measure, ...]:
-    objective = plan.objective
-    measures = [
-        Measure(f"p{q:g}_ms", limit, summary.latency.at(q), at_most=True)
-        for q, limit in objective.percentiles.items()
+def _compare_thresholds(plan: LoadTest, summary: Summary) -> tuple[ThresholdResult, ...]:
+    thresholds = plan.thresholds
+    results = [
+        ThresholdResult(f"p{q:g}_ms", summary.latency.at(q), limit, "max")
+        for q, limit in thresholds.max_latency_ms.items()
     ]
-    measures.append(Measure("failure_ratio", objective.failure_ratio, summary.failure_ratio, at_most=True))
-    if objective.rps is not None:
-        measures.append(Measure("rps", objective.rps, summary.rps, at_most=False))
-    return tuple(measures)
+    max_failure_ratio = thresholds.max_failure_ratio
+    results.append(ThresholdResult("failure_ratio", summary.failure_ratio, max_failure_ratio, "max"))
+    if thresholds.min_goodput is not None:
+        results.append(ThresholdResult("goodput", summary.goodput, thresholds.min_goodput, "min"))
+    return tuple(results)
 
 
-def _doubts(plan: LoadTest, summary: Summary, generators: Sequence[Generator]) -> tuple[str, ...]:
-    doubts = []
-    if summary.requests < (fewest := plan.objective.fewest_requests):
-        doubts.append(
-            f"{summary.requests:,} requests are too few to decide the objective, which needs {fewest:,}"
+def _inconclusive_reasons(
+    plan: LoadTest, summary: Summary, generators: Sequence[Generator]
+) -> tuple[str, ...]:
+    reasons = []
+    if summary.requests < (min_requests := plan.thresholds.min_requests):
+        reasons.append(
+            f"{summary.requests:,} requests are too few to decide the thresholds: expected at least "
+            f"{min_requests:,}"
         )
-    if plan.rate is not None and summary.recorded != plan.planned:
-        doubts.append(f"of {plan.planned:,} planned requests {summary.recorded:,} are recorded")
+    if plan.rate is not None and summary.recorded_requests != plan.planned_requests:
+        reasons.append(
+            f"samples are missing: expected {plan.planned_requests:,} requests, "
+            f"received {summary.recorded_requests:,}"
+        )
     for generator in generators:
-        which = "the load generator" if generator.worker is None else generator.worker
-        if generator.cpu_mean is None:
-            doubts.append(f"the processor time of {which} could not be measured")
+        name = generator.worker or "the load generator"
+        if generator.utilization_mean is None:
+            reasons.append(f"the CPU time of {name} could not be measured")
         elif generator.saturated:
-            doubts.append(
-                f"{which} was the bottleneck: it needed more than {share(SATURATED)} of a core for "
-                f"{share(generator.saturated_share)} of the measured time ({share(generator.cpu_mean)} used "
-                f"and {share(generator.wait_mean)} waited for on average)"
+            reasons.append(
+                f"{name} was the bottleneck: it needed more than {format_percent(SATURATED_UTILIZATION)} of "
+                f"a CPU for {format_percent(generator.saturated_ratio)} of the measured time (on average "
+                f"{format_percent(generator.utilization_mean)} used and "
+                f"{format_percent(generator.run_queue_wait_mean)} waited for)"
             )
-    for q, limit in plan.objective.percentiles.items():
-        latency, blameless = summary.latency.at(q), summary.without_lag.at(q)
-        # The server is not to fail for requests that were sent late while a connection was free.
-        if latency is not None and blameless is not None and blameless <= limit < latency:
-            doubts.append(
-                f"the load generator's own delay decided p{q:g}: {milliseconds(latency)} with it, "
-                f"{milliseconds(blameless)} without, the limit being {milliseconds(limit)}"
+    for q, limit in plan.thresholds.max_latency_ms.items():
+        latency, without_delay = summary.latency.at(q), summary.latency_without_send_delay.at(q)
+        # The server does not fail for requests that were sent late although a connection was free.
+        if latency is not None and without_delay is not None and without_delay <= limit < latency:
+            reasons.append(
+                f"the load generator's own send delay decided p{q:g}: {format_milliseconds(latency)} with "
+                f"the delay, {format_milliseconds(without_delay)} without, "
+                f"threshold {format_milliseconds(limit)}"
             )
-    return tuple(doubts)
+    return tuple(reasons)

@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 import yaml
 from tidegate_loadtests.plan import LoadTest
-from tidegate_loadtests.worker_pool import PORT
+from tidegate_loadtests.worker_pool import MASTER_PORT
 
 from tests.charts.chart import Object, RefusedError, Values, containers, notes, of_kind, render
 from tests.charts.conftest import DIGEST, merged
 from tidegate.settings import load_yaml
 
 LOAD: Values = {
-    "plan": {"rate": 1000000, "connections": 64, "duration": 60, "objective": {"p99_ms": 100}},
+    "plan": {"rate": 1000000, "connections": 64, "duration": 60, "thresholds": {"max_p99_ms": 100}},
     "url": "http://breast-cancer-predictor.models",
     "model": {"uri": "s3://models/breast-cancer", "digest": DIGEST},
 }
@@ -48,8 +48,8 @@ def test_a_plan_a_server_and_a_bundle_are_enough() -> None:
     assert container(jobs()[0])["args"] == [
         *("loadtest", "run", "/etc/tidegate/loadtest.yaml"),
         *("--url", "http://breast-cancer-predictor.models"),
-        *("--contract", f"s3://models/breast-cancer@sha256:{DIGEST}"),
-        *("--workers", "2", "--out", "/tmp/report"),
+        *("--bundle", f"s3://models/breast-cancer@sha256:{DIGEST}"),
+        *("--expect-workers", "2", "--out", "/tmp/report"),
     ]
 
 
@@ -96,12 +96,14 @@ def test_every_worker_has_a_pod_at_the_same_time() -> None:
 def test_the_workers_find_the_master_by_a_service_that_is_there_before_it_is_ready() -> None:
     master, workers = jobs()
     [(name, service)] = of_kind(objects(), "Service").items()
-    assert container(workers)["args"] == ["loadtest", "work", "--master", f"{name}.models:{PORT}"]
+    assert container(workers)["args"] == [
+        *("loadtest", "worker", "--master-host", f"{name}.models", "--master-port", str(MASTER_PORT))
+    ]
     assert service["spec"]["clusterIP"] == "None"
     assert service["spec"]["publishNotReadyAddresses"] is True
     assert service["spec"]["selector"] == {"batch.kubernetes.io/job-name": master["metadata"]["name"]}
     [port] = service["spec"]["ports"]
-    assert port["port"] == PORT == container(master)["ports"][0]["containerPort"]
+    assert port["port"] == MASTER_PORT == container(master)["ports"][0]["containerPort"]
 
 
 def test_only_the_master_has_the_stores_credentials() -> None:

@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""A server that answers V1 and V2 for a contract, from a rule simple enough to be wrong on purpose."""
+"""A stub server for V1 and V2 requests of one contract, whose responses can be faulty on purpose.
+
+It has its own reading and writing of the protocol, so that it also tests the one in :mod:`tidegate.protocol`.
+"""
 
 import json
 import struct
@@ -9,25 +12,33 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Literal
 
+from tidegate.bundle import BASELINE, CONTRACT, METRICS, MODEL_CARD, PARITY, SKOPS, seal
 from tidegate.contract import Contract, Datatype, Feature, Golden, Output
+from tidegate.digest import canonical_json
 
-NAMES = ("width", "height", "depth")
+FEATURES = ("width", "height", "depth")
+
+Fault = Literal["status", "bytes", "cut", "label"]
+"""A faulty response: status 500; status 503 without text; a closed connection within the body; a wrong label."""
 
 
-def answer(row: Sequence[float]) -> tuple[int, list[float]]:
-    """The stub's model: label and probabilities of a row."""
-    share = min(1.0, max(0.0, row[0] / 10))
-    return int(share > 0.5), [1 - share, share]
+def predict(row: Sequence[float]) -> tuple[int, list[float]]:
+    """Return the label and the probabilities of a row: the stub's model."""
+    probability = min(1.0, max(0.0, row[0] / 10))
+    return int(probability > 0.5), [1 - probability, probability]
 
 
 def make_contract(name: str = "stub") -> Contract:
+    """Make the contract of the stub's model."""
     rows = tuple((float(value), 1.0, 2.0) for value in range(0, 10, 3))
-    answers = [answer(row) for row in rows]
+    predictions = [predict(row) for row in rows]
     return Contract(
         name=name,
         task="classification",
-        features=[Feature(name=name, datatype=Datatype.FP32, minimum=0.0, maximum=10.0) for name in NAMES],
+        features=[Feature(name=name, datatype=Datatype.FP32, minimum=0.0, maximum=10.0) for name in FEATURES],
         outputs=[
             Output(name="label", datatype=Datatype.INT64),
             Output(name="probabilities", datatype=Datatype.FP32, width=2),
@@ -35,28 +46,48 @@ def make_contract(name: str = "stub") -> Contract:
         labels=[0, 1],
         golden=Golden(
             rows=rows,
-            outputs={"label": [label for label, _ in answers], "probabilities": [p for _, p in answers]},
+            outputs={
+                "label": [label for label, _ in predictions],
+                "probabilities": [probabilities for _, probabilities in predictions],
+            },
             tolerance=1e-5,
         ),
     )
 
 
-class Stub:
-    """A running server: its address, and what it saw by protocol."""
+def write_bundle(path: Path, name: str = "stub") -> None:
+    """Write a bundle with the stub's contract and without a model."""
+    path.mkdir()
+    (path / CONTRACT).write_bytes(canonical_json(make_contract(name).model_dump(mode="json")))
+    for file in (SKOPS, PARITY, BASELINE, METRICS, MODEL_CARD):
+        (path / file).write_bytes(b"{}")
+    seal(
+        path,
+        name=name,
+        task="classification",
+        algorithm="Stub",
+        parameters={},
+        seed=1,
+        data={"sha256": "0" * 64, "rows": 9},
+        versions={},
+    )
+
+
+class StubServer:
+    """A running stub server: its URL, and the requests and rows that it received, by protocol."""
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self.seen: Counter[str] = Counter()
+        self.requests: Counter[str] = Counter()
         self.rows: Counter[str] = Counter()
 
 
 @contextmanager
-def serving(spoil: Callable[[int], str | None] = lambda number: None) -> Iterator[Stub]:
-    """Serve on a free port.
+def run_stub_server(fault: Callable[[int], Fault | None] = lambda number: None) -> Iterator[StubServer]:
+    """Serve on a free port while the block runs.
 
     Args:
-        spoil: From the number of an inference request (from 0), what to do wrong: "status" (500), "bytes"
-            (503 and no text), "cut" (connection closed within the answer), "label" (another answer) or None.
+        fault: Returns the fault of an inference request by its number, from 0; None for a correct response.
     """
     lock = threading.Lock()
 
@@ -65,54 +96,55 @@ def serving(spoil: Callable[[int], str | None] = lambda number: None) -> Iterato
         disable_nagle_algorithm = True
 
         def do_GET(self) -> None:
-            self._reply(200 if self.path == "/v2/models/stub/ready" else 404, b"{}")
+            self._respond(200 if self.path == "/v2/models/stub/ready" else 404, b"{}")
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             with lock:
-                wrong = spoil(sum(stub.seen.values()))
-                protocol, rows = self._read(body)
-                stub.seen[protocol] += 1
+                kind = fault(stub.requests.total())
+                protocol, rows = self._parse(body)
+                stub.requests[protocol] += 1
                 stub.rows[protocol] += len(rows)
-            if wrong == "status":
-                return self._reply(500, b'{"error": "out of order"}')
-            if wrong == "bytes":
-                return self._reply(503, b"\xff\xfe")
-            if wrong == "cut":
+            if kind == "status":
+                return self._respond(500, b'{"error": "out of order"}')
+            if kind == "bytes":
+                return self._respond(503, b"\xff\xfe")
+            if kind == "cut":
                 self.close_connection = True
-                return self._reply(200, b'{"pred', {"Content-Length": "100"})
-            answers = [answer(row) for row in rows]
-            labels = [label + (wrong == "label") for label, _ in answers]
-            shares = [share for _, pair in answers for share in pair]
+                return self._respond(200, b'{"pred', {"Content-Length": "100"})
+            predictions = [predict(row) for row in rows]
+            labels = [label + (kind == "label") for label, _ in predictions]
+            probabilities = [value for _, pair in predictions for value in pair]
             if protocol == "v1":
-                return self._reply(200, json.dumps({"predictions": labels}).encode())
+                return self._respond(200, json.dumps({"predictions": labels}).encode())
             outputs = [
                 {"name": "label", "datatype": "INT64", "shape": [len(rows)]},
                 {"name": "probabilities", "datatype": "FP32", "shape": [len(rows), 2]},
             ]
             if protocol == "v2":
-                outputs[0]["data"], outputs[1]["data"] = labels, shares
-                return self._reply(200, json.dumps({"outputs": outputs}).encode())
-            raw = struct.pack(f"<{len(labels)}q", *labels) + struct.pack(f"<{len(shares)}f", *shares)
+                outputs[0]["data"], outputs[1]["data"] = labels, probabilities
+                return self._respond(200, json.dumps({"outputs": outputs}).encode())
+            raw = struct.pack(f"<{len(labels)}q", *labels)
+            raw += struct.pack(f"<{len(probabilities)}f", *probabilities)
             outputs[0]["parameters"] = {"binary_data_size": 8 * len(labels)}
-            outputs[1]["parameters"] = {"binary_data_size": 4 * len(shares)}
+            outputs[1]["parameters"] = {"binary_data_size": 4 * len(probabilities)}
             header = json.dumps({"outputs": outputs}).encode()
-            return self._reply(200, header + raw, {"Inference-Header-Content-Length": str(len(header))})
+            return self._respond(200, header + raw, {"Inference-Header-Content-Length": str(len(header))})
 
-        def _read(self, body: bytes) -> tuple[str, list[list[float]]]:
+        def _parse(self, body: bytes) -> tuple[str, list[list[float]]]:
             if self.path == "/v1/models/stub:predict":
                 return "v1", json.loads(body)["instances"]
             assert self.path == "/v2/models/stub/infer"
-            length = self.headers["Inference-Header-Content-Length"]
-            if length is None:
+            header_length = self.headers["Inference-Header-Content-Length"]
+            if header_length is None:
                 values = json.loads(body)["inputs"][0]["data"]
             else:
-                raw = body[int(length) :]
+                raw = body[int(header_length) :]
                 values = list(struct.unpack(f"<{len(raw) // 4}f", raw))
             rows = [values[index : index + 3] for index in range(0, len(values), 3)]
-            return "v2" if length is None else "v2-binary", rows
+            return "v2" if header_length is None else "v2-binary", rows
 
-        def _reply(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
+        def _respond(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
             self.send_response(status)
             for name, value in {"Content-Length": str(len(body)), **(headers or {})}.items():
                 self.send_header(name, value)
@@ -126,7 +158,7 @@ def serving(spoil: Callable[[int], str | None] = lambda number: None) -> Iterato
         daemon_threads = True
 
     server = Server(("127.0.0.1", 0), Handler)
-    stub = Stub(f"http://127.0.0.1:{server.server_port}")
+    stub = StubServer(f"http://127.0.0.1:{server.server_port}")
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     try:

@@ -49,13 +49,13 @@ template:
           - /etc/tidegate/loadtest.yaml
           - --url
           - {{ $values.url | quote }}
-          - --contract
+          - --bundle
           - {{ include "loadtest.bundle" .root | quote }}
           {{- with $values.model.name }}
           - --name
           - {{ . | quote }}
           {{- end }}
-          - --workers
+          - --expect-workers
           - {{ int64 $values.workers | quote }}
           - --out
           - /tmp/report
@@ -115,9 +115,11 @@ template:
         {{- include "loadtest.containerSettings" .root | nindent 8 }}
         args:
           - loadtest
-          - work
-          - --master
-          - {{ printf "%s.%s:5557" .campaign .root.Release.Namespace | quote }}
+          - worker
+          - --master-host
+          - {{ printf "%s.%s" .campaign .root.Release.Namespace | quote }}
+          - --master-port
+          - "5557"
         resources: {{- toYaml $values.resources.worker | nindent 10 }}
         volumeMounts:
           - name: tmp

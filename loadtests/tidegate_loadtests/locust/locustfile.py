@@ -1,9 +1,8 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""What Locust loads: the users, and the part that this process has in the campaign.
+"""The locustfile: gives the Locust process its role in the campaign.
 
-A process makes all of the load by itself, or is the master of workers, or one of them. Locust decides which
-by its own options; nothing is decided here.
+Locust's own options select the role: all of the load in one process, the master of workers, or one worker.
 """
 
 from pathlib import Path
@@ -14,52 +13,53 @@ from locust import events
 from locust.runners import MasterRunner, WorkerRunner
 
 from tidegate_loadtests.locust.master import Master
-from tidegate_loadtests.locust.users import Client, Load
+from tidegate_loadtests.locust.users import InferenceUser, RequestSource
 from tidegate_loadtests.locust.worker import Worker
-from tidegate_loadtests.partition import Share
-from tidegate_loadtests.run_config import Assignment
-from tidegate_loadtests.run_status import State
+from tidegate_loadtests.partition import Partition
+from tidegate_loadtests.run_files import RunConfig, RunStatus
 from tidegate_loadtests.samples import SampleWriter
-from tidegate_loadtests.workload import deck
+from tidegate_loadtests.workload import build_requests
 
 _FLUSH_SECONDS = 0.5
 
 
 @events.init_command_line_parser.add_listener  # type: ignore[untyped-decorator]
-def _declare(parser: Any) -> None:
-    parser.add_argument("--assignment", default="", help="The assignment's JSON file; not for a worker.")
+def _add_arguments(parser: Any) -> None:
+    parser.add_argument(
+        "--run-config", default="", help="JSON file of the run configuration; not for workers."
+    )
 
 
 @events.init.add_listener  # type: ignore[untyped-decorator]
-def _prepare(environment: Any, runner: Any, **_: Any) -> None:
+def _assign_role(environment: Any, runner: Any, **_: Any) -> None:
     if isinstance(runner, WorkerRunner):
         Worker(environment)
         return
-    assignment = Assignment.model_validate_json(Path(environment.parsed_options.assignment).read_bytes())
+    config = RunConfig.model_validate_json(Path(environment.parsed_options.run_config).read_bytes())
     if isinstance(runner, MasterRunner):
-        Master(environment, assignment)
+        Master(environment, config)
     else:
-        _alone(environment, assignment)
+        _run_standalone(environment, config)
 
 
-def _alone(environment: Any, assignment: Assignment) -> None:
-    """Make all of the load."""
-    share = Share(plan=assignment.plan, contract=assignment.contract)
-    file = assignment.samples.open("w", newline="", encoding="utf-8")
-    record = SampleWriter(file)
-    record.header()
-    load = Load(share, deck(share.plan, share.contract), record)
-    Client.take(load)
+def _run_standalone(environment: Any, config: RunConfig) -> None:
+    """Make the whole load in this process."""
+    partition = Partition(plan=config.plan, contract=config.contract)
+    file = config.samples_path.open("w", newline="", encoding="utf-8")
+    writer = SampleWriter(file)
+    writer.write_header()
+    source = RequestSource(partition, build_requests(config.plan, config.contract), writer)
+    InferenceUser.configure(source)
 
-    def begin(**_: Any) -> None:
-        load.begin()
-        State(zero=load.zero).write(assignment.state)
-        gevent.spawn(flush)
+    def start(**_: Any) -> None:
+        source.start()
+        RunStatus(measure_start=source.measure_start).write(config.status_path)
+        gevent.spawn(flush_samples)
 
-    def flush() -> None:
+    def flush_samples() -> None:
         while not file.closed:
             file.flush()
             gevent.sleep(_FLUSH_SECONDS)
 
-    environment.events.spawning_complete.add_listener(begin)
+    environment.events.spawning_complete.add_listener(start)
     environment.events.quitting.add_listener(lambda **_: file.close())

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""The master: inside Locust, gives each worker its share, tells all to begin, and collects their samples.
+"""The master: gives each worker its partition, starts all workers together, and collects their samples.
 
-Connections, users and heartbeats are Locust's. It makes no load itself and judges nothing; a campaign that
-has lost a worker or a sample it calls off, because what is left is not the load that was planned.
+Locust provides connections, users and heartbeats. The master makes no load and decides no verdict. It aborts
+a campaign that loses a worker or a sample, because the rest is not the planned load.
 """
 
 import signal
@@ -18,132 +18,135 @@ from locust import runners
 from locust.runners import STATE_MISSING
 
 from tidegate_loadtests.generator_cpu import Generator
-from tidegate_loadtests.partition import Share, shares
-from tidegate_loadtests.run_config import Assignment
-from tidegate_loadtests.run_status import State
+from tidegate_loadtests.partition import Partition, split_load
+from tidegate_loadtests.run_files import RunConfig, RunStatus
 from tidegate_loadtests.samples import SampleWriter
 
-_LOOK_SECONDS = 0.5
-_HEARTBEATS = 10
-"""How many of a worker's heartbeats, one a second, may be missing before it is lost.
+_POLL_SECONDS = 0.5
+_MAX_MISSED_HEARTBEATS = 10
+"""The heartbeats, one per second, that a worker may miss before it counts as lost. Locust's default is three.
 
-On a node that it shares a worker may stand still for some seconds. It is there all the same: what it sends
-late is in its samples, and that it had no core is in its own report. Locust would wait for three.
+On a busy node a worker may stall for some seconds. Its late requests are then in its samples, and the CPU
+time that it lacked is in its report, so a stall alone is not a reason to abort.
 """
 
 
 @dataclass(slots=True)
-class _Member:
-    """What the master knows of a worker."""
+class _WorkerRecord:
+    """The master's record of one worker."""
 
     name: str
     ready: bool = False
-    began_within: float | None = None
+    start_skew_seconds: float | None = None
     samples: int = 0
     generator: Generator | None = None
 
 
 class Master:
-    """One campaign's master, from the moment at which workers can connect."""
+    """The master of one campaign, from the moment when workers can connect."""
 
-    def __init__(self, environment: Any, assignment: Assignment) -> None:
-        runners.HEARTBEAT_LIVENESS = _HEARTBEATS  # there is no option for it
+    def __init__(self, environment: Any, config: RunConfig) -> None:
+        runners.HEARTBEAT_LIVENESS = _MAX_MISSED_HEARTBEATS  # Locust has no option for it
         self._runner = environment.runner
-        self._assignment = assignment
-        plan, workers = assignment.plan, environment.parsed_options.expect_workers
-        self._shares = shares(plan, assignment.contract, workers)
-        self._members: dict[str, _Member] = {}
+        self._config = config
+        self._partitions = split_load(config.plan, config.contract, environment.parsed_options.expect_workers)
+        self._workers: dict[str, _WorkerRecord] = {}
         self._all_ready = gevent.event.Event()
-        self._state = State()
-        self._told = 0.0
-        self._over = False
-        self._file = assignment.samples.open("w", newline="", encoding="utf-8")
-        SampleWriter(self._file).header()
+        self._status = RunStatus()
+        self._started_at = 0.0
+        self._closed = False
+        self._file = config.samples_path.open("w", newline="", encoding="utf-8")
+        SampleWriter(self._file).write_header()
         for name, listener in {
-            "here": self._welcome,
-            "ready": self._ready,
-            "begun": self._begun,
-            "samples": self._collect,
-            "ended": self._ended,
+            "connected": self._send_partition,
+            "ready": self._record_ready,
+            "started": self._record_start,
+            "samples": self._write_samples,
+            "finished": self._record_finish,
         }.items():
             self._runner.register_message(name, listener)
-        # Locust starts when it has counted enough workers; users are for workers that have their share.
+        # Locust starts as soon as enough workers are connected, but users need their worker's partition.
         environment.events.test_start.add_listener(lambda **_: self._all_ready.wait())
-        environment.events.spawning_complete.add_listener(self._begin)
-        gevent.spawn(self._watch)
-        # Locust heeds this signal only once it has started; workers are to be told before, too.
-        gevent.signal_handler(signal.SIGTERM, self._leave)
+        environment.events.spawning_complete.add_listener(self._start)
+        gevent.spawn(self._monitor_workers)
+        # Locust handles this signal only after its start, and the workers must end before that as well.
+        gevent.signal_handler(signal.SIGTERM, self._terminate)
 
-    def _welcome(self, msg: Any, **_: Any) -> None:
-        index = len(self._members)
-        if index == len(self._shares):
-            self._call_off(f"more workers came than the {index} that were expected")
+    def _send_partition(self, msg: Any, **_: Any) -> None:
+        index = len(self._workers)
+        if index == len(self._partitions):
+            self._abort(f"expected {index} workers, and one more connected")
             return
-        self._members[msg.node_id] = _Member(f"worker {index} on {msg.data['host']}")
-        share: Share = self._shares[index]
-        self._runner.send_message("share", {"share": share.model_dump_json()}, msg.node_id)
+        self._workers[msg.node_id] = _WorkerRecord(f"worker {index} on {msg.data['host']}")
+        partition: Partition = self._partitions[index]
+        self._runner.send_message("partition", {"partition": partition.model_dump_json()}, msg.node_id)
 
-    def _ready(self, msg: Any, **_: Any) -> None:
-        self._members[msg.node_id].ready = True
-        ready = sum(member.ready for member in self._members.values())
-        self._tell(workers=ready)
-        if ready == len(self._shares):
+    def _record_ready(self, msg: Any, **_: Any) -> None:
+        self._workers[msg.node_id].ready = True
+        ready = sum(worker.ready for worker in self._workers.values())
+        self._update_status(ready_workers=ready)
+        if ready == len(self._partitions):
             self._all_ready.set()
 
-    def _begin(self, **_: Any) -> None:
-        """Note the moment: right after this, Locust tells all workers that every user is there."""
-        if self._state.zero is None:
-            self._told = time.monotonic()
-            self._tell(zero=self._told + self._assignment.plan.warmup)
+    def _start(self, **_: Any) -> None:
+        """Record the moment right before Locust sends the workers its message that all users exist."""
+        if self._status.measure_start is None:
+            self._started_at = time.monotonic()
+            self._update_status(measure_start=self._started_at + self._config.plan.warmup)
 
-    def _begun(self, msg: Any, **_: Any) -> None:
-        # Measured on this clock alone: the worker began after the word was given and before this came.
-        self._members[msg.node_id].began_within = time.monotonic() - self._told
+    def _record_start(self, msg: Any, **_: Any) -> None:
+        # An upper bound by this clock alone: the worker started between the two moments.
+        self._workers[msg.node_id].start_skew_seconds = time.monotonic() - self._started_at
 
-    def _collect(self, msg: Any, **_: Any) -> None:
-        if not self._over:
-            self._members[msg.node_id].samples += msg.data["lines"].count("\n")
+    def _write_samples(self, msg: Any, **_: Any) -> None:
+        if not self._closed:
+            self._workers[msg.node_id].samples += msg.data["lines"].count("\n")
             self._file.write(msg.data["lines"])
 
-    def _ended(self, msg: Any, **_: Any) -> None:
-        member = self._members[msg.node_id]
-        if member.samples != msg.data["samples"]:
-            self._call_off(f"of {msg.data['samples']:,} samples of {member.name} {member.samples:,} arrived")
-        if member.began_within is not None:
-            member.generator = replace(
-                Generator(**msg.data["generator"]),
-                worker=member.name,
-                began_within_ms=member.began_within * 1e3,
+    def _record_finish(self, msg: Any, **_: Any) -> None:
+        worker = self._workers[msg.node_id]
+        if worker.samples != msg.data["samples"]:
+            self._abort(
+                f"samples of {worker.name} are missing: expected {msg.data['samples']:,}, "
+                f"received {worker.samples:,}"
             )
-        generators = [member.generator for member in self._members.values() if member.generator is not None]
-        if len(generators) == len(self._shares) and not self._over:
-            self._over = True
-            self._file.close()
-            self._tell(generators=tuple(generators))
-            gevent.spawn(self._runner.quit)  # not here: it ends the greenlet that it is called from
+        if worker.start_skew_seconds is not None:
+            worker.generator = replace(
+                Generator(**msg.data["generator"]),
+                worker=worker.name,
+                start_skew_ms=worker.start_skew_seconds * 1e3,
+            )
+        generators = [worker.generator for worker in self._workers.values() if worker.generator is not None]
+        if len(generators) == len(self._partitions) and not self._closed:
+            self._close()
+            self._update_status(generators=tuple(generators))
+            gevent.spawn(self._runner.quit)  # in a greenlet of its own, because it ends the calling one
 
-    def _watch(self) -> None:
-        """Make samples visible to readers, and see whether every worker is still there."""
-        while not self._over:
+    def _monitor_workers(self) -> None:
+        """Flush the samples for readers, and abort when a worker is lost."""
+        while not self._closed:
             self._file.flush()
-            for client, member in self._members.items():
-                known = self._runner.clients.get(client)
-                if known is None or known.state == STATE_MISSING:
-                    self._call_off(f"{member.name} was lost")
-            gevent.sleep(_LOOK_SECONDS)
+            for node_id, worker in self._workers.items():
+                node = self._runner.clients.get(node_id)
+                if node is None or node.state == STATE_MISSING:
+                    self._abort(f"{worker.name} was lost")
+            gevent.sleep(_POLL_SECONDS)
 
-    def _call_off(self, problem: str) -> None:
-        """Say why the campaign decides nothing; whoever started this process ends it then."""
-        if not self._over:
-            self._over = True
-            self._file.close()
-            self._tell(problem=problem)
+    def _abort(self, reason: str) -> None:
+        """Report an inconclusive campaign; the runner then ends this process."""
+        if not self._closed:
+            self._close()
+            self._update_status(inconclusive_reason=reason)
 
-    def _leave(self) -> None:
-        """End, and the workers with it."""
+    def _close(self) -> None:
+        self._closed = True
+        self._file.close()
+
+    def _terminate(self) -> None:
+        """End this process and the workers."""
         self._runner.quit()
         sys.exit(1)
 
-    def _tell(self, **news: Any) -> None:
-        self._state = self._state.model_copy(update=news)
-        self._state.write(self._assignment.state)
+    def _update_status(self, **fields: Any) -> None:
+        self._status = self._status.model_copy(update=fields)
+        self._status.write(self._config.status_path)

@@ -1,16 +1,15 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""The users: Locust's, who ask the questions of a share of the load when their time has come.
+"""The users: each sends requests over one connection at their intended starts, and writes their samples.
 
-Locust starts and stops them, makes their connections and keeps its own statistics. When to ask is the
-schedule's decision and whether an answer is right is the question's; every request leaves one sample.
-Only code inside Locust imports this module: importing Locust replaces the standard library's sockets.
+Locust starts and stops the users and manages their connections. The partition decides the intended starts,
+and the workload validates the responses.
 """
 
 import time
 from collections.abc import Iterator
 from itertools import cycle
-from typing import Any
+from typing import Any, NamedTuple
 
 import gevent
 import gevent.event
@@ -18,122 +17,132 @@ from locust import FastHttpUser, task
 from locust.exception import StopUser
 
 from tidegate.contract import Contract
-from tidegate_loadtests.partition import Share
+from tidegate.protocol.constants import INFERENCE_HEADER_CONTENT_LENGTH
+from tidegate_loadtests.partition import Partition
 from tidegate_loadtests.samples import SampleWriter
-from tidegate_loadtests.schedule import arrivals
-from tidegate_loadtests.workload import HEADER_LENGTH, Question, mistake
+from tidegate_loadtests.workload import InferenceRequest, validate_response
 
-_ERROR_LENGTH = 160
-Turn = tuple[float, Question]
+_MAX_ERROR_LENGTH = 160
 
 
-class Load:
-    """The turns that all users of this process share, and the record of what became of them."""
+class ScheduledRequest(NamedTuple):
+    """A request with its intended start, in seconds from the start of the measured time."""
 
-    def __init__(self, share: Share, questions: list[Question], record: SampleWriter) -> None:
-        self.plan = share.plan
-        self.contract = share.contract
-        self.record = record
-        self.begun = gevent.event.Event()
-        self.zero = 0.0
-        """When the measured time begins, on the monotonic clock."""
-        # Users take turns from one iterator, so that a request waits only if every connection is busy.
-        self.turns: Iterator[Turn] = (
-            self._closed(questions)
+    intended_start: float
+    request: InferenceRequest
+
+
+class RequestSource:
+    """The scheduled requests of this process, which all its users consume, with their clock and samples."""
+
+    def __init__(self, partition: Partition, requests: list[InferenceRequest], writer: SampleWriter) -> None:
+        self.plan = partition.plan
+        self.contract = partition.contract
+        self.writer = writer
+        self.started = gevent.event.Event()
+        self.measure_start = 0.0
+        """Start of the measured time, on the monotonic clock."""
+        # One iterator for all users, so that a request waits only while every connection is busy.
+        self.scheduled: Iterator[ScheduledRequest] = (
+            self._closed_loop(requests)
             if self.plan.rate is None
-            else zip(arrivals(share).tolist(), cycle(questions), strict=False)
+            else map(ScheduledRequest, partition.intended_starts().tolist(), cycle(requests))
         )
 
-    def begin(self) -> None:
-        """Start the clock: every user is there."""
-        self.zero = time.monotonic() + self.plan.warmup
-        self.begun.set()
+    def start(self) -> None:
+        """Start the clock, once all users exist."""
+        self.measure_start = time.monotonic() + self.plan.warmup
+        self.started.set()
 
     def now(self) -> float:
-        """Seconds since the start of the measured time; negative in the warm-up."""
-        return time.monotonic() - self.zero
+        """Return the seconds since the start of the measured time, negative in the warm-up."""
+        return time.monotonic() - self.measure_start
 
-    def _closed(self, questions: list[Question]) -> Iterator[Turn]:
-        following = cycle(questions)
+    def _closed_loop(self, requests: list[InferenceRequest]) -> Iterator[ScheduledRequest]:
+        upcoming = cycle(requests)
         while (now := self.now()) < self.plan.duration:
-            yield now, next(following)
+            yield ScheduledRequest(now, next(upcoming))
 
 
-class Client(FastHttpUser):
-    """A user with one connection that takes a turn, waits for its time, asks, and takes the next."""
+class InferenceUser(FastHttpUser):
+    """A user with one connection, which sends one request at a time."""
 
-    load: Load
+    source: RequestSource
     insecure = False
     max_redirects = 0
 
     @classmethod
-    def take(cls, load: Load) -> None:
-        """Give all users of this process their load."""
-        cls.load = load
-        # So that a silent server delays a user by no more than a client's patience.
-        cls.connection_timeout = cls.network_timeout = load.plan.timeout
+    def configure(cls, source: RequestSource) -> None:
+        """Set the source of requests for all users of this process."""
+        cls.source = source
+        # A server that sends no response holds a user for no longer than a request's timeout.
+        cls.connection_timeout = cls.network_timeout = source.plan.timeout
 
     def on_start(self) -> None:
-        """Take every status as an answer; otherwise the client would prepare a transcript of each error."""
+        """Accept every status, because the client would otherwise format a transcript of each error."""
         self.client.client.valid_response_codes = frozenset(range(100, 600))
 
     @task  # type: ignore[untyped-decorator]
-    def ask(self) -> None:
-        """Take turns until none is left. It is one task, which Locust lets finish, so none is cut off."""
-        self.load.begun.wait()
-        free = -self.load.plan.warmup
-        for intended, question in self.load.turns:
-            gevent.sleep(max(0.0, intended - self.load.now()))
-            free = self._take(intended, free, question)
+    def send_requests(self) -> None:
+        """Send requests until none is left. Locust lets a task finish, so one task cuts no request off."""
+        self.source.started.wait()
+        connection_free = -self.source.plan.warmup
+        for scheduled in self.source.scheduled:
+            gevent.sleep(max(0.0, scheduled.intended_start - self.source.now()))
+            connection_free = self._send_in_time(scheduled, connection_free)
         raise StopUser
 
-    def _take(self, intended: float, free: float, question: Question) -> float:
-        """Ask a question, record what became of it, and return when that was."""
-        start = self.load.now()
-        timeout = self.load.plan.timeout
-        if start - intended < timeout:
-            status, end, error = self._ask(question)
-            if end - intended > timeout:
-                error = f"no answer within {timeout:g} s of the intended start"
+    def _send_in_time(self, scheduled: ScheduledRequest, connection_free: float) -> float:
+        """Send a request unless its timeout has passed, write its sample, and return the time after it."""
+        intended_start, request = scheduled
+        timeout = self.source.plan.timeout
+        sent = self.source.now()
+        error: str | None
+        if sent - intended_start < timeout:
+            status, completed, error = self._send(request)
+            if completed - intended_start > timeout:
+                error = f"no response within {timeout:g} s of the intended start"
         else:
-            status, error, end = 0, f"not sent within {timeout:g} s of the intended start", start
-        self.load.record.write(
-            intended=intended,
-            free=free,
-            start=start,
-            end=end,
+            status, completed = 0, sent
+            error = f"not sent within {timeout:g} s of the intended start"
+        self.source.writer.write(
+            intended_start=intended_start,
+            connection_free=connection_free,
+            sent=sent,
+            completed=completed,
             status=status,
-            protocol=question.protocol,
-            rows=question.rows,
+            protocol=request.protocol,
+            rows=request.rows,
             error=error,
         )
-        return self.load.now()
+        return self.source.now()
 
-    def _ask(self, question: Question) -> tuple[int, float, str | None]:
-        """Ask a question; return the status, 0 if there was none, when it ended, and what was wrong."""
+    def _send(self, request: InferenceRequest) -> tuple[int, float, str | None]:
+        """Send a request; return the status (0 without a response), the time of completion, and the error."""
         with self.client.request(
             "POST",
-            question.path,
-            name=question.protocol.value,
-            data=question.body,
-            headers=question.headers,
+            request.path,
+            name=request.protocol.value,
+            data=request.body,
+            headers=request.headers,
             catch_response=True,
         ) as response:
-            end = self.load.now()
-            error = _error(question, self.load.contract, response)
+            completed = self.source.now()
+            error = _response_error(request, self.source.contract, response)
             if error is None:
                 response.success()
             else:
                 response.failure(error)
-            return response.status_code, end, error
+            return response.status_code, completed, error
 
 
-def _error(question: Question, contract: Contract, response: Any) -> str | None:
-    """What is wrong with a response; None if it is the right answer."""
-    if (broken := response.request_meta["exception"]) is not None:
-        # A timeout comes wrapped in an exception that speaks of retries, of which there are none.
-        return f"no answer: {getattr(broken, 'original', None) or broken}"[:_ERROR_LENGTH]
-    if response.status_code == 200:
-        return mistake(question, contract, response.headers.get(HEADER_LENGTH), response.content or b"")
-    said = (response.content or b"").decode(errors="replace")
-    return f"status {response.status_code}: {said}"[:_ERROR_LENGTH]
+def _response_error(request: InferenceRequest, contract: Contract, response: Any) -> str | None:
+    if (exception := response.request_meta["exception"]) is not None:
+        # Locust's client wraps a timeout in an exception whose text mentions retries, and there are none.
+        error = f"no response: {getattr(exception, 'original', None) or exception}"
+    elif response.status_code == 200:
+        header_length = response.headers.get(INFERENCE_HEADER_CONTENT_LENGTH)
+        return validate_response(request, contract, header_length, response.content or b"")
+    else:
+        error = f"status {response.status_code}: {(response.content or b'').decode(errors='replace')}"
+    return error[:_MAX_ERROR_LENGTH]

@@ -5,21 +5,29 @@ import os
 
 import psutil
 import pytest
-from tidegate_loadtests.generator_cpu import Generator, Tick, assess, busiest, choose_core, look
+from tidegate_loadtests.generator_cpu import (
+    CpuTimes,
+    Generator,
+    busiest,
+    measure_generator,
+    read_cpu_times,
+    select_cpu,
+)
 
 from tidegate.errors import ConfigurationError
 
 
-def ticks(*shares: float, wait: float = 0.0) -> list[Tick]:
-    """A look a second, the generator having used these shares of a core and waited for others in between."""
-    found = [Tick(100.0, 5.0, 0.0)]
-    for share in shares:
-        found.append(Tick(found[-1].clock + 1, found[-1].cpu + share, found[-1].wait + wait))
-    return found
+def make_measurements(*utilizations: float, wait: float = 0.0) -> list[CpuTimes]:
+    """Return one measurement per second, with the given CPU use and wait in each second."""
+    measurements = [CpuTimes(100.0, 5.0, 0.0)]
+    for utilization in utilizations:
+        last = measurements[-1]
+        measurements.append(CpuTimes(last.clock + 1, last.used + utilization, last.waited + wait))
+    return measurements
 
 
 @pytest.mark.parametrize(
-    ("shares", "mean", "peak", "saturated"),
+    ("utilizations", "mean", "maximum", "saturated"),
     [
         ((0.2, 0.4), 0.3, 0.4, False),
         ((1.0, 1.0), 1.0, 1.0, True),
@@ -27,52 +35,56 @@ def ticks(*shares: float, wait: float = 0.0) -> list[Tick]:
         ((0.95, 0.95, *[0.5] * 8), 0.59, 0.95, True),
     ],
 )
-def test_the_generator_is_saturated_above_nine_tenths_of_a_core_for_a_tenth_of_the_time(
-    shares: tuple[float, ...], mean: float, peak: float, saturated: bool
+def test_generator_above_90_percent_for_a_tenth_is_saturated(
+    utilizations: tuple[float, ...], mean: float, maximum: float, saturated: bool
 ) -> None:
-    found = assess(ticks(*shares), 100, 200, core=1)
-    assert found.cpu_mean == pytest.approx(mean)
-    assert found.cpu_peak == pytest.approx(peak)
-    assert found.saturated is saturated
+    generator = measure_generator(make_measurements(*utilizations), 100, 200, pinned_cpu=1)
+    assert generator.utilization_mean == pytest.approx(mean)
+    assert generator.utilization_max == pytest.approx(maximum)
+    assert generator.saturated is saturated
 
 
-def test_a_generator_whose_core_is_used_by_others_is_saturated_too() -> None:
-    found = assess(ticks(0.45, 0.45, wait=0.5), 100, 200, core=1)
-    assert (found.cpu_mean, found.wait_mean) == pytest.approx((0.45, 0.5))
-    assert found.saturated
+def test_generator_that_waits_for_its_cpu_is_saturated() -> None:
+    generator = measure_generator(make_measurements(0.45, 0.45, wait=0.5), 100, 200, pinned_cpu=1)
+    assert (generator.utilization_mean, generator.run_queue_wait_mean) == pytest.approx((0.45, 0.5))
+    assert generator.saturated
 
 
-def test_only_the_measured_time_counts() -> None:
-    assert assess(ticks(1.0, 0.25, 1.0), 101, 102, core=None).cpu_mean == pytest.approx(0.25)
+def test_generator_is_measured_in_the_measured_time_only() -> None:
+    generator = measure_generator(make_measurements(1.0, 0.25, 1.0), 101, 102, pinned_cpu=None)
+    assert generator.utilization_mean == pytest.approx(0.25)
 
 
-def test_a_generator_that_was_not_seen_may_have_been_the_bottleneck() -> None:
-    found = assess(ticks(0.5), 200, 300, core=None)
-    assert found == Generator(None, None, None, None, 0.0)
-    assert found.saturated
+def test_generator_without_measurements_counts_as_saturated() -> None:
+    generator = measure_generator(make_measurements(0.5), 200, 300, pinned_cpu=None)
+    assert generator == Generator(None, None, None, None, 0.0)
+    assert generator.saturated
 
 
-def test_a_process_is_looked_at_until_it_ends() -> None:
-    seen = look(psutil.Process())
-    assert seen.cpu > 0
-    assert seen.wait >= 0
+def test_cpu_times_are_read_until_the_process_ends() -> None:
+    times = read_cpu_times(psutil.Process())
+    assert times.used > 0
+    assert times.waited >= 0
     with psutil.Popen(["true"]) as process:
         process.wait()
-    assert look(process) is None
+    assert read_cpu_times(process) is None
 
 
-def test_a_core_is_chosen_among_those_that_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_select_cpu_takes_the_requested_or_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 2, 5})
-    assert choose_core(None) == 5
-    assert choose_core(2) == 2
-    with pytest.raises(ConfigurationError, match="cannot be pinned to core 1: expected one of 0, 2, 5"):
-        choose_core(1)
+    assert select_cpu(None) == 5
+    assert select_cpu(2) == 2
+    with pytest.raises(ConfigurationError, match=r"'cpu'.* CPU 1: expected one of 0, 2, 5; correct"):
+        select_cpu(1)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0})
-    assert choose_core(None) is None
+    assert select_cpu(None) is None
 
 
-def test_the_busiest_of_several_is_the_one_that_may_have_been_the_bottleneck() -> None:
-    calm, busy = (assess(ticks(share), 100, 200, core=None) for share in (0.5, 0.95))
-    unseen = assess([], 100, 200, core=None)
-    assert busiest([calm, busy]) is busy
-    assert busiest([calm, unseen]) is unseen
+def test_busiest_is_the_most_likely_bottleneck() -> None:
+    idle, busy = (
+        measure_generator(make_measurements(utilization), 100, 200, pinned_cpu=None)
+        for utilization in (0.5, 0.95)
+    )
+    unmeasured = measure_generator([], 100, 200, pinned_cpu=None)
+    assert busiest([idle, busy]) is busy
+    assert busiest([idle, unmeasured]) is unmeasured

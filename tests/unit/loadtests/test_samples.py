@@ -8,11 +8,25 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tidegate_loadtests.samples import Samples, SampleWriter
+from tidegate_loadtests.samples import SampleCounter, Samples, SampleWriter
 
+from tests.unit.loadtests.test_summary import make_samples
 from tidegate.errors import TidegateError
 
 TIMES = st.floats(-100, 100_000)
+
+
+def write_sample(writer: SampleWriter, error: str | None = None) -> None:
+    writer.write(
+        intended_start=0,
+        connection_free=0,
+        sent=0,
+        completed=0,
+        status=200,
+        protocol="v1",
+        rows=1,
+        error=error,
+    )
 
 
 def one_line(error: str | None) -> str:
@@ -24,14 +38,14 @@ def one_line(error: str | None) -> str:
     st.lists(
         st.fixed_dictionaries(
             {
-                "intended": TIMES,
-                "free": TIMES,
-                "start": TIMES,
-                "end": TIMES,
+                "intended_start": TIMES,
+                "connection_free": TIMES,
+                "sent": TIMES,
+                "completed": TIMES,
                 "status": st.integers(0, 599),
                 "protocol": st.sampled_from(["v1", "v2", "v2-binary"]),
                 "rows": st.integers(1, 1000),
-                # numpy drops a text's last zero characters
+                # numpy removes trailing zero characters of a text
                 "error": st.none()
                 | st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1),
             }
@@ -39,11 +53,11 @@ def one_line(error: str | None) -> str:
         max_size=8,
     )
 )
-def test_what_was_written_is_read(tmp_path_factory: pytest.TempPathFactory, lines: list[dict]) -> None:
+def test_samples_written_are_read_back(tmp_path_factory: pytest.TempPathFactory, lines: list[dict]) -> None:
     path = tmp_path_factory.mktemp("samples") / "samples.csv"
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = SampleWriter(file)
-        writer.header()
+        writer.write_header()
         for line in lines:
             writer.write(**line)
     samples = Samples.read(path)
@@ -51,25 +65,56 @@ def test_what_was_written_is_read(tmp_path_factory: pytest.TempPathFactory, line
     assert samples.status.tolist() == [line["status"] for line in lines]
     assert samples.protocol.tolist() == [line["protocol"] for line in lines]
     assert samples.error.tolist() == [one_line(line["error"]) for line in lines]
-    for name in ("intended", "free", "start", "end"):
+    for name in ("intended_start", "connection_free", "sent", "completed"):
         assert getattr(samples, name) == pytest.approx(np.array([line[name] for line in lines]), abs=1e-6)
 
 
-@pytest.mark.parametrize("content", ["", "a,b\n1,2\n", None])
-def test_what_is_no_record_is_refused(tmp_path: Path, content: str | None) -> None:
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("", "not enough values"),
+        ("a,b\n1,2\n", "expected the columns intended_start,.*, received a,b"),
+        (None, "No such file"),
+    ],
+)
+def test_samples_of_another_file_are_rejected(tmp_path: Path, content: str | None, reason: str) -> None:
     path = tmp_path / "samples.csv"
     if content is not None:
         path.write_text(content)
-    with pytest.raises(TidegateError, match="is no record of samples"):
+    with pytest.raises(TidegateError, match=rf"samples\.csv is not a file of samples: .*{reason}"):
         Samples.read(path)
 
 
-def test_a_record_that_was_cut_off_is_refused(tmp_path: Path) -> None:
+def test_samples_with_an_incomplete_line_are_rejected(tmp_path: Path) -> None:
     file = io.StringIO()
     writer = SampleWriter(file)
-    writer.header()
-    writer.write(intended=0, free=0, start=0, end=0, status=200, protocol="v1", rows=1, error=None)
+    writer.write_header()
+    write_sample(writer)
     path = tmp_path / "samples.csv"
     path.write_text(file.getvalue()[:-12])
-    with pytest.raises(TidegateError, match="is no record of samples"):
+    with pytest.raises(TidegateError, match="not a file of samples: line 2: expected 8 columns, received 4"):
         Samples.read(path)
+
+
+def test_send_delay_excludes_schedule_and_busy_connection() -> None:
+    samples = make_samples([1.0] * 4, sent=[1.030] * 4, connection_free=[0.5, 1.0, 1.010, 1.030])
+    assert samples.send_delay_ms == pytest.approx([30, 30, 20, 0])
+
+
+def test_sample_counter_counts_complete_lines(tmp_path: Path) -> None:
+    path = tmp_path / "samples.csv"
+    counter = SampleCounter(path)
+    assert counter.read() == (0, 0)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = SampleWriter(file)
+        writer.write_header()
+        file.flush()
+        assert counter.read() == (0, 0)
+        write_sample(writer)
+        write_sample(writer, error="no response")
+        file.write("3.0,")
+        file.flush()
+        assert counter.read() == (2, 1)
+        file.write("3.0,3.0,3.0,200,v1,1,\n")
+        file.flush()
+        assert counter.read() == (3, 1)

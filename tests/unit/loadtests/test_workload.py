@@ -9,19 +9,22 @@ import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tidegate_loadtests.plan import LoadTest, Protocol
-from tidegate_loadtests.workload import HEADER_LENGTH, Question, deck, mistake
+from tidegate_loadtests.plan import LoadTest
+from tidegate_loadtests.workload import InferenceRequest, build_requests, validate_response
 
 from tests.support.stub_server import make_contract
+from tidegate.protocol.constants import INFERENCE_HEADER_CONTENT_LENGTH, Protocol
 
 CONTRACT = make_contract()
 
 
-def question(protocol: str, rows: int = 2, expected: dict[str, list[float]] | None = None) -> Question:
-    return Question(Protocol(protocol), "/", {}, b"", rows, expected)
+def make_request(
+    protocol: str, rows: int = 2, golden_outputs: dict[str, list[float]] | None = None
+) -> InferenceRequest:
+    return InferenceRequest(Protocol(protocol), "/", {}, b"", rows, golden_outputs)
 
 
-def v2(label: object, probabilities: object, **changes: object) -> bytes:
+def v2_response(label: object, probabilities: object, **changes: object) -> bytes:
     outputs = [
         {"name": "label", "datatype": "INT64", "shape": [2], "data": label},
         {"name": "probabilities", "datatype": "FP32", "shape": [2, 2], "data": probabilities} | changes,
@@ -29,7 +32,7 @@ def v2(label: object, probabilities: object, **changes: object) -> bytes:
     return json.dumps({"outputs": outputs}).encode()
 
 
-def binary(labels: list[int], probabilities: list[float]) -> tuple[str, bytes]:
+def binary_response(labels: list[int], probabilities: list[float]) -> tuple[str, bytes]:
     outputs = [
         {
             "name": "label",
@@ -43,69 +46,82 @@ def binary(labels: list[int], probabilities: list[float]) -> tuple[str, bytes]:
     return str(len(header)), header + struct.pack(f"<{len(labels)}q", *labels)
 
 
-def test_a_deck_has_the_plans_mix_and_golden_questions_with_their_answers() -> None:
-    plan = LoadTest(users=1, duration=1, rows=3, protocols={"v1": 3, "v2": 1})
-    questions = deck(plan, CONTRACT)
-    share = Counter(question.protocol for question in questions)[Protocol.V1] / len(questions)
-    assert abs(share - 0.75) < 0.08
-    golden = [question for question in questions if question.expected]
-    assert len(golden) == len(questions) / 8
-    assert golden[0].expected == {
+def test_requests_have_the_plans_mix_and_golden_outputs() -> None:
+    plan = LoadTest(users=1, duration=1, rows_per_request=3, protocols={"v1": 3, "v2": 1})
+    requests = build_requests(plan, CONTRACT)
+    v1_ratio = Counter(request.protocol for request in requests)[Protocol.V1] / len(requests)
+    assert abs(v1_ratio - 0.75) < 0.08
+    golden = [request for request in requests if request.golden_outputs]
+    assert len(golden) == len(requests) / 8
+    assert golden[0].golden_outputs == {
         "label": [0, 0, 1],
         "probabilities": pytest.approx([1, 0, 0.7, 0.3, 0.4, 0.6]),
     }
-    assert len({question.body for question in questions}) > len(questions) * 0.8
-    assert deck(plan, CONTRACT) == questions
+    assert len({request.body for request in requests}) > len(requests) * 0.8
+    assert build_requests(plan, CONTRACT) == requests
 
 
-def test_a_binary_question_says_where_its_header_ends() -> None:
-    first = deck(LoadTest(users=1, duration=1, protocols={"v2-binary": 1}), CONTRACT)[0]
-    header = orjson.loads(first.body[: int(first.headers[HEADER_LENGTH])])
+def test_binary_request_has_the_length_of_its_header() -> None:
+    plan = LoadTest(users=1, duration=1, protocols={"v2-binary": 1})
+    request = build_requests(plan, CONTRACT)[0]
+    header = orjson.loads(request.body[: int(request.headers[INFERENCE_HEADER_CONTENT_LENGTH])])
     assert header["inputs"][0]["shape"] == [1, 3]
-    assert first.headers["Content-Type"] == "application/octet-stream"
+    assert request.headers["Content-Type"] == "application/octet-stream"
 
 
-def test_many_rows_make_fewer_questions() -> None:
-    assert len(deck(LoadTest(users=1, duration=1, rows=2_000), CONTRACT)) == 83
+def test_requests_with_many_rows_are_fewer() -> None:
+    assert len(build_requests(LoadTest(users=1, duration=1, rows_per_request=2_000), CONTRACT)) == 83
 
 
 @pytest.mark.parametrize(
     ("protocol", "body"),
-    [("v1", b'{"predictions": [0, 1]}'), ("v2", v2([0, 1], [1.0, 0.0, 0.25, 0.75]))],
+    [("v1", b'{"predictions": [0, 1]}'), ("v2", v2_response([0, 1], [1.0, 0.0, 0.25, 0.75]))],
 )
-def test_a_right_answer_has_no_mistake(protocol: str, body: bytes) -> None:
-    expected = {"label": [0, 1], "probabilities": [1.0, 0.0, 0.25, 0.750001]}
-    assert mistake(question(protocol), CONTRACT, None, body) is None
-    assert mistake(question(protocol, expected=expected), CONTRACT, None, body) is None
+def test_correct_response_has_no_error(protocol: str, body: bytes) -> None:
+    golden_outputs = {"label": [0, 1], "probabilities": [1.0, 0.0, 0.25, 0.750001]}
+    assert validate_response(make_request(protocol), CONTRACT, None, body) is None
+    golden = make_request(protocol, golden_outputs=golden_outputs)
+    assert validate_response(golden, CONTRACT, None, body) is None
 
 
-def test_a_binary_answer_is_read_from_its_tensors() -> None:
-    length, body = binary([0, 1], [1.0, 0.0, 0.25, 0.75])
-    asked = question("v2-binary", expected={"label": [0, 1]})
-    assert mistake(asked, CONTRACT, length, body) is None
-    length, body = binary([0, 2], [1.0, 0.0, 0.25, 0.75])
-    assert mistake(asked, CONTRACT, length, body) == "wrong answer: label of a golden row"
+def test_binary_response_is_read_from_its_raw_tensors() -> None:
+    length, body = binary_response([0, 1], [1.0, 0.0, 0.25, 0.75])
+    request = make_request("v2-binary", golden_outputs={"label": [0, 1]})
+    assert validate_response(request, CONTRACT, length, body) is None
+    length, body = binary_response([0, 2], [1.0, 0.0, 0.25, 0.75])
+    error = validate_response(request, CONTRACT, length, body)
+    assert error == "wrong response: output 'label' differs from the golden outputs"
 
 
 @pytest.mark.parametrize(
     ("protocol", "body", "expected"),
     [
-        ("v1", b'{"predictions": [0]}', "wrong answer: 1 values of label for 2 rows"),
-        ("v1", b'{"predictions": "01"}', "wrong answer: the values of label are no list"),
-        ("v1", b'{"predictions": [1, 1]}', "wrong answer: label of a golden row"),
-        ("v1", b'{"predictions": [false, true]}', "wrong answer: label of a golden row"),
-        ("v1", b"<html>", "wrong answer: not of the protocol's form"),
-        ("v2", b"[]", "wrong answer: not of the protocol's form"),
-        ("v2", b'{"outputs": []}', "wrong answer: outputs "),
-        ("v2", v2([0, 1], [1.0, 0.0]), "wrong answer: not of the protocol's form"),
-        ("v2", v2([0, 1], [1.0, 0.0], shape=[1, 2]), "wrong answer: 2 values of probabilities for 2 rows"),
-        ("v2", v2([0, 1], [1.0, 0.0, 0.26, 0.74]), "wrong answer: probabilities of a golden row"),
-        ("v2", v2([0, 1], [1.0, 0.0, None, 0.75]), "wrong answer: probabilities of a golden row"),
+        ("v1", b'{"predictions": [0]}', ("invalid", "'label'", "expected 2 values for 2 rows", "received 1")),
+        ("v1", b'{"predictions": "01"}', ("invalid", "predictions", "expected a list", "received '01'")),
+        ("v1", b'{"predictions": [1, 1]}', ("wrong", "'label'", "golden outputs")),
+        ("v1", b'{"predictions": [false, true]}', ("wrong", "'label'", "golden outputs")),
+        ("v1", b"<html>", ("invalid", "expected JSON", "received b'<html>'")),
+        ("v2", b"[]", ("invalid", "expected an object", "received []")),
+        ("v2", b'{"outputs": []}', ("invalid", "expected the outputs label, probabilities", "received none")),
+        ("v2", v2_response([0, 1], [1.0, 0.0]), ("invalid", "outputs[1]", "expected 4", "received 2")),
+        (
+            "v2",
+            v2_response([0, 1], [1.0, 0.0], shape=[1, 2]),
+            ("invalid", "'probabilities'", "expected 4 values for 2 rows", "received 2"),
+        ),
+        ("v2", v2_response([0, 1], [1.0, 0.0, 0.26, 0.74]), ("wrong", "'probabilities'", "golden outputs")),
+        ("v2", v2_response([0, 1], [1.0, 0.0, None, 0.75]), ("wrong", "'probabilities'", "golden outputs")),
     ],
 )
-def test_a_wrong_answer_is_told_as_what_it_is(protocol: str, body: bytes, expected: str) -> None:
-    asked = question(protocol, expected={"label": [0, 1], "probabilities": [1.0, 0.0, 0.25, 0.75]})
-    assert mistake(asked, CONTRACT, None, body) == expected
+def test_incorrect_response_has_an_error_with_its_place(
+    protocol: str, body: bytes, expected: tuple[str, ...]
+) -> None:
+    golden_outputs = {"label": [0, 1], "probabilities": [1.0, 0.0, 0.25, 0.75]}
+    request = make_request(protocol, golden_outputs=golden_outputs)
+    error = validate_response(request, CONTRACT, None, body)
+    assert error is not None
+    for text in expected:
+        assert text in error
 
 
 _JSON = st.recursive(
@@ -127,7 +143,9 @@ _JSON = st.recursive(
     header_length=st.none() | st.text(max_size=4) | st.integers(-5, 50).map(str),
     body=st.binary(max_size=60) | _JSON.map(lambda value: json.dumps(value).encode()),
 )
-def test_no_answer_breaks_the_check(protocol: str, header_length: str | None, body: bytes) -> None:
-    found = mistake(question(protocol, rows=50), CONTRACT, header_length, body)
-    assert found is not None
-    assert found.startswith("wrong answer")
+def test_any_body_gives_an_error_and_no_exception(
+    protocol: str, header_length: str | None, body: bytes
+) -> None:
+    error = validate_response(make_request(protocol, rows=50), CONTRACT, header_length, body)
+    assert error is not None
+    assert error.startswith("invalid response: ")

@@ -1,0 +1,129 @@
+# SPDX-FileCopyrightText: The Tidegate authors
+# SPDX-License-Identifier: Apache-2.0
+"""Short campaigns of the command line against a stub server on the loopback interface."""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from tidegate_loadtests import generator_cpu
+from tidegate_loadtests.cli import app, run
+from tidegate_loadtests.generator_cpu import Generator
+from tidegate_loadtests.worker_pool import MASTER_PORT
+from typer.testing import CliRunner
+
+from tests.support.stub_server import Fault, run_stub_server, write_bundle
+from tidegate.console import OutputFormat
+from tidegate.errors import ConfigurationError, ExitCode, TidegateError
+
+PLAN = """\
+rate: 200
+connections: 8
+duration: 1
+warmup: 0.5
+timeout: 20
+protocols: {v1: 1, v2: 1, v2-binary: 1}
+rows_per_request: 2
+thresholds: {max_p95_ms: 20000}
+"""
+
+
+@pytest.fixture
+def idle_generator(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A generator that always had its CPU, however busy this machine is."""
+    generator = Generator(None, 0.1, 0.1, 0.0, 0.0)
+    monkeypatch.setattr(generator_cpu, "measure_generator", lambda *_: generator)
+
+
+def write_plan(folder: Path, text: str = PLAN) -> Path:
+    file = folder / "loadtest.yaml"
+    file.write_text(text)
+    return file
+
+
+@pytest.mark.usefixtures("idle_generator")
+def test_run_sends_the_planned_requests_and_reports_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, bundle = tmp_path / "out", tmp_path / "bundle"
+    write_bundle(bundle, "bundled")
+    with run_stub_server() as stub:
+        run(write_plan(tmp_path), stub.url, str(bundle), "stub", out, OutputFormat.JSON)
+    document = json.loads(capsys.readouterr().out)
+    assert document["verdict"] == "pass"
+    assert (document["requests"], document["failures"]) == (200, 0)
+    assert stub.requests.total() == 300  # with the warm-up
+    assert stub.rows.total() == 600
+    lines = (out / "samples.csv").read_text().splitlines()[1:]
+    assert Counter(line.split(",")[5] for line in lines) == stub.requests
+    assert all(count > 40 for count in stub.requests.values())
+    assert document["report"] == str(out / "report.html")
+    assert "Load test of stub: <b>pass</b>" in (out / "report.html").read_text()
+    written = json.loads((out / "summary.json").read_text())
+    assert written | {"report": document["report"]} == document
+
+
+@pytest.mark.usefixtures("idle_generator")
+def test_run_with_failed_requests_exits_with_code_3(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fault(number: int) -> Fault | None:
+        faults: dict[int, Fault] = {150: "status", 160: "status", 170: "bytes", 180: "cut"}
+        return faults.get(number, "label" if number >= 200 else None)
+
+    out, bundle = tmp_path / "out", tmp_path / "bundle"
+    write_bundle(bundle)
+    with (
+        run_stub_server(fault) as stub,
+        pytest.raises(TidegateError, match=r"load test failed: .*failure ratio: expected at most 0") as error,
+    ):
+        run(write_plan(tmp_path), stub.url, str(bundle), out=out)
+    assert error.value.exit_code is ExitCode.GATE_NOT_PASSED
+    printed = capsys.readouterr().out
+    for text in ("fail", "failure ratio", "p95 latency", "at most", "missed", str(out / "report.html")):
+        assert text in printed
+    errors = json.loads((out / "summary.json").read_text())["errors"]
+    counts = {entry["error"]: entry["count"] for entry in errors}
+    assert counts.pop('status 500: {"error": "out of order"}') == 2
+    assert counts.pop("status 503: \ufffd\ufffd") == 1
+    (cut,) = [error for error in counts if error.startswith("no response")]
+    assert counts.pop(cut) == 1
+    # One request in eight is a golden request.
+    assert 1 <= counts.pop("wrong response: output 'label' differs from the golden outputs") <= 20
+    assert not counts
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["worker"], ["--master-host"]),
+        (["worker", "--master-host", "a", "--master-port", "0"], ["--master-port", "equal to 1"]),
+        (["worker", "--master-host", "a", "--master-port", "65536"], ["--master-port", "equal to 65535"]),
+        (["worker", "--master-host", "a", "--master-port", "x"], ["--master-port", "integer"]),
+        (
+            ["run", "x.yaml", "--url", "http://a", "--bundle", "b", "--expect-workers", "0"],
+            ["--expect-workers", "equal to 1"],
+        ),
+        (
+            ["run", "x.yaml", "--url", "http://a", "--bundle", "b", "--master-bind-port", "0"],
+            ["--master-bind-port", "equal to 1"],
+        ),
+    ],
+)
+def test_option_out_of_range_is_rejected(arguments: list[str], expected: list[str]) -> None:
+    result = CliRunner().invoke(app, arguments, env={"TERM": "dumb", "NO_COLOR": "1", "COLUMNS": "200"})
+    assert result.exit_code == 2
+    for text in expected:
+        assert text in result.output
+
+
+def test_worker_with_a_url_as_host_is_rejected() -> None:
+    result = CliRunner().invoke(app, ["worker", "--master-host", "http://a:1"])
+    assert isinstance(result.exception, ConfigurationError)
+    assert "--master-host: 'http://a:1'" in str(result.exception)
+
+
+def test_master_port_defaults_to_locusts() -> None:
+    result = CliRunner().invoke(app, ["worker", "--help"], env={"COLUMNS": "200"})
+    assert str(MASTER_PORT) in result.output

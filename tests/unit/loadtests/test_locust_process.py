@@ -1,0 +1,136 @@
+# SPDX-FileCopyrightText: The Tidegate authors
+# SPDX-License-Identifier: Apache-2.0
+"""Campaigns of a master and workers, each a process of its own, on the loopback interface."""
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from tidegate_loadtests import runner
+from tidegate_loadtests.cli import run
+from tidegate_loadtests.plan import LoadTest
+from tidegate_loadtests.runner import Progress
+from tidegate_loadtests.worker_pool import WorkerPool
+
+from tests.support.stub_server import make_contract, run_stub_server, write_bundle
+from tests.unit.loadtests.test_cli import write_plan
+from tidegate.console import OutputFormat
+from tidegate.errors import ExitCode, TidegateError
+
+EXIT_TIMEOUT_SECONDS = 20
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+@contextmanager
+def start_workers(port: int, count: int) -> Iterator[list[subprocess.Popen[str]]]:
+    """Start workers that connect to this port, and end them when the block ends."""
+    command = [sys.executable, "-c", "from tidegate_loadtests.cli import app; app()"]
+    command += ["worker", "--master-host", "127.0.0.1", "--master-port", str(port)]
+    processes = [
+        subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        for _ in range(count)
+    ]
+    try:
+        yield processes
+    finally:
+        for process in processes:
+            process.kill()
+            process.communicate()
+
+
+def test_workers_together_send_the_planned_requests(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, bundle, port = tmp_path / "out", tmp_path / "bundle", free_port()
+    write_bundle(bundle)
+    with run_stub_server() as stub, start_workers(port, 2) as processes:
+        with pytest.MonkeyPatch.context() as patch:
+            # The load of the machine that runs the tests is not under test.
+            patch.setattr("tidegate_loadtests.generator_cpu.Generator.saturated", False)
+            run(
+                write_plan(tmp_path),
+                stub.url,
+                str(bundle),
+                out=out,
+                output=OutputFormat.JSON,
+                expect_workers=2,
+                master_bind_host="127.0.0.1",
+                master_bind_port=port,
+                push=str(tmp_path / "store"),
+            )
+        assert [process.wait(EXIT_TIMEOUT_SECONDS) for process in processes] == [0, 0]
+    document = json.loads(capsys.readouterr().out)
+    assert document["verdict"] == "pass"
+    assert (document["requests"], document["failures"]) == (200, 0)
+    assert stub.requests.total() == 300  # with the warm-up
+    assert len((out / "samples.csv").read_text().splitlines()) == 1 + 300
+    names = [worker["worker"] for worker in document["workers"]]
+    assert [name.partition(" on ")[0] for name in names] == ["worker 0", "worker 1"]
+    assert all(worker["utilization_mean"] > 0 for worker in document["workers"])
+    assert all(worker["start_skew_ms"] > 0 for worker in document["workers"])
+    stored = {path.name: path for path in (tmp_path / "store" / "stub").glob("*/*")}
+    assert stored.keys() == {"report.html", "summary.json", "samples.csv"}
+    assert document["report"] == stored["report.html"].as_uri()
+    assert stored["samples.csv"].read_bytes() == (out / "samples.csv").read_bytes()
+
+
+def test_campaign_with_a_killed_worker_is_inconclusive(tmp_path: Path) -> None:
+    port = free_port()
+    plan = LoadTest(rate=20, connections=2, duration=60, warmup=0)
+    pool = WorkerPool(2, "127.0.0.1", port)
+    with run_stub_server() as stub, start_workers(port, 2) as processes:
+
+        def kill_after_first_request(progress: Progress) -> None:
+            if progress.requests:
+                processes[0].kill()
+
+        with pytest.raises(TidegateError, match=r"is inconclusive: worker \d on .* was lost") as error:
+            runner.run(plan, make_contract(), stub.url, tmp_path, kill_after_first_request, pool)
+        assert error.value.exit_code is ExitCode.CRASH
+        # The master ended the other worker before its last request.
+        assert processes[1].wait(EXIT_TIMEOUT_SECONDS) == 1
+
+
+def test_campaign_with_a_stalled_worker_is_complete(tmp_path: Path) -> None:
+    port = free_port()
+    plan = LoadTest(rate=10, connections=2, duration=10, warmup=0, timeout=20)
+    pool = WorkerPool(2, "127.0.0.1", port)
+    # While one worker stalls, the other sends five requests per second. Locust's default limit of heartbeats
+    # is five seconds, thus 25 requests.
+    stall_requests = 33
+    with run_stub_server() as stub, start_workers(port, 2) as processes:
+        resume_at: list[int] = []
+
+        def stall_after_first_request(progress: Progress) -> None:
+            if progress.requests and not resume_at:
+                processes[0].send_signal(signal.SIGSTOP)
+                resume_at.append(progress.requests + stall_requests)
+            elif resume_at and progress.requests >= resume_at[0]:
+                processes[0].send_signal(signal.SIGCONT)
+
+        samples, _ = runner.run(plan, make_contract(), stub.url, tmp_path, stall_after_first_request, pool)
+        assert [process.wait(EXIT_TIMEOUT_SECONDS) for process in processes] == [0, 0]
+    assert len(samples) == plan.planned_requests
+
+
+def test_campaign_without_its_workers_is_inconclusive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "_WORKERS_TIMEOUT_SECONDS", 0.6)
+    port = free_port()
+    pool = WorkerPool(3, "127.0.0.1", port)
+    with run_stub_server() as stub, pytest.raises(TidegateError) as error:
+        runner.run(LoadTest(users=3, duration=1), make_contract(), stub.url, tmp_path, lambda _: None, pool)
+    expected = ("inconclusive: expected 3 workers within 0.6 s, 0 connected; start", f"--master-port {port}")
+    for text in expected:
+        assert text in str(error.value)

@@ -1,0 +1,59 @@
+# SPDX-FileCopyrightText: The Tidegate authors
+# SPDX-License-Identifier: Apache-2.0
+
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from tidegate_loadtests.readiness import verify_readiness
+
+from tests.support.stub_server import run_stub_server
+from tidegate.errors import ConfigurationError, ServerError
+
+
+@pytest.mark.parametrize("reason", [ConnectionRefusedError(111, "refused"), socket.gaierror(-3, "try again")])
+def test_readiness_retries_a_failed_connection(reason: OSError, monkeypatch: pytest.MonkeyPatch) -> None:
+    failures = [reason] * 3
+    pauses: list[float] = []
+    connect = socket.create_connection
+
+    def fail_first(*arguments: Any, **options: Any) -> socket.socket:
+        if failures:
+            raise failures.pop()
+        return connect(*arguments, **options)
+
+    with run_stub_server() as stub:
+        monkeypatch.setattr("socket.create_connection", fail_first)
+        verify_readiness(stub.url, "stub", timeout=20, sleep=pauses.append)
+    assert not failures
+    assert len(pauses) == 3
+
+
+def test_readiness_does_not_retry_after_the_request_was_sent() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor() as executor:
+
+        def hang_up() -> int:
+            with listener.accept()[0] as connection:
+                return len(connection.recv(9))
+
+        received = executor.submit(hang_up)
+        with pytest.raises(ServerError, match="did not respond"):
+            verify_readiness(f"http://127.0.0.1:{listener.getsockname()[1]}", "stub", timeout=20)
+        assert received.result() == 9
+        listener.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            listener.accept()
+
+
+def test_readiness_of_another_model_is_an_error() -> None:
+    with (
+        run_stub_server() as stub,
+        pytest.raises(ServerError, match=r"other/ready returned status 404, expected 200: .*correct --url"),
+    ):
+        verify_readiness(stub.url, "other", timeout=2)
+
+
+def test_readiness_of_an_invalid_url_is_rejected() -> None:
+    with pytest.raises(ConfigurationError, match=r"--url: 'localhost:8080' .*: expected http://"):
+        verify_readiness("localhost:8080", "stub", timeout=2)
