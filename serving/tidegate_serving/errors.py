@@ -99,7 +99,7 @@ class BodyTooLargeError(RequestError):
 
     def __init__(self, max_bytes: int) -> None:
         super().__init__(
-            f"body: expected at most {max_bytes} bytes, received more; send several requests.",
+            f"body: expected at most {max_bytes} bytes, received more; send several smaller requests.",
             ErrorCode.CONTENT_TOO_LARGE,
         )
 

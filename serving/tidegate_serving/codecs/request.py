@@ -64,7 +64,7 @@ def check_rows(rows: int, limits: Limits, where: str) -> None:
         raise RequestError(f"{where}: expected at least one row, received none.")
     if rows > limits.rows:
         raise RequestError(
-            f"{where}: expected at most {limits.rows} rows, received {rows}; send several requests.",
+            f"{where}: expected at most {limits.rows} rows, received {rows}; send several smaller requests.",
             ErrorCode.CONTENT_TOO_LARGE,
         )
 
