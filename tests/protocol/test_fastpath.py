@@ -23,7 +23,7 @@ FUZZ = settings(max_examples=150, deadline=None, suppress_health_check=list(Heal
 
 
 async def exchange(server: FakeHttpServer, chunks: Sequence[bytes], waits: bool) -> bytes:
-    """What a client that sends these chunks receives; it may wait for a response before the next chunk."""
+    """Return the bytes that a client receives; it may wait for a response before the next chunk."""
     connection = server.connect()
     for chunk in chunks:
         if waits:

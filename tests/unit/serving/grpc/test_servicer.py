@@ -32,7 +32,7 @@ CALLS = (
 
 
 class AbortedError(Exception):
-    """What gRPC's context raises when a call ends with a status."""
+    """The end of a call with a status, as gRPC's context raises it."""
 
 
 class FakeContext:
