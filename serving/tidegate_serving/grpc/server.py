@@ -87,9 +87,10 @@ def _connection_age_options(drain_seconds: float, grace_seconds: float) -> list[
     """Return a maximum connection age of half the drain, so that all connections end before the server stops.
 
     gRPC's server cancels calls that reach it at the moment in which it stops. A connection that reaches its
-    maximum age loses no call: a first GOAWAY asks for no new calls, and a second one ends the connection when
-    the client must have received the first (gRFC A9; RFC 9113, section 6.8). The client connects again, after
-    SIGTERM to another pod. For the same reason, new pods receive calls from clients that keep their channel.
+    maximum age loses no call: a first GOAWAY announces the end of the connection, and a second one ends it
+    when the client must have received the first (gRFC A9; RFC 9113, section 6.8). The client connects again,
+    after SIGTERM to another pod. For the same reason, new pods receive calls from clients that keep their
+    channel.
     """
     if not drain_seconds:
         return []

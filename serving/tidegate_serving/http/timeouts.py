@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Timeouts of connections: maximum age and keep-alive, checked for all connections by one periodic sweep.
 
-A timer per connection and request costs more than the rest of a small request's bookkeeping, and a second is
-precise enough. What a connection does about a timeout is in :mod:`tidegate_serving.http.fastpath`.
+A timer per connection and request would be a measurable part of a small request's cost, and a second is
+precise enough. How a connection closes is in :mod:`tidegate_serving.http.fastpath`.
 """
 
 import asyncio
