@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tidegate.console import OutputFormat, OutputOption, emit, progress
+from tidegate.console import OutputFormat, OutputOption, print_result, progress
 from tidegate.errors import GateNotPassedError, TidegateError
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def run(
                 store.put(f"{folder}/{file}", out / file)
             location = f"{store.uri}/{folder}/{REPORT}"
     finally:  # the verdict is printed even if the store fails
-        emit(output, report.document | {"report": location}, _render(report, location))
+        print_result(output, report.document | {"report": location}, _render(report, location))
     if verdict.outcome == "fail":
         raise GateNotPassedError(f"The load test failed: {'; '.join(verdict.reasons)}.")
     if verdict.outcome == "inconclusive":

@@ -24,8 +24,9 @@ import typer
 from tidegate.console import OutputFormat, OutputOption, print_result
 from tidegate.contract import NAME_PATTERN
 from tidegate.errors import BundleError, ConfigurationError, GateNotPassedError
+from tidegate.protocol.constants import Protocol
 from tidegate_serving.codecs.request import Limits
-from tidegate_serving.config import DRAIN_SECONDS, SHUTDOWN_TIMEOUT, EngineChoice, Protocol
+from tidegate_serving.config import DRAIN_SECONDS, SHUTDOWN_TIMEOUT, EngineChoice
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -20,6 +20,7 @@ import numpy as np
 
 from tidegate.contract import Datatype, Scalar
 from tidegate.errors import ConfigurationError, ServerError
+from tidegate.protocol.constants import Protocol
 from tidegate_serving._kserve import (
     InferenceGRPCClient,
     InferenceRESTClient,
@@ -30,7 +31,6 @@ from tidegate_serving._kserve import (
     pb,
 )
 from tidegate_serving.codecs.validation import DATATYPES
-from tidegate_serving.config import Protocol
 
 Row = Sequence[Scalar] | Mapping[str, Scalar]
 """A row's values in the order of the features, or by their names."""

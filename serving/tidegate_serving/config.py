@@ -1,34 +1,26 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""The options: what may be chosen at the command line, and what holds if nothing is.
+"""Defaults and choices of the server's options.
 
-The command line shows them in its help and the server goes by them, so this module imports nothing that would
-make the help slow. How much one request may ask is in :mod:`tidegate_serving.codecs.request`.
+The command line shows them in its help, so this module imports nothing that takes time. The limits of one
+request are in :mod:`tidegate_serving.codecs.request`.
 """
 
 from enum import StrEnum
 
 DRAIN_SECONDS = 10.0
-"""How long to go on answering after SIGTERM."""
+"""The time after SIGTERM in which the server still accepts requests."""
 
 SHUTDOWN_TIMEOUT = 15.0
-"""How long what is in flight may take once nothing listens any more.
+"""The time in seconds that requests in flight have after the drain.
 
-With the default drain it fits into Kubernetes' default grace period of 30 s."""
+Together with the default drain it fits into Kubernetes' default grace period of 30 s."""
 
 
 class EngineChoice(StrEnum):
-    """Which engine to use: the compiled one where it is proven equal, or one by name."""
+    """The engine that computes batches."""
 
     AUTO = "auto"
+    """ONNX Runtime if the parity report says ``equal``, else scikit-learn."""
     ONNX = "onnx"
     SKLEARN = "sklearn"
-
-
-class Protocol(StrEnum):
-    """How to ask a server."""
-
-    V1 = "v1"
-    V2 = "v2"
-    V2_BINARY = "v2-binary"
-    GRPC = "grpc"

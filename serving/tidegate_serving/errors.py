@@ -1,26 +1,28 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""Rejections: why a request gets no answer, as REST and gRPC both say it.
+"""Errors of requests: the status, the message and the metric's reason that REST and gRPC share.
 
-A rejection is one sentence and a kind; the kind decides the HTTP status, the gRPC code and the label in
-the metrics. It knows neither framework, and nothing of a stack trace ever reaches it.
+A :class:`RequestError` becomes an error response. Its :class:`ErrorCode` decides the HTTP status, the gRPC
+status and the reason in the metrics. This module knows neither transport, and no stack trace enters a
+message.
 """
 
 import json
 from enum import Enum, StrEnum
 from http import HTTPStatus
 
-_SHOWN = 60
-_LONGEST = 500
-"""Characters of a sentence: gRPC sends it as metadata, escaped to three times its bytes, and takes 8 KiB."""
+_MAX_SHOWN_CHARACTERS = 60
+_MAX_MESSAGE_CHARACTERS = 500
+"""gRPC sends the message as metadata, escaped to up to three times its bytes, and accepts 8 KiB."""
 
 
 class ErrorCode(Enum):
-    """What is wrong: the HTTP status and the name of the gRPC status code that say so."""
+    """The kind of an error, as an HTTP status and the name of a gRPC status code."""
 
     INVALID_ARGUMENT = (HTTPStatus.BAD_REQUEST, "INVALID_ARGUMENT")
     NOT_FOUND = (HTTPStatus.NOT_FOUND, "NOT_FOUND")
     CONTENT_TOO_LARGE = (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "INVALID_ARGUMENT")
+    """Not ``RESOURCE_EXHAUSTED``: clients retry after it, and the same request is never accepted."""
     UNSUPPORTED_MEDIA_TYPE = (HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "INVALID_ARGUMENT")
     RESOURCE_EXHAUSTED = (HTTPStatus.TOO_MANY_REQUESTS, "RESOURCE_EXHAUSTED")
     UNAVAILABLE = (HTTPStatus.SERVICE_UNAVAILABLE, "UNAVAILABLE")
@@ -40,53 +42,91 @@ class ErrorCode(Enum):
 
     @property
     def reason(self) -> str:
-        """The value of the metrics' label ``reason``."""
+        """The value of the label ``reason`` in the metrics."""
         return self.name.lower()
 
 
 class Violation(StrEnum):
-    """What is wrong with an input that the contract does not allow."""
+    """The way in which an input violates the contract; the value of the label ``kind`` in the metrics."""
 
     MISSING_FEATURE = "missing_feature"
-    """No value, or no such feature, where there has to be one."""
+    """A required value or feature is absent."""
     UNEXPECTED_FEATURE = "unexpected_feature"
-    """A feature that the model has not."""
+    """The contract has no such feature."""
     SHAPE = "shape"
-    """Not a value a feature, or not as many rows as the other features."""
+    """A row does not have one value per feature, or the features have different numbers of rows."""
     TYPE = "type"
+    """The value's type does not fit the feature's."""
     OUT_OF_RANGE = "out_of_range"
-    """A number beyond its type."""
+    """The number exceeds the range of its data type."""
     NON_FINITE = "non_finite"
+    """The number is infinite or NaN."""
     UNKNOWN_CATEGORY = "unknown_category"
-    """One that training never saw."""
+    """The training data had no such category."""
 
 
 class RequestError(Exception):
-    """A request that gets no answer. Its text is the sentence that the client reads.
+    """A request that receives an error response, with the message for the client.
 
     Args:
-        sentence: What was wrong, where, what was expected and what came.
-        code: The status that says so.
-        violation: What is wrong with an input, if that is the reason.
-        feature: The feature that it is about, in the client's words; None if it is about no single one.
+        message: The place, the expected value, the received value and the way out.
+        code: The status of the response.
+        violation: The violation of the contract, if that is the cause.
+        feature: The feature concerned, in the client's words; None if it is not exactly one.
     """
 
     def __init__(
         self,
-        sentence: str,
+        message: str,
         code: ErrorCode = ErrorCode.INVALID_ARGUMENT,
         *,
         violation: Violation | None = None,
         feature: str | None = None,
     ) -> None:
-        super().__init__(sentence if len(sentence) <= _LONGEST else sentence[:_LONGEST] + "…")
+        truncated = len(message) > _MAX_MESSAGE_CHARACTERS
+        super().__init__(message[:_MAX_MESSAGE_CHARACTERS] + "…" if truncated else message)
         self.code = code
         self.violation = violation
         self.feature = feature
 
 
+class BodyTooLargeError(RequestError):
+    """A body or a message that exceeds the limit, and of which the rest is not read.
+
+    Args:
+        max_bytes: The limit.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        super().__init__(
+            f"body: expected at most {max_bytes} bytes, received more; send several smaller requests.",
+            ErrorCode.CONTENT_TOO_LARGE,
+        )
+
+
+def internal_error() -> RequestError:
+    """Return the error of a request that failed in the server. Only the log receives the cause."""
+    return RequestError(
+        "Internal error: the server failed on this request, and its log has the cause.", ErrorCode.INTERNAL
+    )
+
+
+def unimplemented(operation: str) -> RequestError:
+    """Return the error of an operation that KServe's protocol has and this server does not offer."""
+    return RequestError(
+        f"The operation '{operation:.60}' is not implemented: a server serves one immutable bundle; deploy "
+        "another bundle to change the model.",
+        ErrorCode.UNIMPLEMENTED,
+    )
+
+
+def model_not_ready(name: str) -> RequestError:
+    """Return the error of a request that arrives before the model is ready."""
+    return RequestError(f"The model {name} is not ready; retry when it is.", ErrorCode.UNAVAILABLE)
+
+
 def shown(value: object) -> str:
-    """A client's value as an error sentence shows it: as JSON, and never long.
+    """Format a client's value for an error message: as JSON, and at most a line long.
 
     >>> shown(None), shown(True), shown("1.5"), shown([[1, 2]])
     ('null', 'true', 'the string "1.5"', 'a list')
@@ -96,6 +136,6 @@ def shown(value: object) -> str:
     if isinstance(value, dict):
         return "an object"
     if isinstance(value, str):
-        text = value if len(value) <= _SHOWN else value[:_SHOWN] + "…"
+        text = value if len(value) <= _MAX_SHOWN_CHARACTERS else value[:_MAX_SHOWN_CHARACTERS] + "…"
         return f"the string {json.dumps(text, ensure_ascii=False)}"
     return json.dumps(value)

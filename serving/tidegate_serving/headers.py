@@ -1,45 +1,76 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""Deadlines: how long a client will wait for its answer, as it or the proxy before us says.
+"""Headers that decide how a request is read: media type, length of the JSON part, and timeouts.
 
-An answer that comes later only costs others their time. This module reads; who computes decides.
+The functions parse values only. The transports decide which headers a request may have, and the batcher
+decides what a deadline means.
 """
 
+from tidegate.protocol.constants import (
+    INFERENCE_HEADER_CONTENT_LENGTH,
+    JSON_MEDIA_TYPE,
+    REQUEST_TIMEOUT_HEADER,
+)
 from tidegate_serving.errors import RequestError
 
-OURS = "x-request-timeout-ms"
-"""A client's own header: milliseconds from the moment in which the request arrives."""
+ENVOY_TIMEOUT_HEADER = "X-Envoy-Expected-Rq-Timeout-Ms"
+"""Envoy's timeout for the upstream response, in milliseconds; 0 means none.
 
-ENVOY = "x-envoy-expected-rq-timeout-ms"
-"""Envoy's header: how long it will wait for us, in milliseconds."""
+From Envoy's documentation, "HTTP header manipulation", x-envoy-expected-rq-timeout-ms.
+"""
 
-_DIGITS = 9
+_MAX_TIMEOUT_DIGITS = 9
+_MAX_LENGTH_DIGITS = 18
 
 
-def seconds(ours: str | None, envoy: str | None) -> float | None:
-    """The time that a request has, in seconds from its arrival; None if nobody said.
+def parse_timeout(client_value: str | None, envoy_value: str | None) -> float | None:
+    """Return the time that a request has from its arrival, in seconds; None without a limit.
 
     Args:
-        ours: The value of ``x-request-timeout-ms``.
-        envoy: The value of ``x-envoy-expected-rq-timeout-ms``. No client writes it, so one that says nothing
-            sensible is not the client's mistake, and 0 stands for no limit.
+        client_value: The value of ``X-Request-Timeout-Ms``.
+        envoy_value: The value of ``X-Envoy-Expected-Rq-Timeout-Ms``. A proxy sets it, so an unusable value is
+            ignored, because the client cannot correct it.
 
     Raises:
-        RequestError: Ours is not a number of milliseconds.
+        RequestError: If the client's value is not a number of milliseconds.
     """
-    limits = []
-    if ours is not None:
-        if not _is_number(ours):
+    timeouts = []
+    if client_value is not None:
+        if not _is_number(client_value, _MAX_TIMEOUT_DIGITS):
             raise RequestError(
-                f"{OURS}: expected a whole number of milliseconds of at most {_DIGITS} digits, received "
-                f"'{ours:.60}'."
+                f"{REQUEST_TIMEOUT_HEADER}: expected a whole number of milliseconds of at most "
+                f"{_MAX_TIMEOUT_DIGITS} digits, received '{client_value:.60}'."
             )
-        limits.append(int(ours) / 1000)
-    if envoy is not None and _is_number(envoy) and int(envoy):
-        limits.append(int(envoy) / 1000)
-    return min(limits, default=None)
+        timeouts.append(int(client_value) / 1000)
+    if envoy_value is not None and _is_number(envoy_value, _MAX_TIMEOUT_DIGITS) and int(envoy_value):
+        timeouts.append(int(envoy_value) / 1000)
+    return min(timeouts, default=None)
 
 
-def _is_number(text: str) -> bool:
-    # isdecimal alone would take other scripts' digits.
-    return text.isascii() and text.isdecimal() and len(text) <= _DIGITS
+def parse_media_type(content_type: str | None) -> str:
+    """Return the media type of a ``Content-Type``, without its parameters; JSON if the header is absent.
+
+    >>> parse_media_type("Application/JSON; charset=utf-8")
+    'application/json'
+    """
+    return JSON_MEDIA_TYPE if content_type is None else content_type.partition(";")[0].strip().lower()
+
+
+def parse_json_length(value: str | None) -> int | None:
+    """Return the value of ``Inference-Header-Content-Length`` in bytes; None if the header is absent.
+
+    Raises:
+        RequestError: If the value is not a number.
+    """
+    if value is None:
+        return None
+    if not _is_number(value, _MAX_LENGTH_DIGITS):
+        raise RequestError(
+            f"{INFERENCE_HEADER_CONTENT_LENGTH}: expected a number of bytes, received '{value:.60}'."
+        )
+    return int(value)
+
+
+def _is_number(text: str, max_digits: int) -> bool:
+    # isdecimal alone accepts the digits of other scripts, and int() any number of digits.
+    return text.isascii() and text.isdecimal() and len(text) <= max_digits

@@ -1,6 +1,5 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-import json
 import signal
 import socket
 import socketserver
@@ -16,126 +15,120 @@ import httpx
 import pytest
 from tidegate_serving._kserve import pb
 
-from tests.protocol.test_grpc import SERVICE, one_row, question
+from tests.protocol.clients import JSON_HEADERS, SERVICE, connect, infer_request, one_row
+from tests.support.http_client import receive_response
 from tests.support.servers import LiveServer, serving
 from tidegate.bundle import Bundle
 from tidegate.protocol.requests import v1_body
-from tidegate.protocol.samples import sample_rows
+
+ENDLESS_DRAIN = ("--drain-seconds", "600")
+REQUESTS_AFTER_SIGNAL = 40
 
 
 @pytest.fixture
 def draining(numeric_bundle: Bundle, tmp_path: Path) -> Iterator[LiveServer]:
+    """A server with a short drain."""
     with serving(numeric_bundle, tmp_path / "log", "--drain-seconds", "1.5") as server:
         yield server
 
 
-def body(server: LiveServer) -> bytes:
-    return v1_body(server.bundle.contract, sample_rows(server.bundle.contract, 1, 0))
+def body_of(server: LiveServer) -> bytes:
+    return v1_body(server.bundle.contract, one_row(server))
 
 
-def half_a_request(server: LiveServer) -> tuple[socket.socket, bytes]:
-    """A connection whose request is under way, and what is missing of it."""
-    host, port = server.http.removeprefix("http://").split(":")
-    content = body(server)
-    connection = socket.create_connection((host, int(port)), timeout=20)
+def send_partial_request(server: LiveServer) -> tuple[socket.socket, bytes]:
+    """A connection with the beginning of a request, and the missing bytes."""
+    body = body_of(server)
+    connection = connect(server)
     connection.sendall(
         f"POST /v1/models/{server.name}:predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-        f"Content-Length: {len(content)}\r\n\r\n".encode()
-        + content[:10]
+        f"Content-Length: {len(body)}\r\n\r\n".encode()
+        + body[:10]
     )
-    return connection, content[10:]
+    return connection, body[10:]
 
 
-def whole_answer(connection: socket.socket) -> bytes:
-    received = b""
-    while chunk := connection.recv(65536):
-        received += chunk
-    return received
-
-
-def test_no_request_is_lost_after_the_signal(numeric_bundle: Bundle, tmp_path: Path) -> None:
-    with serving(numeric_bundle, tmp_path / "log", "--drain-seconds", "600") as server:
-        url, content = f"{server.http}/v1/models/{server.name}:predict", body(server)
-        begun, terminated = threading.Barrier(3), threading.Event()
+def test_every_request_during_the_drain_is_successful(numeric_bundle: Bundle, tmp_path: Path) -> None:
+    with serving(numeric_bundle, tmp_path / "log", *ENDLESS_DRAIN) as server:
+        url, body = f"{server.http}/v1/models/{server.name}:predict", body_of(server)
+        started, terminated = threading.Barrier(3), threading.Event()
         statuses: list[int] = []
         closing: list[bool] = []
 
-        def ask(client: httpx.Client) -> None:
-            answer = client.post(url, content=content, headers={"Content-Type": "application/json"})
-            statuses.append(answer.status_code)
-            closing.append(answer.headers.get("connection") == "close")
-
-        def keep_asking(kept: bool) -> None:
-            """Ask before the signal, while it comes, and forty times after, on one connection or many."""
-            client, after, announced = httpx.Client(), 0, False
-            while after < 40:
-                after += terminated.is_set()
-                ask(client)
-                if not kept:
+        def send_requests(keeps_connection: bool) -> None:
+            """Send requests before the signal, during it, and a number after it."""
+            client, sent_after, announced = httpx.Client(), 0, False
+            while sent_after < REQUESTS_AFTER_SIGNAL:
+                sent_after += terminated.is_set()
+                response = client.post(url, content=body, headers=JSON_HEADERS)
+                statuses.append(response.status_code)
+                closing.append(response.headers.get("connection") == "close")
+                if not keeps_connection:
                     client.close()
                     client = httpx.Client()
                 if not announced:
-                    begun.wait(30)
+                    started.wait(30)
                     announced = True
             client.close()
 
         with ThreadPoolExecutor(2) as pool:
-            asked = [pool.submit(keep_asking, kept) for kept in (True, False)]
-            begun.wait(30)
+            clients = [pool.submit(send_requests, keeps) for keeps in (True, False)]
+            started.wait(30)
             server.terminate()
             terminated.set()
-            for client in asked:
+            for client in clients:
                 client.result(60)
         assert set(statuses) == {200}
-        assert len(statuses) >= 82
-        assert sum(closing) > 60
+        assert len(statuses) >= 2 * REQUESTS_AFTER_SIGNAL + 2
+        assert sum(closing) > 1.5 * REQUESTS_AFTER_SIGNAL
         server.terminate()
         assert server.process.wait(20) == 0
 
 
-def test_a_request_that_is_under_way_when_listening_ends_is_answered(draining: LiveServer) -> None:
-    connection, missing = half_a_request(draining)
+def test_partial_request_at_the_end_of_listening_is_served(draining: LiveServer) -> None:
+    connection, missing = send_partial_request(draining)
     draining.terminate()
-    while True:  # until nothing listens any more
+    while True:  # until the server stops listening
         try:
             assert httpx.get(f"{draining.http}/v2/health/ready").json() == {"ready": True}
         except httpx.ConnectError:
             break
         except httpx.ReadError:
-            continue  # the kernel took it, and nobody will: it was too late
+            continue  # the kernel accepted it, but the server had stopped listening
     with connection:
         connection.sendall(missing)
-        answer = whole_answer(connection)
-    assert answer.startswith(b"HTTP/1.1 200")
-    assert b"connection: close" in answer.lower()
-    assert json.loads(answer.partition(b"\r\n\r\n")[2])["predictions"]
+        response = receive_response(connection)
+        assert connection.recv(1) == b""
+    assert response.status == 200
+    assert response.closes
+    assert response.json()["predictions"]
     assert draining.process.wait(20) == 0
 
 
-def test_grpc_goes_on_through_the_window_and_then_stops_with_rest(draining: LiveServer) -> None:
-    content = question(draining, one_row(draining), raw=True).SerializeToString()
+def test_grpc_is_served_through_the_drain_and_then_stops(draining: LiveServer) -> None:
+    content = infer_request(draining, one_row(draining), raw=True).SerializeToString()
     with grpc.insecure_channel(draining.grpc, options=[("grpc.enable_retries", 0)]) as channel:
         infer = channel.unary_unary(
             SERVICE + "ModelInfer", response_deserializer=pb.ModelInferResponse.FromString
         )
         infer(content, timeout=20)
         draining.terminate()
-        answered = 0
+        succeeded = 0
         while True:
             try:
                 infer(content, timeout=20)
-                answered += 1
+                succeeded += 1
             except grpc.RpcError as error:
-                # gRPC cancels a call that reaches it in the very moment in which it stops.
+                # gRPC cancels a call that reaches it at the moment in which it stops.
                 stopped = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
                 assert error.code() in stopped  # noqa: PT017
                 break
-    assert answered > 10
+    assert succeeded > 10
     assert draining.process.wait(20) == 0
 
 
 class Router(socketserver.ThreadingTCPServer):
-    """Passes each new connection on to its target, as a Service does, and counts them."""
+    """Forwards each new connection to its target, as a Service does, and counts connections."""
 
     daemon_threads = True
 
@@ -171,25 +164,25 @@ def router(draining: LiveServer) -> Iterator[Router]:
         router.shutdown()
 
 
-def test_a_grpc_channel_leaves_a_server_that_drains_without_losing_a_call(
+def test_grpc_channel_moves_to_another_server_without_loss(
     draining: LiveServer, numeric_server: LiveServer, router: Router
 ) -> None:
-    content = question(draining, one_row(draining), raw=True).SerializeToString()
+    content = infer_request(draining, one_row(draining), raw=True).SerializeToString()
     with grpc.insecure_channel(router.address) as channel:
         infer = channel.unary_unary(SERVICE + "ModelInfer")
         infer(content, timeout=20)
         router.target = numeric_server.grpc
         draining.terminate()
-        while draining.process.poll() is None:  # any lost call raises here
+        while draining.process.poll() is None:  # a lost call raises
             infer(content, timeout=20)
         infer(content, timeout=20)
     assert router.connections >= 2
     assert draining.process.returncode == 0
 
 
-def test_a_second_signal_ends_the_waiting(numeric_bundle: Bundle, tmp_path: Path) -> None:
-    with serving(numeric_bundle, tmp_path / "log", "--drain-seconds", "600") as server:
-        connection, _ = half_a_request(server)
+def test_second_signal_ends_the_drain_with_a_request(numeric_bundle: Bundle, tmp_path: Path) -> None:
+    with serving(numeric_bundle, tmp_path / "log", *ENDLESS_DRAIN) as server:
+        connection, _ = send_partial_request(server)
         server.terminate()
         assert httpx.get(f"{server.http}/v2/health/ready").status_code == 200
         server.terminate()
@@ -197,10 +190,8 @@ def test_a_second_signal_ends_the_waiting(numeric_bundle: Bundle, tmp_path: Path
         connection.close()
 
 
-def test_a_second_signal_with_nothing_under_way_leaves_no_trace(
-    numeric_bundle: Bundle, tmp_path: Path
-) -> None:
-    with serving(numeric_bundle, tmp_path / "log", "--drain-seconds", "600") as server:
+def test_second_signal_on_an_idle_server_logs_no_traceback(numeric_bundle: Bundle, tmp_path: Path) -> None:
+    with serving(numeric_bundle, tmp_path / "log", *ENDLESS_DRAIN) as server:
         server.terminate()
         assert httpx.get(f"{server.http}/v2/health/ready").status_code == 200
         server.terminate()
@@ -208,7 +199,7 @@ def test_a_second_signal_with_nothing_under_way_leaves_no_trace(
     assert "Traceback" not in (tmp_path / "log").read_text()
 
 
-def test_an_interrupt_does_not_wait_for_routers(numeric_bundle: Bundle, tmp_path: Path) -> None:
-    with serving(numeric_bundle, tmp_path / "log", "--drain-seconds", "600") as server:
+def test_sigint_skips_the_drain(numeric_bundle: Bundle, tmp_path: Path) -> None:
+    with serving(numeric_bundle, tmp_path / "log", *ENDLESS_DRAIN) as server:
         server.process.send_signal(signal.SIGINT)
         assert server.process.wait(20) == 0

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
@@ -12,15 +13,14 @@ from tests.support.servers import LiveServer
 
 schema = schemathesis.openapi.from_path(Path(__file__).with_name("oip.yaml"))
 
-
 OPERATIONS = [operation.ok() for operation in schema.get_all_operations()]
 
 
-# schema.parametrize() gives all its tests one node id, of which pytest-xdist then runs one.
+# schema.parametrize() gives all its tests one node id, and pytest-xdist runs one test per id.
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.label)
 @given(data=st.data())
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
-def test_no_request_that_the_description_suggests_gets_a_5xx(
+def test_described_request_gets_a_described_response(
     operation: Any, data: st.DataObject, numeric_server: LiveServer
 ) -> None:
     case = data.draw(operation.as_strategy())
@@ -36,7 +36,7 @@ def test_no_request_that_the_description_suggests_gets_a_5xx(
     )
 
 
-def test_every_endpoint_of_the_protocol_is_described() -> None:
+def test_description_has_every_endpoint_of_the_protocol() -> None:
     described = {operation.label for operation in OPERATIONS}
     for path in (
         "/v2",
@@ -50,7 +50,5 @@ def test_every_endpoint_of_the_protocol_is_described() -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/v1/models", "/v2/models", "/metrics"])
-def test_kserves_other_endpoints_are_still_there(path: str, numeric_server: LiveServer) -> None:
-    import httpx
-
+def test_kserves_other_endpoints_are_served(path: str, numeric_server: LiveServer) -> None:
     assert httpx.get(numeric_server.http + path).status_code == 200

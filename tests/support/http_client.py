@@ -30,6 +30,8 @@ class Head:
     """The status line and the headers of a response."""
 
     status: int
+    reason: str
+    """The reason phrase."""
     headers: Mapping[str, str]
     """Values by lower-case name."""
 
@@ -85,11 +87,11 @@ def parse_head(content: bytes) -> Head:
         MalformedResponseError: If the status line is not that of HTTP/1.1, or a header occurs twice.
 
     >>> parse_head(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n")
-    Head(status=200, headers={'content-length': '2'})
+    Head(status=200, reason='OK', headers={'content-length': '2'})
     """
     status_line, *lines = content.decode("latin-1").removesuffix("\r\n\r\n").split("\r\n")
     version, _, rest = status_line.partition(" ")
-    status = rest.partition(" ")[0]
+    status, _, reason = rest.partition(" ")
     if version != "HTTP/1.1" or not status.isdecimal():
         raise MalformedResponseError(
             f"status line: expected HTTP/1.1 and a status, received {status_line!r:.60}"
@@ -100,7 +102,7 @@ def parse_head(content: bytes) -> Head:
         if name.lower() in headers:
             raise MalformedResponseError(f"{name}: expected one value, received two")
         headers[name.lower()] = value.strip()
-    return Head(int(status), headers)
+    return Head(int(status), reason, headers)
 
 
 def parse_response(content: bytes) -> tuple[Response, bytes] | None:

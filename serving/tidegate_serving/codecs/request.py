@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from tidegate.batch import Batch
 from tidegate.contract import Contract, Output
 from tidegate_serving.codecs.inputs import Inputs
-from tidegate_serving.errors import RequestError
+from tidegate_serving.errors import ErrorCode, RequestError
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,8 @@ def check_rows(rows: int, limits: Limits, where: str) -> None:
         raise RequestError(f"{where}: expected at least one row, received none.")
     if rows > limits.rows:
         raise RequestError(
-            f"{where}: expected at most {limits.rows} rows, received {rows}; ask in several requests."
+            f"{where}: expected at most {limits.rows} rows, received {rows}; send several smaller requests.",
+            ErrorCode.CONTENT_TOO_LARGE,
         )
 
 

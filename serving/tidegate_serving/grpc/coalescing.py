@@ -1,56 +1,52 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""Gathering: gRPC calls that are on their way arrive together, and so share one call of the engine.
+"""Coalescing of gRPC calls: calls that arrive close together enter the batcher together.
 
-One turn of the event loop brings all requests that have reached HTTP's sockets, but one gRPC call alone:
-gRPC's own thread hands calls over one by one, and needs the processor for that. So a call lets the loop turn,
-and gives the processor away, until some turns have brought no other call. Nobody waits for a timer, nor for a
-batch to fill; and where calls come alone, hardly one of them waits at all.
+One event-loop iteration reads all HTTP requests whose sockets are readable, but only one gRPC call, because
+gRPC's own thread hands calls over one by one and needs the processor for each. So a call waits until some
+iterations have brought no other call, and yields the processor in each of them. No call waits for a timer or
+for a full batch, and almost no call waits while calls arrive alone.
 """
 
 import asyncio
 import os
 
-TURNS = 8
-"""How many turns must have brought nothing. On one core and with 64 connections, a small model answered 1,900
-calls a second in batches of 1 after one turn, 3,400 in batches of 5 after four, 4,000 in batches of 59 after
-eight.
-"""
+QUIET_ITERATIONS = 8
+"""Event-loop iterations without a new call after which the waiting calls continue."""
 
-TRIED = 16
-"""While calls come alone, one in so many waits all the same: else nothing would learn that more come."""
+PROBE_INTERVAL = 16
+"""While calls arrive alone, one of this many waits, because otherwise an increase would not be noticed."""
 
 
 class CallCoalescer:
-    """Holds calls until those that are on their way have come. It is used from one event loop."""
+    """Holds calls until those that arrive close after them are there. All calls share one event loop."""
 
     def __init__(self) -> None:
-        self._held: list[asyncio.Future[None]] = []
-        self._quiet = 0
-        """Turns since the last call."""
-        self._alone = 0
-        """Calls in a row that nobody has joined."""
+        self._waiting: list[asyncio.Future[None]] = []
+        self._quiet_iterations = 0
+        """Iterations since the last call."""
+        self._consecutive_single_calls = 0
 
-    async def join(self) -> None:
-        """Return when no other call seems to be on its way: at once if lately none was."""
-        if not self._held and self._alone % TRIED:
-            self._alone += 1
+    async def wait(self) -> None:
+        """Return when no other call follows closely; at once if calls have lately arrived alone."""
+        if not self._waiting and self._consecutive_single_calls % PROBE_INTERVAL:
+            self._consecutive_single_calls += 1
             return
         loop = asyncio.get_running_loop()
-        if not self._held:
-            loop.call_soon(self._look, loop)
-        self._quiet = 0
-        self._held.append(loop.create_future())
-        await self._held[-1]
+        if not self._waiting:
+            loop.call_soon(self._count_iteration, loop)
+        self._quiet_iterations = 0
+        self._waiting.append(loop.create_future())
+        await self._waiting[-1]
 
-    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
-        if self._quiet < TURNS:
-            self._quiet += 1
+    def _count_iteration(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._quiet_iterations < QUIET_ITERATIONS:
+            self._quiet_iterations += 1
             os.sched_yield()
-            loop.call_soon(self._look, loop)
+            loop.call_soon(self._count_iteration, loop)
             return
-        held, self._held = self._held, []
-        self._alone = self._alone + 1 if len(held) == 1 else 0
-        for future in held:
-            if not future.done():  # else its client has gone
+        released, self._waiting = self._waiting, []
+        self._consecutive_single_calls = self._consecutive_single_calls + 1 if len(released) == 1 else 0
+        for future in released:
+            if not future.done():  # its call may be cancelled
                 future.set_result(None)

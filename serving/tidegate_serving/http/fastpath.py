@@ -1,20 +1,18 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""The hot path: plain requests for predictions, answered below the framework.
+"""The fast path: plain inference requests, served below the framework.
 
-A subclass of uvicorn's own protocol class takes a request that is whole, alone on its connection and known
-by its head; everything else it hands on, untouched, to uvicorn and so to KServe's application. Reading,
-computing and writing are those of the application's endpoints, so both ways give the same answers. What it
-leaves out is what costs: a task, a scope, a request and a response object and some thirty calls a request.
+A subclass of uvicorn's protocol class takes a request that is complete, alone on its connection and plain by
+its head. It passes every other request to uvicorn, unchanged, and so to KServe's application. Both parse,
+compute and encode with the same functions, so their responses are equal. The fast path saves a task, a scope,
+request and response objects and some thirty calls per request.
 
-One connection has at most one request here at a time. What arrives while it is answered is held and read
-after.
+A connection has at most one request here at a time. Bytes that arrive meanwhile are buffered until its
+response is written.
 """
 
 import logging
-import random
 import time
-from collections.abc import Mapping
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
@@ -23,61 +21,41 @@ from uvicorn.server import ServerState
 from tidegate_serving.batching.batcher import Outcome
 from tidegate_serving.codecs.inputs import Inputs
 from tidegate_serving.codecs.request import InferenceRequest
-from tidegate_serving.drain import CLOSE
-from tidegate_serving.errors import ErrorCode, RequestError
-from tidegate_serving.http.endpoints import (
-    BINARY,
-    HEADER_LENGTH,
-    JSON,
-    REFUSAL_HEADERS,
-    error_body,
-    internal_error,
-)
+from tidegate_serving.errors import RequestError, internal_error
 from tidegate_serving.http.head import RequestHead, RequestHeadParser
+from tidegate_serving.http.responses import (
+    BINARY_LINES,
+    CONNECTION_CLOSE,
+    ERROR_LINES,
+    JSON_LINES,
+    error_body,
+)
+from tidegate_serving.http.timeouts import ConnectionTimeouts
 from tidegate_serving.observability.metrics import CLIENT_GONE
 from tidegate_serving.predictor import Predictor
 
 logger = logging.getLogger("tidegate.serving")
 
-AGE_SECONDS = 60.0
-"""How old a connection becomes before an answer ends it, give or take a tenth.
-
-Clients keep connections for as long as they may, so a new replica would get no share of the load until they
-open others. Once a minute costs a client nothing, and is sooner than the next step of an autoscaler."""
-
-_HEAD_BYTES = 65_536
-"""A head that is longer is left to uvicorn's parser, which has a limit of its own."""
-
-_SWEEP_SECONDS = 1.0
-
-
-def _lines(headers: Mapping[str, str]) -> bytes:
-    return "".join(f"{name.lower()}: {value}\r\n" for name, value in headers.items()).encode()
-
-
-_REFUSALS = {
-    code: (code.http_status, _lines({"content-type": JSON, **REFUSAL_HEADERS.get(code, {})}))
-    for code in ErrorCode
-}
-"""Status and header lines by the reason: under overload refusals are most of the answers."""
+_MAX_HEAD_BYTES = 65_536
+"""A longer head is left to uvicorn's parser, which has a limit of its own."""
 
 
 class FastPath:
-    """What all connections of a server share.
+    """The state that all connections of a server share.
 
     Args:
-        predictor: What answers. Its model is loaded.
-        age_seconds: How old a connection becomes.
+        predictor: The loaded model.
+        timeouts: The timeouts of connections; None for the defaults.
     """
 
-    def __init__(self, predictor: Predictor, age_seconds: float = AGE_SECONDS) -> None:
+    def __init__(self, predictor: Predictor, timeouts: ConnectionTimeouts | None = None) -> None:
         self.service = service = predictor.service
         self.predictor = predictor
         self.metrics = service.metrics
         self.batcher = service.batcher
-        self.age_seconds = age_seconds
+        self.timeouts = timeouts or ConnectionTimeouts()
         model = f"/v2/models/{service.name}"
-        self.heads = RequestHeadParser(
+        self.head_parser = RequestHeadParser(
             {
                 f"/v1/models/{service.name}:predict".encode(): "v1",
                 f"{model}/infer".encode(): "v2",
@@ -85,289 +63,304 @@ class FastPath:
             },
             service.limits.body_bytes,
         )
-        self.now = 0.0
-        """The loop's time at the last sweep: exact to a second, and free to read."""
-        self.open: set[FastPathProtocol] = set()
-        self._sweeping = False
-        self._headers: list[tuple[bytes, bytes]] = []
-        self._count = -1
-        self._closing = False
-        self._prefix = b""
+        self._default_headers: list[tuple[bytes, bytes]] = []
+        self._default_header_count = -1
+        self._default_lines = b""
+        self._draining = False
 
-    def protocol(self, *args: Any, **kwargs: Any) -> "FastPathProtocol":
-        """A protocol for a new connection, as ``uvicorn.Config(http=…)`` takes it."""
+    def create_protocol(self, *args: Any, **kwargs: Any) -> "FastPathProtocol":
+        """Create the protocol of a new connection, as ``uvicorn.Config(http=…)`` expects."""
         return FastPathProtocol(self, *args, **kwargs)
 
-    def opened(self, protocol: "FastPathProtocol") -> None:
-        """Look after a connection."""
-        if not self._sweeping:
-            self._sweeping = True
-            self.now = protocol.loop.time()
-            protocol.loop.call_later(_SWEEP_SECONDS, self._sweep, protocol.loop)
-        self.open.add(protocol)
+    def default_lines(self, state: ServerState) -> tuple[bytes, bool]:
+        """Return the lines of uvicorn's default headers, and whether they end the connection.
 
-    def _sweep(self, loop: Any) -> None:
-        """Let connections age. One timer for all: one a connection and request is 2 % of a request's cost."""
-        self.now = loop.time()
-        for protocol in list(self.open):
-            protocol.grow_older(self.now)
-        self._sweeping = bool(self.open)
-        if self._sweeping:
-            loop.call_later(_SWEEP_SECONDS, self._sweep, loop)
-
-    def head(self, state: ServerState) -> tuple[bytes, bool]:
-        """An answer's first lines after the status, and whether they end the connection.
-
-        uvicorn makes a new list of them every second, and the drain adds to it.
+        uvicorn replaces its list every second, and the drain appends to the current one, so the lines are
+        cached by the list's identity and length.
         """
         headers = state.default_headers
-        if headers is not self._headers or len(headers) != self._count:
-            self._headers, self._count = headers, len(headers)
-            self._closing = CLOSE in headers
-            self._prefix = b"".join(b"%b: %b\r\n" % header for header in headers)
-        return self._prefix, self._closing
+        if headers is not self._default_headers or len(headers) != self._default_header_count:
+            self._default_headers, self._default_header_count = headers, len(headers)
+            self._draining = CONNECTION_CLOSE in headers
+            self._default_lines = b"".join(b"%b: %b\r\n" % header for header in headers)
+        return self._default_lines, self._draining
 
 
-class _Request:
-    """A plain request that is being answered."""
+class FastPathRequest:
+    """A plain request in the batcher's queue or in the engine."""
 
     __slots__ = (
-        "arrived",
-        "deadline",
+        "arrived_at",
         "cancelled",
-        "outputs",
-        "inputs",
-        "protocol",
-        "question",
+        "connection",
+        "deadline",
         "enqueued_at",
+        "inputs",
+        "outputs",
+        "protocol",
+        "request",
         "rows",
-        "way",
     )
 
     def __init__(
-        self, protocol: "FastPathProtocol", plan: RequestHead, question: InferenceRequest, arrived: float
+        self, connection: "FastPathProtocol", head: RequestHead, request: InferenceRequest, arrived_at: float
     ) -> None:
-        self.protocol = protocol
-        self.way = plan.protocol
-        self.question = question
-        self.inputs: Inputs = question.inputs
+        self.connection = connection
+        self.protocol = head.protocol
+        self.request = request
+        self.inputs: Inputs = request.inputs
         self.rows = len(self.inputs)
-        self.outputs = question.outputs
-        self.arrived = arrived
+        self.outputs = request.outputs
+        self.arrived_at = arrived_at
         self.enqueued_at = time.perf_counter()
-        self.deadline = None if plan.seconds is None else arrived + plan.seconds
+        self.deadline = None if head.timeout_seconds is None else arrived_at + head.timeout_seconds
         self.cancelled = False
 
     def resolve(self, outcome: Outcome) -> None:
-        """Write the answer."""
-        service = self.protocol.hot.service
+        """Send the response."""
+        service = self.connection.fast_path.service
         try:
             if isinstance(outcome, RequestError):
-                self.protocol.error_response(self.way, outcome, self.rows, self.arrived)
+                self.connection.send_error(self.protocol, outcome, self.rows, self.arrived_at)
                 return
-            write = service.encode_v1 if self.way == "v1" else service.encode_v2
-            body, length = write(self.question, outcome)
-        except Exception:  # a fault of ours: the log has it, the client gets a sentence
-            logger.exception("A %s request failed.", self.way)
-            self.protocol.error_response(self.way, internal_error(), self.rows, self.arrived)
+            encode = service.encode_v1 if self.protocol == "v1" else service.encode_v2
+            body, json_length = encode(self.request, outcome)
+        except Exception:  # the log receives the cause, the client a general message
+            logger.exception("Inference request failed (protocol %s).", self.protocol)
+            self.connection.send_error(self.protocol, internal_error(), self.rows, self.arrived_at)
         else:
-            kind = b"content-type: application/json\r\n"
-            if length is not None:
-                kind = f"{HEADER_LENGTH.lower()}: {length}\r\ncontent-type: {BINARY}\r\n".encode()
-            self.protocol.answer(self.way, 200, kind, body, self.rows, self.arrived)
+            lines = JSON_LINES if json_length is None else BINARY_LINES % json_length
+            self.connection.send_response(self.protocol, 200, lines, body, self.rows, self.arrived_at)
 
 
 class FastPathProtocol(HttpToolsProtocol):
-    """One connection: uvicorn's, with a shorter way for plain requests."""
+    """A connection: uvicorn's protocol with the fast path for plain requests.
 
-    def __init__(self, hot: FastPath, *args: Any, **kwargs: Any) -> None:
+    Args:
+        fast_path: The state that connections share.
+        *args: The arguments of uvicorn's protocol.
+        **kwargs: The same.
+    """
+
+    def __init__(self, fast_path: FastPath, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.hot = hot
-        self._request: _Request | None = None
-        """The request that is being answered here."""
-        self._part: list[bytes] = []
-        """What has come of a request that is not whole yet."""
-        self._missing = 0
-        """How many bytes of it are missing at least."""
-        self._held = b""
-        """What came after the request that is being answered."""
-        self._inside = False
+
+        # Global state
+        self.fast_path = fast_path
+        self._timeouts = fast_path.timeouts
+
+        # Per-connection state
+        self._last_activity = 0.0
+        """The time of the last sweep before bytes arrived."""
+        self._expires_at = 0.0
+        """The time from which on the next response ends the connection."""
+        self._close_after_response = False
+        self._write_paused = False
+        """Whether reading is paused because the client does not read its responses."""
+        self._in_message = False
         """Whether uvicorn's parser is within a message."""
-        self._choked = False
-        """Whether reading is paused because the client does not read."""
-        self._last = False
-        """Whether the next answer ends the connection."""
-        self._heard = self._retires = 0.0
+
+        # Per-request state
+        self._partial_request: list[bytes] = []
+        """The chunks of a request that is not complete."""
+        self._bytes_remaining = 0
+        """The number of bytes that complete it, or 1 while its head is not complete."""
+        self._request: FastPathRequest | None = None
+        """The request whose response is not written yet."""
+        self._buffered = b""
+        """The bytes that arrived after it."""
 
     def connection_made(self, transport: Any) -> None:
-        """Begin, and begin to age."""
+        """Start the connection's timeouts."""
         super().connection_made(transport)
-        self.hot.opened(self)
-        self._heard = self.hot.now
-        self._retires = self.hot.now + self.hot.age_seconds * random.uniform(0.9, 1.1)
+        self._expires_at = self._timeouts.add(self, self.loop)
+        self._last_activity = self._timeouts.now
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget what was under way: nobody reads the answer."""
-        self.hot.open.discard(self)
-        self._part, self._held = [], b""
+        """Cancel the request, because its response has no reader."""
+        self._timeouts.discard(self)
+        self._partial_request, self._buffered = [], b""
         if (request := self._request) is not None:
             self._request = None
             request.cancelled = True
-            seconds = time.perf_counter() - request.arrived
-            self.hot.metrics.record_response(request.way, CLIENT_GONE, request.rows, seconds)
+            seconds = time.perf_counter() - request.arrived_at
+            self.fast_path.metrics.record_response(request.protocol, CLIENT_GONE, request.rows, seconds)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Answer a plain request, or hand on what it is not."""
-        self._heard = self.hot.now
+        """Serve a plain request, or pass the bytes to uvicorn."""
+        self._last_activity = self._timeouts.now
         if self._request is not None:
-            # Of one connection the answers must come in order: this is for when the first is written.
-            self._held += data
+            # From RFC 9112, section 9.3.2: responses are sent in the order of the requests.
+            self._buffered += data
             self.flow.pause_reading()
             return
         cycle = self.cycle
-        if self._inside or (cycle is not None and not cycle.response_complete):
+        if self._in_message or (cycle is not None and not cycle.response_complete):
             super().data_received(data)
             return
-        if self._part:
-            self._part.append(data)
-            self._missing -= len(data)
-            if self._missing > 0:
+        if self._partial_request:
+            self._partial_request.append(data)
+            self._bytes_remaining -= len(data)
+            if self._bytes_remaining > 0:
                 return
-            data = b"".join(self._part)
-            self._part = []
-        self._begin(data)
+            data = b"".join(self._partial_request)
+            self._partial_request = []
+        self._start_request(data)
 
-    def _begin(self, data: bytes) -> None:
-        """Take what begins a request, if it is plain."""
+    def _start_request(self, data: bytes) -> None:
+        """Take the beginning of a request, if it may be plain."""
         end = data.find(b"\r\n\r\n") + 4
         if end < 4:
-            if len(data) <= _HEAD_BYTES and b"POST ".startswith(data[:5]):
-                self._wait_for(data, 1)
+            if len(data) <= _MAX_HEAD_BYTES and b"POST ".startswith(data[:5]):
+                self._wait_for_bytes(data, 1)
             else:
                 super().data_received(data)
             return
-        plan = self.hot.heads.plan(data[:end])
-        if plan is None or not self.hot.predictor.ready:
+        head = self.fast_path.head_parser.parse(data[:end])
+        if head is None or not self.fast_path.predictor.ready:
             super().data_received(data)
             return
-        missing = end + plan.length - len(data)
-        if missing > 0:
-            self._wait_for(data, missing)
-        elif missing < 0:  # pipelined: uvicorn keeps the order
+        bytes_remaining = end + head.content_length - len(data)
+        if bytes_remaining > 0:
+            self._wait_for_bytes(data, bytes_remaining)
+        elif bytes_remaining < 0:  # pipelined requests: uvicorn keeps the order of the responses
             super().data_received(data)
         else:
-            self._ask(plan, data, end)
+            self._submit(head, data, end)
 
-    def _wait_for(self, data: bytes, missing: int) -> None:
+    def _wait_for_bytes(self, data: bytes, bytes_remaining: int) -> None:
         self._unset_keepalive_if_required()
-        self._part, self._missing = [data], missing
+        self._partial_request, self._bytes_remaining = [data], bytes_remaining
 
-    def _ask(self, plan: RequestHead, data: bytes, end: int) -> None:
+    def _submit(self, head: RequestHead, data: bytes, end: int) -> None:
+        """Parse the body, which begins at ``end``, and submit the request to the batcher."""
         if self.timeout_keep_alive_task is not None:
             self._unset_keepalive_if_required()
-        hot = self.hot
-        arrived = time.perf_counter()
-        hot.metrics.in_flight += 1
+        fast_path = self.fast_path
+        arrived_at = time.perf_counter()
+        fast_path.metrics.in_flight += 1
         rows = 0
         try:
-            hot.batcher.reject_if_overloaded(arrived)
+            fast_path.batcher.reject_if_overloaded(arrived_at)
             body = data[end:]
-            if plan.protocol == "v1":
-                question = hot.service.parse_v1(body)
+            if head.protocol == "v1":
+                parsed = fast_path.service.parse_v1(body)
             else:
-                question = hot.service.parse_v2(body, plan.header_length)
-            request = _Request(self, plan, question, arrived)
+                parsed = fast_path.service.parse_v2(body, head.json_length)
+            request = FastPathRequest(self, head, parsed, arrived_at)
             rows = request.rows
-            hot.metrics.read(request.enqueued_at - arrived)
-            hot.batcher.submit(request)
+            fast_path.metrics.read(request.enqueued_at - arrived_at)
+            fast_path.batcher.submit(request)
         except RequestError as error:
-            self.error_response(plan.protocol, error, rows, arrived)
-        except Exception:  # a fault of ours: the log has it, the client gets a sentence
-            logger.exception("A %s request failed.", plan.protocol)
-            self.error_response(plan.protocol, internal_error(), rows, arrived)
+            self.send_error(head.protocol, error, rows, arrived_at)
+        except Exception:  # the log receives the cause, the client a general message
+            logger.exception("Inference request failed (protocol %s).", head.protocol)
+            self.send_error(head.protocol, internal_error(), rows, arrived_at)
         else:
             self._request = request
 
-    def error_response(self, way: str, error: RequestError, rows: int, arrived: float) -> None:
-        """Say why there is no answer."""
-        self.hot.service.record_error(error)
-        status, lines = _REFUSALS[error.code]
-        self.answer(way, status, lines, error_body(error), rows, arrived)
+    def send_error(self, protocol: str, error: RequestError, rows: int, arrived_at: float) -> None:
+        """Send an error response.
 
-    def answer(self, way: str, status: int, lines: bytes, body: bytes, rows: int, arrived: float) -> None:
-        """Write an answer, and go on with what the client has sent meanwhile."""
+        Args:
+            protocol: The request's protocol, for the metrics.
+            error: The error.
+            rows: The request's rows; 0 if they are unknown.
+            arrived_at: The time of the request's last byte.
+        """
+        self.fast_path.service.record_error(error)
+        status, lines = ERROR_LINES[error.code]
+        self.send_response(protocol, status, lines, error_body(error), rows, arrived_at)
+
+    def send_response(
+        self, protocol: str, status: int, lines: bytes, body: bytes, rows: int, arrived_at: float
+    ) -> None:
+        """Send a response, and continue with the bytes that the client has sent meanwhile.
+
+        Args:
+            protocol: The request's protocol, for the metrics.
+            status: The status code.
+            lines: The header lines in addition to the default headers and the body's length.
+            body: The body.
+            rows: The request's rows, for the metrics.
+            arrived_at: The time of the request's last byte.
+        """
         self._request = None
-        prefix, last = self.hot.head(self.server_state)
-        if self._last and not last:
-            last = True
+        default_lines, close = self.fast_path.default_lines(self.server_state)
+        if self._close_after_response and not close:
+            close = True
             lines += b"connection: close\r\n"
-        if self.transport.is_closing():  # the client has hung up in this very turn of the loop
+        if self.transport.is_closing():  # the client disconnected in this event-loop iteration
             status = int(CLIENT_GONE)
         else:
             self.transport.write(
-                b"%b%bcontent-length: %d\r\n%b\r\n%b" % (STATUS_LINE[status], prefix, len(body), lines, body)
+                b"%b%bcontent-length: %d\r\n%b\r\n%b"
+                % (STATUS_LINE[status], default_lines, len(body), lines, body)
             )
         self.server_state.total_requests += 1
-        self.hot.metrics.record_response(way, str(status), rows, time.perf_counter() - arrived)
-        if last:
-            self._held = b""
+        self.fast_path.metrics.record_response(protocol, str(status), rows, time.perf_counter() - arrived_at)
+        if close:
+            self._buffered = b""
             self.transport.close()
-        elif self._held:
-            held, self._held = self._held, b""
-            if not self._choked:
+        elif self._buffered:
+            buffered, self._buffered = self._buffered, b""
+            if not self._write_paused:
                 self.flow.resume_reading()
-            self.data_received(held)
+            self.data_received(buffered)
 
     def on_message_begin(self) -> None:
-        """Notice that the parser is within a message."""
-        self._inside = True
+        """Note that uvicorn's parser is within a message."""
+        self._in_message = True
         super().on_message_begin()
 
     def on_message_complete(self) -> None:
-        """Notice that it is between two."""
-        self._inside = False
+        """Note that uvicorn's parser is between two messages."""
+        self._in_message = False
         super().on_message_complete()
 
     def on_headers_complete(self) -> None:
-        """Make the application's answer the connection's last too, if it is to be."""
+        """End the connection with the application's response, if the connection is to end."""
         super().on_headers_complete()
-        if self._last and self.cycle is not None:
+        if self._close_after_response and self.cycle is not None:
             self.cycle.keep_alive = False
 
     def pause_writing(self) -> None:
-        """Read no further while the client does not read: its answers would fill our memory."""
+        """Stop reading from a client that does not read its responses, because they would fill the memory."""
         super().pause_writing()
         if self.cycle is None or self.cycle.response_complete:
-            self._choked = True
+            self._write_paused = True
             self.flow.pause_reading()
 
     def resume_writing(self) -> None:
-        """Read again."""
+        """Read from the client again."""
         super().resume_writing()
-        if self._choked:
-            self._choked = False
-            if not self._held:
+        if self._write_paused:
+            self._write_paused = False
+            if not self._buffered:
                 self.flow.resume_reading()
 
     def shutdown(self) -> None:
-        """Close, once what is under way is answered."""
-        if self._request is not None or self._part:
-            self._last = True
+        """Close the connection, after the response to a request that is complete or has begun."""
+        if self._request is not None or self._partial_request:
+            self._close_after_response = True
         else:
             super().shutdown()
 
-    def grow_older(self, now: float) -> None:
-        """Retire when old, and close when silent for the keep-alive timeout, as a lost client's would be."""
-        if self.transport.get_protocol() is not self:  # another speaks on this connection now
-            self.hot.open.discard(self)
+    def check_timeouts(self, now: float) -> None:
+        """End the connection with its next response if it is too old; close it if it is idle for too long.
+
+        A connection within a partial request is idle, too, because its client may be gone.
+        """
+        if self.transport.get_protocol() is not self:  # upgraded to another protocol
+            self._timeouts.discard(self)
             return
-        if now > self._retires:
-            self._last = True
+        if now > self._expires_at:
+            self._close_after_response = True
         idle = (
             self._request is None
-            and not self._inside
+            and not self._in_message
             and (self.cycle is None or self.cycle.response_complete)
         )
-        if idle and now - self._heard > self.timeout_keep_alive:
+        if idle and now - self._last_activity > self.timeout_keep_alive:
             self.transport.close()

@@ -1,23 +1,42 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""Heads: what a request's first lines say, if they are those of a plain request for a prediction.
+"""Request heads: the request line and the headers of plain inference requests.
 
-The parser is uvicorn's own, so that nothing is read here in another way than by the framework. Whatever is
-not plain has no plan, and is the framework's to answer or to refuse.
+A request is plain if the framework's endpoints would parse its body without looking further. The parser is
+uvicorn's own, so that no head is read in two ways. A head that is not plain is left to the framework, which
+serves or rejects the request.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import httptools
 
-from tidegate_serving import headers
+from tidegate.protocol.constants import (
+    BINARY_MEDIA_TYPE,
+    INFERENCE_HEADER_CONTENT_LENGTH,
+    JSON_MEDIA_TYPE,
+    REQUEST_TIMEOUT_HEADER,
+)
 from tidegate_serving.errors import RequestError
-from tidegate_serving.http.endpoints import BINARY, HEADER_LENGTH, JSON, media_type, number
+from tidegate_serving.headers import (
+    ENVOY_TIMEOUT_HEADER,
+    parse_json_length,
+    parse_media_type,
+    parse_timeout,
+)
 
-_CACHED = 1_024
-_CACHED_BYTES = 2_048
+RestProtocol = Literal["v1", "v2"]
+"""The protocol of a request, as the metrics name it."""
 
-_SPECIAL = frozenset(
+_MAX_CACHED_HEADS = 1_024
+_MAX_CACHED_HEAD_BYTES = 2_048
+
+_JSON_LENGTH = INFERENCE_HEADER_CONTENT_LENGTH.lower().encode()
+_CLIENT_TIMEOUT = REQUEST_TIMEOUT_HEADER.lower().encode()
+_ENVOY_TIMEOUT = ENVOY_TIMEOUT_HEADER.lower().encode()
+
+_SIGNIFICANT_HEADERS = frozenset(
     (
         b"connection",
         b"content-encoding",
@@ -26,125 +45,123 @@ _SPECIAL = frozenset(
         b"expect",
         b"transfer-encoding",
         b"upgrade",
-        HEADER_LENGTH.lower().encode(),
-        headers.OURS.encode(),
-        headers.ENVOY.encode(),
+        _JSON_LENGTH,
+        _CLIENT_TIMEOUT,
+        _ENVOY_TIMEOUT,
     )
 )
-"""Headers that decide how a request is read; any other is ignored, here as by the framework's endpoints."""
+"""Headers that decide how a request is read. The framework's endpoints ignore all others, too."""
 
 
 @dataclass(frozen=True, slots=True)
 class RequestHead:
-    """How to answer a plain request."""
+    """The head of a plain inference request."""
 
-    protocol: str
-    """``v1`` or ``v2``."""
-    length: int
-    """Bytes of its body."""
-    header_length: int | None
-    """How many of them are JSON, if the client said so."""
-    seconds: float | None
-    """How long the client will wait."""
+    protocol: RestProtocol
+    content_length: int
+    """Bytes of the body."""
+    json_length: int | None
+    """Bytes of the body that are JSON, if binary tensors may follow; None if all are."""
+    timeout_seconds: float | None
+    """The time from the request's arrival that the client waits; None without a limit."""
 
 
 class RequestHeadParser:
-    """Reads heads.
+    """Parser of request heads, with a cache by their bytes.
 
     Args:
-        paths: The protocol by path. A path written in another way is the framework's to understand.
-        body_bytes: How large a body may be.
+        paths: The protocol by path. The framework serves paths in any other spelling.
+        max_body_bytes: The largest body of a plain request.
     """
 
-    def __init__(self, paths: dict[bytes, str], body_bytes: int) -> None:
+    def __init__(self, paths: dict[bytes, RestProtocol], max_body_bytes: int) -> None:
         self._paths = paths
-        self._body_bytes = body_bytes
-        self._known: dict[bytes, RequestHead | None] = {}
+        self._max_body_bytes = max_body_bytes
+        self._cache: dict[bytes, RequestHead | None] = {}
 
-    def plan(self, head: bytes) -> RequestHead | None:
-        """The plan for a request that begins so, up to and with its empty line; None if it is not plain.
+    def parse(self, head: bytes) -> RequestHead | None:
+        """Parse the bytes up to and including the empty line; None if the request is not plain.
 
-        A client's requests mostly begin with the very same bytes, which say the very same: looking them up
-        takes a tenth of the time that parsing takes.
+        A client usually repeats the same bytes, and a dictionary finds them in a fraction of the parser's
+        time.
         """
         try:
-            return self._known[head]
+            return self._cache[head]
         except KeyError:
-            plan = self._read(head)
-            if len(head) <= _CACHED_BYTES:
-                if len(self._known) >= _CACHED:
-                    self._known.clear()
-                self._known[head] = plan
-            return plan
+            parsed = self._parse_uncached(head)
+            if len(head) <= _MAX_CACHED_HEAD_BYTES:
+                if len(self._cache) >= _MAX_CACHED_HEADS:
+                    self._cache.clear()
+                self._cache[head] = parsed
+            return parsed
 
-    def _read(self, head: bytes) -> RequestHead | None:
-        lines = _Lines()
-        parser = httptools.HttpRequestParser(lines)
+    def _parse_uncached(self, head: bytes) -> RequestHead | None:
+        callbacks = _ParserCallbacks()
+        parser = httptools.HttpRequestParser(callbacks)
         try:
             parser.feed_data(head)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             return None
-        protocol = self._paths.get(lines.url)
+        protocol = self._paths.get(callbacks.url)
         if (
             protocol is None
-            or not lines.plain
-            or not lines.complete
+            or not callbacks.plain
+            or not callbacks.headers_complete
             or parser.get_method() != b"POST"
             or parser.get_http_version() != "1.1"
             or not parser.should_keep_alive()
         ):
             return None
-        return self._understand(protocol, lines.special)
+        return self._interpret(protocol, callbacks.headers)
 
-    def _understand(self, protocol: str, found: dict[bytes, str]) -> RequestHead | None:
-        """The plan, if the headers are such that the framework's endpoints would read the body too."""
-        if b"transfer-encoding" in found or b"expect" in found or b"upgrade" in found:
+    def _interpret(self, protocol: RestProtocol, headers: dict[bytes, str]) -> RequestHead | None:
+        """Return the head if the framework's endpoints would read the body, too."""
+        if b"transfer-encoding" in headers or b"expect" in headers or b"upgrade" in headers:
             return None
-        if found.get(b"connection", "keep-alive").lower() != "keep-alive":
+        if headers.get(b"connection", "keep-alive").lower() != "keep-alive":
             return None
-        if found.get(b"content-encoding", "identity").lower() != "identity":
+        if headers.get(b"content-encoding", "identity").lower() != "identity":
             return None
         try:
-            header_length = None
-            if protocol == "v2":
-                header_length = number(found.get(HEADER_LENGTH.lower().encode()))
-            seconds = headers.seconds(found.get(headers.OURS.encode()), found.get(headers.ENVOY.encode()))
+            json_length = parse_json_length(headers.get(_JSON_LENGTH)) if protocol == "v2" else None
+            timeout_seconds = parse_timeout(headers.get(_CLIENT_TIMEOUT), headers.get(_ENVOY_TIMEOUT))
         except RequestError:
             return None
-        accepted = (JSON,) if header_length is None else (JSON, BINARY)
-        if media_type(found.get(b"content-type")) not in accepted:
+        accepted = (JSON_MEDIA_TYPE,) if json_length is None else (JSON_MEDIA_TYPE, BINARY_MEDIA_TYPE)
+        if parse_media_type(headers.get(b"content-type")) not in accepted:
             return None
-        length = int(found.get(b"content-length", "0"))
-        if not 0 < length <= self._body_bytes:
+        content_length = int(headers.get(b"content-length", "0"))
+        if not 0 < content_length <= self._max_body_bytes:
             return None
-        return RequestHead(protocol, length, header_length, seconds)
+        return RequestHead(protocol, content_length, json_length, timeout_seconds)
 
 
-class _Lines:
-    """What the parser finds in a head."""
+class _ParserCallbacks:
+    """The callbacks of httptools' parser for one head."""
 
     def __init__(self) -> None:
         self.url = b""
-        self.special: dict[bytes, str] = {}
+        self.headers: dict[bytes, str] = {}
+        """Significant headers, by lower-case name."""
         self.plain = True
-        self.complete = False
+        self.headers_complete = False
 
     def on_url(self, url: bytes) -> None:
         self.url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
         name = name.lower()
-        if name in _SPECIAL:
-            # One header twice, or folded over two lines, has been read in two ways by two programs before.
-            if name in self.special or b"\n" in value or b"\r" in value:
+        if name in _SIGNIFICANT_HEADERS:
+            # Request smuggling: programs differ in how they read a header that is repeated or folded.
+            if name in self.headers or b"\n" in value or b"\r" in value:
                 self.plain = False
-            self.special[name] = value.decode("latin-1")
+            self.headers[name] = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
-        self.complete = True
+        self.headers_complete = True
 
     def on_body(self, _: bytes) -> None:
-        # The head ended earlier than at its first empty line as we know it: with bare line feeds.
+        # The parser accepts bare line feeds, so the head ended before the first CRLF CRLF.
         self.plain = False
 
     def on_message_complete(self) -> None:

@@ -1,0 +1,180 @@
+# SPDX-FileCopyrightText: The Tidegate authors
+# SPDX-License-Identifier: Apache-2.0
+"""gRPC's codec: from a ``ModelInferRequest`` to an inference request, and from its outputs to a response.
+
+Tensors are validated by the functions that the V2 protocol over REST uses, so that both reject the same
+requests with the same messages. KServe's message classes are used.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from google.protobuf.message import DecodeError
+
+from tidegate.contract import Contract, Datatype, Output
+from tidegate_serving._kserve import pb
+from tidegate_serving.codecs.encode import ResultSlice, raw
+from tidegate_serving.codecs.request import InferenceRequest, Limits, new_id, select_outputs
+from tidegate_serving.codecs.tensors import (
+    Tensor,
+    assemble,
+    check_count,
+    check_datatype,
+    check_length,
+    check_shape,
+    from_raw,
+    utf8,
+)
+from tidegate_serving.codecs.validation import DATATYPES, Array, Place
+from tidegate_serving.errors import RequestError
+
+CONTENTS_FIELDS = {
+    "BOOL": "bool_contents",
+    "UINT8": "uint_contents",
+    "UINT16": "uint_contents",
+    "UINT32": "uint_contents",
+    "UINT64": "uint64_contents",
+    "INT8": "int_contents",
+    "INT16": "int_contents",
+    "INT32": "int_contents",
+    "INT64": "int64_contents",
+    "FP32": "fp32_contents",
+    "FP64": "fp64_contents",
+    "BYTES": "bytes_contents",
+}
+"""The field of ``InferTensorContents`` by data type; FP16 has none and needs raw contents.
+
+From the Open Inference Protocol, open_inference_grpc.proto, ``InferTensorContents``.
+"""
+
+
+def parse_message(message_class: Any, content: bytes) -> Any:
+    """Parse a protobuf message.
+
+    Raises:
+        RequestError: If the bytes are not such a message.
+    """
+    try:
+        return message_class.FromString(content)
+    except DecodeError:
+        raise RequestError(
+            f"message: expected a {message_class.DESCRIPTOR.name}, received {len(content)} bytes that "
+            "cannot be parsed."
+        ) from None
+
+
+def parse_infer_request(contract: Contract, message: Any, limits: Limits) -> InferenceRequest:
+    """Parse a ``ModelInferRequest``.
+
+    Args:
+        contract: The model's contract.
+        message: The message.
+        limits: The largest request.
+
+    Raises:
+        RequestError: If the contract does not allow the request.
+    """
+    outputs = select_outputs(contract, (output.name for output in message.outputs))
+    check_count(contract, len(message.inputs))
+    inputs = assemble(contract, parse_tensors(message), limits)
+    return InferenceRequest(inputs, message.id or new_id(), outputs)
+
+
+def parse_tensors(message: Any) -> list[Tensor]:
+    """Parse the inputs of a ``ModelInferRequest``, from raw or typed contents.
+
+    Raises:
+        RequestError: If an input is not what the protocol allows.
+    """
+    raw_contents = message.raw_input_contents
+    if raw_contents and len(raw_contents) != len(message.inputs):
+        raise RequestError(
+            f"raw_input_contents: expected one for each of the {len(message.inputs)} inputs, received "
+            f"{len(raw_contents)}."
+        )
+    tensors = []
+    for index, entry in enumerate(message.inputs):
+        where = f"inputs[{index}]"
+        shape, datatype = check_shape(where, list(entry.shape)), check_datatype(where, entry.datatype)
+        if raw_contents:
+            if entry.HasField("contents"):
+                raise RequestError(
+                    f"{where}.contents: expected none together with raw_input_contents, received some."
+                )
+            elements = from_raw(where, datatype, shape, raw_contents[index])
+            place = _element_place(f"{where} element ", "")
+        else:
+            elements = _parse_typed_contents(where, datatype, shape, entry.contents)
+            place = _element_place(f"{where}.contents.{CONTENTS_FIELDS[datatype]}[", "]")
+        tensors.append(Tensor(where, entry.name, datatype, shape, elements, place))
+    return tensors
+
+
+def _element_place(before: str, after: str) -> Place:
+    return lambda index: f"{before}{index}{after}"
+
+
+def _parse_typed_contents(where: str, datatype: str, shape: tuple[int, ...], contents: Any) -> Array:
+    """Return the elements of typed contents, shape `[elements]`.
+
+    Args:
+        where: The tensor's place in the message.
+        datatype: The data type that the client declares.
+        shape: The shape that the client declares.
+        contents: An ``InferTensorContents``.
+    """
+    if datatype not in CONTENTS_FIELDS:
+        raise RequestError(
+            f"{where}.datatype: expected {datatype} in raw_input_contents, received it as contents."
+        )
+    field = CONTENTS_FIELDS[datatype]
+    for other, values in contents.ListFields():
+        if other.name != field:
+            raise RequestError(
+                f"{where}.contents: expected {datatype} elements in {field}, received {len(values)} in "
+                f"{other.name}."
+            )
+    values = getattr(contents, field)
+    check_length(where, shape, len(values))
+    if datatype == "BYTES":
+        return np.array([utf8(value, where, i) for i, value in enumerate(values)], dtype=object)
+    dtype = DATATYPES[datatype]
+    if dtype.kind in "iu" and dtype.itemsize < 4 and len(values):
+        limits = np.iinfo(dtype)
+        if min(values) < limits.min or max(values) > limits.max:
+            raise RequestError(
+                f"{where}.contents.{field}: expected {datatype} elements from {limits.min} to {limits.max}, "
+                f"received from {min(values)} to {max(values)}."
+            )
+    return np.array(values, dtype=dtype)
+
+
+def encode_infer_response(
+    name: str, version: str, request: InferenceRequest, result: ResultSlice, *, as_raw: bool
+) -> Any:
+    """Encode a ``ModelInferResponse``.
+
+    Args:
+        name: The model's name.
+        version: The model's version.
+        request: The request, which selects the outputs.
+        result: The outputs of its rows.
+        as_raw: Whether tensors are raw, as they are in the request, or typed.
+    """
+    message = pb.ModelInferResponse(model_name=name, model_version=version, id=request.id)
+    for output in request.outputs:
+        array = result.array(output.name)
+        tensor = message.outputs.add(name=output.name, datatype=str(output.datatype), shape=array.shape)
+        if as_raw:
+            message.raw_output_contents.append(raw(output, array))
+        else:
+            getattr(tensor.contents, CONTENTS_FIELDS[output.datatype]).extend(_typed_elements(output, array))
+    return message
+
+
+def _typed_elements(output: Output, array: Array) -> Sequence[Any]:
+    """Return the elements of an output, shape `[rows]` or `[rows, width]`, in row-major order."""
+    if output.datatype is Datatype.BYTES:
+        return [str(value).encode() for value in array.reshape(-1)]
+    return array.reshape(-1).tolist()

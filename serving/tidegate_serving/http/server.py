@@ -1,0 +1,109 @@
+# SPDX-FileCopyrightText: The Tidegate authors
+# SPDX-License-Identifier: Apache-2.0
+"""uvicorn's server with the fast path, stopped by the drain.
+
+It configures uvicorn, listens, and finishes the requests in flight. Signals and the time of the drain are in
+:mod:`tidegate_serving.drain`.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from socket import socket
+
+import uvicorn
+
+from tidegate_serving.drain import Drain, wait_for_first
+from tidegate_serving.http.fastpath import FastPath
+from tidegate_serving.http.responses import CONNECTION_CLOSE
+from tidegate_serving.predictor import Predictor
+
+ACCEPTS_PER_ITERATION = 16
+"""Connections that one event-loop iteration accepts.
+
+libuv accepts one connection per socket and iteration. Under load an iteration takes long, so new clients and
+probes would wait for many of them. The loop therefore polls this many duplicates of the listening socket.
+"""
+
+LINGER_SECONDS = 0.2
+"""The time between the end of listening and the closing of idle connections.
+
+The request of a connection that was accepted last may still be in transit.
+"""
+
+
+class HttpServer(uvicorn.Server):
+    """uvicorn's server, stopped by a drain instead of by its own signal handlers.
+
+    Args:
+        config: uvicorn's configuration.
+        listener: A bound socket.
+        drain: The states of the shutdown.
+    """
+
+    def __init__(self, config: uvicorn.Config, listener: socket, drain: Drain) -> None:
+        super().__init__(config)
+        self._listener = listener
+        self._drain = drain
+        self.listening = asyncio.Event()
+
+    async def serve(self, sockets: list[socket] | None = None) -> None:
+        """Serve until the drain is over and the requests in flight have their responses."""
+        announcing = asyncio.create_task(self._announce_close())
+        duplicates = (self._listener.dup() for _ in range(ACCEPTS_PER_ITERATION - 1))
+        try:
+            await super().serve(sockets or [self._listener, *duplicates])
+        finally:
+            announcing.cancel()
+
+    async def startup(self, sockets: list[socket] | None = None) -> None:
+        """Start to listen."""
+        await super().startup(sockets)
+        self.listening.set()
+
+    async def on_tick(self, counter: int) -> bool:
+        """Return whether to stop. uvicorn calls it ten times per second."""
+        return await super().on_tick(counter) or self._drain.finished.is_set()
+
+    async def shutdown(self, sockets: list[socket] | None = None) -> None:
+        """Stop listening and finish the requests in flight, unless a second signal forces the end."""
+        forcing = asyncio.create_task(self._force_exit())
+        try:
+            for server in self.servers:
+                server.close()
+            await wait_for_first(asyncio.sleep(LINGER_SECONDS), self._drain.forced.wait())
+            await super().shutdown(sockets)
+        finally:
+            forcing.cancel()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals to the drain."""
+        yield
+
+    async def _announce_close(self) -> None:
+        await self._drain.started.wait()
+        # uvicorn copies the configuration's list into the server's list once per second.
+        self.config.encoded_headers.append(CONNECTION_CLOSE)
+        self.server_state.default_headers.append(CONNECTION_CLOSE)
+
+    async def _force_exit(self) -> None:
+        await self._drain.forced.wait()
+        self.force_exit = True
+
+
+def create_http_server(
+    config: uvicorn.Config, predictor: Predictor, listener: socket, drain: Drain
+) -> HttpServer:
+    """Create the server of KServe's application with the fast path.
+
+    Args:
+        config: KServe's configuration of uvicorn; it is changed.
+        predictor: The loaded model.
+        listener: A bound socket.
+        drain: The states of the shutdown.
+    """
+    # The application does nothing at startup and shutdown, and a forced exit would fail while it waits.
+    config.lifespan = "off"
+    config.http = FastPath(predictor).create_protocol  # type: ignore[assignment]
+    return HttpServer(config, listener, drain)

@@ -1,0 +1,263 @@
+# SPDX-FileCopyrightText: The Tidegate authors
+# SPDX-License-Identifier: Apache-2.0
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from tidegate_serving.http.fastpath import FastPathProtocol
+from tidegate_serving.http.responses import CONNECTION_CLOSE
+
+from tests.support.fake_connection import FakeHttpServer, FakeTransport, wait_until
+from tests.support.stub_service import BlockingEngine, FailingEngine, make_predictor
+
+V1_PATH, V2_PATH = "/v1/models/test:predict", "/v2/models/test/infer"
+MAX_AGE, JITTER = 60, 6
+
+
+def post(body: bytes, path: str = V1_PATH) -> bytes:
+    return f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+
+
+def v1_request(value: Any) -> bytes:
+    return post(json.dumps({"instances": [[value, 0.5]]}).encode())
+
+
+def v2_request(**more: Any) -> bytes:
+    entry = {"name": "x", "datatype": "FP32", "shape": [1, 2], "data": [1, None]}
+    return post(json.dumps({"inputs": [entry], **more}).encode(), V2_PATH)
+
+
+REQUEST = v1_request(1)
+PROBE = b"GET /v2/health/live HTTP/1.1\r\nHost: x\r\n\r\n"
+
+Scenario = Callable[[FakeHttpServer, FakeTransport], Awaitable[None]]
+
+
+def run(scenario: Scenario, *, fast_path: bool = True, **options: Any) -> None:
+    """Run a scenario with one connection, and verify that nothing leaks."""
+
+    async def main() -> None:
+        server = FakeHttpServer(make_predictor(**options), fast_path=fast_path)
+        connection = server.connect()
+        await asyncio.wait_for(scenario(server, connection), 60)
+        connection.lose()
+        await server.settle(connection)
+        server.close()
+
+    asyncio.run(main())
+
+
+def protocol_of(connection: FakeTransport) -> FastPathProtocol:
+    assert isinstance(connection.protocol, FastPathProtocol)
+    return connection.protocol
+
+
+def test_plain_request_bypasses_the_framework() -> None:
+    async def scenario(server: FakeHttpServer, connection: FakeTransport) -> None:
+        for request in (REQUEST, v2_request()):
+            connection.protocol.data_received(request)
+            assert not server.state.tasks
+            assert protocol_of(connection).cycle is None
+            await server.settle(connection)
+        assert [response.status for response in connection.responses] == [200, 200]
+
+    run(scenario)
+
+
+def test_binary_outputs_have_the_length_of_their_json() -> None:
+    async def scenario(server: FakeHttpServer, connection: FakeTransport) -> None:
+        connection.protocol.data_received(v2_request(parameters={"binary_data_output": True}))
+        await server.settle(connection)
+        (response,) = connection.responses
+        assert response.headers["content-type"] == "application/octet-stream"
+        json_length = int(response.headers["inference-header-content-length"])
+        outputs = json.loads(response.body[:json_length])["outputs"]
+        sizes = [output["parameters"]["binary_data_size"] for output in outputs]
+        assert sum(sizes) == len(response.body) - json_length > 0
+
+    run(scenario)
+
+
+def test_invalid_row_is_rejected_alone_in_its_batch() -> None:
+    async def scenario(server: FakeHttpServer, _: FakeTransport) -> None:
+        values = [1, True, 2, None, 3]
+        connections = [server.connect() for _ in values]
+        for connection, value in zip(connections, values, strict=True):
+            connection.protocol.data_received(v1_request(value))
+        assert server.predictor.service.batcher.rows == 5
+        for connection in connections:
+            await server.settle(connection)
+        responses = [connection.responses[0] for connection in connections]
+        assert [response.status for response in responses] == [200, 400, 200, 400, 200]
+        assert [responses[i].json()["predictions"] for i in (0, 2, 4)] == [[2], [4], [6]]
+        assert "received true" in responses[1].json()["error"]
+        for connection in connections:
+            connection.lose()
+
+    run(scenario)
+
+
+def test_engine_failure_is_500_without_its_cause(caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario(server: FakeHttpServer, connection: FakeTransport) -> None:
+        connection.protocol.data_received(REQUEST)
+        await server.settle(connection)
+        (response,) = connection.responses
+        assert response.status == 500
+        assert "secret" not in response.json()["error"]
+        assert server.predictor.counts("tidegate_requests_rejected_total") == {("internal",): 1}
+
+    run(scenario, engine=FailingEngine())
+    assert "secret cause" in caplog.text
+
+
+@pytest.mark.parametrize("fast_path", [True, False], ids=["fast-path", "framework"])
+def test_probes_are_served_while_the_engine_runs(fast_path: bool) -> None:
+    engine = BlockingEngine()
+
+    async def scenario(server: FakeHttpServer, connection: FakeTransport) -> None:
+        other = server.connect()
+        connection.protocol.data_received(REQUEST)
+        await asyncio.to_thread(engine.started.wait, 50)
+        other.protocol.data_received(PROBE)
+        await wait_until(lambda: bool(other.written))
+        assert other.responses[0].status == 200
+        assert not connection.written
+        engine.released.set()
+        await server.settle(connection)
+        assert connection.responses[0].status == 200
+        other.lose()
+
+    run(scenario, fast_path=fast_path, engine=engine)
+
+
+def test_bytes_during_a_request_wait_for_its_response() -> None:
+    engine = BlockingEngine()
+
+    async def scenario(server: FakeHttpServer, connection: FakeTransport) -> None:
+        connection.protocol.data_received(REQUEST)
+        await asyncio.to_thread(engine.started.wait, 50)
+        connection.protocol.data_received(PROBE)
+        assert connection.reading_paused
+        engine.released.set()
+        await server.settle(connection)
+        assert not connection.reading_paused
+        first, second = connection.responses
+        assert "predictions" in first.json()
+        assert second.json() == {"live": True}
+
+    run(scenario, engine=engine)
+
+
+@pytest.mark.parametrize("half_closed", [False, True])
+def test_disconnected_client_is_counted_as_499(half_closed: bool) -> None:
+    async def scenario(server: FakeHttpServer, connection: FakeTransport) -> None:
+        connection.protocol.data_received(REQUEST)
+        # A client that closes one side has usually gone; under overload most work would be for such clients.
+        if not half_closed or not connection.protocol.eof_received():
+            connection.lose()
+        await wait_until(lambda: server.predictor.service.batcher.rows == 0)
+        assert connection.written == b""
+        assert server.predictor.counts("tidegate_requests_total") == {("499", "v1"): 1}
+
+    run(scenario)
+
+
+def test_paused_writing_pauses_reading() -> None:
+    async def scenario(server: FakeHttpServer, connection: FakeTransport) -> None:
+        connection.protocol.data_received(REQUEST)
+        await server.settle(connection)
+        connection.protocol.pause_writing()
+        assert connection.reading_paused
+        connection.protocol.resume_writing()
+        assert not connection.reading_paused
+
+    run(scenario)
+
+
+def test_response_during_the_drain_closes_the_connection() -> None:
+    async def scenario(server: FakeHttpServer, connection: FakeTransport) -> None:
+        server.state.default_headers.append(CONNECTION_CLOSE)
+        connection.protocol.data_received(REQUEST)
+        await server.settle(connection)
+        (response,) = connection.responses
+        assert response.status == 200
+        assert response.closes
+        assert connection.lost
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("received", [len(REQUEST), len(REQUEST) - 3, 20])
+def test_shutdown_closes_after_the_request_that_has_begun(received: int) -> None:
+    async def scenario(server: FakeHttpServer, connection: FakeTransport) -> None:
+        connection.protocol.data_received(REQUEST[:received])
+        protocol_of(connection).shutdown()
+        assert not connection.closing
+        if received < len(REQUEST):
+            connection.protocol.data_received(REQUEST[received:])
+        await server.settle(connection)
+        (response,) = connection.responses
+        assert response.status == 200
+        assert response.closes
+        assert connection.lost
+
+    run(scenario)
+
+
+def test_shutdown_closes_an_idle_connection() -> None:
+    async def scenario(server: FakeHttpServer, connection: FakeTransport) -> None:
+        protocol_of(connection).shutdown()
+        assert connection.closing
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("request_", [REQUEST, PROBE], ids=["fast-path", "framework"])
+def test_connection_of_maximum_age_closes_after_a_response(request_: bytes) -> None:
+    async def scenario(server: FakeHttpServer, connection: FakeTransport) -> None:
+        protocol, opened_at = protocol_of(connection), server.fast_path.timeouts.now
+        protocol.timeout_keep_alive = 1_000
+        protocol.check_timeouts(opened_at + MAX_AGE - JITTER - 1)
+        connection.protocol.data_received(request_)
+        await server.settle(connection)
+        assert "connection" not in connection.responses[0].headers
+        protocol.check_timeouts(opened_at + MAX_AGE + JITTER + 1)
+        assert not connection.closing
+        connection.protocol.data_received(request_)
+        await server.settle(connection)
+        assert connection.responses[1].closes
+        assert connection.lost
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("received", [b"", REQUEST[:20], REQUEST[:-3], REQUEST])
+def test_idle_connection_closes_after_the_keep_alive_timeout(received: bytes) -> None:
+    async def scenario(server: FakeHttpServer, connection: FakeTransport) -> None:
+        if received:
+            connection.protocol.data_received(received)
+        await server.settle(connection)
+        protocol, now = protocol_of(connection), server.fast_path.timeouts.now
+        protocol.check_timeouts(now + protocol.timeout_keep_alive)
+        assert not connection.closing
+        protocol.check_timeouts(now + protocol.timeout_keep_alive + 1)
+        assert connection.closing
+
+    run(scenario)
+
+
+def test_connection_in_a_request_outlives_the_keep_alive_timeout() -> None:
+    engine = BlockingEngine()
+
+    async def scenario(server: FakeHttpServer, connection: FakeTransport) -> None:
+        connection.protocol.data_received(REQUEST)
+        await asyncio.to_thread(engine.started.wait, 50)
+        protocol = protocol_of(connection)
+        protocol.check_timeouts(server.fast_path.timeouts.now + protocol.timeout_keep_alive + 1)
+        assert not connection.closing
+        engine.released.set()
+        await server.settle(connection)
+
+    run(scenario, engine=engine)
