@@ -18,9 +18,8 @@ from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from tidegate_serving.codecs.request import Limits
-from tidegate_serving.codecs.validation import Array
 from tidegate_serving.drain import CLOSE
-from tidegate_serving.engines.base import Wanted
+from tidegate_serving.engines.base import OutputNames
 from tidegate_serving.http.endpoints import refuse_http, routes
 from tidegate_serving.http.fastpath import FastPath, FastPathProtocol
 from tidegate_serving.observability.metrics import Metrics
@@ -29,7 +28,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from tests.support.contracts import MATRIX
-from tidegate.batch import Batch
+from tidegate.batch import Array, Batch
 
 PATHS = ("/v1/models/test:predict", "/v2/models/test/infer", "/v2/models/test/versions/abc/infer")
 _TURNS = 12
@@ -46,7 +45,7 @@ class Doubling:
     def prepare_thread(self) -> None:
         pass
 
-    def run(self, batch: Batch, wanted: Wanted = None) -> Mapping[str, Array]:
+    def run(self, batch: Batch, wanted: OutputNames = None) -> Mapping[str, Array]:
         first = batch.arrays["input-0"][:, 0] * 2
         return {
             "label": first.astype("int64"),
@@ -361,7 +360,7 @@ class Held(Doubling):
     def __init__(self) -> None:
         self.begun, self.let_go = threading.Event(), threading.Event()
 
-    def run(self, batch: Batch, wanted: Wanted = None) -> Mapping[str, Array]:
+    def run(self, batch: Batch, wanted: OutputNames = None) -> Mapping[str, Array]:
         self.begun.set()
         assert self.let_go.wait(50)
         return super().run(batch, wanted)

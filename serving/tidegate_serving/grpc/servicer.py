@@ -17,24 +17,25 @@ import numpy as np
 from google.protobuf.message import DecodeError
 
 from tidegate import __version__
+from tidegate.batch import Array
 from tidegate.contract import Datatype, Output
 from tidegate.errors import ConfigurationError
+from tidegate.protocol.requests import encode_raw_tensor
 from tidegate_serving._kserve import pb
-from tidegate_serving.codecs import encode
-from tidegate_serving.codecs.encode import ResultSlice
-from tidegate_serving.codecs.request import InferenceRequest, new_id, select_outputs
+from tidegate_serving.codecs.request import InferenceRequest, new_request_id, select_outputs
 from tidegate_serving.codecs.tensors import (
     Tensor,
-    assemble,
-    check_count,
-    check_datatype,
-    check_length,
-    check_shape,
-    from_raw,
-    utf8,
+    assemble_inputs,
+    check_element_count,
+    check_tensor_count,
+    decode_text,
+    parse_datatype,
+    parse_raw_tensor,
+    parse_shape,
 )
-from tidegate_serving.codecs.validation import DATATYPES, Array, Place
+from tidegate_serving.codecs.validation import DATATYPES, Place
 from tidegate_serving.drain import Drain, first
+from tidegate_serving.engines.result import ResultSlice
 from tidegate_serving.errors import ErrorCode, RequestError
 from tidegate_serving.grpc.coalescing import CallCoalescer
 from tidegate_serving.http.endpoints import body_too_large, internal_error, unimplemented
@@ -127,7 +128,7 @@ class Servicer:
             try:
                 await self._gathering.join()
                 request = self._checked(content)
-                reply = await service.ask(partial(self._read, request), record, left)
+                reply = await service.infer(partial(self._read, request), record, left)
                 raw = bool(request.raw_input_contents)
                 answer = response(service.name, service.model.version, *reply, raw)
             except RequestError as error:
@@ -157,9 +158,11 @@ class Servicer:
     def _read(self, request: Any) -> InferenceRequest:
         contract = self._service.contract
         outputs = select_outputs(contract, (output.name for output in request.outputs))
-        check_count(contract, len(request.inputs))
+        check_tensor_count(contract, len(request.inputs))
         return InferenceRequest(
-            assemble(contract, tensors(request), self._service.limits), request.id or new_id(), outputs
+            assemble_inputs(contract, tensors(request), self._service.limits),
+            request.id or new_request_id(),
+            outputs,
         )
 
     async def load(self, _: Any) -> Any:
@@ -186,13 +189,16 @@ def tensors(request: Any) -> list[Tensor]:
     found = []
     for index, entry in enumerate(request.inputs):
         where = f"inputs[{index}]"
-        shape, datatype = check_shape(where, list(entry.shape)), check_datatype(where, entry.datatype)
+        shape, datatype = parse_shape(where, list(entry.shape)), parse_datatype(where, entry.datatype)
         if raw:
             if entry.HasField("contents"):
                 raise RequestError(
                     f"{where}.contents: expected none beside raw_input_contents, received some."
                 )
-            elements, place = from_raw(where, datatype, shape, raw[index]), _place(f"{where} element ", "")
+            elements, place = (
+                parse_raw_tensor(where, datatype, shape, raw[index]),
+                _place(f"{where} element ", ""),
+            )
         else:
             elements = _typed(where, datatype, shape, entry.contents)
             place = _place(f"{where}.contents.{_FIELDS[datatype]}[", "]")
@@ -217,9 +223,9 @@ def _typed(where: str, datatype: str, shape: tuple[int, ...], contents: Any) -> 
                 f"{other.name}."
             )
     values = getattr(contents, field)
-    check_length(where, shape, len(values))
+    check_element_count(where, shape, len(values))
     if datatype == "BYTES":
-        return np.array([utf8(value, where, i) for i, value in enumerate(values)], dtype=object)
+        return np.array([decode_text(value, where, i) for i, value in enumerate(values)], dtype=object)
     dtype = DATATYPES[datatype]
     if dtype.kind in "iu" and dtype.itemsize < 4 and len(values):
         limits = np.iinfo(dtype)
@@ -238,7 +244,7 @@ def response(name: str, version: str, question: InferenceRequest, share: ResultS
         array = share.array(output.name)
         tensor = message.outputs.add(name=output.name, datatype=str(output.datatype), shape=array.shape)
         if raw:
-            message.raw_output_contents.append(encode.raw(output, array))
+            message.raw_output_contents.append(encode_raw_tensor(array))
         else:
             getattr(tensor.contents, _FIELDS[output.datatype]).extend(_elements(output, array))
     return message

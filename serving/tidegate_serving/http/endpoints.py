@@ -18,8 +18,8 @@ from starlette.routing import Route
 
 from tidegate import __version__
 from tidegate_serving import headers
-from tidegate_serving.codecs.encode import ResultSlice
 from tidegate_serving.codecs.request import InferenceRequest
+from tidegate_serving.engines.result import ResultSlice
 from tidegate_serving.errors import ErrorCode, RequestError
 from tidegate_serving.observability.metrics import CLIENT_GONE
 from tidegate_serving.predictor import Predictor
@@ -111,7 +111,7 @@ class _Endpoints:
             try:
                 if isinstance(asked, Exception):
                     raise asked
-                response = _written(*write(*await self._service.ask(asked[0], record, asked[1])))
+                response = _written(*write(*await self._service.infer(asked[0], record, asked[1])))
             except RequestError as error:
                 self._service.record_error(error)
                 response = error_response(error)
