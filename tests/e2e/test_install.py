@@ -43,7 +43,7 @@ def ask(
         assert answer["golden"]["equal"], answer["golden"]
         # V1 has no place for a version; the command reads it from the metadata.
         assert answer["version"] == model.version
-        found[protocol] = {"rows": answer["rows"], "equal": answer["rows"] - len(answer["golden"]["wrong"])}
+        found[protocol] = {"rows": answer["rows"], "equal": answer["rows"] - len(answer["golden"]["mismatched_rows"])}
     return found
 
 

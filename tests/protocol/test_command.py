@@ -139,7 +139,7 @@ def test_input_that_holds_no_rows_is_refused(tidegate: Ask, rows: str) -> None:
 
 @pytest.mark.parametrize(
     ("content", "complaint"),
-    [("a,b\n1,2,3\n", "ragged in row 1"), ("a,b\n", "at least one line"), ("", "at least one line")],
+    [("a,b\n1,2,3\n", "row 1: expected 2 values"), ("a,b\n", "at least one line"), ("", "at least one line")],
 )
 def test_a_csv_file_without_whole_rows_is_refused(
     content: str, complaint: str, tidegate: Ask, tmp_path: Path
@@ -164,7 +164,7 @@ def test_names_with_square_brackets_are_shown_as_they_are(
 def test_a_name_that_no_address_can_have_is_refused(name: str, tidegate: Ask) -> None:
     done = tidegate("serve", "somewhere", "--name", name)
     assert done.returncode == 2
-    assert "cannot be part of an address" in done.stderr
+    assert "cannot be part of a URL" in done.stderr
 
 
 def test_the_server_listens_on_ipv6(regression_bundle: Bundle, tmp_path: Path) -> None:
