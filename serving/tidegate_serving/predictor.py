@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+from prometheus_client import REGISTRY, CollectorRegistry
 
 from tidegate.errors import ServerError
 from tidegate_serving._kserve import (
@@ -42,6 +43,7 @@ class Predictor(Model):
         policy: What may be built from the bundle.
         engine: The engine to use.
         limits: The largest request that is accepted.
+        registry: The Prometheus registry that exposes the metrics.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class Predictor(Model):
         policy: Policy | None = None,
         engine: EngineChoice = EngineChoice.AUTO,
         limits: Limits | None = None,
+        registry: CollectorRegistry = REGISTRY,
     ) -> None:
         super().__init__(name)
         self._path = path
@@ -60,6 +63,7 @@ class Predictor(Model):
         self._policy = policy or Policy()
         self._engine = engine
         self._limits = limits or Limits()
+        self._registry = registry
         self._service: Service | None = None
 
     def load(self) -> bool:
@@ -71,9 +75,10 @@ class Predictor(Model):
         """
         model: LoadedModel = load(self._path, self._digest, self._policy, self._engine)
         verify_golden_outputs(model, self._limits)
-        metrics = Metrics(model=self.name, replaced=(PRE_HIST_TIME, PREDICT_HIST_TIME, POST_HIST_TIME))
+        kserve_metrics = (PRE_HIST_TIME, PREDICT_HIST_TIME, POST_HIST_TIME)
+        metrics = Metrics(self._registry, self.name, replaced=kserve_metrics)
         metrics.loaded(self.name, model)
-        drift_monitor = DriftMonitor(model.contract, references(model.bundle))
+        drift_monitor = DriftMonitor(model.contract, references(model.bundle), self._registry)
         self._service = Service(self.name, model, self._limits, metrics, drift_monitor)
         self.ready = True
         return True

@@ -169,6 +169,6 @@ def _check_traversal(left: Any, right: Any, is_leaf: Any, feature: Any, features
     if invalid_feature.any():
         node = int(np.flatnonzero(invalid_feature)[0])
         raise BundleError(
-            f"model.skops: node {node} of a tree compares feature {int(feature[node])}, but there are "
-            f"{features}."
+            f"model.skops: node {node} of a tree compares feature {int(feature[node])}, but its "
+            f"estimator checks for {features} features."
         )
