@@ -50,7 +50,7 @@ class OnnxEngine:
         """Do nothing: the session has its own limit of threads."""
 
     def run(self, batch: Batch, output_names: OutputNames = None) -> Outputs:
-        """Compute all outputs, as :meth:`Engine.run` describes."""
+        """Compute all outputs, each of shape ``[rows]`` or ``[rows, width]``."""
         arrays = self._session.run(self._names, batch.for_onnx())
         return {
             output.name: conform(output, array) for output, array in zip(self._outputs, arrays, strict=True)

@@ -56,7 +56,7 @@ class SklearnEngine:
         threadpools.limit()
 
     def run(self, batch: Batch, output_names: OutputNames = None) -> Outputs:
-        """Compute the prediction and the named outputs, as :meth:`Engine.run` describes."""
+        """Compute the prediction and the named outputs, each of shape ``[rows]`` or ``[rows, width]``."""
         methods = [
             (output, method)
             for index, (output, method) in enumerate(self._methods)

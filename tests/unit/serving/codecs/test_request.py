@@ -42,7 +42,7 @@ def test_select_outputs_keeps_the_requested_order() -> None:
 @pytest.mark.parametrize(
     ("names", "place", "received"),
     [
-        (["label", "nobody"], "outputs[1].name", "'nobody'"),
+        (["label", "unknown"], "outputs[1].name", "'unknown'"),
         (["label", "label"], "outputs[1].name", "'label'"),
     ],
     ids=["unknown", "duplicate"],
