@@ -1,8 +1,20 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""The KServe predictor: loads a verified bundle and answers V1 and V2 requests, over REST and gRPC.
+"""The KServe predictor: loads a verified bundle, and serves V1 and V2 requests over REST and gRPC.
 
-The public names are imported when they are first used, so that the command line stays fast.
+>>> import asyncio, pathlib, tempfile, prometheus_client
+>>> from tidegate_serving import Predictor
+>>> from tidegate_training import TrainingConfig, train
+>>> settings = {"data": {"dataset": "iris"}, "algorithm": {"name": "LogisticRegression"}}
+>>> config = TrainingConfig(name="iris", task="classification", **settings)
+>>> bundle = train(config, pathlib.Path(tempfile.mkdtemp(), "iris")).bundle
+>>> predictor = Predictor("iris", bundle.path, bundle.digest, registry=prometheus_client.CollectorRegistry())
+>>> ready = predictor.load()
+>>> asyncio.run(predictor.predict({"instances": [[5.1, 3.5, 1.4, 0.2]]}))
+{'predictions': [0]}
+
+``Server().start([predictor])`` serves the predictor until the process receives SIGTERM. The public names are
+imported on first use, so that the command line stays fast.
 """
 
 from importlib import import_module
@@ -15,7 +27,7 @@ if TYPE_CHECKING:
     from tidegate_serving.predictor import Predictor as Predictor
     from tidegate_serving.server import Server as Server
 
-_HOMES = {
+_MODULES = {
     "EngineChoice": "tidegate_serving.config",
     "Limits": "tidegate_serving.codecs.request",
     "Policy": "tidegate_serving.loading.policy",
@@ -27,7 +39,7 @@ __all__ = ["EngineChoice", "Limits", "Policy", "Predictor", "Server"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used (PEP 562)."""
-    if name not in _HOMES:
+    """Import a public name on first use (PEP 562)."""
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    return getattr(import_module(_MODULES[name]), name)

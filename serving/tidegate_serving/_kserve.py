@@ -1,25 +1,26 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""KServe's SDK, imported so that it reads no command line of ours and brings no more than serving needs.
+"""KServe's SDK, imported without its command line and without the parts that serving does not need.
 
-Importing ``kserve`` parses ``sys.argv``, and takes abbreviations: ``--timeout 7`` of another program
-would set its keep-alive. Every import of KServe in this package goes through here; it holds nothing else.
+Importing ``kserve`` parses ``sys.argv``, and accepts abbreviations: ``--timeout 7`` of another program
+would set its keep-alive timeout. This package therefore imports KServe here only. The module adds nothing
+to KServe's names.
 """
 
 import sys
 
-from tidegate_serving._lazy_imports import deferring
+from tidegate_serving._lazy_imports import postponed, without_init
 
-_DEFERRED = (
-    "pandas",  # for requests as data frames, which serving reads as tensors
-    "psutil",  # to count processors for more workers than one
-    "httpx._main",  # httpx's command line, with click, pygments and rich's highlighting
+_POSTPONED = (
+    "pandas",  # requests as data frames: serving reads tensors
+    "psutil",  # the number of CPUs for several workers: serving has one
+    "httpx._main",  # httpx's command line, which imports click, pygments and rich's highlighting
 )
-"""Beside KServe's own ``__init__``, with which come its Kubernetes client and 100 generated models."""
+"""In addition to KServe's own ``__init__``, which imports a Kubernetes client and 100 generated models."""
 
 _argv, sys.argv = sys.argv, sys.argv[:1]
 try:
-    with deferring("kserve", *_DEFERRED):
+    with without_init("kserve"), postponed(*_POSTPONED):
         from kserve import logging as kserve_logging
         from kserve.inference_client import InferenceGRPCClient, InferenceRESTClient, RESTConfig
         from kserve.metrics import POST_HIST_TIME, PRE_HIST_TIME, PREDICT_HIST_TIME

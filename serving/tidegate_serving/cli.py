@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The commands ``tidegate serve`` and ``tidegate predict``.
 
-They read options, call the package, and print; what can go wrong is said by what they call.
+They read options, call the package, and print. The called modules validate and raise the errors.
 """
 
 import csv
@@ -15,7 +15,6 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
     from tidegate.contract import Contract
     from tidegate_serving.client import Prediction, Row
 
-_SHOWN_ROWS = 20
+_MAX_SHOWN_ROWS = 20
 _LIMITS = Limits()
 
 
@@ -48,95 +47,112 @@ def serve(
     ],
     name: Annotated[
         str | None,
-        typer.Option(envvar="TIDEGATE_NAME", help="The model's name in requests; the bundle's if not given."),
+        typer.Option(
+            envvar="TIDEGATE_NAME", help="The model's name in requests; default: the bundle's name."
+        ),
     ] = None,
     digest: Annotated[
         str | None,
-        typer.Option(envvar="TIDEGATE_DIGEST", help="The digest that a bundle's directory must have."),
+        typer.Option(envvar="TIDEGATE_DIGEST", help="The expected digest of a bundle's directory."),
     ] = None,
     host: Annotated[str, typer.Option(envvar="TIDEGATE_HOST", help="The address to listen on.")] = "0.0.0.0",
     http_port: Annotated[
         int,
-        typer.Option(envvar="TIDEGATE_HTTP_PORT", min=0, max=65535, help="REST's port; 0 takes a free one."),
+        typer.Option(
+            envvar="TIDEGATE_HTTP_PORT", min=0, max=65535, help="The port for REST; 0 selects a free one."
+        ),
     ] = 8080,
     grpc_port: Annotated[
         int,
-        typer.Option(envvar="TIDEGATE_GRPC_PORT", min=0, max=65535, help="gRPC's port; 0 takes a free one."),
+        typer.Option(
+            envvar="TIDEGATE_GRPC_PORT", min=0, max=65535, help="The port for gRPC; 0 selects a free one."
+        ),
     ] = 8081,
     drain_seconds: Annotated[
         float,
         typer.Option(
-            envvar="TIDEGATE_DRAIN_SECONDS", min=0, help="How long to go on answering after SIGTERM."
+            envvar="TIDEGATE_DRAIN_SECONDS",
+            min=0,
+            help="The time in seconds after SIGTERM in which new requests are accepted.",
         ),
     ] = DRAIN_SECONDS,
     shutdown_timeout: Annotated[
         float,
         typer.Option(
-            envvar="TIDEGATE_SHUTDOWN_TIMEOUT", min=0, help="How long what is in flight may take after that."
+            envvar="TIDEGATE_SHUTDOWN_TIMEOUT",
+            min=0,
+            help="The time in seconds that requests in flight have after the drain.",
         ),
     ] = SHUTDOWN_TIMEOUT,
     max_rows: Annotated[
-        int, typer.Option(envvar="TIDEGATE_MAX_ROWS", min=1, help="How many rows one request may have.")
+        int, typer.Option(envvar="TIDEGATE_MAX_ROWS", min=1, help="The largest number of rows per request.")
     ] = _LIMITS.rows,
     max_body_bytes: Annotated[
-        int, typer.Option(envvar="TIDEGATE_MAX_BODY_BYTES", min=1, help="How large a request's body may be.")
+        int,
+        typer.Option(
+            envvar="TIDEGATE_MAX_BODY_BYTES", min=1, help="The largest body of a request, in bytes."
+        ),
     ] = _LIMITS.body_bytes,
     engine: Annotated[
-        EngineChoice, typer.Option(envvar="TIDEGATE_ENGINE", help="auto: compiled where it is proven equal.")
+        EngineChoice,
+        typer.Option(envvar="TIDEGATE_ENGINE", help="auto: the compiled model if it is proven equal."),
     ] = EngineChoice.AUTO,
     trusted_type: Annotated[
         list[str] | None,
         typer.Option(
             envvar="TIDEGATE_TRUSTED_TYPE",
-            help="The full name of another type that may be built; repeatable.",
+            help="The full name of an additional type that may be built; repeatable.",
         ),
     ] = None,
     allow_joblib_digest: Annotated[
         list[str] | None,
         typer.Option(
             envvar="TIDEGATE_ALLOW_JOBLIB_DIGEST",
-            help="The digest of a bundle whose pickle, model.joblib, may be opened; repeatable.",
+            help="The digest of a bundle whose pickle, model.joblib, may be loaded; repeatable.",
         ),
     ] = None,
     cache_dir: Annotated[
         Path | None,
         typer.Option(
-            envvar="TIDEGATE_CACHE_DIR", help="Where to keep pulled bundles; a temporary folder if not given."
+            envvar="TIDEGATE_CACHE_DIR", help="The folder for pulled bundles; default: a temporary one."
         ),
     ] = None,
     access_log: Annotated[
-        bool, typer.Option("--access-log", envvar="TIDEGATE_ACCESS_LOG", help="Log a line a request.")
+        bool, typer.Option("--access-log", envvar="TIDEGATE_ACCESS_LOG", help="Log one line per request.")
     ] = False,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
     """Serve a bundle with KServe's protocols: V1 and V2 over REST, V2 over gRPC.
 
-    The bundle is verified, loaded and asked its golden questions before anything listens; a bundle that must
-    not be loaded ends the command with exit code 2 and the reason. One line on standard output says when it
-    is ready.
+    The bundle is verified and loaded, and its golden requests are run, before the server listens. A bundle
+    that must not be loaded ends the command with exit code 2 and the reason. When the server is ready, the
+    command prints one line on standard output.
     """
     from tidegate_serving.loading.policy import TRUSTED_TYPES, Policy
 
     if name is not None and not re.match(NAME_PATTERN, name):
         raise ConfigurationError(
-            f"The name '{name}' cannot be part of an address: expected at most 52 of a-z, 0-9 and '-'."
+            f"The name '{name}' cannot be part of a URL: expected at most 52 of a-z, 0-9 and '-'."
         )
     policy = Policy(TRUSTED_TYPES | frozenset(trusted_type or ()), frozenset(allow_joblib_digest or ()))
-    _log(access_log)
+    _configure_logging(access_log)
 
-    with _starting() as started, _local(source, digest, cache_dir) as (path, wanted, bundle_name):
+    with (
+        _startup() as end_startup,
+        _local_bundle(source, digest, cache_dir) as (path, expected_digest, bundle_name),
+    ):
         from tidegate_serving.predictor import Predictor
         from tidegate_serving.server import Server
 
         model = name or bundle_name
 
-        def ready(http_port: int, grpc_port: int) -> None:
-            started()
-            served = predictor.service.model
+        def print_ready(http_port: int, grpc_port: int) -> None:
+            end_startup()
+            loaded = predictor.service.model
             payload = {
                 "name": model,
-                "digest": served.bundle.digest,
-                "engine": served.engine.name,
+                "digest": loaded.bundle.digest,
+                "engine": loaded.engine.name,
                 "host": host,
                 "http_port": http_port,
                 "grpc_port": grpc_port,
@@ -145,16 +161,16 @@ def serve(
                 print(json.dumps(payload), flush=True)
             else:
                 print(
-                    f"ready: {model}@sha256:{served.bundle.digest} engine={served.engine.name} "
+                    f"ready: {model}@sha256:{loaded.bundle.digest} engine={loaded.engine.name} "
                     f"http={host}:{http_port} grpc={host}:{grpc_port}",
                     flush=True,
                 )
 
-        server = Server(host, http_port, grpc_port, drain_seconds, shutdown_timeout, ready)
+        server = Server(host, http_port, grpc_port, drain_seconds, shutdown_timeout, print_ready)
         predictor = Predictor(
             model,
             path,
-            wanted,
+            expected_digest,
             policy=policy,
             engine=engine,
             limits=Limits(max_rows, max_body_bytes),
@@ -164,24 +180,26 @@ def serve(
 
 
 @contextmanager
-def _starting() -> Iterator[Callable[[], None]]:
-    """What holds until the function that it gives is called, or the block is left."""
-    from tidegate_serving._lazy_imports import without
+def _startup() -> Iterator[Callable[[], None]]:
+    """Apply settings that make a start faster, until the yielded function is called or the block ends."""
+    from tidegate_serving._lazy_imports import hidden
 
-    with ExitStack() as start:
-        # Whatever is made until then stays as long as the process: looking for garbage among it is in vain,
-        # now and, once frozen, in every full collection later. With the next: 6 % of a start.
+    with ExitStack() as settings:
+        # The objects of the startup live as long as the process, so collecting garbage finds none. Frozen,
+        # they are skipped by every later collection.
         gc.disable()
-        start.callback(gc.enable)
-        start.callback(gc.freeze)
-        # FastAPI asks of every annotation whether it is a model of pydantic 1. Without that package, none is.
-        start.enter_context(without("pydantic.v1"))
-        yield start.close
+        settings.callback(gc.enable)
+        settings.callback(gc.freeze)
+        # FastAPI tests each annotation for being a model of pydantic 1. Without that package, none is one.
+        settings.enter_context(hidden("pydantic.v1"))
+        yield settings.close
 
 
 @contextmanager
-def _local(source: str, digest: str | None, cache: Path | None) -> Iterator[tuple[Path, str | None, str]]:
-    """The bundle's directory, the digest it must have, and its name; without a cache for a while only."""
+def _local_bundle(
+    source: str, digest: str | None, cache: Path | None
+) -> Iterator[tuple[Path, str | None, str]]:
+    """Provide a bundle's directory, expected digest and name; without a cache, the directory is temporary."""
     from tidegate.bundle import open_bundle
     from tidegate.digest import parse_digest
     from tidegate.reference import looks_like_reference
@@ -193,19 +211,20 @@ def _local(source: str, digest: str | None, cache: Path | None) -> Iterator[tupl
         return
     reference = locate(source)
     if digest is not None and parse_digest(digest) != reference.digest:
-        raise BundleError(f"{source} is the bundle {reference.digest}, and --digest asks for {digest}.")
+        raise BundleError(f"{source}: expected the digest {digest} of --digest, received {reference.digest}.")
     with tempfile.TemporaryDirectory(prefix="tidegate-") as folder:
         directory = (cache or Path(folder)) / reference.name / reference.digest
         Store(reference.store).pull(reference, directory)
         yield directory, reference.digest, reference.name
 
 
-def _log(access_log: bool) -> None:
-    """Warnings on standard error, and a line a request only if asked for."""
+def _configure_logging(access_log: bool) -> None:
+    """Log warnings to standard error, and one line per request if the access log is on."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
-    # KServe and uvicorn write four lines a request; a handler of its own keeps KServe from adding others.
+    # KServe and uvicorn log four lines per request. KServe adds its own handlers to a logger without
+    # handlers.
     for logger in ("kserve", "kserve.trace", "uvicorn.access"):
         logging.getLogger(logger).handlers = [handler]
         logging.getLogger(logger).propagate = False
@@ -217,9 +236,9 @@ def predict(
     url: Annotated[str, typer.Option(help="The server's REST address.")] = "http://127.0.0.1:8080",
     grpc: Annotated[str, typer.Option(help="The server's gRPC address.")] = "127.0.0.1:8081",
     model: Annotated[
-        str | None, typer.Option(help="The model's name; with --golden, the bundle's if not given.")
+        str | None, typer.Option(help="The model's name; default with --golden: the bundle's name.")
     ] = None,
-    protocol: Annotated[Protocol, typer.Option(help="How to ask.")] = Protocol.V2,
+    protocol: Annotated[Protocol, typer.Option(help="The protocol of the request.")] = Protocol.V2,
     rows: Annotated[
         str | None,
         typer.Option(
@@ -232,87 +251,83 @@ def predict(
     golden: Annotated[
         str | None,
         typer.Option(
-            help="A reference or a bundle's directory: ask its golden questions and compare the answers."
+            help="A reference or a bundle's directory: send its golden requests and compare the outputs."
         ),
     ] = None,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
-    """Ask a server for predictions, through KServe's own clients.
+    """Request predictions from a server, through KServe's own clients.
 
-    With --golden the rows are the bundle's golden questions, and the command ends with exit code 3 if an
-    answer is not the one that scikit-learn gave in training.
+    With --golden, the rows are the bundle's golden rows, and the command ends with exit code 3 if an output
+    differs from the one that scikit-learn computed in training.
     """
     if (rows is None) == (golden is None):
         raise ConfigurationError("Give either --input with rows or --golden with a bundle.")
-    contract = None if golden is None else _contract(golden)
-    asked = _rows(rows) if contract is None else list(contract.golden.rows)
+    contract = None if golden is None else _fetch_contract(golden)
+    requested = _read_rows(rows) if contract is None else list(contract.golden.rows)
     name = model or (contract.name if contract else None)
     if name is None:
         raise ConfigurationError("Give the model's name with --model.")
     for logger in ("kserve", "kserve.trace"):
-        logging.getLogger(logger).setLevel(logging.CRITICAL)  # a refusal would be logged with a stack trace
+        # KServe would log an error response with a stack trace.
+        logging.getLogger(logger).setLevel(logging.CRITICAL)
 
     from tidegate_serving import client
 
     address = grpc if protocol is Protocol.GRPC else url
-    prediction = client.predict(address, name, protocol, asked)
-    comparison = None if contract is None else _compare(contract, prediction)
+    prediction = client.predict(address, name, protocol, requested)
+    mismatches = None if contract is None else _mismatched_rows(contract, prediction)
     payload: dict[str, Any] = {
         "model": name,
         "version": prediction.model_version,
         "protocol": protocol.value,
-        "rows": len(asked),
+        "rows": len(requested),
         "outputs": prediction.outputs,
     }
-    if comparison is not None:
-        payload["golden"] = {"rows": len(asked), "wrong": comparison.wrong, "equal": not comparison.wrong}
-    print_result(output, payload, _table(prediction, comparison, f"{name} by {protocol.value}"))
-    if comparison is not None and comparison.wrong:
+    if mismatches is not None:
+        payload["golden"] = {
+            "rows": len(requested),
+            "mismatched_rows": mismatches,
+            "equal": not mismatches,
+        }
+    print_result(output, payload, _table(prediction, mismatches, f"{name} by {protocol.value}"))
+    if mismatches:
         raise GateNotPassedError(
-            f"{len(comparison.wrong)} of {len(asked)} golden answers are not scikit-learn's: rows "
-            f"{', '.join(map(str, comparison.wrong[:10]))}."
+            f"{len(mismatches)} of {len(requested)} golden rows have other outputs than scikit-learn "
+            f"computed: rows {', '.join(map(str, mismatches[:10]))}."
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Comparison:
-    """The golden answers beside which a server's stand, and the rows where they differ."""
-
-    expected: dict[str, list[Any]]
-    wrong: list[int]
-
-
-def _compare(contract: "Contract", prediction: "Prediction") -> _Comparison:
-    """Hold a server's answers against the golden ones; V1 answers with the first output only."""
+def _mismatched_rows(contract: "Contract", prediction: "Prediction") -> list[int]:
+    """Return the golden rows whose outputs differ. A V1 response contains the first output only."""
     from tidegate.contract import close
 
-    known = contract.golden.outputs
-    expected: dict[str, list[Any]] = {name: known.get(name, []) for name in prediction.outputs}
-    wrong = [
+    golden = contract.golden
+    pairs = [(values, golden.outputs.get(name, [])) for name, values in prediction.outputs.items()]
+    return [
         row
-        for row in range(len(contract.golden.rows))
+        for row in range(len(golden.rows))
         if not all(
-            len(answers) == len(expected[name]) == len(contract.golden.rows)
-            and close(answers[row], expected[name][row], contract.golden.tolerance)
-            for name, answers in prediction.outputs.items()
+            len(actual) == len(expected) == len(golden.rows)
+            and close(actual[row], expected[row], golden.tolerance)
+            for actual, expected in pairs
         )
     ]
-    return _Comparison(expected, wrong)
 
 
-def _contract(source: str) -> "Contract":
-    """The contract of a bundle, in a store or a directory."""
+def _fetch_contract(source: str) -> "Contract":
+    """Return the contract of a bundle in a store or a directory."""
     from tidegate.store import fetch
 
     with tempfile.TemporaryDirectory(prefix="tidegate-") as folder:
         return fetch(source, Path(folder)).contract
 
 
-def _rows(source: str | None) -> "list[Row]":
-    """Rows from a file or standard input.
+def _read_rows(source: str | None) -> "list[Row]":
+    """Read rows from a file or standard input.
 
     Raises:
-        ConfigurationError: It cannot be read, or holds something else than rows.
+        ConfigurationError: If the source cannot be read, or does not contain rows.
     """
     assert source is not None
     try:
@@ -320,11 +335,11 @@ def _rows(source: str | None) -> "list[Row]":
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{source} cannot be read: {error}.") from None
     if source.endswith(".csv"):
-        return _csv_rows(source, text)
+        return _parse_csv(source, text)
     try:
         document = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ConfigurationError(f"{source} is no JSON: {error}.") from None
+        raise ConfigurationError(f"{source} is not valid JSON: {error}.") from None
     if isinstance(document, dict) and "instances" in document:
         document = document["instances"]
     if (
@@ -332,27 +347,33 @@ def _rows(source: str | None) -> "list[Row]":
         or not document
         or not all(isinstance(row, list | dict) for row in document)
     ):
-        raise ConfigurationError(f"{source} holds no rows: expected a list of lists, or a list of objects.")
+        raise ConfigurationError(
+            f"{source} contains no rows: expected a list of lists, or a list of objects."
+        )
     if len({type(row) for row in document}) > 1:
         raise ConfigurationError(f"{source} mixes rows as lists with rows as objects: expected one form.")
     return document
 
 
-def _csv_rows(source: str, text: str) -> "list[Row]":
+def _parse_csv(source: str, text: str) -> "list[Row]":
     header, *lines = [line for line in csv.reader(io.StringIO(text)) if line] or [[]]
     if not lines:
-        raise ConfigurationError(f"{source} holds no rows: expected a header and at least one line.")
+        raise ConfigurationError(f"{source} contains no rows: expected a header and at least one line.")
     for number, line in enumerate(lines, start=1):
         if len(line) != len(header):
             raise ConfigurationError(
-                f"{source} is ragged in row {number}: expected {len(header)} values, as in the header, "
-                f"received {len(line)}."
+                f"{source}, row {number}: expected {len(header)} values, as in the header, received "
+                f"{len(line)}."
             )
-    return [dict(zip(header, map(_cell, line), strict=True)) for line in lines]
+    return [dict(zip(header, map(_parse_cell, line), strict=True)) for line in lines]
 
 
-def _cell(text: str) -> str | float | int | bool | None:
-    """A CSV cell's value by its looks: nothing, a truth value, a number, or text."""
+def _parse_cell(text: str) -> str | float | int | bool | None:
+    """Parse a CSV cell to a missing value, a boolean, a number or a text, whichever comes first.
+
+    >>> [_parse_cell(text) for text in ("", "true", "7", "7.5", "seven")]
+    [None, True, 7, 7.5, 'seven']
+    """
     if not text:
         return None
     if text.lower() in ("true", "false"):
@@ -365,27 +386,24 @@ def _cell(text: str) -> str | float | int | bool | None:
     return text
 
 
-def _table(prediction: "Prediction", comparison: _Comparison | None, title: str) -> "Table":
+def _table(prediction: "Prediction", mismatches: list[int] | None, title: str) -> "Table":
     from rich.table import Table
 
     table = Table("row", *prediction.outputs, title=title)
-    if comparison is not None:
+    if mismatches is not None:
         table.add_column("scikit-learn")
-    for row in range(min(_SHOWN_ROWS, _length(prediction))):
-        cells = [_shown(answers[row]) for answers in prediction.outputs.values()]
-        if comparison is not None:
-            cells.append("different" if row in comparison.wrong else "equal")
+    rows = max((len(values) for values in prediction.outputs.values()), default=0)
+    for row in range(min(_MAX_SHOWN_ROWS, rows)):
+        cells = [_format_value(values[row]) for values in prediction.outputs.values()]
+        if mismatches is not None:
+            cells.append("different" if row in mismatches else "equal")
         table.add_row(str(row), *cells)
-    if _length(prediction) > _SHOWN_ROWS:
-        table.caption = f"and {_length(prediction) - _SHOWN_ROWS} more rows"
+    if rows > _MAX_SHOWN_ROWS:
+        table.caption = f"and {rows - _MAX_SHOWN_ROWS} more rows"
     return table
 
 
-def _length(prediction: "Prediction") -> int:
-    return max((len(answers) for answers in prediction.outputs.values()), default=0)
-
-
-def _shown(answer: object) -> str:
-    if isinstance(answer, Sequence) and not isinstance(answer, str):
-        return " ".join(_shown(value) for value in answer)
-    return f"{answer:.6g}" if isinstance(answer, float) else str(answer)
+def _format_value(value: object) -> str:
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return " ".join(_format_value(element) for element in value)
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

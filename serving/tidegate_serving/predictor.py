@@ -2,17 +2,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """The predictor: KServe's model class around a verified bundle.
 
-``load`` verifies, builds and asks the golden questions; until it has passed, the model is not ready, whatever
-KServe's conventions say. One predictor serves one bundle, which never changes.
+``load`` verifies and builds the bundle and runs its golden requests; the model is not ready before, in
+contrast to KServe's conventions. One predictor serves one bundle, which never changes.
 """
 
 from pathlib import Path
 from typing import Any
 
 import orjson
+from prometheus_client import REGISTRY, CollectorRegistry
 
 from tidegate.errors import ServerError
-from tidegate_serving import selfcheck
 from tidegate_serving._kserve import (
     POST_HIST_TIME,
     PRE_HIST_TIME,
@@ -21,7 +21,7 @@ from tidegate_serving._kserve import (
     InferResponse,
     Model,
 )
-from tidegate_serving.codecs import decode
+from tidegate_serving.codecs import v1
 from tidegate_serving.codecs.request import Limits
 from tidegate_serving.config import EngineChoice
 from tidegate_serving.loading.loader import LoadedModel, load
@@ -29,6 +29,7 @@ from tidegate_serving.loading.policy import Policy
 from tidegate_serving.observability.baseline import references
 from tidegate_serving.observability.drift_monitor import DriftMonitor
 from tidegate_serving.observability.metrics import Metrics, Record
+from tidegate_serving.selfcheck import verify_golden_outputs
 from tidegate_serving.service import Service
 
 
@@ -36,12 +37,13 @@ class Predictor(Model):
     """A bundle as a KServe model.
 
     Args:
-        name: The name that requests use.
+        name: The model's name in requests.
         path: The bundle's directory.
-        digest: The digest that the bundle must have; None accepts the one it has.
-        policy: What may be built.
-        engine: Which engine to use.
-        limits: How much a request may ask.
+        digest: The expected digest; None accepts the bundle's own.
+        policy: What may be built from the bundle.
+        engine: The engine to use.
+        limits: The largest request that is accepted.
+        registry: The Prometheus registry that exposes the metrics.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class Predictor(Model):
         policy: Policy | None = None,
         engine: EngineChoice = EngineChoice.AUTO,
         limits: Limits | None = None,
+        registry: CollectorRegistry = REGISTRY,
     ) -> None:
         super().__init__(name)
         self._path = path
@@ -60,69 +63,79 @@ class Predictor(Model):
         self._policy = policy or Policy()
         self._engine = engine
         self._limits = limits or Limits()
+        self._registry = registry
         self._service: Service | None = None
 
     def load(self) -> bool:
-        """Verify and build the bundle, and ask its golden questions.
+        """Verify and build the bundle, and run its golden requests.
 
         Raises:
-            BundleError: It is not what its digest says, may not be loaded here, or answers wrongly.
+            BundleError: If the bundle does not have the expected digest, must not be loaded here, or
+                computes other outputs than in training.
         """
         model: LoadedModel = load(self._path, self._digest, self._policy, self._engine)
-        selfcheck.check(model, self._limits)
-        metrics = Metrics(model=self.name, replaced=(PRE_HIST_TIME, PREDICT_HIST_TIME, POST_HIST_TIME))
+        verify_golden_outputs(model, self._limits)
+        kserve_metrics = (PRE_HIST_TIME, PREDICT_HIST_TIME, POST_HIST_TIME)
+        metrics = Metrics(self._registry, self.name, replaced=kserve_metrics)
         metrics.loaded(self.name, model)
-        observer = DriftMonitor(model.contract, references(model.bundle))
-        self._service = Service(self.name, model, self._limits, metrics, observer)
+        drift_monitor = DriftMonitor(model.contract, references(model.bundle), self._registry)
+        self._service = Service(self.name, model, self._limits, metrics, drift_monitor)
         self.ready = True
         return True
 
     def start(self) -> None:
-        """Leave readiness as loading left it; KServe's own would set it."""
+        """Leave the readiness unchanged; KServe's method would set it."""
 
     def stop(self) -> None:
-        """Stop answering."""
+        """Become unready and stop the engine's thread."""
         self.ready = False
         if self._service is not None:
             self._service.close()
 
     @property
     def service(self) -> Service:
-        """What answers.
+        """The service of the loaded model.
 
         Raises:
-            ServerError: The model is not loaded.
+            ServerError: If the model is not loaded.
         """
         if self._service is None:
             raise ServerError(f"The model {self.name} is not loaded: call load() first.")
         return self._service
 
     async def predict(self, payload: Any, headers: dict[str, str] | None = None) -> Any:
-        """Answer a V1 payload (a dictionary) or an ``InferRequest``, as KServe's own model class would.
+        """Compute predictions for a payload of KServe's model class.
+
+        Args:
+            payload: A V1 request as a dictionary, or an ``InferRequest``.
+            headers: Not used; the signature is KServe's.
+
+        Returns:
+            A V1 response as a dictionary, or an ``InferResponse``.
 
         Raises:
-            RequestError: The request is not one that the contract allows.
+            RequestError: If the contract does not allow the request.
         """
         service = self.service
         if not isinstance(payload, InferRequest):
-            reply = await service.ask(
-                lambda: decode.parse_v1(service.contract, payload, service.limits), Record()
+            outcome = await service.infer(
+                lambda: v1.parse(service.contract, payload, service.limits), Record()
             )
-            return orjson.loads(service.encode_v1(*reply)[0])
+            return orjson.loads(service.encode_v1(*outcome)[0])
         content, header_length = payload.to_rest()
         body = (
             content
             if isinstance(content, bytes)
             else orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY)
         )
-        reply = await service.ask(lambda: service.parse_v2(body, header_length), Record())
-        answer, length = service.encode_v2(*reply)
-        return InferResponse.from_bytes(answer, len(answer) if length is None else length)
+        outcome = await service.infer(lambda: service.parse_v2(body, header_length), Record())
+        response, length = service.encode_v2(*outcome)
+        return InferResponse.from_bytes(response, len(response) if length is None else length)
 
     def get_input_types(self) -> list[dict[str, Any]]:
-        """The input tensors, as the Open Inference Protocol's metadata has them."""
+        """Return the input tensors of the model metadata."""
         return self.service.inputs()
 
     def get_output_types(self) -> list[dict[str, Any]]:
-        """The output tensors, as the Open Inference Protocol's metadata has them."""
+        """Return the output tensors of the model metadata."""
         return self.service.outputs()

@@ -1,50 +1,63 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""Golden questions: the last check before a model is ready.
+"""The self-check: golden requests, the last check before a model is ready.
 
-The questions travel as a client's request would, through decoding, engine and encoding, and their answers
-must be those that scikit-learn itself gave in training.
+The golden requests pass through the same parsing, engine and encoding as a client's. Their outputs must be
+those that scikit-learn computed in training.
 """
 
 import orjson
 
-from tidegate.contract import close
+from tidegate.contract import Contract, close
 from tidegate.errors import BundleError
 from tidegate.protocol.requests import v2_body
 from tidegate_serving.batching.runner import run_batch
-from tidegate_serving.codecs import decode, encode
+from tidegate_serving.codecs import v2
+from tidegate_serving.codecs.inputs import validate_inputs
 from tidegate_serving.codecs.request import Limits
 from tidegate_serving.errors import RequestError
 from tidegate_serving.loading.loader import LoadedModel
 
 
-def check(model: LoadedModel, limits: Limits) -> int:
-    """Ask the contract's golden questions.
+def verify_golden_outputs(model: LoadedModel, limits: Limits) -> int:
+    """Run the contract's golden requests on a model and compare the outputs.
+
+    Args:
+        model: The loaded model.
+        limits: The server's limits, which apply to golden requests too.
 
     Returns:
-        How many rows were asked.
+        The number of golden rows.
 
     Raises:
-        BundleError: An answer is another than in training, or the model does not take its own golden rows.
+        BundleError: If an output differs from training, or the model fails on its own golden rows, or the
+            contract does not allow them.
     """
     contract, golden = model.contract, model.contract.golden
     try:
-        question = decode.v2(contract, v2_body(contract, golden.rows), None, limits)
+        request = v2.parse(contract, v2_body(contract, golden.rows), None, limits)
+        batch = validate_inputs(contract, [request.inputs])
     except RequestError as error:
-        raise BundleError(f"The golden questions are not what the contract itself allows: {error}") from None
-    result = run_batch(model.engine, [question.batch])[0]
+        raise BundleError(f"The contract does not allow its own golden requests: {error}") from None
+    result = run_batch(model.engine, [batch])[0]
     if isinstance(result, RequestError):
-        raise BundleError("The model fails on its golden questions; the log says why.")
-    body, _ = encode.v2(contract.name, model.version, question, result)
-    for tensor in orjson.loads(body)["outputs"]:
-        name, width = tensor["name"], tensor["shape"][1] if len(tensor["shape"]) == 2 else None
-        data = tensor["data"]
-        answers = data if width is None else [data[i : i + width] for i in range(0, len(data), width)]
-        expected = golden.outputs[name]
-        for row, (answer, known) in enumerate(zip(answers, expected, strict=True)):
-            if not close(answer, known, golden.tolerance):
-                raise BundleError(
-                    f"Golden question {row} is answered with {name} {answer}, expected {known} within "
-                    f"{golden.tolerance}: the model does not do here what it did in training."
-                )
+        raise BundleError("The model fails on its golden requests; the log has the error.")
+    encoder = v2.ResponseEncoder(contract.name, model.version, contract.outputs)
+    body, _ = encoder.encode(request, result)
+    _compare(contract, body)
     return len(golden.rows)
+
+
+def _compare(contract: Contract, body: bytes) -> None:
+    golden = contract.golden
+    for tensor in orjson.loads(body)["outputs"]:
+        name, data = tensor["name"], tensor["data"]
+        if len(tensor["shape"]) == 2:
+            width = tensor["shape"][1]
+            data = [data[start : start + width] for start in range(0, len(data), width)]
+        for row, (actual, expected) in enumerate(zip(data, golden.outputs[name], strict=True)):
+            if not close(actual, expected, golden.tolerance):
+                raise BundleError(
+                    f"Golden request, row {row}: expected {name} {expected} within {golden.tolerance}, "
+                    f"received {actual}: the model computes other outputs here than in training."
+                )

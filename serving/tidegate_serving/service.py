@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""The service: a loaded model behind decoding and encoding, for whichever transport asks.
+"""The service: one loaded model with its codecs and its batcher, for every transport.
 
-REST and gRPC are thin readers and writers around it, so that both give the same answers and the same
-sentences. It knows neither.
+REST and gRPC are thin layers on top of it, so that both return the same outputs and the same errors. It knows
+neither transport.
 """
 
 import asyncio
@@ -15,154 +15,165 @@ from typing import Any
 
 from tidegate.contract import MATRIX, Output
 from tidegate_serving.batching.batcher import Batcher, Outcome
-from tidegate_serving.codecs import decode, encode
-from tidegate_serving.codecs.encode import ResultSlice
-from tidegate_serving.codecs.inputs import Inputs, check
+from tidegate_serving.codecs import v1, v2
+from tidegate_serving.codecs.inputs import Inputs, validate_inputs
+from tidegate_serving.codecs.json_rows import parse_object
 from tidegate_serving.codecs.request import InferenceRequest, Limits
+from tidegate_serving.engines.result import ResultSlice
 from tidegate_serving.errors import ErrorCode, RequestError
 from tidegate_serving.loading.loader import LoadedModel
 from tidegate_serving.observability.drift_monitor import DriftMonitor
 from tidegate_serving.observability.metrics import Metrics, Record
 
-Reply = tuple[InferenceRequest, ResultSlice]
-"""A question and its answers."""
-
 
 @dataclass(slots=True)
-class _Awaited:
-    """A request that a coroutine waits for."""
+class _FutureRequest:
+    """A :class:`~tidegate_serving.batching.batcher.PendingRequest` whose result a coroutine awaits."""
 
     inputs: Inputs
     rows: int
     outputs: tuple[Output, ...]
     enqueued_at: float
     deadline: float | None
-    answer: "asyncio.Future[ResultSlice]"
+    result: "asyncio.Future[ResultSlice]"
     cancelled: bool = False
 
     def resolve(self, outcome: Outcome) -> None:
-        if self.answer.done():  # cancelled in this very turn of the loop
+        if self.result.done():  # cancelled in the same event-loop iteration
             return
         if isinstance(outcome, RequestError):
-            self.answer.set_exception(outcome)
+            self.result.set_exception(outcome)
         else:
-            self.answer.set_result(outcome)
+            self.result.set_result(outcome)
 
 
 class Service:
-    """One model, ready to answer.
+    """One model, ready to serve.
 
     Args:
-        name: The name that requests use.
+        name: The model's name in requests.
         model: The loaded model.
-        limits: How much a request may ask.
-        metrics: What counts.
-        observer: What watches questions and answers for drift.
+        limits: The largest request that is accepted.
+        metrics: The server's metrics.
+        drift_monitor: Counts features and predictions for drift.
     """
 
     def __init__(
-        self, name: str, model: LoadedModel, limits: Limits, metrics: Metrics, observer: DriftMonitor
+        self, name: str, model: LoadedModel, limits: Limits, metrics: Metrics, drift_monitor: DriftMonitor
     ) -> None:
         self.name = name
         self.model = model
         self.limits = limits
         self.metrics = metrics
-        self.observer = observer
+        self.drift_monitor = drift_monitor
         self.contract = model.contract
-        self._v2 = encode.V2(name, model.version, self.contract.outputs)
+        self._v2_encoder = v2.ResponseEncoder(name, model.version, self.contract.outputs)
         self.batcher = Batcher(
             model.engine,
-            partial(check, self.contract),
+            partial(validate_inputs, self.contract),
             metrics,
-            seen=observer.seen,
+            seen=drift_monitor.seen,
             start_thread=model.engine.prepare_thread,
         )
 
     def validate_model(self, name: str, version: str | None) -> None:
-        """Refuse a request for another model, or another version of it.
+        """Check that a request is for this model and version.
+
+        Args:
+            name: The model's name in the request.
+            version: The model's version in the request, if the request has one.
 
         Raises:
-            RequestError: There is no such model here.
+            RequestError: If the server has no such model or version.
         """
         if name != self.name:
-            raise RequestError(
-                f"There is no model '{name:.60}' here: expected '{self.name}'.", ErrorCode.NOT_FOUND
-            )
+            raise RequestError(f"Model '{name:.60}' not found: expected '{self.name}'.", ErrorCode.NOT_FOUND)
         if version and version != self.model.version:
             raise RequestError(
-                f"There is no version '{version:.60}' of {name} here: expected '{self.model.version}', "
-                "the first digits of the bundle's digest.",
+                f"Version '{version:.60}' of model '{name}' not found: expected '{self.model.version}', the "
+                "first digits of the bundle's digest.",
                 ErrorCode.NOT_FOUND,
             )
 
     def parse_v1(self, body: bytes) -> InferenceRequest:
-        """A V1 request's question.
+        """Parse a V1 request.
 
         Raises:
-            RequestError: The request is not one that the contract allows.
+            RequestError: If the contract or the limits do not allow the request.
         """
-        return decode.parse_v1(self.contract, decode.parse_json(body), self.limits)
+        return v1.parse(self.contract, parse_object(body), self.limits)
 
     def parse_v2(self, body: bytes, header_length: int | None) -> InferenceRequest:
-        """A V2 request's question.
-
-        Raises:
-            RequestError: The request is not one that the contract allows.
-        """
-        return decode.parse_v2(self.contract, body, header_length, self.limits)
-
-    def encode_v1(self, _: InferenceRequest, share: ResultSlice) -> tuple[bytes, None]:
-        """A V1 answer, in the form of :meth:`write_v2`."""
-        return encode.v1(self.contract, share), None
-
-    def encode_v2(self, question: InferenceRequest, share: ResultSlice) -> tuple[bytes, int | None]:
-        """A V2 answer, and how many bytes of it are JSON if binary tensors follow, else None."""
-        return self._v2.encode(question, share)
-
-    async def ask(
-        self, read: Callable[[], InferenceRequest], record: Record, deadline: float | None = None
-    ) -> Reply:
-        """Read a question and compute its answers.
+        """Parse a V2 request.
 
         Args:
-            read: What reads it, so that its time is counted.
-            record: What is counted of the request.
-            deadline: How many seconds its client will wait.
+            body: The request's body.
+            header_length: How many bytes of the body are JSON; None if all are.
 
         Raises:
-            RequestError: The request is refused, or the model failed on it.
+            RequestError: If the protocol, the contract or the limits do not allow the request.
+        """
+        return v2.parse(self.contract, body, header_length, self.limits)
+
+    def encode_v1(self, _: InferenceRequest, result: ResultSlice) -> tuple[bytes, None]:
+        """Encode a V1 response, with the signature of :meth:`encode_v2`."""
+        return v1.encode(self.contract, result), None
+
+    def encode_v2(self, request: InferenceRequest, result: ResultSlice) -> tuple[bytes, int | None]:
+        """Encode a V2 response.
+
+        Returns:
+            The body, and how many of its bytes are JSON; None if all are.
+        """
+        return self._v2_encoder.encode(request, result)
+
+    async def infer(
+        self, parse: Callable[[], InferenceRequest], record: Record, timeout: float | None = None
+    ) -> tuple[InferenceRequest, ResultSlice]:
+        """Parse a request and compute its outputs.
+
+        Args:
+            parse: Parses the request. It is called here, so that its duration is measured.
+            record: The request's record in the metrics.
+            timeout: The time in seconds that the client waits for the response; None if unlimited.
+
+        Returns:
+            The request and its rows of the batch's result.
+
+        Raises:
+            RequestError: If the request is rejected, or the model fails on it.
         """
         started = time.perf_counter()
         self.batcher.reject_if_overloaded(started)
-        question = read()
-        record.rows = len(question.inputs)
-        job = _Awaited(
-            question.inputs,
+        request = parse()
+        record.rows = len(request.inputs)
+        pending = _FutureRequest(
+            request.inputs,
             record.rows,
-            question.outputs,
+            request.outputs,
             enqueued_at=time.perf_counter(),
-            deadline=None if deadline is None else started + deadline,
-            answer=asyncio.get_running_loop().create_future(),
+            deadline=None if timeout is None else started + timeout,
+            result=asyncio.get_running_loop().create_future(),
         )
-        self.metrics.read(job.enqueued_at - started)
-        self.batcher.submit(job)
+        self.metrics.read(pending.enqueued_at - started)
+        self.batcher.submit(pending)
         try:
-            return question, await job.answer
+            return request, await pending.result
         except asyncio.CancelledError:
-            job.cancelled = True
+            pending.cancelled = True
             raise
 
     def record_error(self, error: RequestError) -> None:
-        """Count a request that gets no answer."""
+        """Count an error response."""
         self.metrics.record_rejection(error)
-        self.observer.record_error(error)
+        self.drift_monitor.record_error(error)
 
     def server_metadata(self, version: str) -> dict[str, Any]:
-        """Server metadata, as the Open Inference Protocol has it."""
+        """Return the server metadata of the Open Inference Protocol."""
         return {"name": "tidegate", "version": version, "extensions": ["binary_tensor_data"]}
 
     def model_metadata(self) -> dict[str, Any]:
-        """Model metadata, as the Open Inference Protocol has it; -1 stands for any number of rows."""
+        """Return the model metadata of the Open Inference Protocol; -1 is any number of rows."""
         return {
             "name": self.name,
             "versions": [self.model.version],
@@ -172,7 +183,7 @@ class Service:
         }
 
     def inputs(self) -> list[dict[str, Any]]:
-        """The input tensors' names, types and shapes. A matrix may be sent as a tensor a feature too."""
+        """Return the input tensors' metadata. A matrix may also be sent as one tensor per feature."""
         contract = self.contract
         if contract.matrix_datatype is not None:
             shape = [-1, len(contract.features)]
@@ -183,7 +194,7 @@ class Service:
         ]
 
     def outputs(self) -> list[dict[str, Any]]:
-        """The output tensors' names, types and shapes."""
+        """Return the output tensors' metadata."""
         return [
             {
                 "name": output.name,
@@ -194,5 +205,5 @@ class Service:
         ]
 
     def close(self) -> None:
-        """Release the engine's thread."""
+        """Stop the engine's thread after its current batch."""
         self.batcher.close()

@@ -1,5 +1,7 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
+"""Small contracts, one per form of input, for tests that need no model."""
+
 import json
 from typing import Any
 
@@ -7,7 +9,7 @@ from tidegate.contract import Contract
 
 
 def contract(features: list[dict[str, Any]], outputs: list[dict[str, Any]] | None = None) -> Contract:
-    """A classifier's contract with these features."""
+    """Return a classifier's contract with these features."""
     outputs = outputs or [
         {"name": "label", "datatype": "INT64"},
         {"name": "probabilities", "datatype": "FP32", "width": 2},

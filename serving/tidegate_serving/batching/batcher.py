@@ -22,9 +22,9 @@ from tidegate.contract import Output
 from tidegate_serving.batching.admission import OVERLOAD_SECONDS, AdmissionController, EventLoopLag
 from tidegate_serving.batching.runner import Check, run_batch
 from tidegate_serving.batching.service_time import ServiceTimeEstimator
-from tidegate_serving.codecs.encode import BatchResult, Outputs, ResultSlice
 from tidegate_serving.codecs.inputs import Inputs
-from tidegate_serving.engines.base import Engine
+from tidegate_serving.engines.base import Engine, Outputs
+from tidegate_serving.engines.result import BatchResult, ResultSlice
 from tidegate_serving.errors import ErrorCode, RequestError
 from tidegate_serving.observability.metrics import Metrics
 
@@ -298,10 +298,10 @@ class Batcher:
         sheet: BatchResult | None = None
         for job, outcome in zip(jobs, outcomes, strict=True):
             if (
-                isinstance(outcome, ResultSlice) and outcome.sheet is not sheet
+                isinstance(outcome, ResultSlice) and outcome.result is not sheet
             ):  # they mostly have one for all
-                sheet = outcome.sheet
-                self._seen(sheet.batch, sheet.answers)
+                sheet = outcome.result
+                self._seen(sheet.batch, sheet.outputs)
             if not job.cancelled:
                 job.resolve(outcome)
         ended = time.perf_counter()

@@ -9,9 +9,9 @@ import logging
 from collections.abc import Callable, Sequence
 
 from tidegate.batch import Batch
-from tidegate_serving.codecs.encode import BatchResult, ResultSlice
 from tidegate_serving.codecs.inputs import Inputs
-from tidegate_serving.engines.base import Engine, Wanted
+from tidegate_serving.engines.base import Engine, OutputNames
+from tidegate_serving.engines.result import BatchResult, ResultSlice
 from tidegate_serving.errors import ErrorCode, RequestError
 
 logger = logging.getLogger("tidegate.serving")
@@ -24,7 +24,7 @@ def run_batch(
     engine: Engine,
     parts: Sequence[Inputs],
     check: Check = Batch.concatenate,  # type: ignore[assignment]
-    wanted: Wanted = None,
+    wanted: OutputNames = None,
 ) -> list[ResultSlice | RequestError]:
     """Answer several requests by one check and one call; if either fails, each by its own.
 
@@ -51,7 +51,7 @@ def run_batch(
     return [_run_alone(engine, part, check, wanted) for part in parts]
 
 
-def _answer(engine: Engine, batch: Batch, wanted: Wanted) -> BatchResult:
+def _answer(engine: Engine, batch: Batch, wanted: OutputNames) -> BatchResult:
     return BatchResult(batch, engine.run(batch, wanted))
 
 
@@ -65,7 +65,9 @@ def _split(sheet: BatchResult, parts: Sequence[Inputs]) -> list[ResultSlice | Re
     return shares
 
 
-def _run_alone(engine: Engine, inputs: Inputs, check: Check, wanted: Wanted) -> ResultSlice | RequestError:
+def _run_alone(
+    engine: Engine, inputs: Inputs, check: Check, wanted: OutputNames
+) -> ResultSlice | RequestError:
     try:
         return ResultSlice(_answer(engine, check([inputs]), wanted), 0, len(inputs))
     except RequestError as error:

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""Matrices: requests' rows as they came, counted but not yet checked, so that many are checked at once.
+"""A request's rows before validation, so that the rows of a whole batch are validated in one call.
 
-A check of numbers costs some microseconds whatever their number, so it is made once for all requests that
-are computed together. Only if it fails is each request checked alone, to find whose mistake it is.
+Validating numbers has a fixed cost per call, so a batch of requests is validated as one array. Only if that
+fails is each request validated alone, to find the request that caused it.
 """
 
 from collections.abc import Sequence
@@ -13,72 +13,85 @@ from typing import Any
 
 import numpy as np
 
-from tidegate.batch import Batch
+from tidegate.batch import Array, Batch
 from tidegate.contract import MATRIX, Contract
-from tidegate_serving.codecs.validation import Array, Place, fit, from_json
+from tidegate_serving.codecs.validation import Place, array_from_json, validate_values
 
-_LARGE = 2_048
-"""Values from which a request is worth an array of its own: four times smaller than a list of numbers."""
+_ARRAY_VALUES = 2_048
+"""The number of values from which a request is converted to an array at once: a waiting list of Python's
+numbers takes four times the memory."""
 
 
 @dataclass(slots=True)
 class UncheckedMatrix:
-    """One request's rows of a model whose features are numbers of one type."""
+    """One request's rows for a model whose features are numbers of one type."""
 
     rows: int
+    """The number of rows."""
     elements: list[Any] | Array
-    """Row by row; as long as rows times features."""
+    """The values in row-major order, shape ``[rows * features]``."""
     datatype: str
     """The data type that the client declared."""
     place: Place
-    """Where an element stood in the request."""
+    """Names an element's place in the request."""
 
     def __len__(self) -> int:
         return self.rows
 
 
 Inputs = UncheckedMatrix | Batch
-"""A request's rows: to be checked, or checked already."""
+"""A request's rows: a matrix that is not validated yet, or a validated batch."""
 
 
-def matrix(
+def unchecked_matrix(
     contract: Contract, rows: int, elements: list[Any], datatype: str, place: Place
 ) -> UncheckedMatrix:
-    """A matrix from JSON values.
+    """Make a matrix from JSON values. The values of a large one are converted to an array at once.
+
+    Args:
+        contract: The model's contract.
+        rows: The number of rows.
+        elements: The values in row-major order.
+        datatype: The declared data type.
+        place: Names an element's place in the request.
 
     Raises:
-        RequestError: It is large, and a value is not what its data type allows.
+        RequestError: If a large matrix has a value that its data type does not allow.
     """
-    if len(elements) < _LARGE:
+    if len(elements) < _ARRAY_VALUES:
         return UncheckedMatrix(rows, elements, datatype, place)
-    return UncheckedMatrix(rows, from_json(elements, datatype, place, contract.features), datatype, place)
+    array = array_from_json(elements, datatype, place, contract.features)
+    return UncheckedMatrix(rows, array, datatype, place)
 
 
-def check(contract: Contract, parts: Sequence[Inputs]) -> Batch:
-    """The rows of all parts, in order, checked and in the contract's types.
+def validate_inputs(contract: Contract, inputs: Sequence[Inputs]) -> Batch:
+    """Validate the rows of one or several requests, and join them in order.
+
+    Returns:
+        The rows of all requests in the contract's data types.
 
     Raises:
-        RequestError: A value is not what the contract allows. The sentence is right for a part alone; of
-            several it names no place that a client could find.
+        RequestError: If the contract does not allow a value. The error names the value's place correctly if
+            there is one request; of several requests it names a place in the joined rows.
     """
-    if len(parts) == 1:
-        return _check(contract, parts)
-    return Batch.concatenate([_check(contract, list(run)) for _, run in groupby(parts, _kind)])
+    if len(inputs) == 1:
+        return _validate_like(contract, inputs)
+    return Batch.concatenate([_validate_like(contract, list(group)) for _, group in groupby(inputs, _kind)])
 
 
 def _kind(inputs: Inputs) -> object:
     return None if isinstance(inputs, Batch) else (inputs.datatype, type(inputs.elements))
 
 
-def _check(contract: Contract, parts: Sequence[Inputs]) -> Batch:
-    """The rows of parts of one kind."""
-    first = parts[0]
+def _validate_like(contract: Contract, inputs: Sequence[Inputs]) -> Batch:
+    """Validate and join inputs that are all of one kind."""
+    first = inputs[0]
     if isinstance(first, Batch):
-        return Batch.concatenate(parts)  # type: ignore[arg-type]
-    columns: list[Any] = [part.elements for part in parts]  # type: ignore[union-attr]
+        return Batch.concatenate(inputs)  # type: ignore[arg-type]
+    parts: list[Any] = [matrix.elements for matrix in inputs]  # type: ignore[union-attr]
     if isinstance(first.elements, list):
-        values = columns[0] if len(columns) == 1 else list(chain.from_iterable(columns))
-        elements = from_json(values, first.datatype, first.place, contract.features)
+        values = parts[0] if len(parts) == 1 else list(chain.from_iterable(parts))
+        elements = array_from_json(values, first.datatype, first.place, contract.features)
     else:
-        elements = columns[0] if len(columns) == 1 else np.concatenate(columns)
-    return Batch({MATRIX: fit(contract.features, elements, first.datatype, first.place)})
+        elements = parts[0] if len(parts) == 1 else np.concatenate(parts)
+    return Batch({MATRIX: validate_values(contract.features, elements, first.datatype, first.place)})

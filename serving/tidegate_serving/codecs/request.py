@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""A question: a request, understood and checked, in the form that the core answers.
+"""The inference request: one request, parsed, in the form that all protocols share.
 
-It says what is asked and in which form the answer is wanted; the decoders make it, each from its protocol.
+It holds the rows, the requested outputs and the form of the response. The protocols' codecs make it.
 """
 
 import itertools
@@ -10,7 +10,6 @@ import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from tidegate.batch import Batch
 from tidegate.contract import Contract, Output
 from tidegate_serving.codecs.inputs import Inputs
 from tidegate_serving.errors import ErrorCode, RequestError
@@ -18,47 +17,48 @@ from tidegate_serving.errors import ErrorCode, RequestError
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much one request may ask: rows, and bytes of its body."""
+    """The largest request that a server accepts."""
 
     rows: int = 10_000
+    """The number of rows."""
     body_bytes: int = 16 << 20
+    """The size of the body, or of the gRPC message."""
 
 
-_PROCESS = uuid.uuid4().hex
+_PROCESS_ID = uuid.uuid4().hex
 _NUMBERS = itertools.count(1)
 
 
 @dataclass(slots=True)
 class InferenceRequest:
-    """A request that was understood; its numbers may still have to be checked."""
+    """A parsed inference request."""
 
     inputs: Inputs
-    """Its rows."""
+    """The rows; those of a matrix are not validated yet."""
     id: str
-    """The client's own, or a new one: KServe's clients refuse an answer without."""
+    """The client's request id, or a new one, because KServe's clients reject a response without id."""
     outputs: tuple[Output, ...]
-    """The outputs to answer with, in this order."""
+    """The outputs of the response, in this order."""
     binary: frozenset[str] = frozenset()
-    """Names of the outputs to be answered as raw bytes."""
-
-    @property
-    def batch(self) -> Batch:
-        """Its rows, once they are checked."""
-        assert isinstance(self.inputs, Batch)
-        return self.inputs
+    """The names of the outputs that the response holds as raw bytes."""
 
 
-def new_id() -> str:
-    """A fresh request id: unlike all others of this process, and of every other."""
-    # A UUID each would cost as much as the whole decoding of a small request.
-    return f"{_PROCESS}-{next(_NUMBERS)}"
+def new_request_id() -> str:
+    """Return a request id that is unique among all processes."""
+    # The process has one UUID, because a UUID per request would cost as much as parsing a small request.
+    return f"{_PROCESS_ID}-{next(_NUMBERS)}"
 
 
-def check_rows(rows: int, limits: Limits, where: str) -> None:
-    """Refuse a request of no rows or too many.
+def check_row_count(rows: int, limits: Limits, where: str) -> None:
+    """Check that a request has a number of rows that the server accepts.
+
+    Args:
+        rows: The number of rows.
+        limits: The server's limits.
+        where: The place of the rows in the request.
 
     Raises:
-        RequestError: It is one of both.
+        RequestError: If there are no rows, or more than the limit.
     """
     if rows == 0:
         raise RequestError(f"{where}: expected at least one row, received none.")
@@ -70,22 +70,22 @@ def check_rows(rows: int, limits: Limits, where: str) -> None:
 
 
 def select_outputs(contract: Contract, names: Iterable[str]) -> tuple[Output, ...]:
-    """The outputs of these names, in this order; all of them if no name is given.
+    """Return the outputs with these names, in this order; all outputs if no name is given.
 
     Raises:
-        RequestError: The model has no such output, or one is asked for twice.
+        RequestError: If the model has no output of this name, or a name occurs twice.
     """
     names = list(names)
     if not names:
         return contract.outputs
     known = {output.name: output for output in contract.outputs}
-    chosen: dict[str, Output] = {}
+    selected: dict[str, Output] = {}
     for index, name in enumerate(names):
         if name not in known:
             raise RequestError(
                 f"outputs[{index}].name: expected one of {', '.join(known)}, received '{name:.60}'."
             )
-        if name in chosen:
+        if name in selected:
             raise RequestError(f"outputs[{index}].name: expected each output once, received '{name}' again.")
-        chosen[name] = known[name]
-    return tuple(chosen.values())
+        selected[name] = known[name]
+    return tuple(selected.values())

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""Tensors: the inputs of a V2 request, over REST or gRPC, put together into the batch that the model takes.
+"""Input tensors of the Open Inference Protocol, over REST or gRPC, assembled to a request's rows.
 
-A model whose features are numbers of one type takes one matrix or a tensor a feature, any other model a
-tensor a feature. Reading the elements is the decoders' part.
+A model whose features are numbers of one type accepts one matrix, or one tensor per feature. Every other
+model accepts one tensor per feature. The protocols' codecs read the elements.
 """
 
 import math
@@ -13,67 +13,59 @@ from typing import Any
 
 import numpy as np
 
-from tidegate.batch import Batch
+from tidegate.batch import Array, Batch
 from tidegate.contract import MATRIX, Contract
-from tidegate_serving.codecs.inputs import Inputs, UncheckedMatrix, matrix
-from tidegate_serving.codecs.request import Limits, check_rows
-from tidegate_serving.codecs.validation import DATATYPES, Array, Place, fit, from_json
+from tidegate_serving.codecs.inputs import Inputs, UncheckedMatrix, unchecked_matrix
+from tidegate_serving.codecs.request import Limits, check_row_count
+from tidegate_serving.codecs.validation import DATATYPES, Place, array_from_json, validate_values
 from tidegate_serving.errors import RequestError, Violation
 
-_NAMED = 5
-_DIMENSIONS = 2
+_MAX_DIMENSIONS = 2
+_SHOWN_FEATURES = 5
+_TEXT_LENGTH_BYTES = 4
 
 
 @dataclass(slots=True)
 class Tensor:
-    """One input: what the client declared, and its elements, flat and row by row."""
+    """One input tensor, as the client declared it."""
 
     where: str
-    """Which input it is, in the client's words."""
+    """The tensor's place in the request, such as ``inputs[0]``."""
     name: str
     datatype: str
     shape: tuple[int, ...]
     elements: list[Any] | Array
-    """JSON's values as they are, anything else as an array of the declared type."""
+    """The elements in row-major order: JSON values unchanged, all others as an array of the declared data
+    type."""
     place: Place
+    """Names an element's place in the request."""
 
 
-def check_shape(where: str, shape: Sequence[object]) -> tuple[int, ...]:
-    """A shape as a tuple of integers.
+def parse_shape(where: str, shape: Sequence[object]) -> tuple[int, ...]:
+    """Parse a shape: ``[rows]`` or ``[rows, columns]``, because no model here has other inputs.
 
     Raises:
-        RequestError: It is neither ``[rows]`` nor ``[rows, columns]``, which are all that a model here has.
+        RequestError: If the shape has another number of dimensions, or a size is not an integer of at least
+            0.
     """
-    # By number first: the product of very many sizes would keep the event loop busy for minutes.
-    if not 1 <= len(shape) <= _DIMENSIONS:
+    # The dimensions first: the product of very many sizes would block the event loop for minutes.
+    if not 1 <= len(shape) <= _MAX_DIMENSIONS:
         raise RequestError(
             f"{where}.shape: expected one or two sizes, [rows] or [rows, columns], received {len(shape)}."
         )
     for size in shape:
         if type(size) is not int or size < 0:
             raise RequestError(
-                f"{where}.shape: expected a list of integers from 0 on, received {list(shape)!r:.60}."
+                f"{where}.shape: expected a list of integers of at least 0, received {list(shape)!r:.60}."
             )
-    return tuple(shape)  # type: ignore[arg-type]  # every one of them is an integer
+    return tuple(shape)  # type: ignore[arg-type]  # each size is an integer
 
 
-def check_count(contract: Contract, count: int) -> None:
-    """Refuse more tensors than the model has features, before any of them is read.
-
-    Raises:
-        RequestError: There are more.
-    """
-    if count > len(contract.features):
-        raise RequestError(
-            f"inputs: expected at most {len(contract.features)} tensors, one a feature, received {count}."
-        )
-
-
-def check_datatype(where: str, datatype: object) -> str:
-    """A datatype's name.
+def parse_datatype(where: str, datatype: object) -> str:
+    """Parse the name of a data type.
 
     Raises:
-        RequestError: The protocol has no such type.
+        RequestError: If the protocol has no such data type.
     """
     if not isinstance(datatype, str) or datatype not in DATATYPES:
         raise RequestError(
@@ -82,71 +74,106 @@ def check_datatype(where: str, datatype: object) -> str:
     return datatype
 
 
-def check_length(where: str, shape: tuple[int, ...], length: int) -> None:
-    """Compare the number of elements with the shape.
+def check_tensor_count(contract: Contract, count: int) -> None:
+    """Check, before any tensor is parsed, that there are at most as many tensors as features.
 
     Raises:
-        RequestError: They differ.
+        RequestError: If there are more.
     """
-    if math.prod(shape) != length:
+    if count > len(contract.features):
         raise RequestError(
-            f"{where}.data: expected {math.prod(shape)} elements for shape {list(shape)}, received {length}."
+            f"inputs: expected at most {len(contract.features)} tensors, one per feature, received {count}."
         )
 
 
-def from_raw(where: str, datatype: str, shape: tuple[int, ...], raw: bytes | memoryview) -> Array:
-    """The elements of a tensor sent as bytes: little-endian, row by row, BYTES each after its length.
+def check_element_count(where: str, shape: tuple[int, ...], count: int) -> None:
+    """Check that a tensor has as many elements as its shape says.
+
+    Args:
+        where: The tensor's place in the request.
+        shape: The declared shape.
+        count: The actual number of elements.
 
     Raises:
-        RequestError: The bytes are not as many as the shape says, or no such elements.
+        RequestError: If the numbers differ.
+    """
+    if math.prod(shape) != count:
+        raise RequestError(
+            f"{where}.data: expected {math.prod(shape)} elements for shape {list(shape)}, received {count}."
+        )
+
+
+def parse_raw_tensor(where: str, datatype: str, shape: tuple[int, ...], content: bytes | memoryview) -> Array:
+    """Parse the elements of a tensor of raw bytes.
+
+    From the Open Inference Protocol, "Binary Tensor Data extension": row-major order, numbers little-endian,
+    each BYTES element after its length in four bytes.
+
+    Args:
+        where: The tensor's place in the request.
+        datatype: The declared data type.
+        shape: The declared shape.
+        content: The tensor's bytes.
+
+    Returns:
+        Shape ``[elements]``.
+
+    Raises:
+        RequestError: If the number of bytes contradicts the shape, or the bytes are not such elements.
     """
     count = math.prod(shape)
     if datatype == "BYTES":
-        elements = _split_bytes(where, raw, count)
-        check_length(where, shape, len(elements))
-        return np.array(elements, dtype=object)
+        texts = _parse_texts(where, content, count)
+        check_element_count(where, shape, len(texts))
+        return np.array(texts, dtype=object)
     dtype = DATATYPES[datatype]
-    if len(raw) != count * dtype.itemsize:
+    if len(content) != count * dtype.itemsize:
         raise RequestError(
             f"{where}: expected {count * dtype.itemsize} bytes for {datatype} of shape {list(shape)}, "
-            f"received {len(raw)}."
+            f"received {len(content)}."
         )
     if datatype == "BOOL":
-        flags = np.frombuffer(raw, dtype=np.uint8)
+        flags = np.frombuffer(content, dtype=np.uint8)
         if (flags > 1).any():
             raise RequestError(
                 f"{where}: expected the bytes 0 and 1 in a BOOL tensor, received {int(flags.max())}."
             )
         return flags.astype(np.bool_)
-    return np.frombuffer(raw, dtype=dtype)
+    return np.frombuffer(content, dtype=dtype)
 
 
-def _split_bytes(where: str, raw: bytes | memoryview, count: int) -> list[str]:
-    """Split elements that each have their length before them, in four bytes, little-endian."""
-    elements: list[str] = []
-    content, start = bytes(raw), 0
+def _parse_texts(where: str, tensor: bytes | memoryview, count: int) -> list[str]:
+    """Parse BYTES elements, each after its length in four bytes, little-endian."""
+    texts: list[str] = []
+    content, start = bytes(tensor), 0
     while start < len(content):
-        if len(elements) == count:
+        if len(texts) == count:
             raise RequestError(
                 f"{where}: expected {count} BYTES elements, as the shape says, received more: "
                 f"{len(content) - start} bytes follow."
             )
-        end = start + 4 + int.from_bytes(content[start : start + 4], "little")
-        if start + 4 > len(content) or end > len(content):
+        begin = start + _TEXT_LENGTH_BYTES
+        end = begin + int.from_bytes(content[start:begin], "little")
+        if begin > len(content) or end > len(content):
             raise RequestError(
-                f"{where}: expected BYTES elements each with its length before it in 4 bytes, received an "
-                f"element {len(elements)} that ends after the tensor."
+                f"{where}: expected each BYTES element after its length in {_TEXT_LENGTH_BYTES} bytes, "
+                f"received element {len(texts)}, which ends after the tensor."
             )
-        elements.append(utf8(content[start + 4 : end], where, len(elements)))
+        texts.append(decode_text(content[begin:end], where, len(texts)))
         start = end
-    return elements
+    return texts
 
 
-def utf8(content: bytes, where: str, index: int) -> str:
-    """An element's text from its bytes.
+def decode_text(content: bytes, where: str, index: int) -> str:
+    """Decode a BYTES element.
+
+    Args:
+        content: The element's bytes.
+        where: The tensor's place in the request.
+        index: The element's index.
 
     Raises:
-        RequestError: They are no UTF-8.
+        RequestError: If the bytes are not valid UTF-8.
     """
     try:
         return content.decode()
@@ -154,24 +181,30 @@ def utf8(content: bytes, where: str, index: int) -> str:
         raise RequestError(f"{where} element {index}: expected UTF-8 text, received other bytes.") from None
 
 
-def assemble(contract: Contract, tensors: Sequence[Tensor], limits: Limits) -> Inputs:
-    """The rows that all inputs of a request make together; a matrix is left to be checked with others.
+def assemble_inputs(contract: Contract, tensors: Sequence[Tensor], limits: Limits) -> Inputs:
+    """Assemble a request's tensors to its rows. A matrix is validated later, together with others.
+
+    Args:
+        contract: The model's contract.
+        tensors: The request's tensors.
+        limits: The server's limits.
 
     Raises:
-        RequestError: An input is unknown, missing, given twice, or of another shape, type or length.
+        RequestError: If a tensor is unknown, missing, duplicate, or has another shape, data type or number
+            of rows than the contract allows.
     """
     if not tensors:
         raise RequestError("inputs: expected at least one tensor, received none.")
     if _is_matrix(contract, tensors):
         return _matrix(contract, tensors[0], limits)
-    named = {tensor.name: tensor for tensor in tensors}
-    if len(named) != len(tensors):
+    tensors_by_name = {tensor.name: tensor for tensor in tensors}
+    if len(tensors_by_name) != len(tensors):
         raise RequestError("inputs: expected each name once, received one twice.")
-    return _columns(contract, named, limits)
+    return _columns(contract, tensors_by_name, limits)
 
 
 def _is_matrix(contract: Contract, tensors: Sequence[Tensor]) -> bool:
-    """Whether one tensor is meant as the whole matrix: clients name it as they like."""
+    """Return whether one tensor is the whole matrix, which may have any name except a feature's."""
     return (
         len(tensors) == 1
         and contract.matrix_datatype is not None
@@ -183,37 +216,37 @@ def _matrix(contract: Contract, tensor: Tensor, limits: Limits) -> UncheckedMatr
     width = len(contract.features)
     if len(tensor.shape) != 2 or tensor.shape[1] != width:
         raise RequestError(
-            f"{tensor.where}.shape: expected [rows, {width}], a column a feature, received "
+            f"{tensor.where}.shape: expected [rows, {width}], one column per feature, received "
             f"{list(tensor.shape)}.",
             violation=Violation.SHAPE,
         )
-    check_rows(tensor.shape[0], limits, tensor.where)
+    check_row_count(tensor.shape[0], limits, tensor.where)
     if isinstance(tensor.elements, list):
-        return matrix(contract, tensor.shape[0], tensor.elements, tensor.datatype, tensor.place)
+        return unchecked_matrix(contract, tensor.shape[0], tensor.elements, tensor.datatype, tensor.place)
     return UncheckedMatrix(tensor.shape[0], tensor.elements, tensor.datatype, tensor.place)
 
 
-def _columns(contract: Contract, named: dict[str, Tensor], limits: Limits) -> Batch:
-    if unknown := [name for name in named if name not in contract.feature_names]:
+def _columns(contract: Contract, tensors: dict[str, Tensor], limits: Limits) -> Batch:
+    if unknown := [name for name in tensors if name not in contract.feature_names]:
         matrix = f" or the matrix '{MATRIX}'" if contract.matrix_datatype else ""
         raise RequestError(
-            f"{named[unknown[0]].where}.name: expected one of the model's features{matrix}, received "
+            f"{tensors[unknown[0]].where}.name: expected one of the model's features{matrix}, received "
             f"'{unknown[0]:.60}'.",
             violation=Violation.UNEXPECTED_FEATURE,
         )
-    if absent := [name for name in contract.feature_names if name not in named]:
-        few = ", ".join(f"'{name}'" for name in absent[:_NAMED])
-        more = f" and {len(absent) - _NAMED} more" if len(absent) > _NAMED else ""
+    if missing := [name for name in contract.feature_names if name not in tensors]:
+        listed = ", ".join(f"'{name}'" for name in missing[:_SHOWN_FEATURES])
+        more = f" and {len(missing) - _SHOWN_FEATURES} more" if len(missing) > _SHOWN_FEATURES else ""
         raise RequestError(
-            f"inputs: expected a tensor for each of the {len(contract.features)} features, received none "
-            f"for {few}{more}.",
+            f"inputs: expected one tensor for each of the {len(contract.features)} features, received none "
+            f"for {listed}{more}.",
             violation=Violation.MISSING_FEATURE,
-            feature=absent[0],
+            feature=missing[0],
         )
-    rows = named[contract.feature_names[0]].shape[0]
+    rows = tensors[contract.feature_names[0]].shape[0]
     columns: dict[str, Array] = {}
     for feature in contract.features:
-        tensor = named[feature.name]
+        tensor = tensors[feature.name]
         if tensor.shape not in ((rows,), (rows, 1)):
             raise RequestError(
                 f"{tensor.where}.shape: expected [{rows}] or [{rows}, 1] like the other features, "
@@ -221,9 +254,11 @@ def _columns(contract: Contract, named: dict[str, Tensor], limits: Limits) -> Ba
                 violation=Violation.SHAPE,
                 feature=feature.name,
             )
-        check_rows(rows, limits, tensor.where)
+        check_row_count(rows, limits, tensor.where)
         elements = tensor.elements
         if isinstance(elements, list):
-            elements = from_json(elements, tensor.datatype, tensor.place, [feature])
-        columns[feature.name] = fit([feature], elements, tensor.datatype, tensor.place).reshape(-1)
+            elements = array_from_json(elements, tensor.datatype, tensor.place, [feature])
+        columns[feature.name] = validate_values([feature], elements, tensor.datatype, tensor.place).reshape(
+            -1
+        )
     return Batch.from_columns(contract, columns)

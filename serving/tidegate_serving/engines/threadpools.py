@@ -1,34 +1,35 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""Threads: as many in numeric libraries as the process has CPUs, by affinity and by quota.
+"""Thread pools: the numeric libraries' threads, limited to the process's CPUs by affinity and quota.
 
-The libraries count the node's CPUs. In a pod with a quota of one, forty threads then take turns on it and are
-stopped together when it is used up. ONNX Runtime is told its number elsewhere.
+The libraries count the node's CPUs. In a pod with a quota of one CPU, forty threads would compete for it,
+and the kernel would throttle all of them when the quota is used up. ONNX Runtime has a limit of its own, in
+``onnx``.
 """
 
 import math
 import os
 from pathlib import Path
 
-_QUOTA = Path("/sys/fs/cgroup/cpu.max")
-"""The quota of the process's own control group, version 2, as a container sees it."""
+_CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
+"""The CPU quota of the process's control group (cgroup v2), as a container sees it."""
 
 
-def available(affinity: int, quota: float | None) -> int:
-    """How many threads can run at a time.
+def available_cpus(affinity: int, quota: float | None) -> int:
+    """Return how many threads can run at the same time.
 
     Args:
-        affinity: On how many CPUs the process may run.
-        quota: How many CPUs' time it may use, if that is limited.
+        affinity: The number of CPUs that the process may run on.
+        quota: The CPU time that the process may use, in CPUs; None if it has no limit.
 
-    >>> available(8, None), available(8, 1.5), available(2, 4.0), available(8, 0.1)
+    >>> available_cpus(8, None), available_cpus(8, 1.5), available_cpus(2, 4.0), available_cpus(8, 0.1)
     (8, 2, 2, 1)
     """
     return affinity if quota is None else max(1, min(affinity, math.ceil(quota)))
 
 
 def parse_quota(text: str) -> float | None:
-    """CPUs from the text of ``cpu.max``; None for no limit, or a text of another form.
+    """Parse the text of ``cpu.max`` to a number of CPUs; None if it has no limit or another form.
 
     >>> parse_quota("150000 100000"), parse_quota("max 100000"), parse_quota("")
     (1.5, None, None)
@@ -40,12 +41,12 @@ def parse_quota(text: str) -> float | None:
 
 
 def limit() -> None:
-    """Limit the pools that are loaded; in each thread that computes, as OpenMP keeps its limit by thread."""
+    """Limit the loaded libraries' pools, for the calling thread only: OpenMP keeps its limit per thread."""
     from threadpoolctl import threadpool_limits
 
     try:
-        quota = parse_quota(_QUOTA.read_text())
+        quota = parse_quota(_CPU_MAX.read_text())
     except OSError:
         quota = None
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    threadpool_limits(available(affinity, quota))
+    threadpool_limits(available_cpus(affinity, quota))

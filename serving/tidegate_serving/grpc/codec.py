@@ -12,21 +12,23 @@ from typing import Any
 import numpy as np
 from google.protobuf.message import DecodeError
 
+from tidegate.batch import Array
 from tidegate.contract import Contract, Datatype, Output
+from tidegate.protocol.requests import encode_raw_tensor
 from tidegate_serving._kserve import pb
-from tidegate_serving.codecs.encode import ResultSlice, raw
-from tidegate_serving.codecs.request import InferenceRequest, Limits, new_id, select_outputs
+from tidegate_serving.codecs.request import InferenceRequest, Limits, new_request_id, select_outputs
 from tidegate_serving.codecs.tensors import (
     Tensor,
-    assemble,
-    check_count,
-    check_datatype,
-    check_length,
-    check_shape,
-    from_raw,
-    utf8,
+    assemble_inputs,
+    check_element_count,
+    check_tensor_count,
+    decode_text,
+    parse_datatype,
+    parse_raw_tensor,
+    parse_shape,
 )
-from tidegate_serving.codecs.validation import DATATYPES, Array, Place
+from tidegate_serving.codecs.validation import DATATYPES, Place
+from tidegate_serving.engines.result import ResultSlice
 from tidegate_serving.errors import RequestError
 
 CONTENTS_FIELDS = {
@@ -76,9 +78,9 @@ def parse_infer_request(contract: Contract, message: Any, limits: Limits) -> Inf
         RequestError: If the contract does not allow the request.
     """
     outputs = select_outputs(contract, (output.name for output in message.outputs))
-    check_count(contract, len(message.inputs))
-    inputs = assemble(contract, parse_tensors(message), limits)
-    return InferenceRequest(inputs, message.id or new_id(), outputs)
+    check_tensor_count(contract, len(message.inputs))
+    inputs = assemble_inputs(contract, parse_tensors(message), limits)
+    return InferenceRequest(inputs, message.id or new_request_id(), outputs)
 
 
 def parse_tensors(message: Any) -> list[Tensor]:
@@ -96,13 +98,13 @@ def parse_tensors(message: Any) -> list[Tensor]:
     tensors = []
     for index, entry in enumerate(message.inputs):
         where = f"inputs[{index}]"
-        shape, datatype = check_shape(where, list(entry.shape)), check_datatype(where, entry.datatype)
+        shape, datatype = parse_shape(where, list(entry.shape)), parse_datatype(where, entry.datatype)
         if raw_contents:
             if entry.HasField("contents"):
                 raise RequestError(
                     f"{where}.contents: expected none together with raw_input_contents, received some."
                 )
-            elements = from_raw(where, datatype, shape, raw_contents[index])
+            elements = parse_raw_tensor(where, datatype, shape, raw_contents[index])
             place = _element_place(f"{where} element ", "")
         else:
             elements = _parse_typed_contents(where, datatype, shape, entry.contents)
@@ -136,9 +138,9 @@ def _parse_typed_contents(where: str, datatype: str, shape: tuple[int, ...], con
                 f"{other.name}."
             )
     values = getattr(contents, field)
-    check_length(where, shape, len(values))
+    check_element_count(where, shape, len(values))
     if datatype == "BYTES":
-        return np.array([utf8(value, where, i) for i, value in enumerate(values)], dtype=object)
+        return np.array([decode_text(value, where, i) for i, value in enumerate(values)], dtype=object)
     dtype = DATATYPES[datatype]
     if dtype.kind in "iu" and dtype.itemsize < 4 and len(values):
         limits = np.iinfo(dtype)
@@ -167,7 +169,7 @@ def encode_infer_response(
         array = result.array(output.name)
         tensor = message.outputs.add(name=output.name, datatype=str(output.datatype), shape=array.shape)
         if as_raw:
-            message.raw_output_contents.append(raw(output, array))
+            message.raw_output_contents.append(encode_raw_tensor(array))
         else:
             getattr(tensor.contents, CONTENTS_FIELDS[output.datatype]).extend(_typed_elements(output, array))
     return message

@@ -96,7 +96,7 @@ class Servicer:
                 await self._coalescer.wait()
                 message = self._parse(content)
                 parse = partial(parse_infer_request, service.contract, message, service.limits)
-                request, result = await service.ask(parse, record, timeout_seconds)
+                request, result = await service.infer(parse, record, timeout_seconds)
                 response = encode_infer_response(
                     service.name,
                     service.model.version,

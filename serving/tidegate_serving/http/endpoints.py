@@ -25,8 +25,8 @@ from tidegate.protocol.constants import (
     JSON_MEDIA_TYPE,
     REQUEST_TIMEOUT_HEADER,
 )
-from tidegate_serving.codecs.encode import ResultSlice
 from tidegate_serving.codecs.request import InferenceRequest
+from tidegate_serving.engines.result import ResultSlice
 from tidegate_serving.errors import (
     BodyTooLargeError,
     ErrorCode,
@@ -138,7 +138,7 @@ class _Endpoints:
                 if isinstance(received, Exception):
                     raise received
                 parse, timeout_seconds = received
-                result = await self._service.ask(parse, record, timeout_seconds)
+                result = await self._service.infer(parse, record, timeout_seconds)
                 response = inference_response(*encode(*result))
             except RequestError as error:
                 self._service.record_error(error)

@@ -1,9 +1,10 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""The deployer's policy: which types a bundle may have built, and whose pickles may be opened.
+"""The deployer's policy: the types that a bundle may have built, and the bundles whose pickles may be loaded.
 
-It comes from the server's options, never from the bundle. The default lets every classifier and regressor of
-scikit-learn load but ``TunedThresholdClassifierCV``, whose state holds a function, and opens no pickle.
+The policy comes from the server's options, never from the bundle. The default trusts the types of every
+classifier and regressor of scikit-learn except ``TunedThresholdClassifierCV``, whose state holds a
+function. It allows no pickle.
 """
 
 import re
@@ -29,10 +30,10 @@ _KERNELS = (
 
 TRUSTED_TYPES = frozenset(
     {
-        # Trees: their node arrays are checked by tidegate_serving.loading.tree_bounds before any of them is built.
+        # Trees: tree_bounds checks their node arrays before any tree is built.
         "sklearn.tree._tree.Tree",
         "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
-        # Types that fitted estimators are made of, and that skops does not trust by itself.
+        # Parts of fitted estimators that skops does not trust by default.
         "numpy.dtype",
         "sklearn._loss.loss.HalfTweedieLossIdentity",
         "sklearn.calibration._CalibratedClassifier",
@@ -51,33 +52,35 @@ TRUSTED_TYPES = frozenset(
     }
     | {f"sklearn.gaussian_process.kernels.{name}" for name in _KERNELS}
 )
-"""The policy ``sklearn``: trusted beside scikit-learn's public estimators, which skops itself trusts."""
+"""The types that are trusted in addition to scikit-learn's public estimators, which skops trusts by
+default."""
 
-_TYPE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
+_TYPE_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What a server may build from a bundle.
+    """The deployer's decisions on what a server may build from a bundle.
 
     Args:
-        trusted: Full names of types that may be built, beside those that skops trusts by itself.
-        joblib_digests: Bundles whose ``model.joblib`` may be opened, which runs whatever code it holds; kept
-            without the ``sha256:`` that may stand in front.
+        trusted_types: Full names of types that may be built, in addition to those that skops trusts by
+            default.
+        allowed_joblib_digests: Digests of bundles whose ``model.joblib`` may be loaded, which can run any
+            code. The prefix ``sha256:`` is optional, and removed.
 
     Raises:
-        ConfigurationError: A name is no type's full name, or a digest no SHA-256.
+        ConfigurationError: If a name is not the full name of one type, or a digest is not a SHA-256.
     """
 
-    trusted: frozenset[str] = TRUSTED_TYPES
-    joblib_digests: frozenset[str] = frozenset()
+    trusted_types: frozenset[str] = TRUSTED_TYPES
+    allowed_joblib_digests: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
-        for name in self.trusted:
-            if not _TYPE.fullmatch(name):
+        for name in self.trusted_types:
+            if not _TYPE_NAME.fullmatch(name):
                 raise ConfigurationError(
-                    f"The policy cannot trust '{name}': expected the full name of one type, like "
+                    f"The policy cannot trust '{name}': expected the full name of one type, such as "
                     "'package.module.Type'."
                 )
-        digests = frozenset(map(parse_digest, self.joblib_digests))
-        object.__setattr__(self, "joblib_digests", digests)  # the dataclass is frozen for all others
+        digests = frozenset(map(parse_digest, self.allowed_joblib_digests))
+        object.__setattr__(self, "allowed_joblib_digests", digests)  # the dataclass is frozen

@@ -19,7 +19,7 @@ from prometheus_client.registry import Collector
 
 from tidegate.batch import Batch
 from tidegate.contract import MATRIX, Contract
-from tidegate_serving.codecs.encode import Outputs
+from tidegate_serving.engines.base import Outputs
 from tidegate_serving.errors import RequestError
 from tidegate_serving.observability.baseline import (
     OTHER,

@@ -1,13 +1,14 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
 import importlib
-import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from tidegate_serving._lazy_imports import deferring, without
+from tidegate_serving._lazy_imports import hidden, postponed, without_init
 
 PACKAGE = {
     "estuary/__init__.py": "from .water import water, level\nfrom .far import FAR\nRAN = True\n",
@@ -26,7 +27,7 @@ PACKAGE = {
 
 @pytest.fixture(autouse=True)
 def _packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A package with a costly ``__init__`` that uses a costly library."""
+    """A package with a slow ``__init__``, which uses a slow library."""
     for name, content in PACKAGE.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(content)
@@ -40,36 +41,18 @@ def _imported() -> list[str]:
     return sorted(name for name in sys.modules if name.partition(".")[0] in ("cheap", "estuary", "heavy"))
 
 
-def _defer() -> None:
-    with deferring("estuary", "heavy", "cheap.tools"):
+def _import_lazily() -> None:
+    with without_init("estuary"), postponed("heavy", "cheap.tools"):
         importlib.import_module("estuary.water")
 
 
-def test_a_submodule_is_imported_without_its_package_and_its_libraries() -> None:
-    _defer()
-    assert _imported() == ["cheap", "estuary", "estuary.near", "estuary.water"]
+def test_without_init_imports_a_submodule_only() -> None:
+    _import_lazily()
+    assert _imported() == ["estuary", "estuary.near", "estuary.water"]
 
 
-def test_what_was_put_off_is_imported_when_it_is_first_used() -> None:
-    _defer()
-    water = sys.modules["estuary.water"]
-    assert water.water(4) == 8
-    assert "heavy" in sys.modules
-    assert "cheap.tools" not in sys.modules
-    assert water.level() == 7
-    assert "cheap.tools" in sys.modules
-
-
-def test_who_imports_a_deferred_library_later_gets_the_library_itself() -> None:
-    _defer()
-    heavy = importlib.import_module("heavy")
-    assert heavy is not vars(sys.modules["estuary.water"])["heavy"]
-    assert heavy.Mass is int
-    assert importlib.import_module("cheap.tools").weigh(1) == 1
-
-
-def test_the_package_is_whole_when_an_attribute_of_it_is_asked_for() -> None:
-    _defer()
+def test_without_init_runs_the_init_on_first_use() -> None:
+    _import_lazily()
     water = sys.modules["estuary.water"]
     estuary = importlib.import_module("estuary")
     assert "RAN" not in vars(estuary)
@@ -81,52 +64,106 @@ def test_the_package_is_whole_when_an_attribute_of_it_is_asked_for() -> None:
     assert importlib.reload(estuary).RAN is True
 
 
-def test_an_attribute_that_the_package_lacks_is_an_attribute_error() -> None:
-    _defer()
+def test_without_init_submodule_name_runs_the_init_first() -> None:
+    _import_lazily()
+    estuary = importlib.import_module("estuary")
+    assert callable(estuary.water), "the __init__ gives the submodule's name to a function"
+    assert "RAN" in vars(estuary)
+
+
+def test_without_init_a_from_import_runs_the_init() -> None:
+    _import_lazily()
+    names: dict[str, object] = {}
+    exec("from estuary import FAR, near", names)
+    assert names["FAR"] is True
+    assert names["near"] is sys.modules["estuary.near"]
+
+
+def test_without_init_missing_attribute_is_an_attribute_error() -> None:
+    _import_lazily()
     estuary = sys.modules["estuary"]
     with pytest.raises(AttributeError, match="'estuary' has no attribute 'mud'"):
         _ = estuary.mud
     assert "RAN" in vars(estuary)
 
 
-def test_what_is_imported_already_is_left_alone() -> None:
+def test_without_init_optional_names_do_not_run_the_init() -> None:
+    _import_lazily()
+    estuary = sys.modules["estuary"]
+    assert not hasattr(estuary, "__wrapped__")
+    assert "RAN" not in vars(estuary)
+
+
+def test_without_init_two_threads_run_the_init_once(tmp_path: Path) -> None:
+    (tmp_path / "estuary" / "__init__.py").write_text("import gate\ngate.wait()\nFAR = True\n")
+    entered, opened = threading.Event(), threading.Event()
+    runs: list[bool] = []
+
+    def wait() -> None:
+        runs.append(True)
+        entered.set()
+        assert opened.wait(30)
+
+    gate = type(sys)("gate")
+    vars(gate)["wait"] = wait
+    sys.modules["gate"] = gate
+    try:
+        _import_lazily()
+        estuary = sys.modules["estuary"]
+        with ThreadPoolExecutor(2) as pool:
+            first = pool.submit(getattr, estuary, "FAR")
+            assert entered.wait(30)
+            second = pool.submit(getattr, estuary, "FAR")
+            opened.set()
+            assert first.result(30) is True
+            assert second.result(30) is True
+    finally:
+        del sys.modules["gate"]
+    assert runs == [True]
+
+
+def test_without_init_of_an_absent_package_fails_as_usual() -> None:
+    with without_init("estuary_of_nowhere"), pytest.raises(ModuleNotFoundError):
+        importlib.import_module("estuary_of_nowhere.water")
+
+
+def test_postponed_module_is_imported_on_first_use() -> None:
+    _import_lazily()
+    water = sys.modules["estuary.water"]
+    assert water.water(4) == 8
+    assert "heavy" in sys.modules
+    assert "cheap.tools" not in sys.modules
+    assert water.level() == 7
+    assert "cheap.tools" in sys.modules
+
+
+def test_postponed_module_is_itself_when_imported_later() -> None:
+    _import_lazily()
+    heavy = importlib.import_module("heavy")
+    assert heavy is not vars(sys.modules["estuary.water"])["heavy"]
+    assert heavy.Mass is int
+    assert importlib.import_module("cheap.tools").weigh(1) == 1
+
+
+def test_postponed_module_has_no_optional_names() -> None:
+    with postponed("heavy"):
+        stand_in = importlib.import_module("heavy")
+        assert not hasattr(stand_in, "__path__")
+        with pytest.raises(ModuleNotFoundError):
+            importlib.import_module("heavy.part")
+    assert "heavy" not in sys.modules
+
+
+def test_lazy_imports_leave_imported_modules_unchanged() -> None:
     estuary, heavy = importlib.import_module("estuary"), importlib.import_module("heavy")
-    _defer()
+    _import_lazily()
     assert sys.modules["estuary"] is estuary
     assert sys.modules["estuary.water"].heavy is heavy
 
 
-def test_a_package_that_is_not_there_is_missing_as_ever() -> None:
-    with deferring("estuary_of_nowhere"), pytest.raises(ModuleNotFoundError):
-        importlib.import_module("estuary_of_nowhere.water")
-
-
-def test_within_a_block_a_hidden_module_is_not_installed_and_after_it_is() -> None:
-    with without("cheap.tools"), pytest.raises(ImportError):
+def test_hidden_module_is_importable_after_the_block_only() -> None:
+    with hidden("cheap.tools"), pytest.raises(ImportError):
         importlib.import_module("cheap.tools")
     assert importlib.import_module("cheap.tools").weigh(1) == 1
-    with without("cheap.tools"):
+    with hidden("cheap.tools"):
         assert importlib.import_module("cheap.tools").weigh(1) == 1
-
-
-def _python(program: str) -> str:
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    return done.stdout.strip()
-
-
-def test_kserve_works_as_a_whole_after_serving_has_imported_a_part_of_it() -> None:
-    program = (
-        "import tidegate_serving._kserve, sys;"
-        "assert 'kserve.api' not in sys.modules and 'pandas' not in sys.modules;"
-        "import kserve, httpx;"
-        "from kserve import KServeClient, V1beta1InferenceService as Service;"
-        "tensor = kserve.InferInput('a', [2], 'INT64', [1, 2]);"
-        "frame = kserve.InferRequest('m', [tensor]).as_dataframe();"
-        "import pandas;"
-        "assert isinstance(frame, pandas.DataFrame) and list(frame['a']) == [1, 2];"
-        "assert kserve.utils.cpu_count() >= 1;"
-        "assert kserve.Model is tidegate_serving._kserve.Model and kserve.ModelServer is tidegate_serving._kserve.ModelServer;"
-        "assert callable(httpx.main) and Service(kind='InferenceService').kind == 'InferenceService';"
-        "print(kserve.constants.KSERVE_KIND_INFERENCESERVICE, KServeClient.__module__)"
-    )
-    assert _python(program) == "InferenceService kserve.api.kserve_client"

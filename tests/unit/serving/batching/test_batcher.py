@@ -13,13 +13,12 @@ from tidegate_serving.batching.admission import OVERLOAD_SECONDS, PATIENCE_SECON
 from tidegate_serving.batching.batcher import BATCH_SECONDS, LOOP_SECONDS, Batcher, Outcome
 from tidegate_serving.batching.runner import run_batch
 from tidegate_serving.batching.service_time import ServiceTimeEstimator
-from tidegate_serving.codecs.encode import ResultSlice
-from tidegate_serving.codecs.validation import Array
-from tidegate_serving.engines.base import Wanted
+from tidegate_serving.engines.base import OutputNames
+from tidegate_serving.engines.result import ResultSlice
 from tidegate_serving.errors import ErrorCode, RequestError
 from tidegate_serving.observability.metrics import Metrics
 
-from tidegate.batch import Batch
+from tidegate.batch import Array, Batch
 from tidegate.contract import Datatype, Output
 
 
@@ -40,7 +39,7 @@ class Doubling:
         self.free.set()
         self.entered = threading.Event()
 
-    def run(self, batch: Batch, wanted: Wanted = None) -> Mapping[str, Array]:
+    def run(self, batch: Batch, wanted: OutputNames = None) -> Mapping[str, Array]:
         self.entered.set()
         assert self.free.wait(30)
         self.sizes.append(len(batch))
@@ -372,7 +371,7 @@ def test_an_engine_that_can_computes_only_what_is_asked_for() -> None:
         selects_outputs = True
         asked: Wanted = None
 
-        def run(self, batch: Batch, wanted: Wanted = None) -> Mapping[str, Array]:
+        def run(self, batch: Batch, wanted: OutputNames = None) -> Mapping[str, Array]:
             self.asked = wanted
             return super().run(batch, wanted)
 

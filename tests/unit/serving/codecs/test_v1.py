@@ -7,54 +7,58 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tidegate_serving.codecs.decode import parse_json, v1
+from tidegate_serving.codecs import v1
+from tidegate_serving.codecs.json_rows import parse_object
 from tidegate_serving.codecs.request import InferenceRequest, Limits
+from tidegate_serving.engines.result import BatchResult, ResultSlice
 from tidegate_serving.errors import RequestError
 
-from tests.support.contracts import BOOLEANS, DOUBLES, INTEGERS, MATRIX, MIXED, SMALL
+from tests.support.contracts import BOOLEANS, DOUBLES, INTEGERS, MATRIX, MIXED, SMALL, contract
+from tests.support.requests import validated_v1
+from tidegate.batch import Batch
 from tidegate.contract import Contract
 
 LIMITS = Limits(rows=4)
 
 
-def ask(contract: Contract, body: object) -> InferenceRequest:
+def parse(contract: Contract, body: object) -> InferenceRequest:
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return v1(contract, parse_json(content), LIMITS)
+    return validated_v1(contract, parse_object(content), LIMITS)
 
 
-def refusal(contract: Contract, body: object) -> str:
+def rejection(contract: Contract, body: object) -> str:
     with pytest.raises(RequestError) as caught:
-        ask(contract, body)
-    sentence = str(caught.value)
-    assert re.search("expected .*received ", sentence), sentence
-    assert sentence.endswith(".")
-    return sentence
+        parse(contract, body)
+    message = str(caught.value)
+    assert re.search("expected .*received ", message), message
+    assert message.endswith(".")
+    return message
 
 
-def test_rows_of_numbers_become_one_matrix_of_the_contracts_type() -> None:
-    question = ask(MATRIX, {"instances": [[1, 2.5], [3.0, 4]]})
-    matrix = question.batch.arrays["input-0"]
+def test_parse_rows_of_numbers_is_one_matrix() -> None:
+    request = parse(MATRIX, {"instances": [[1, 2.5], [3.0, 4]]})
+    matrix = request.inputs.arrays["input-0"]
     assert matrix.dtype == np.float32
     assert matrix.tolist() == [[1.0, 2.5], [3.0, 4.0]]
-    assert [output.name for output in question.outputs] == ["label"]
+    assert [output.name for output in request.outputs] == ["label"]
 
 
-def test_objects_are_read_by_name_in_any_order() -> None:
-    question = ask(MATRIX, {"instances": [{"b": 2, "a": 1}]})
-    assert question.batch.arrays["input-0"].tolist() == [[1.0, 2.0]]
+def test_parse_objects_orders_values_by_feature_name() -> None:
+    request = parse(MATRIX, {"instances": [{"b": 2, "a": 1}]})
+    assert request.inputs.arrays["input-0"].tolist() == [[1.0, 2.0]]
 
 
-def test_a_feature_that_may_be_missing_may_be_null_or_left_out() -> None:
+def test_parse_missing_feature_may_be_null_or_omitted() -> None:
     for row in ([1, None], {"a": 1, "b": None}, {"a": 1}):
-        matrix = ask(MATRIX, {"instances": [row]}).batch.arrays["input-0"]
+        matrix = parse(MATRIX, {"instances": [row]}).inputs.arrays["input-0"]
         assert matrix[0, 0] == 1.0
         assert np.isnan(matrix[0, 1])
 
 
-def test_mixed_rows_become_a_column_a_feature() -> None:
-    arrays = ask(
+def test_parse_mixed_rows_is_one_column_per_feature() -> None:
+    arrays = parse(
         MIXED, {"instances": [[None, 3, True, "red", None], [1.5, 4.0, False, "blue", "Rome"]]}
-    ).batch.arrays
+    ).inputs.arrays
     assert np.isnan(arrays["size"][0])
     assert arrays["count"].dtype == np.int64
     assert arrays["count"].tolist() == [3, 4]
@@ -63,17 +67,17 @@ def test_mixed_rows_become_a_column_a_feature() -> None:
     assert arrays["city"].tolist() == ["", "Rome"]
 
 
-def test_large_integers_keep_every_digit() -> None:
+def test_parse_large_integer_keeps_every_digit() -> None:
     row = [9007199254740993, 2.0]
-    assert ask(INTEGERS, {"instances": [row]}).batch.arrays["input-0"].tolist() == [[9007199254740993, 2]]
+    assert parse(INTEGERS, {"instances": [row]}).inputs.arrays["input-0"].tolist() == [[9007199254740993, 2]]
 
 
-def test_keys_beside_instances_are_left_alone() -> None:
-    assert len(ask(MATRIX, {"instances": [[1, 2]], "signature_name": "x"}).batch) == 1
+def test_parse_ignores_other_keys_than_instances() -> None:
+    assert len(parse(MATRIX, {"instances": [[1, 2]], "signature_name": "x"}).inputs) == 1
 
 
 @pytest.mark.parametrize(
-    ("body", "named"),
+    ("body", "place"),
     [
         (b"{", "body"),
         (b"", "body"),
@@ -104,12 +108,12 @@ def test_keys_beside_instances_are_left_alone() -> None:
         ({"instances": [[1, -1e39]]}, "'b'"),
     ],
 )
-def test_a_mistake_is_refused_with_its_place(body: object, named: str) -> None:
-    assert named in refusal(MATRIX, body)
+def test_parse_invalid_body_is_rejected_with_its_place(body: object, place: str) -> None:
+    assert place in rejection(MATRIX, body)
 
 
 @pytest.mark.parametrize(
-    ("contract", "value", "named"),
+    ("contract", "value", "received"),
     [
         (INTEGERS, 1.5, "1.5"),
         (INTEGERS, 1e19, "10000000000000000000"),
@@ -124,13 +128,13 @@ def test_a_mistake_is_refused_with_its_place(body: object, named: str) -> None:
         (DOUBLES, "x", '"x"'),
     ],
 )
-def test_a_value_of_another_type_is_refused(contract: Contract, value: object, named: str) -> None:
+def test_parse_value_of_another_type_is_rejected(contract: Contract, value: object, received: str) -> None:
     row = [value] + [1] * (len(contract.features) - 1)
-    assert named in refusal(contract, {"instances": [row]})
+    assert received in rejection(contract, {"instances": [row]})
 
 
 @pytest.mark.parametrize(
-    ("row", "named"),
+    ("row", "received"),
     [
         ([1, 1, True, "green", "x"], "'blue', 'red'"),
         ([1, 1, True, 7, "x"], "instances[0][3] (feature 'colour')"),
@@ -141,13 +145,13 @@ def test_a_value_of_another_type_is_refused(contract: Contract, value: object, n
         (["", 1, True, "red", "x"], "'size'"),
     ],
 )
-def test_a_value_of_a_mixed_row_is_refused_with_its_feature(row: list[object], named: str) -> None:
-    assert named in refusal(MIXED, {"instances": [row]})
+def test_parse_invalid_mixed_row_is_rejected_with_its_feature(row: list[object], received: str) -> None:
+    assert received in rejection(MIXED, {"instances": [row]})
 
 
-def test_the_first_row_that_is_wrong_is_named_not_another() -> None:
+def test_parse_names_the_first_invalid_row() -> None:
     rows = [[1, 1, True, "red", "x"], [1, 1, True, "green", "x"]]
-    assert "instances[1][3]" in refusal(MIXED, {"instances": rows})
+    assert "instances[1][3]" in rejection(MIXED, {"instances": rows})
 
 
 JSON = st.recursive(
@@ -165,19 +169,19 @@ JSON = st.recursive(
 
 @pytest.mark.parametrize("contract", [MATRIX, INTEGERS, MIXED, BOOLEANS])
 @given(body=st.fixed_dictionaries({"instances": JSON}) | JSON)
-def test_any_json_is_answered_or_refused_in_a_sentence(contract: Contract, body: object) -> None:
+def test_parse_any_json_is_accepted_or_rejected(contract: Contract, body: object) -> None:
     try:
-        question = ask(contract, body)
+        request = parse(contract, body)
     except RequestError as error:
         assert str(error).endswith(".")  # noqa: PT017
     else:
-        assert 1 <= len(question.batch) <= LIMITS.rows
+        assert 1 <= len(request.inputs) <= LIMITS.rows
 
 
 @given(content=st.binary(max_size=200))
-def test_any_bytes_are_answered_or_refused_in_a_sentence(content: bytes) -> None:
+def test_parse_any_bytes_are_accepted_or_rejected(content: bytes) -> None:
     try:
-        ask(MATRIX, content)
+        parse(MATRIX, content)
     except RequestError as error:
         assert str(error).startswith(("body", "instances"))  # noqa: PT017
 
@@ -185,11 +189,39 @@ def test_any_bytes_are_answered_or_refused_in_a_sentence(content: bytes) -> None
 @given(
     st.lists(st.tuples(st.floats(-1e30, 1e30), st.floats(-1e30, 1e30) | st.none()), min_size=1, max_size=4)
 )
-def test_every_row_that_the_contract_allows_is_decoded_exactly(
+def test_parse_keeps_every_allowed_value_exactly(
     rows: list[tuple[float, float | None]],
 ) -> None:
-    matrix = ask(MATRIX, {"instances": rows}).batch.arrays["input-0"]
+    matrix = parse(MATRIX, {"instances": rows}).inputs.arrays["input-0"]
     expected = np.array(
         [[np.nan if value is None else value for value in row] for row in rows], dtype=np.float32
     )
     np.testing.assert_array_equal(matrix, expected)
+
+
+LABELS = {"label": np.array([1, 0]), "probabilities": np.array([[0.1, 0.9], [0.75, 0.25]], np.float32)}
+
+
+def encode(contract: Contract, outputs: dict[str, np.ndarray], start: int = 0, stop: int = 2) -> bytes:
+    return v1.encode(contract, ResultSlice(BatchResult(Batch({}), outputs), start, stop))
+
+
+def test_encode_contains_the_first_output_only() -> None:
+    assert encode(MATRIX, LABELS) == b'{"predictions":[1,0]}'
+
+
+def test_encode_slice_contains_its_own_rows_only() -> None:
+    assert encode(MATRIX, LABELS, 1, 2) == b'{"predictions":[0]}'
+
+
+def test_encode_text_is_a_json_string() -> None:
+    text = contract([{"name": "a", "datatype": "FP32"}], [{"name": "label", "datatype": "BYTES"}])
+    assert encode(text, {"label": np.array(["no", "ja"], object)}) == b'{"predictions":["no","ja"]}'
+
+
+def test_encode_wide_prediction_is_one_list_per_row() -> None:
+    outputs = [{"name": "prediction", "datatype": "FP32", "width": 2}]
+    wide = contract([{"name": "a", "datatype": "FP32"}], outputs)
+    values = {"prediction": np.array([[1, 2], [3, 4], [5, 6]], np.float32)}
+    assert encode(wide, values) == b'{"predictions":[[1.0,2.0],[3.0,4.0]]}'
+    assert encode(wide, values, 2, 3) == b'{"predictions":[[5.0,6.0]]}'

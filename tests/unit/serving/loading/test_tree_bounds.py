@@ -33,10 +33,10 @@ POLICY = Policy()
 
 
 def altered_nodes(archive: bytes, field: str, change: Callable[[np.ndarray], None]) -> bytes:
-    """An archive in which one field of every tree's node array is changed."""
+    """Return an archive in which one field of every tree's node array is changed."""
     with ZipFile(io.BytesIO(archive)) as source:
         files = {name: source.read(name) for name in source.namelist()}
-    touched = 0
+    changed = 0
     for name, content in files.items():
         if name.endswith(".npy"):
             array = np.load(io.BytesIO(content))
@@ -45,20 +45,20 @@ def altered_nodes(archive: bytes, field: str, change: Callable[[np.ndarray], Non
                 buffer = io.BytesIO()
                 np.save(buffer, array)
                 files[name] = buffer.getvalue()
-                touched += 1
-    assert touched
+                changed += 1
+    assert changed
     return packed(files)
 
 
 def altered_schema(archive: bytes, change: Callable[[dict], None]) -> bytes:
-    """An archive in which the schema's dictionaries are changed, each in turn."""
+    """Return an archive in which each dictionary of the schema is changed."""
     with ZipFile(io.BytesIO(archive)) as source:
         files = {name: source.read(name) for name in source.namelist()}
 
-    def visit(inputs: object) -> None:
-        if isinstance(part, dict):
-            change(part)
-        for child in part.values() if isinstance(part, dict) else part if isinstance(part, list) else ():
+    def visit(node: object) -> None:
+        if isinstance(node, dict):
+            change(node)
+        for child in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
             visit(child)
 
     schema = json.loads(files["schema.json"])
@@ -99,7 +99,7 @@ BOOSTED = dumps(HistGradientBoostingClassifier(max_iter=2, max_depth=3).fit(X, y
     ],
     ids=lambda estimator: type(estimator).__name__,
 )
-def test_honest_trees_load_and_answer_the_same(estimator: object) -> None:
+def test_build_valid_trees_predict_the_same(estimator: object) -> None:
     estimator.fit(X, y)
     np.testing.assert_array_equal(build(dumps(estimator), POLICY).predict(X), estimator.predict(X))
 
@@ -117,7 +117,7 @@ def test_honest_trees_load_and_answer_the_same(estimator: object) -> None:
         ("feature", 2**40, "feature"),
     ],
 )
-def test_a_tree_whose_walk_leaves_its_arrays_is_refused(field: str, value: int, message: str) -> None:
+def test_build_rejects_a_tree_that_leaves_its_arrays(field: str, value: int, message: str) -> None:
     with pytest.raises(BundleError, match=message):
         build(altered_nodes(TREE, field, put(0, value)), POLICY)
 
@@ -132,59 +132,60 @@ def test_a_tree_whose_walk_leaves_its_arrays_is_refused(field: str, value: int, 
         ("is_categorical", 1, "categorical"),
     ],
 )
-def test_a_boosted_tree_whose_walk_leaves_its_arrays_is_refused(field: str, value: int, message: str) -> None:
+def test_build_rejects_a_predictor_that_leaves_its_arrays(field: str, value: int, message: str) -> None:
     with pytest.raises(BundleError, match=message):
         build(altered_nodes(BOOSTED, field, put(0, value)), POLICY)
 
 
-def number(inputs: dict, name: str, value: int) -> None:
-    content = part.get("content")
+def set_number(node: dict, name: str, value: int) -> None:
+    """Replace a number among an object's attributes."""
+    content = node.get("content")
     if isinstance(content, dict) and name in content and "content" in content[name]:
         content[name]["content"] = json.dumps(value)
 
 
-def test_an_estimator_that_checks_for_fewer_features_than_its_tree_reads_is_refused() -> None:
-    with pytest.raises(BundleError, match=r"checks for 1|where there are 1"):
-        build(altered_schema(TREE, lambda inputs: number(part, "n_features_in_", 1)), POLICY)
+def test_build_rejects_a_tree_wider_than_its_estimator() -> None:
+    with pytest.raises(BundleError, match=r"checks for 1\b"):
+        build(altered_schema(TREE, lambda node: set_number(node, "n_features_in_", 1)), POLICY)
 
 
-def test_a_forest_that_checks_for_fewer_features_than_its_trees_is_refused() -> None:
+def test_build_rejects_trees_wider_than_their_forest() -> None:
     archive = dumps(RandomForestClassifier(2, max_depth=2).fit(X, y))
-    seen: list[dict] = []
+    forests: list[dict] = []
 
-    def narrow_the_forest_only(inputs: dict) -> None:
-        if part.get("__class__") == "RandomForestClassifier":
-            number(part["content"] and {"content": part["content"]["content"]}, "n_features_in_", 2)
-            seen.append(part)
+    def narrow_the_forest_only(node: dict) -> None:
+        if node.get("__class__") == "RandomForestClassifier":
+            set_number(node["content"] and {"content": node["content"]["content"]}, "n_features_in_", 2)
+            forests.append(node)
 
     narrowed = altered_schema(archive, narrow_the_forest_only)
-    assert seen
-    with pytest.raises(BundleError, match=r"inside an estimator of 2|where there are 2"):
+    assert forests
+    with pytest.raises(BundleError, match=r"inside an estimator of 2|checks for 2\b"):
         build(narrowed, POLICY)
 
 
-def test_a_tree_that_claims_more_nodes_than_it_has_is_refused() -> None:
+def test_build_rejects_a_tree_with_a_wrong_node_count() -> None:
     with pytest.raises(BundleError, match="node and value arrays of the shapes"):
-        build(altered_schema(TREE, lambda inputs: number(part, "node_count", 1_000_000)), POLICY)
+        build(altered_schema(TREE, lambda node: set_number(node, "node_count", 1_000_000)), POLICY)
 
 
-def test_a_tree_stored_as_a_plain_object_is_refused() -> None:
-    def disguise(inputs: dict) -> None:
-        if part.get("__loader__") == "TreeNode":
-            part["__loader__"] = "ObjectNode"
+def test_build_rejects_a_tree_stored_as_a_plain_object() -> None:
+    def disguise(node: dict) -> None:
+        if node.get("__loader__") == "TreeNode":
+            node["__loader__"] = "ObjectNode"
 
     with pytest.raises(BundleError):
         build(altered_schema(TREE, disguise), POLICY)
 
 
-def test_a_tree_outside_an_estimator_is_refused() -> None:
+def test_build_rejects_a_tree_outside_an_estimator() -> None:
     tree = DecisionTreeClassifier(max_depth=2).fit(X, y).tree_
     with pytest.raises(BundleError, match="does not check a row's width"):
         build(dumps({"tree": tree}), POLICY)
 
 
-def test_the_crafted_tree_would_have_crashed_the_process() -> None:
-    """The reason for all this: without the check, scikit-learn itself ends in a segmentation fault."""
+def test_crafted_tree_without_the_check_ends_the_process() -> None:
+    """Show why the check exists: without it, scikit-learn ends in a segmentation fault."""
     program = (
         "import sys, numpy as np; from skops.io import loads;"
         "model = loads(sys.stdin.buffer.read(), trusted=['sklearn.tree._tree.Tree']);"
@@ -201,7 +202,7 @@ TWO_TARGETS = {
     *("CCA", "ClassifierChain", "MultiOutputClassifier", "MultiOutputRegressor", "MultiTaskElasticNet"),
     *("MultiTaskElasticNetCV", "MultiTaskLasso", "MultiTaskLassoCV", "PLSCanonical", "RegressorChain"),
 }
-"""The estimators that take no three classes, and those that take several targets at once."""
+"""The estimators for two classes only, and those for several targets."""
 
 
 def _fitted(name: str, kind: str, estimator_class: type) -> object:
@@ -223,15 +224,15 @@ def _fitted(name: str, kind: str, estimator_class: type) -> object:
     return estimator.fit(rows[:, :1] if name == "IsotonicRegression" else rows, target)
 
 
-@pytest.mark.filterwarnings("ignore")  # three iterations are too few for most
+@pytest.mark.filterwarnings("ignore")  # three iterations are too few for most estimators
 @pytest.mark.parametrize("kind", ["classifier", "regressor"])
-def test_every_estimator_of_scikit_learn_but_one_loads_under_the_default_policy(kind: str) -> None:
-    refused = set()
+def test_build_every_estimator_except_one_by_default(kind: str) -> None:
+    rejected = set()
     for name, estimator_class in all_estimators(type_filter=kind):
         archive = dumps(_fitted(name, kind, estimator_class))
         try:
             assert type(build(archive, POLICY)) is estimator_class
         except BundleError:
-            refused.add(name)
-    # Its state holds a scorer, and so a function to be called.
-    assert refused == ({"TunedThresholdClassifierCV"} if kind == "classifier" else set())
+            rejected.add(name)
+    # Its state holds a scorer, and therefore a function.
+    assert rejected == ({"TunedThresholdClassifierCV"} if kind == "classifier" else set())

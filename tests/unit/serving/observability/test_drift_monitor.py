@@ -11,14 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, generate_latest
-from tidegate_serving.codecs import decode
-from tidegate_serving.codecs.request import Limits
 from tidegate_serving.errors import RequestError, Violation
 from tidegate_serving.observability import drift_monitor
 from tidegate_serving.observability.baseline import Baseline, CategoryBins, NumberBins
 from tidegate_serving.observability.drift_monitor import WINDOW_ROWS, WINDOW_SECONDS, DriftMonitor
 
 from tests.support.contracts import INTEGERS, MATRIX, MIXED
+from tests.support.requests import validated_v1, validated_v2
 from tidegate.batch import Batch
 
 NUMBERS = NumberBins(np.array([0.0], np.float32), np.array([50, 50, 0]))
@@ -244,7 +243,7 @@ def test_no_value_and_no_category_of_a_feature_is_exposed() -> None:
 
 def refusals(document: dict[str, Any], contract: Any) -> RequestError:
     with pytest.raises(RequestError) as refusal:
-        decode.v1(contract, document, Limits())
+        validated_v1(contract, document)
     return refusal.value
 
 
@@ -287,7 +286,7 @@ def test_a_refusal_for_an_input_counts_by_feature_and_kind(
 def test_a_tensor_is_counted_by_the_feature_that_the_element_belongs_to() -> None:
     tensor = {"name": "x", "shape": [1, 2], "datatype": "INT64", "data": [1, "2"]}
     with pytest.raises(RequestError) as refusal:
-        decode.v2(INTEGERS, str({"inputs": [tensor]}).replace("'", '"').encode(), None, Limits())
+        validated_v2(INTEGERS, str({"inputs": [tensor]}).replace("'", '"').encode())
     assert (refusal.value.feature, refusal.value.violation) == ("b", Violation.TYPE)
 
 
@@ -296,7 +295,7 @@ def test_infinity_is_a_kind_of_its_own() -> None:
     tensor = b'{"name": "x", "shape": [1, 2], "datatype": "FP32", "parameters": {"binary_data_size": 8}}'
     header = b'{"inputs": [' + tensor + b"]}"
     with pytest.raises(RequestError) as refusal:
-        decode.v2(MATRIX, header + raw, len(header), Limits())
+        validated_v2(MATRIX, header + raw, len(header))
     assert (refusal.value.feature, refusal.value.violation) == ("a", Violation.NON_FINITE)
 
 

@@ -1,0 +1,115 @@
+# SPDX-FileCopyrightText: The Tidegate authors
+# SPDX-License-Identifier: Apache-2.0
+"""KServe's V1 protocol: ``instances`` in a request, ``predictions`` in a response.
+
+V1 has no request ids and no choice of outputs: a response holds the prediction of each row.
+"""
+
+from collections.abc import Mapping
+from itertools import chain
+from typing import Any
+
+from tidegate.batch import Batch
+from tidegate.contract import Contract
+from tidegate_serving.codecs.inputs import Inputs, unchecked_matrix
+from tidegate_serving.codecs.json_rows import encode_elements, encode_rows, shown_keys
+from tidegate_serving.codecs.request import InferenceRequest, Limits, check_row_count
+from tidegate_serving.codecs.validation import Place, array_from_json, validate_values
+from tidegate_serving.engines.result import ResultSlice
+from tidegate_serving.errors import RequestError, Violation, shown
+
+_OBJECTS, _LISTS = {dict}, {list}
+
+
+def parse(contract: Contract, document: Mapping[str, Any], limits: Limits) -> InferenceRequest:
+    """Parse a request: ``instances`` as lists of values, or as objects by feature name.
+
+    The numbers of a matrix are validated later, together with those of other requests.
+
+    Args:
+        contract: The model's contract.
+        document: The request's JSON object.
+        limits: The server's limits.
+
+    Raises:
+        RequestError: If the contract or the limits do not allow the request.
+    """
+    rows = document.get("instances")
+    if not isinstance(rows, list):
+        received = shown(rows) if "instances" in document else shown_keys(document)
+        raise RequestError(f"instances: expected a list of rows, received {received}.")
+    check_row_count(len(rows), limits, "instances")
+    types = set(map(type, rows))
+    if types == _OBJECTS:
+        rows = [_values_by_name(contract, row, index) for index, row in enumerate(rows)]
+        place = _place_by_name(contract)
+    elif types == _LISTS:
+        place = _place_by_index(contract)
+    else:
+        index = next((i for i, row in enumerate(rows) if not isinstance(row, list | dict)), None)
+        received = "both" if index is None else f"{shown(rows[index])} as instances[{index}]"
+        raise RequestError(
+            f"instances: expected each row as a list, or each as an object, received {received}."
+        )
+    width = len(contract.features)
+    if set(map(len, rows)) != {width}:
+        index = next(i for i, row in enumerate(rows) if len(row) != width)
+        raise RequestError(
+            f"instances[{index}]: expected {width} values, one per feature, received {len(rows[index])}.",
+            violation=Violation.SHAPE,
+        )
+    return InferenceRequest(_inputs(contract, rows, place), "", (contract.prediction,))
+
+
+def _inputs(contract: Contract, rows: list[list[Any]], place: Place) -> Inputs:
+    if contract.matrix_datatype is not None:
+        flat = rows[0] if len(rows) == 1 else list(chain.from_iterable(rows))
+        return unchecked_matrix(contract, len(rows), flat, contract.matrix_datatype, place)
+    width = len(contract.features)
+    columns = {}
+    for index, (feature, column) in enumerate(zip(contract.features, zip(*rows, strict=True), strict=True)):
+
+        def place_in_column(row: int, index: int = index) -> str:
+            return place(row * width + index)
+
+        datatype = str(feature.datatype)
+        elements = array_from_json(list(column), datatype, place_in_column, [feature])
+        columns[feature.name] = validate_values([feature], elements, datatype, place_in_column).reshape(-1)
+    return Batch.from_columns(contract, columns)
+
+
+def _values_by_name(contract: Contract, row: dict[str, Any], index: int) -> list[Any]:
+    """Return an object's values in the order of the features. Features that may be missing may be omitted."""
+    names = contract.feature_names
+    if not row.keys() <= set(names):
+        unknown = next(key for key in row if key not in names)
+        raise RequestError(
+            f"instances[{index}]: expected only features of the model, received '{unknown:.60}'.",
+            violation=Violation.UNEXPECTED_FEATURE,
+        )
+    for feature in contract.features:
+        if feature.name not in row and not feature.missing:
+            raise RequestError(
+                f"instances[{index}]: expected the feature '{feature.name}', received an object without it.",
+                violation=Violation.MISSING_FEATURE,
+                feature=feature.name,
+            )
+    return [row.get(name) for name in names]
+
+
+def _place_by_index(contract: Contract) -> Place:
+    width = len(contract.features)
+    return lambda i: f"instances[{i // width}][{i % width}] (feature '{contract.feature_names[i % width]}')"
+
+
+def _place_by_name(contract: Contract) -> Place:
+    width = len(contract.features)
+    return lambda i: f"instances[{i // width}]['{contract.feature_names[i % width]}']"
+
+
+def encode(contract: Contract, result: ResultSlice) -> bytes:
+    """Encode a response: the prediction of each row."""
+    output = contract.prediction
+    if output.width is None:
+        return b'{"predictions":[%b]}' % encode_elements(result, output.name)
+    return b'{"predictions":[[%b]]}' % b"],[".join(encode_rows(result.array(output.name)))

@@ -1,0 +1,73 @@
+# SPDX-FileCopyrightText: The Tidegate authors
+# SPDX-License-Identifier: Apache-2.0
+"""The scikit-learn engine: the fitted pipeline itself.
+
+It serves models that do not compile, or whose compiled form was not proven equal.
+"""
+
+import warnings
+from typing import Any
+
+import numpy as np
+
+from tidegate.batch import Batch
+from tidegate.contract import Contract, Output
+from tidegate.errors import BundleError
+from tidegate_serving.engines import threadpools
+from tidegate_serving.engines.base import OutputNames, Outputs, conform
+
+_METHODS = {
+    "label": "predict",
+    "prediction": "predict",
+    "probabilities": "predict_proba",
+    "scores": "decision_function",
+}
+"""The pipeline's method that computes each output."""
+
+_UNKNOWN_CATEGORIES = "Found unknown categories"
+"""How the warning of ``OneHotEncoder`` begins. A request can only contain an unknown category where the
+contract accepts one, so the warning is not news. Every other warning reaches the log."""
+
+
+class SklearnEngine:
+    """A fitted scikit-learn pipeline.
+
+    Args:
+        pipeline: The pipeline, trusted and built.
+        contract: The contract, whose outputs the pipeline must be able to compute.
+
+    Raises:
+        BundleError: If the pipeline cannot compute an output of the contract.
+    """
+
+    name = "sklearn"
+    platform = "sklearn"
+    selects_outputs = True  # a label and its probabilities are two passes through the pipeline
+
+    def __init__(self, pipeline: Any, contract: Contract) -> None:
+        self._methods = [(output, _method(pipeline, output)) for output in contract.outputs]
+        # For the process and not per call: catch_warnings is not thread-safe, and resets which warnings
+        # were shown, so that one that repeats would fill the log.
+        warnings.filterwarnings("ignore", message=_UNKNOWN_CATEGORIES, category=UserWarning)
+        self.prepare_thread()
+
+    def prepare_thread(self) -> None:
+        """Limit the numeric libraries' threads to the available CPUs."""
+        threadpools.limit()
+
+    def run(self, batch: Batch, output_names: OutputNames = None) -> Outputs:
+        """Compute the prediction and the named outputs, each of shape ``[rows]`` or ``[rows, width]``."""
+        methods = [
+            (output, method)
+            for index, (output, method) in enumerate(self._methods)
+            if output_names is None or index == 0 or output.name in output_names
+        ]
+        rows = batch.for_sklearn()
+        return {output.name: conform(output, np.asarray(method(rows))) for output, method in methods}
+
+
+def _method(pipeline: Any, output: Output) -> Any:
+    method = getattr(pipeline, _METHODS.get(output.name, ""), None)
+    if method is None:
+        raise BundleError(f"The pipeline cannot compute the contract's output '{output.name}'.")
+    return method
