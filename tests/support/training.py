@@ -11,19 +11,19 @@ from tidegate_training.config import TrainingConfig
 
 
 def configuration(**fields: Any) -> TrainingConfig:
-    """A configuration that trains in a moment, with some fields replaced."""
-    usual: dict[str, Any] = {
+    """Return a configuration that trains in a moment, with some fields replaced."""
+    defaults: dict[str, Any] = {
         "name": "test",
         "task": "classification",
         "data": {"dataset": "iris"},
         "algorithm": {"name": "LogisticRegression"},
         "preprocessing": {"numeric": {"scale": "standard"}},
     }
-    return TrainingConfig.model_validate(usual | fields)
+    return TrainingConfig.model_validate(defaults | fields)
 
 
 def write_loans(folder: Path, rows: int = 180) -> Path:
-    """A CSV file with numbers, whole numbers, truth values, texts and gaps."""
+    """Write a CSV file with floats, integers, booleans, texts and missing values."""
     source = random.Random(0)
     file = folder / "loans.csv"
     with file.open("w", newline="") as output:
@@ -47,12 +47,12 @@ def write_loans(folder: Path, rows: int = 180) -> Path:
     return file
 
 
-def mixed(**fields: Any) -> TrainingConfig:
-    """A configuration on the file of :func:`write_loans`."""
-    usual: dict[str, Any] = {
+def mixed_configuration(**fields: Any) -> TrainingConfig:
+    """Return a configuration for the file of :func:`write_loans`, with some fields replaced."""
+    defaults: dict[str, Any] = {
         "data": {"path": "loans.csv"},
         "target": "default",
         "features": {"drop": ["loss"], "overrides": {"purpose": {"handle_unknown": "accept"}}},
         "preprocessing": {"numeric": {"impute": "median", "scale": "standard"}},
     }
-    return configuration(**(usual | fields))
+    return configuration(**(defaults | fields))

@@ -53,12 +53,16 @@ def is_in_pod() -> bool:
     return "KUBERNETES_SERVICE_HOST" in os.environ
 
 
-def write_termination_message(message: str, path: Path = TERMINATION_LOG) -> None:
+def write_termination_message(message: str, path: Path | None = None) -> None:
     """Write the termination message, if its file exists and is writable.
 
-    Only a container has the file, and only some users may write it. The result of the run does not depend on
-    it.
+    Only a container has the file, and only some users may write it, so a failure does not fail the run.
+
+    Args:
+        message: The message, at most 4096 bytes.
+        path: The file; by default :data:`TERMINATION_LOG`.
     """
-    if path.is_file() and os.access(path, os.W_OK):
+    file = path or TERMINATION_LOG
+    if file.is_file() and os.access(file, os.W_OK):
         with suppress(OSError):
-            path.write_text(message + "\n", encoding="utf-8")
+            file.write_text(message + "\n", encoding="utf-8")
