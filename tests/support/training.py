@@ -47,6 +47,21 @@ def write_loans(folder: Path, rows: int = 180) -> Path:
     return file
 
 
+def write_numbers(folder: Path, rows: int = 180) -> Path:
+    """Write a CSV file with floats a to e, a float ``gap`` with missing values, a class and a value."""
+    source = random.Random(0)
+    file = folder / "numbers.csv"
+    with file.open("w", newline="") as output:
+        writer = csv.writer(output)
+        writer.writerow(["a", "b", "c", "d", "e", "gap", "class", "value"])
+        for row in range(rows):
+            numbers = [source.gauss(column, 1 + column) for column in range(6)]
+            value = numbers[0] + numbers[1] / 2 - numbers[2] * numbers[3] / 8 + source.gauss(0, 0.5)
+            label = "low" if value < -0.5 else "high" if value > 1 else "middle"
+            writer.writerow([*numbers[:5], "" if row % 9 == 0 else numbers[5], label, value])
+    return file
+
+
 def mixed_configuration(**fields: Any) -> TrainingConfig:
     """Return a configuration for the file of :func:`write_loans`, with some fields replaced."""
     defaults: dict[str, Any] = {
