@@ -67,7 +67,7 @@ def test_replace_directory_stop_in_swap_keeps_previous_bundle(
     assert (place / MANIFEST).read_text() == "before"
 
 
-def test_replace_directory_link_or_working_dir_is_filled_in_place(
+def test_replace_directory_link_or_working_dir_stays_in_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(tmp_path / "real", "before")

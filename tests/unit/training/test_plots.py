@@ -12,7 +12,7 @@ OUTPUTS = {
 PNG_SIGNATURE = b"\x89PNG"
 
 
-def test_plot_classification_user_style_does_not_change_the_bytes() -> None:
+def test_plot_classification_ignores_the_user_s_style() -> None:
     plots = plot_classification(TARGET, OUTPUTS, ["no", "yes"])
     assert list(plots) == ["plots/confusion.png", "plots/roc.png"]
     assert all(content.startswith(PNG_SIGNATURE) for content in plots.values())

@@ -60,7 +60,7 @@ def test_read_source_invalid_parquet_is_rejected(tmp_path: Path) -> None:
         read_source(Data(path="data.parquet"), tmp_path)
 
 
-def test_read_source_dataset_digest_covers_values_not_label_names() -> None:
+def test_read_source_dataset_digest_covers_the_values() -> None:
     plain, named = (read_source(Data(dataset="iris", target_names=names), Path()) for names in (False, True))
     wine = read_source(Data(dataset="wine"), Path())
     assert plain.sha256 == named.sha256 != wine.sha256

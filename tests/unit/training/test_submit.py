@@ -193,7 +193,7 @@ def test_follow_prints_each_log_once_and_returns_the_last(capsys: pytest.Capture
 
 
 @pytest.mark.usefixtures("no_pause")
-def test_follow_unavailable_cluster_neither_loses_nor_repeats_lines(
+def test_follow_unavailable_cluster_prints_each_line_once(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     running = (make_job(), [make_pod("only", "Running")])
