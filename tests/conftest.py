@@ -63,7 +63,7 @@ def train_bundle(config: dict[str, Any], directory: Path, *, joblib: bool = Fals
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what training warns of is for its own tests
         return train(
-            TrainingConfig.model_validate(config), directory, joblib=joblib, base=directory.parent
+            TrainingConfig.model_validate(config), directory, joblib=joblib, base_dir=directory.parent
         ).bundle
 
 

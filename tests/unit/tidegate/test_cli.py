@@ -100,7 +100,7 @@ def test_verify_says_file_by_file_what_is_wrong(tmp_path):
         (["inspect", "nowhere"], 2, "neither a directory nor a reference"),
         (["pull", "file:///nowhere/iris:stable", "x"], 1, "cannot be opened"),
         (["train", "nowhere.yaml"], 2, "nowhere.yaml"),
-        (["train", "missed.yaml"], 3, "is not good enough"),
+        (["train", "missed.yaml"], 3, "misses a gate"),
     ],
 )
 def test_a_failure_is_one_sentence_and_its_exit_code(arguments, code, sentence, tmp_path):
