@@ -60,7 +60,7 @@ def test_a_configuration_and_a_store_are_enough() -> None:
 
 def test_a_channel_and_the_other_form_are_passed_on() -> None:
     arguments = container(merged(ONCE, {"channel": "candidate", "joblib": True}))["args"]
-    assert arguments[-4:] == ["--channel", "candidate", "--format", "joblib"]
+    assert arguments[-4:] == ["--channel", "candidate", "--extra-format", "joblib"]
 
 
 def test_exit_codes_decide_what_is_tried_again() -> None:
@@ -102,13 +102,14 @@ def test_each_run_of_a_sweep_reads_its_own_configuration(tmp_path) -> None:
 
 def test_a_map_arrives_as_it_was_written(tmp_path) -> None:
     config = merged(
-        CONFIG, {"seed": 4294967295, "gates": {"test.f1": ">= 0.9"}, "model_card": {"limits": "a < b & c"}}
+        CONFIG,
+        {"seed": 4294967295, "gates": {"test.f1": ">= 0.9"}, "model_card": {"limitations": "a < b & c"}},
     )
     text = configurations({"config": config, "store": "s3://models"})["train.yaml"]
     assert ">= 0.9" in text
     (tmp_path / "train.yaml").write_text(text)
     read = load_yaml(tmp_path / "train.yaml", TrainingConfig)
-    assert (read.seed, read.model_card.limits) == (4294967295, "a < b & c")
+    assert (read.seed, read.model_card.limitations) == (4294967295, "a < b & c")
 
 
 def test_a_files_text_arrives_byte_for_byte() -> None:

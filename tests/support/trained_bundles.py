@@ -61,7 +61,7 @@ def train_bundle(config: dict[str, Any], directory: Path, *, joblib: bool = Fals
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the tests of training cover its warnings
         return train(
-            TrainingConfig.model_validate(config), directory, joblib=joblib, base=directory.parent
+            TrainingConfig.model_validate(config), directory, joblib=joblib, base_dir=directory.parent
         ).bundle
 
 

@@ -11,19 +11,19 @@ from tidegate_training.config import TrainingConfig
 
 
 def configuration(**fields: Any) -> TrainingConfig:
-    """A configuration that trains in a moment, with some fields replaced."""
-    usual: dict[str, Any] = {
+    """Return a configuration that trains in a moment, with some fields replaced."""
+    defaults: dict[str, Any] = {
         "name": "test",
         "task": "classification",
         "data": {"dataset": "iris"},
         "algorithm": {"name": "LogisticRegression"},
         "preprocessing": {"numeric": {"scale": "standard"}},
     }
-    return TrainingConfig.model_validate(usual | fields)
+    return TrainingConfig.model_validate(defaults | fields)
 
 
 def write_loans(folder: Path, rows: int = 180) -> Path:
-    """A CSV file with numbers, whole numbers, truth values, texts and gaps."""
+    """Write a CSV file with floats, integers, booleans, texts and missing values."""
     source = random.Random(0)
     file = folder / "loans.csv"
     with file.open("w", newline="") as output:
@@ -47,12 +47,27 @@ def write_loans(folder: Path, rows: int = 180) -> Path:
     return file
 
 
-def mixed(**fields: Any) -> TrainingConfig:
-    """A configuration on the file of :func:`write_loans`."""
-    usual: dict[str, Any] = {
+def write_numbers(folder: Path, rows: int = 180) -> Path:
+    """Write a CSV file with floats a to e, a float ``gap`` with missing values, a class and a value."""
+    source = random.Random(0)
+    file = folder / "numbers.csv"
+    with file.open("w", newline="") as output:
+        writer = csv.writer(output)
+        writer.writerow(["a", "b", "c", "d", "e", "gap", "class", "value"])
+        for row in range(rows):
+            numbers = [source.gauss(column, 1 + column) for column in range(6)]
+            value = numbers[0] + numbers[1] / 2 - numbers[2] * numbers[3] / 8 + source.gauss(0, 0.5)
+            label = "low" if value < -0.5 else "high" if value > 1 else "middle"
+            writer.writerow([*numbers[:5], "" if row % 9 == 0 else numbers[5], label, value])
+    return file
+
+
+def mixed_configuration(**fields: Any) -> TrainingConfig:
+    """Return a configuration for the file of :func:`write_loans`, with some fields replaced."""
+    defaults: dict[str, Any] = {
         "data": {"path": "loans.csv"},
         "target": "default",
         "features": {"drop": ["loss"], "overrides": {"purpose": {"handle_unknown": "accept"}}},
         "preprocessing": {"numeric": {"impute": "median", "scale": "standard"}},
     }
-    return configuration(**(usual | fields))
+    return configuration(**(defaults | fields))

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""The algorithms that a configuration may name, and nothing beyond them.
+"""The registry of algorithms that a configuration may name, by scikit-learn's class names.
 
-The names are scikit-learn's class names. An algorithm is here because the tests train it, save it, read it
-back under the server's default policy, and compile it or know the reason why not; to add one, add a line.
+To add an algorithm, add a line. The tests then train, save and load it under the server's default policy, and
+hold on which kinds of data it compiles.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ Task = Literal["classification", "regression"]
 
 @dataclass(frozen=True, slots=True)
 class Algorithm:
-    """Where an estimator's class lives, and what it is for."""
+    """An estimator's task, and the module of its class."""
 
     task: Task
     module: str
@@ -52,17 +52,23 @@ ALGORITHMS: Mapping[str, Algorithm] = {
 
 
 def parameter_names(name: str) -> list[str]:
-    """The parameters that an estimator has. Their values are checked by scikit-learn itself, when it fits."""
+    """Return the names of an estimator's parameters. scikit-learn validates their values when it fits."""
     return sorted(estimator_class(name)().get_params(deep=False))
 
 
 def estimator_class(name: str) -> Any:
-    """The class of a registered algorithm."""
+    """Import the class of a registered algorithm."""
     return getattr(import_module(ALGORITHMS[name].module), name)
 
 
-def build(name: str, parameters: Mapping[str, Any], seed: int) -> Any:
-    """An unfitted estimator; where it draws random numbers, it draws them from the run's seed."""
+def build_estimator(name: str, parameters: Mapping[str, Any], seed: int) -> Any:
+    """Build an unfitted estimator.
+
+    Args:
+        name: The algorithm's name.
+        parameters: The estimator's parameters by name.
+        seed: The estimator's ``random_state``, if it has one and the parameters do not set it.
+    """
     estimator = estimator_class(name)(**parameters)
     if "random_state" in estimator.get_params(deep=False) and "random_state" not in parameters:
         estimator.set_params(random_state=seed)

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""``tidegate train``: a training run from the command line, and what it found.
+"""``tidegate train``: reads the options, starts a training run and prints its result.
 
-It reads options and prints. The run itself is in :mod:`tidegate_training.run`, imported only when the command runs.
+The run itself is :mod:`tidegate_training.run`, which is imported only when the command runs.
 """
 
 from enum import StrEnum
@@ -11,49 +11,50 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tidegate.console import OutputFormat, OutputOption, print_result, progress
+from tidegate.console import OutputFormat, OutputOption, print_result, progress, stderr
 from tidegate.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from tidegate.reference import Reference
-    from tidegate_training.run import Trained
+    from tidegate_training.bundling.parity import ParityReport
+    from tidegate_training.run import TrainingResult
 
 
-class ModelFormat(StrEnum):
-    """What a bundle can hold beside the forms that it always has."""
+class ExtraFormat(StrEnum):
+    """Formats that a bundle can hold in addition to its usual ones."""
 
     JOBLIB = "joblib"
 
 
 def train(
-    config: Annotated[Path, typer.Argument(help="The YAML file that says what to train.", metavar="CONFIG")],
+    config: Annotated[Path, typer.Argument(help="The YAML file that describes the run.", metavar="CONFIG")],
     out: Annotated[
-        Path | None, typer.Option(help="Where the bundle goes.", show_default="out/bundles/<name>")
+        Path | None, typer.Option(help="The bundle's directory.", show_default="out/bundles/<name>")
     ] = None,
     push: Annotated[
         str | None,
-        typer.Option(help="A store to push the bundle to, such as file:///models or s3://bucket/prefix."),
+        typer.Option(help="Push the bundle to a store, such as file:///models or s3://bucket/prefix."),
     ] = None,
     channel: Annotated[
-        str | None, typer.Option(help="A channel of the store that then points to the bundle. Needs --push.")
+        str | None, typer.Option(help="Move this channel of the store to the bundle. Requires --push.")
     ] = None,
     extra_format: Annotated[
-        ModelFormat | None,
-        typer.Option(
-            "--format", help="Also write the model in this form, for servers that load nothing else."
-        ),
+        ExtraFormat | None,
+        typer.Option(help="Also write the model in this format, for servers that load no other."),
     ] = None,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
     """Train a model from a YAML file and seal it into a bundle.
 
-    The data is split before anything is fitted. A model that misses one of its gates makes no bundle, and the
-    command exits with 3.
+    The rows are split before anything is fitted. If the model misses a gate, no bundle is written and the
+    exit code is 3.
     """
     if channel is not None and push is None:
-        raise ConfigurationError(f"--channel {channel} needs --push: a channel is a store's.")
+        raise ConfigurationError(
+            f"--channel {channel} requires --push STORE, because a channel belongs to a store: add --push."
+        )
     from tidegate.reference import ChannelReference
     from tidegate.settings import Document
     from tidegate.store import Store
@@ -64,83 +65,92 @@ def train(
     settings = document.parse_as(TrainingConfig)
     store = Store(push) if push is not None else None
     if store is not None and channel is not None:
-        ChannelReference(store.uri, settings.name, channel)  # a mistake costs no training
+        ChannelReference(store.uri, settings.name, channel)  # validates the name before the training starts
     directory = out if out is not None else Path("out/bundles") / settings.name
     with progress() as display:
         task = display.add_task("starting", total=None)
         with document.locate_field_errors():
-            trained = run(
+            result = run(
                 settings,
                 directory,
-                joblib=extra_format is ModelFormat.JOBLIB,
-                base=config.parent,
-                report=lambda step: display.update(task, description=step),
+                joblib=extra_format is ExtraFormat.JOBLIB,
+                base_dir=config.parent,
+                on_step=lambda step: display.update(task, description=step),
             )
         reference = None
         if store is not None:
             display.update(task, description="pushing")
-            reference = store.push(trained.bundle)
+            reference = store.push(result.bundle)
             if channel is not None:
                 store.move_channel(settings.name, channel, reference.digest)
-    print_result(output, payload(trained, reference), report(trained, reference))
+    _report_to_kubernetes(result, reference)
+    print_result(output, to_json(result, reference), to_text(result, reference))
 
 
-def payload(trained: "Trained", reference: "Reference | None") -> dict[str, Any]:
-    """What a script reads of a run."""
+def to_json(result: "TrainingResult", reference: "Reference | None") -> dict[str, Any]:
+    """Return the result as a JSON document, for scripts."""
     return {
-        "name": trained.bundle.manifest.name,
-        "digest": trained.bundle.digest,
+        "name": result.bundle.manifest.name,
+        "digest": result.bundle.digest,
         "reference": None if reference is None else str(reference),
-        "bundle": str(trained.bundle.path),
-        "metrics": trained.metrics,
-        "gap": trained.gap,
+        "bundle": str(result.bundle.path),
+        "metrics": result.metrics,
+        "gap": result.gap,
         "overfitting": {
-            "verdict": trained.overfitting.verdict,
-            "metric": trained.overfitting.metric,
-            "gap": trained.overfitting.gap,
-            "text": trained.overfitting.text,
+            "verdict": result.overfitting.verdict,
+            "metric": result.overfitting.metric,
+            "gap": result.overfitting.gap,
+            "text": result.overfitting.text,
         },
-        "parity": trained.certificate.payload(),
+        "parity": result.parity.to_json(),
         "gates": [
-            {"gate": str(result.gate), "value": result.value, "passed": result.passed}
-            for result in trained.gates
+            {"gate": str(gate_result.gate), "value": gate_result.value, "passed": gate_result.passed}
+            for gate_result in result.gates
         ],
-        "notes": trained.notes,
+        "warnings": result.warnings,
     }
 
 
-def report(trained: "Trained", reference: "Reference | None") -> "RenderableType":
-    """What a person reads of a run."""
+def to_text(result: "TrainingResult", reference: "Reference | None") -> "RenderableType":
+    """Return the result as a table and sentences, for a terminal."""
     from rich.console import Group
     from rich.table import Table
 
-    from tidegate_training.model_card import number
+    from tidegate_training.model_card import format_number
 
-    manifest = trained.bundle.manifest
+    manifest = result.bundle.manifest
     table = Table(title=f"{manifest.name}: {manifest.algorithm}", title_justify="left")
     table.add_column("metric")
-    for column in (*trained.sizes, "gap"):
+    for column in (*result.split_sizes, "gap"):
         table.add_column(column, justify="right")
-    table.add_row("rows", *map(str, trained.sizes.values()), "")
-    for metric in trained.metrics["test"]:
-        values = [number(trained.metrics[part][metric]) for part in trained.sizes]
-        table.add_row(metric, *values, number(trained.gap[metric]))
-    lines = [trained.overfitting.text, *(f"Gate {result}." for result in trained.gates)]
-    lines += [f"Note: {note}" for note in trained.notes]
-    lines.append(parity_sentence(trained))
-    lines.append(f"Bundle: {trained.bundle.path}")
+    table.add_row("rows", *map(str, result.split_sizes.values()), "")
+    for metric in result.metrics["test"]:
+        values = [format_number(result.metrics[split][metric]) for split in result.split_sizes]
+        table.add_row(metric, *values, format_number(result.gap[metric]))
+    lines = [result.overfitting.text, *(f"Gate {gate_result}." for gate_result in result.gates)]
+    lines += [f"Warning: {warning}" for warning in result.warnings]
+    lines.append(_parity_sentence(result.parity))
+    lines.append(f"Bundle: {result.bundle.path}")
     lines.append(
-        f"Reference: {reference}" if reference is not None else f"Digest: sha256:{trained.bundle.digest}"
+        f"Reference: {reference}" if reference is not None else f"Digest: sha256:{result.bundle.digest}"
     )
     return Group(table, "\n".join(lines))
 
 
-def parity_sentence(trained: "Trained") -> str:
-    """What the certificate says, and what a server will therefore do."""
-    certificate = trained.certificate
-    if certificate.verdict == "equal":
+def _parity_sentence(parity: "ParityReport") -> str:
+    if parity.verdict == "equal":
         return (
-            f"Compiled form: equal to scikit-learn on {certificate.rows} rows (largest difference "
-            f"{certificate.max_abs_difference:.2g}), so it is served."
+            f"Compiled model: equal to scikit-learn on {parity.rows} rows (largest difference "
+            f"{parity.max_abs_difference:.2g}). The server uses it."
         )
-    return f"Compiled form: {certificate.verdict} ({certificate.reason}), so scikit-learn itself is served."
+    return f"Compiled model: {parity.verdict} ({parity.reason}). The server uses scikit-learn instead."
+
+
+def _report_to_kubernetes(result: "TrainingResult", reference: "Reference | None") -> None:
+    """Write the result as one line to the termination message and, in a pod, to the log."""
+    from tidegate_training.termination import format_result, is_in_pod, write_termination_message
+
+    line = format_result(None if reference is None else str(reference), result.bundle.digest, result.metrics)
+    if is_in_pod():
+        stderr.print(line, soft_wrap=True)
+    write_termination_message(line)

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""The file that a training run is made from, ``train.yaml``, as pydantic models.
+"""The configuration of a training run, ``train.yaml``, as pydantic models.
 
-It says what may be written and refuses everything else. It reads no data and builds no estimator; whether
-the data fits is found out when it is loaded.
+They reject unknown fields and values that contradict each other. They read no data:
+:mod:`tidegate_training.table` compares the configuration with the data.
 """
 
 from typing import Annotated, Any, Literal, Self
@@ -25,99 +25,103 @@ from tidegate_training.gates import parse_gate
 
 BundledDataset = Literal["breast_cancer", "iris", "wine", "digits", "diabetes"]
 DatatypeName = Literal["float32", "float64", "int32", "int64", "bool", "text"]
-Share = Annotated[float, Field(gt=0, lt=1)]
+Fraction = Annotated[float, Field(gt=0, lt=1)]
 
 DATASET_TARGET = "target"
-"""What the target of a data set bundled with scikit-learn is called."""
+"""The name of the target in scikit-learn's own data sets."""
 
 
-class _Part(BaseModel):
+class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
-class Data(_Part):
-    """Where the rows come from: a data set bundled with scikit-learn, or a CSV or Parquet file."""
+class Data(_Section):
+    """The source of the rows: one of scikit-learn's own data sets, or a CSV or Parquet file."""
 
     dataset: BundledDataset | None = None
     path: Annotated[str, Field(min_length=1)] | None = None
-    """A file, relative to the folder of the YAML file, or an object's address (``s3://bucket/key.csv``)."""
+    """A file, relative to the folder of the YAML file, or an object such as ``s3://bucket/key.csv``."""
     format: Literal["csv", "parquet"] | None = None
-    """The file's format, when its name does not end in it."""
+    """The file's format, if the file's name does not end in it."""
     target_names: bool = False
-    """Of a bundled data set for classification: use the classes' names as labels instead of 0, 1, …"""
+    """Whether a data set's labels are the names of its classes, instead of 0, 1, …"""
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
         if (self.dataset is None) == (self.path is None):
-            raise ValueError("give either 'dataset' or 'path', and only one of them")
+            raise ValueError("expected exactly one of 'dataset' and 'path'")
         if self.path is not None and self.target_names:
-            raise FieldError(("target_names",), "it belongs to a data set: a file has its labels in it")
+            raise FieldError(
+                ("target_names",), "allowed with 'dataset' only, because a file has its own labels"
+            )
         if self.dataset is not None and self.format is not None:
-            raise FieldError(("format",), "it belongs to 'path', and the data set has none")
+            raise FieldError(("format",), "allowed with 'path' only, because a data set has no file")
         if self.dataset == "diabetes" and self.target_names:
-            raise FieldError(("target_names",), "the data set 'diabetes' has a number to predict")
+            raise FieldError(
+                ("target_names",), "the data set 'diabetes' has numbers as target, and no classes"
+            )
         return self
 
 
-class FeatureOptions(_Part):
-    """What is said of one feature beyond what the data shows."""
+class FeatureOptions(_Section):
+    """Settings of one feature that no data shows."""
 
     datatype: DatatypeName | None = None
     handle_unknown: Literal["reject", "accept"] = "reject"
-    """What the server does with a category that training never saw."""
+    """Whether the server rejects or accepts a category that is not in the training rows."""
     sensitivity: Annotated[Sensitivity, Field(strict=False)] | None = None
 
 
-class Features(_Part):
-    """Which columns are features, and what is known of them."""
+class Features(_Section):
+    """The columns that are features, and their settings."""
 
     keep: Annotated[list[str], Field(min_length=1)] | None = None
     drop: Annotated[list[str], Field(min_length=1)] | None = None
     sensitivity: Annotated[Sensitivity, Field(strict=False)] = Sensitivity.INTERNAL
-    """The sensitivity of every feature that ``overrides`` does not give another one."""
+    """The sensitivity of every feature without one in ``overrides``."""
     overrides: dict[str, FeatureOptions] = {}
 
     @model_validator(mode="after")
     def _keep_or_drop(self) -> Self:
         if self.keep is not None and self.drop is not None:
-            raise ValueError("give 'keep' or 'drop', not both")
+            raise ValueError("expected 'keep' or 'drop', received both; remove one")
         return self
 
 
-class Numeric(_Part):
-    """What happens to numbers before the estimator sees them."""
+class Numeric(_Section):
+    """Preprocessing of numbers."""
 
     impute: Literal["none", "mean", "median", "constant"] = "none"
     fill: float | None = None
-    """The number that ``impute: constant`` puts in."""
+    """The number that replaces missing values with ``impute: constant``."""
     scale: Literal["none", "standard", "minmax", "robust"] = "none"
 
     @model_validator(mode="after")
     def _fill(self) -> Self:
         if (self.impute == "constant") != (self.fill is not None):
-            raise FieldError(("fill",), "'fill' and 'impute: constant' belong together")
+            raise FieldError(("fill",), "expected together with 'impute: constant', and only then")
         return self
 
 
-class Text(_Part):
-    """How categories become numbers: one column a category."""
+class Text(_Section):
+    """One-hot encoding of texts: one column per category."""
 
     drop: Literal["none", "first", "if_binary"] = "none"
     min_frequency: Annotated[int, Field(ge=1)] | None = None
-    """Categories with fewer training rows than this share one column."""
+    """Categories with fewer training rows share one column."""
     max_categories: Annotated[int, Field(ge=2)] | None = None
-    """The rarest categories share one column so that there are at most this many."""
+    """The largest number of columns per feature; the rarest categories share one column."""
 
 
-class Preprocessing(_Part):
-    """What is fitted on the training part, together with the estimator, in one pipeline."""
+class Preprocessing(_Section):
+    """Preprocessing, which is fitted on the training rows together with the estimator, in one pipeline."""
 
     numeric: Numeric = Numeric()
     text: Text = Text()
 
 
-class Algorithm(_Part):
-    """An estimator by its class name in scikit-learn, with its parameters by theirs."""
+class Algorithm(_Section):
+    """An estimator, by scikit-learn's names of its class and its parameters."""
 
     name: str
     parameters: dict[str, JsonValue] = {}
@@ -126,7 +130,7 @@ class Algorithm(_Part):
     @classmethod
     def _known(cls, name: str) -> str:
         if name not in ALGORITHMS:
-            raise ValueError(f"expected one of {', '.join(sorted(ALGORITHMS))}")
+            raise ValueError(f"unknown algorithm, expected one of {', '.join(sorted(ALGORITHMS))}")
         return name
 
     @model_validator(mode="after")
@@ -136,73 +140,86 @@ class Algorithm(_Part):
             if parameter not in allowed:
                 raise FieldError(
                     ("parameters", parameter),
-                    f"{self.name} has no such parameter: expected some of {', '.join(allowed)}",
+                    f"unknown parameter of {self.name}, expected one of {', '.join(allowed)}",
                 )
         return self
 
 
-class Split(_Part):
-    """How the rows are divided before anything is fitted."""
+class Split(_Section):
+    """The division of the rows into training, validation and test rows."""
 
-    test: Share = 0.2
-    validation: Share = 0.2
+    test: Fraction = 0.2
+    validation: Fraction = 0.2
     stratify: bool | None = None
-    """Whether each part has the classes in the same shares. By default yes, where it is possible."""
+    """Whether the classes have the same proportions in each split.
+
+    By default true for a classification without ``group`` and ``time``.
+    """
     group: str | None = None
-    """A column whose rows of one value all go into one part. It is no feature."""
+    """A column whose rows with equal values go to the same split. It is left out of the features."""
     time: str | None = None
-    """A column to order by: the past trains, the future tests. It is no feature."""
+    """A column to sort by: the earliest rows train, the latest test. It is left out of the features."""
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
         if self.test + self.validation >= 1:
-            raise ValueError("'test' and 'validation' leave nothing to train on: their sum must be below 1")
+            raise ValueError(
+                "expected a sum of 'test' and 'validation' below 1, because the rest are the training rows, "
+                f"received {self.test + self.validation:g}"
+            )
         if self.group is not None and self.time is not None:
-            raise ValueError("give 'group' or 'time', not both")
+            raise ValueError("expected 'group' or 'time', received both; remove one")
         if self.stratify and (self.group is not None or self.time is not None):
-            raise FieldError(("stratify",), "it cannot hold together with 'group' or 'time'")
+            raise FieldError(
+                ("stratify",), "not possible together with 'group' or 'time': remove one of them"
+            )
         return self
 
 
-class ModelCard(_Part):
-    """What a person says of the model, for its card."""
+class ModelCard(_Section):
+    """Texts of the model's owner for the model card."""
 
     summary: str | None = None
     intended_use: str | None = None
-    limits: str | None = None
+    limitations: str | None = None
 
 
-class TrainingConfig(_Part):
-    """A training run: everything that its result depends on but the data and the installed versions."""
+class TrainingConfig(_Section):
+    """The configuration of a training run.
+
+    Configuration, data and installed versions determine the bundle, byte for byte.
+    """
 
     name: Annotated[str, Field(pattern=NAME_PATTERN)]
     task: Literal["classification", "regression"]
     data: Data
     target: Annotated[str, Field(min_length=1)] = DATASET_TARGET
     positive_label: int | str | None = None
-    """The class that precision, recall, F1 and ROC AUC are about, of two. By default the second."""
+    """The positive class, of two, of precision, recall, F1 and ROC AUC. By default the second one."""
     features: Features = Features()
     preprocessing: Preprocessing = Preprocessing()
     algorithm: Algorithm
     split: Split = Split()
     seed: Annotated[int, Field(ge=0, lt=1 << 32)] = 0
     float_dtype: Literal["float32", "float64"] = "float32"
-    """The type of features that are not whole numbers, in training and in requests."""
+    """The type of features with fractions, in training and in requests."""
     gates: dict[str, str] = {}
-    """Thresholds by metric, as ``test.f1: ">= 0.9"`` or ``gap.f1: "<= 0.05"``."""
+    """Thresholds by scope and metric, as ``test.f1: ">= 0.9"`` or ``gap.f1: "<= 0.05"``."""
     golden_rows: Annotated[int, Field(ge=1, le=100)] = 8
-    """How many rows of the test part become questions with known answers."""
+    """The largest number of test rows that become golden requests."""
     model_card: ModelCard = ModelCard()
 
-    # A validator is given the fields above its own, without those that are wrong themselves.
+    # pydantic passes a validator the valid fields above its own.
 
     @field_validator("algorithm")
     @classmethod
-    def _for_the_task(cls, algorithm: Algorithm, info: ValidationInfo) -> Algorithm:
+    def _algorithm_fits_task(cls, algorithm: Algorithm, info: ValidationInfo) -> Algorithm:
         task = info.data.get("task", ALGORITHMS[algorithm.name].task)
         if ALGORITHMS[algorithm.name].task != task:
-            fitting = ", ".join(sorted(name for name, a in ALGORITHMS.items() if a.task == task))
-            raise FieldError(("name",), f"{algorithm.name} does no {task}: for that there are {fitting}")
+            expected = ", ".join(sorted(name for name, a in ALGORITHMS.items() if a.task == task))
+            raise FieldError(
+                ("name",), f"{algorithm.name} is not an algorithm for {task}, expected one of {expected}"
+            )
         return algorithm
 
     @field_validator("gates")
@@ -218,25 +235,31 @@ class TrainingConfig(_Part):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.data.path is not None and "target" not in self.model_fields_set:
-            raise FieldError(("target",), "missing; name the column of the file that is to be predicted")
+            raise FieldError(("target",), "missing: name the column of the file to predict")
         if self.data.dataset is not None:
             if self.target != DATASET_TARGET:
                 raise FieldError(
                     ("target",),
-                    f"that of a bundled data set is called '{DATASET_TARGET}', received '{self.target}'",
+                    f"expected '{DATASET_TARGET}', the target of every data set, received '{self.target}'",
                 )
             if (self.data.dataset == "diabetes") != (self.task == "regression"):
                 raise FieldError(
-                    ("data", "dataset"), f"the data set '{self.data.dataset}' is not for {self.task}"
+                    ("data", "dataset"),
+                    f"the data set '{self.data.dataset}' is not a data set for {self.task}",
                 )
         if self.task == "regression" and self.positive_label is not None:
-            raise FieldError(("positive_label",), "it is about classes, and a regression has none")
+            raise FieldError(
+                ("positive_label",), "allowed for a classification only, because a regression has no classes"
+            )
         if self.task == "regression" and self.split.stratify:
-            raise FieldError(("split", "stratify"), "it is about classes, and a regression has none")
+            raise FieldError(
+                ("split", "stratify"),
+                "allowed for a classification only, because a regression has no classes",
+            )
         return self
 
-    def parameters(self) -> dict[str, Any]:
-        """What the manifest records of the run: estimator, preprocessing, split, precision."""
+    def manifest_parameters(self) -> dict[str, Any]:
+        """Return the parameters of the manifest: estimator, preprocessing, split and type of floats."""
         return {
             "algorithm": self.algorithm.parameters,
             "preprocessing": self.preprocessing.model_dump(mode="json"),

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""Evaluation: how good the model is on each part, and whether it learned or learned by heart.
+"""Evaluation: metrics on each split, and whether the model overfits.
 
-It measures and compares. What is good enough, the gates say.
+It computes metrics and compares them. The thresholds are in :mod:`tidegate_training.gates`.
 """
 
 from collections.abc import Mapping
@@ -20,22 +20,22 @@ Array = NDArray[Any]
 
 Metrics = dict[str, float | None]
 
-SLIGHT, CLEAR = 0.05, 0.10
-"""Of the metric that :func:`judge` goes by: gaps up to the first are usual, beyond the second they matter."""
+SLIGHT_GAP, CLEAR_GAP = 0.05, 0.10
+"""Gaps of F1 or R² between training and test rows above which overfitting is slight, and clear."""
 
-POOR = {"f1": 0.6, "r2": 0.3}
-"""Scores on the rows it was trained on below which a model has not learned enough to overfit."""
+UNDERFITTING_BELOW = {"f1": 0.6, "r2": 0.3}
+"""By metric, the value on the training rows below which a model underfits."""
 
 
 @dataclass(frozen=True, slots=True)
 class Overfitting:
-    """The verdict on the gap between the training part and the test part.
+    """A verdict on the gap between training and test rows.
 
     Attributes:
-        verdict: ``no``, ``slight`` (gap above 0.05), ``clear`` (above 0.10), or ``underfitting`` (poor).
-        metric: The metric that was compared: F1 for classes, R² for values.
-        gap: How much better it is on the training part.
-        text: The verdict in words, with what to try.
+        verdict: ``no``, ``slight`` (gap above 0.05), ``clear`` (above 0.10), or ``underfitting``.
+        metric: The compared metric: F1 of a classification, R² of a regression.
+        gap: The metric on the training rows minus the metric on the test rows.
+        text: The verdict as a sentence, with advice.
     """
 
     verdict: Literal["no", "slight", "clear", "underfitting"]
@@ -45,22 +45,24 @@ class Overfitting:
 
 
 def classification_metrics(
-    target: Array, answers: Mapping[str, Array], labels: list[Any], positive: Any
+    target: Array, outputs: Mapping[str, Array], labels: list[Any], positive_label: Any
 ) -> Metrics:
-    """Accuracy, precision, recall, F1 and ROC AUC.
+    """Compute accuracy, precision, recall, F1 and ROC AUC.
+
+    With more than two classes, precision, recall and F1 are means over the classes, and ROC AUC is the mean
+    of each class against the rest.
 
     Args:
         target: ``[rows]``, the true classes.
-        answers: The model's answers by output.
+        outputs: By output, ``[rows]`` or ``[rows, width]``: the model's outputs.
         labels: All classes, in the order of the score columns.
-        positive: With two classes, the one that is looked for. With more, precision, recall and F1 are the
-            mean over the classes, and ROC AUC the mean of each class against the rest.
+        positive_label: The class, of two, that the metrics are about.
     """
     from sklearn import metrics
 
-    predicted = answers[LABEL].astype(target.dtype)
+    predicted = outputs[LABEL].astype(target.dtype)
     if len(labels) == 2:
-        average: dict[str, Any] = {"average": "binary", "pos_label": positive}
+        average: dict[str, Any] = {"average": "binary", "pos_label": positive_label}
     else:
         average = {"average": "macro", "labels": labels}
     precision, recall, f1, _ = metrics.precision_recall_fscore_support(
@@ -71,24 +73,28 @@ def classification_metrics(
         "precision": float(precision),
         "recall": float(recall),
         "f1": float(f1),
-        "roc_auc": _roc_auc(target, class_scores(answers, labels), labels, positive),
+        "roc_auc": _roc_auc(target, class_scores(outputs, labels), labels, positive_label),
     }
 
 
-def regression_metrics(target: Array, answers: Mapping[str, Array]) -> Metrics:
-    """Mean squared error, its root, mean absolute error, and R².
+def regression_metrics(target: Array, outputs: Mapping[str, Array]) -> Metrics:
+    """Compute mean squared error, its root, mean absolute error, and R².
+
+    Args:
+        target: ``[rows]``, the true values.
+        outputs: By output, ``[rows]``: the model's outputs.
 
     Raises:
-        DataError: The model predicts numbers that the output's type does not have.
+        DataError: If a prediction is outside the range of the output's type.
     """
     from sklearn import metrics
 
-    if not np.isfinite(answers[PREDICTION]).all():
+    if not np.isfinite(outputs[PREDICTION]).all():
         raise DataError(
-            f"The model predicts numbers beyond those of {answers[PREDICTION].dtype}, in which answers are "
-            "given: use another unit for the target, or another algorithm."
+            "The model predicts a number that is not finite in the output's type, "
+            f"{outputs[PREDICTION].dtype}: use another unit for the target, or another algorithm."
         )
-    predicted = answers[PREDICTION].astype(np.float64)
+    predicted = outputs[PREDICTION].astype(np.float64)
     mse = float(metrics.mean_squared_error(target, predicted))
     return {
         "mse": mse,
@@ -98,65 +104,72 @@ def regression_metrics(target: Array, answers: Mapping[str, Array]) -> Metrics:
     }
 
 
-def gap_of(train: Metrics, test: Metrics) -> Metrics:
-    """By metric, how much worse the test part is than the training part; negative where it is better.
+def metric_gaps(train: Metrics, test: Metrics) -> Metrics:
+    """Return, by metric, how much worse the test rows are than the training rows; negative where better.
 
-    >>> gap_of({"rmse": 1.0}, {"rmse": 1.5})
+    >>> metric_gaps({"rmse": 1.0}, {"rmse": 1.5})
     {'rmse': 0.5}
     """
-    gap: Metrics = {}
-    for name, ours in train.items():
-        theirs = test[name]
-        if ours is None or theirs is None:
-            gap[name] = None
+    gaps: Metrics = {}
+    for name, train_value in train.items():
+        test_value = test[name]
+        if train_value is None or test_value is None:
+            gaps[name] = None
         else:
-            gap[name] = theirs - ours if name in ERROR_METRICS else ours - theirs
-    return gap
+            gaps[name] = test_value - train_value if name in ERROR_METRICS else train_value - test_value
+    return gaps
 
 
-def judge(task: str, train: Metrics, test: Metrics) -> Overfitting:
-    """Say whether the gap means overfitting, by a fixed rule, and what to try."""
+def assess_overfitting(task: str, train: Metrics, test: Metrics) -> Overfitting:
+    """Compare F1 or R² on training and test rows, and give advice.
+
+    Args:
+        task: The task, which decides the metric.
+        train: The metrics on the training rows.
+        test: The metrics on the test rows.
+    """
     metric = "f1" if task == "classification" else "r2"
-    ours, theirs = train[metric], test[metric]
+    train_value, test_value = train[metric], test[metric]
     name = {"f1": "F1", "r2": "R²"}[metric]
-    if ours is None or theirs is None:
-        return Overfitting("no", metric, 0.0, f"{name} is not defined on both parts, so nothing can be said.")
-    gap = ours - theirs
-    measured = f"{name} is {ours:.3f} on the training part and {theirs:.3f} on the test part"
-    if gap > SLIGHT:
-        verdict: Literal["slight", "clear"] = "clear" if gap > CLEAR else "slight"
+    if train_value is None or test_value is None:
+        text = f"Overfitting is unknown: {name} is not defined on both training and test rows."
+        return Overfitting("no", metric, 0.0, text)
+    gap = train_value - test_value
+    measured = f"{name} is {train_value:.3f} on the training rows and {test_value:.3f} on the test rows"
+    if gap > SLIGHT_GAP:
+        verdict: Literal["slight", "clear"] = "clear" if gap > CLEAR_GAP else "slight"
         return Overfitting(
             verdict,
             metric,
             gap,
             f"{verdict.capitalize()} overfitting: {measured}. Try more data, stronger L1 or L2 "
-            "regularisation, or a simpler model (fewer features, shallower trees).",
+            "regularization, or a simpler model (fewer features, shallower trees).",
         )
-    if ours < POOR[metric]:
+    if train_value < UNDERFITTING_BELOW[metric]:
         return Overfitting(
             "underfitting",
             metric,
             gap,
-            f"Underfitting: {measured}. Try more telling features, weaker regularisation, or a more flexible "
-            "model.",
+            f"Underfitting: {measured}. Try more informative features, weaker regularization, or a more "
+            "flexible model.",
         )
     return Overfitting("no", metric, gap, f"No overfitting: {measured}.")
 
 
-def class_scores(answers: Mapping[str, Array], labels: list[Any]) -> Array:
-    """``[rows, classes]``, how much the model is for each class; a margin is for the second of two."""
-    scores = next(values for name, values in answers.items() if name != LABEL).astype(np.float64)
+def class_scores(outputs: Mapping[str, Array], labels: list[Any]) -> Array:
+    """Return the score of each class, ``[rows, classes]``; a margin is the score of the second of two."""
+    scores = next(values for name, values in outputs.items() if name != LABEL).astype(np.float64)
     if scores.shape[1] == 1 and len(labels) == 2:
         return np.concatenate([-scores, scores], axis=1)
     return scores
 
 
-def _roc_auc(target: Array, scores: Array, labels: list[Any], positive: Any) -> float | None:
-    """The area under the ROC curve; None where a class has no row, as the curve then has no second axis."""
+def _roc_auc(target: Array, scores: Array, labels: list[Any], positive_label: Any) -> float | None:
+    """Return the area under the ROC curve; None if a class has no row, because a rate is then undefined."""
     from sklearn.metrics import roc_auc_score
 
     if len(np.unique(target)) < len(labels):
         return None
-    looked_for = [positive] if len(labels) == 2 else labels
-    areas = [roc_auc_score(target == label, scores[:, labels.index(label)]) for label in looked_for]
+    compared = [positive_label] if len(labels) == 2 else labels
+    areas = [roc_auc_score(target == label, scores[:, labels.index(label)]) for label in compared]
     return float(np.mean(areas))

@@ -1,8 +1,9 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""Gates: thresholds that a model must meet, or there is no bundle.
+"""Gates: thresholds on metrics. A model that misses a gate makes no bundle.
 
-They are read and decided here, from numbers alone. Measuring is the evaluation's part.
+Gates are parsed and evaluated here, on numbers alone. :mod:`tidegate_training.evaluation` computes the
+metrics.
 """
 
 import re
@@ -15,11 +16,11 @@ from tidegate.errors import GateNotPassedError
 CLASSIFICATION_METRICS = ("accuracy", "precision", "recall", "f1", "roc_auc")
 REGRESSION_METRICS = ("mse", "rmse", "mae", "r2")
 ERROR_METRICS = frozenset({"mse", "rmse", "mae"})
-"""Metrics of which less is better."""
+"""Metrics for which lower is better."""
 SCOPES = ("train", "validation", "test", "gap")
 
-Scores = Mapping[str, Mapping[str, float | None]]
-"""By scope (a part of the data, or the gap) and metric. None where a metric is not defined."""
+ScopedMetrics = Mapping[str, Mapping[str, float | None]]
+"""Metrics by scope (a split, or the gap) and name. None where a metric is not defined."""
 
 _RULE = re.compile(r"(>=|<=)\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)")
 
@@ -39,7 +40,7 @@ class Gate:
 
 @dataclass(frozen=True, slots=True)
 class GateResult:
-    """What became of a gate. A value of None passes no gate."""
+    """The result of a gate. It fails if the metric's value is None."""
 
     gate: Gate
     value: float | None
@@ -47,19 +48,24 @@ class GateResult:
 
     def __str__(self) -> str:
         if self.value is None:
-            return f"{self.gate} is not met: the metric is not defined on this data"
-        verdict, difference = "met" if self.passed else "missed", abs(self.value - self.gate.threshold)
-        return f"{self.gate} is {verdict} by {difference:.4g} (measured {self.value:.4g})"
+            return f"{self.gate} is missed: the metric is not defined on this data"
+        verdict, margin = "passed" if self.passed else "missed", abs(self.value - self.gate.threshold)
+        return f"{self.gate} is {verdict} by {margin:.4g} (measured {self.value:.4g})"
 
 
 def parse_gate(key: str, rule: str, task: str | None = None) -> Gate:
-    """Read one line of the configuration's gates.
+    """Parse one gate of the configuration.
 
     >>> str(parse_gate("test.f1", ">= 0.9"))
     'test.f1 >= 0.9'
 
+    Args:
+        key: The scope and the metric, as ``test.f1``.
+        rule: The comparison and the threshold, as ``>= 0.9``.
+        task: The task whose metrics are allowed; None allows the metrics of both.
+
     Raises:
-        ValueError: No such scope or metric (of this task, if one is given), or no such rule.
+        ValueError: If the scope or the metric is unknown, or the rule has another form.
     """
     scope, _, metric = key.partition(".")
     metrics = {
@@ -69,20 +75,20 @@ def parse_gate(key: str, rule: str, task: str | None = None) -> Gate:
     }[task]
     if scope not in SCOPES or metric not in metrics:
         raise ValueError(
-            f"the gate '{key}' is not <scope>.<metric>: expected a scope of {', '.join(SCOPES)} and a metric "
-            f"of {', '.join(metrics)}"
+            f"expected <scope>.<metric> with a scope of {', '.join(SCOPES)} and a metric of "
+            f"{', '.join(metrics)}, received '{key}'"
         )
     match = _RULE.fullmatch(rule.strip())
     if match is None:
-        raise ValueError(f"the gate '{key}' has the rule '{rule}': expected '>= number' or '<= number'")
+        raise ValueError(f"expected '>= number' or '<= number', received '{rule}'")
     return Gate(scope, metric, ">=" if match[1] == ">=" else "<=", float(match[2]))
 
 
-def decide(gates: Sequence[Gate], scores: Scores) -> list[GateResult]:
-    """Hold the scores against the gates, in the gates' order."""
+def evaluate_gates(gates: Sequence[Gate], metrics: ScopedMetrics) -> list[GateResult]:
+    """Compare metrics with gates, in the gates' order."""
     results = []
     for gate in gates:
-        value = scores[gate.scope][gate.metric]
+        value = metrics[gate.scope][gate.metric]
         if value is None:
             passed = False
         else:
@@ -91,13 +97,13 @@ def decide(gates: Sequence[Gate], scores: Scores) -> list[GateResult]:
     return results
 
 
-def require(name: str, results: Sequence[GateResult]) -> None:
-    """Stop here unless every gate is passed.
+def require_gates(name: str, results: Sequence[GateResult]) -> None:
+    """Raise an error unless the model passes every gate.
 
     Raises:
-        GateNotPassedError: Which gates are not, and by how much.
+        GateNotPassedError: If a gate is missed. The message names each missed gate and by how much.
     """
     if missed := [result for result in results if not result.passed]:
         raise GateNotPassedError(
-            f"The model '{name}' is not good enough, so there is no bundle: {'; '.join(map(str, missed))}."
+            f"The model '{name}' misses a gate, so there is no bundle: {'; '.join(map(str, missed))}."
         )

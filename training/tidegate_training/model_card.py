@@ -1,48 +1,62 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""The model card: what a person should know of a model before they rely on it, as Markdown.
+"""The model card: purpose, data, metrics and limitations of a model, as Markdown.
 
-It is made from the contract and the measurements, and holds no date, so that the same model has the same
-card.
+It is rendered from the contract and the metrics, and has no date, so that the same model has the same card.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tidegate.contract import Contract, Feature
-from tidegate_training.bundling.parity import Certificate
+from tidegate_training.bundling.parity import ParityReport
 from tidegate_training.config import TrainingConfig
 from tidegate_training.evaluation import Metrics, Overfitting
 from tidegate_training.gates import GateResult
 
-UNSAID = "Not said by the model's owner."
+NOT_STATED = "Not stated by the model's owner."
 
 
-def model_card(
+def render_model_card(
     config: TrainingConfig,
     contract: Contract,
     *,
     source: str,
     sha256: str,
-    sizes: Mapping[str, int],
+    split_sizes: Mapping[str, int],
     metrics: Mapping[str, Metrics],
     overfitting: Overfitting,
     gates: Sequence[GateResult],
-    certificate: Certificate,
-    notes: Sequence[str],
+    parity: ParityReport,
+    warnings: Sequence[str],
     plots: Sequence[str],
     versions: Mapping[str, str],
 ) -> str:
-    """The card's text."""
-    about = config.model_card
+    """Render the card.
+
+    Args:
+        config: The configuration, with the owner's texts.
+        contract: The contract.
+        source: The name of the data.
+        sha256: The digest of the data.
+        split_sizes: Rows by split.
+        metrics: Metrics by split.
+        overfitting: The verdict on overfitting.
+        gates: The results of the gates.
+        parity: The parity report.
+        warnings: The warnings of scikit-learn.
+        plots: The names of the plots' files.
+        versions: Versions by package.
+    """
+    texts = config.model_card
     sections = [
         f"# {config.name}",
-        about.summary or f"A {config.task} model: {config.algorithm.name} of scikit-learn.",
-        "## Intended use\n\n" + (about.intended_use or UNSAID),
-        "## Limits\n\n" + " ".join([about.limits or UNSAID, _limits(contract)]),
-        "## Data\n\n" + _data(source, sha256, sizes, config),
-        "## Model\n\n" + _model(config, contract, certificate),
-        "## Measured\n\n" + _measured(metrics, contract, config, overfitting, notes),
+        texts.summary or f"A {config.task} model: scikit-learn's {config.algorithm.name}.",
+        "## Intended use\n\n" + (texts.intended_use or NOT_STATED),
+        "## Limitations\n\n" + " ".join([texts.limitations or NOT_STATED, _limitations(contract)]),
+        "## Data\n\n" + _data(source, sha256, split_sizes, config),
+        "## Model\n\n" + _model(config, contract, parity),
+        "## Metrics\n\n" + _metrics(metrics, contract, config, overfitting, warnings),
     ]
     if gates:
         sections.append("## Gates\n\n" + "\n".join(f"- {result}" for result in gates))
@@ -52,71 +66,72 @@ def model_card(
     return "\n\n".join(sections) + "\n"
 
 
-def _limits(contract: Contract) -> str:
+def _limitations(contract: Contract) -> str:
     accepting = [
         feature.name
         for feature in contract.features
         if feature.handle_unknown == "accept" and feature.categories
     ]
-    text = "It knows the ranges and categories below; values outside are extrapolation."
+    text = (
+        "The model was trained on the ranges and categories below; predictions for other values extrapolate."
+    )
     if accepting:
-        text += f" In {', '.join(accepting)}, categories that it never saw count as none of the known."
+        text += f" An unknown category of {', '.join(accepting)} counts as none of the known categories."
     return text
 
 
-def _data(source: str, sha256: str, sizes: Mapping[str, int], config: TrainingConfig) -> str:
+def _data(source: str, sha256: str, split_sizes: Mapping[str, int], config: TrainingConfig) -> str:
     split = config.split
     if split.time is not None:
-        how = f"by time (column '{split.time}'): the past trains, the future tests"
+        how = f"by time (column '{split.time}'): the training rows are the earliest, the test rows the latest"
     elif split.group is not None:
-        how = f"by group (column '{split.group}'): no group is in two parts"
+        how = f"by group (column '{split.group}'): no group is in two splits"
     else:
         how = f"at random, seed {config.seed}"
-    parts = ", ".join(f"{name} {count}" for name, count in sizes.items())
+    rows = ", ".join(f"{name} {count}" for name, count in split_sizes.items())
     return (
         f"{source}, target '{config.target}', SHA-256 `{sha256}`.\n\n"
-        f"Split {how}. Rows: {parts}. Preprocessing and estimator were fitted on the training part alone."
+        f"Split {how}. Rows: {rows}. Preprocessing and estimator were fitted on the training rows alone."
     )
 
 
-def _model(config: TrainingConfig, contract: Contract, certificate: Certificate) -> str:
+def _model(config: TrainingConfig, contract: Contract, parity: ParityReport) -> str:
     parameters = ", ".join(f"{key}={value!r}" for key, value in sorted(config.algorithm.parameters.items()))
     lines = [f"- Algorithm: {config.algorithm.name}({parameters})"]
     numeric = config.preprocessing.numeric
-    lines.append(f"- Numbers: impute {numeric.impute}, scale {numeric.scale}; precision {config.float_dtype}")
+    lines.append(f"- Numbers: impute {numeric.impute}, scale {numeric.scale}, floats {config.float_dtype}")
     lines.append(
         f"- Outputs: {', '.join(f'{output.name} ({output.datatype})' for output in contract.outputs)}"
     )
     if contract.labels:
         lines.append(f"- Classes: {', '.join(map(str, contract.labels))}")
-    if certificate.verdict == "equal":
+    if parity.verdict == "equal":
         compiled = (
-            f"proven equal to scikit-learn on {certificate.rows} rows, largest difference "
-            f"{certificate.max_abs_difference:.2g}"
+            f"equal to scikit-learn on {parity.rows} rows, largest difference {parity.max_abs_difference:.2g}"
         )
     else:
-        compiled = f"none, as it is {certificate.verdict}: {certificate.reason}"
-    lines.append(f"- Compiled form (ONNX): {compiled}")
+        compiled = f"{parity.verdict}, so the bundle has none: {parity.reason}"
+    lines.append(f"- Compiled model (ONNX): {compiled}")
     return "\n".join(lines)
 
 
-def _measured(
+def _metrics(
     metrics: Mapping[str, Metrics],
     contract: Contract,
     config: TrainingConfig,
     overfitting: Overfitting,
-    notes: Sequence[str],
+    warnings: Sequence[str],
 ) -> str:
     names = list(metrics["test"])
-    rows = [[name, *(number(metrics[part][name]) for part in metrics)] for name in names]
+    rows = [[name, *(format_number(metrics[split][name]) for split in metrics)] for name in names]
     text = _table(["metric", *metrics], rows) + f"\n\n{overfitting.text}"
     if len(contract.labels) == 2:
         positive = config.positive_label if config.positive_label is not None else contract.labels[1]
-        text += f"\n\nPrecision, recall, F1 and ROC AUC are about the class '{positive}'."
+        text += f"\n\nThe positive class of precision, recall, F1 and ROC AUC is '{positive}'."
     elif contract.labels:
-        text += "\n\nPrecision, recall and F1 are means over the classes."
-    for note in notes:
-        text += f"\n\nNote: {note}"
+        text += "\n\nPrecision, recall, F1 and ROC AUC are means over the classes."
+    for warning in warnings:
+        text += f"\n\nWarning: {warning}"
     return text
 
 
@@ -131,7 +146,7 @@ def _features(features: Sequence[Feature]) -> str:
             values = "true, false"
         missing = "yes" if feature.missing else "no"
         rows.append([feature.name, feature.datatype.value, values, missing, feature.sensitivity.value])
-    return _table(["feature", "type", "seen in training", "may be missing", "sensitivity"], rows)
+    return _table(["feature", "type", "values in the training rows", "may be missing", "sensitivity"], rows)
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
@@ -141,6 +156,6 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     )
 
 
-def number(value: float | None) -> str:
-    """A measurement for a person: four digits, or a dash where it is not defined."""
+def format_number(value: float | None) -> str:
+    """Format a metric with four significant digits; "-" if it is not defined."""
     return "-" if value is None else f"{value:.4g}"

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""The destination: the folder that a bundle goes to.
+"""The output directory of a bundle.
 
-It is looked at before the work begins, and filled whole or not at all. A bundle that is there is replaced;
-anything else is never touched.
+It is validated before the work starts, and replaced as a whole or not at all. An existing bundle is replaced;
+any other content stays untouched.
 """
 
 import os
@@ -16,62 +16,66 @@ from tidegate.bundle import MANIFEST
 from tidegate.errors import ConfigurationError
 
 
-def check(directory: Path) -> None:
-    """Refuse a place that a bundle cannot go to, and leave no trace there.
+def validate_output_dir(directory: Path) -> None:
+    """Check that a bundle can be written to a directory, and leave nothing there.
 
     Raises:
-        ConfigurationError: It holds something that is no bundle, or nothing can be written there.
+        ConfigurationError: If the directory has other content than a bundle, or cannot be written.
     """
-    place = _real(directory)
-    with _telling(directory):
-        if place.exists() and not (place / MANIFEST).is_file() and any(place.iterdir()):
-            raise ConfigurationError(f"{directory} holds what is no bundle: choose an empty folder.")
-        # Permissions do not tell whether a folder can be made (in /proc they let root): making one does.
-        nearest = next(folder for folder in place.parents if folder.exists())
-        tempfile.TemporaryDirectory(prefix=f".{place.name}-", dir=nearest).cleanup()
+    path = _resolve(directory)
+    with _os_errors_named(directory):
+        if path.exists() and not (path / MANIFEST).is_file() and any(path.iterdir()):
+            raise ConfigurationError(
+                f"{directory} has files and is not a bundle, because it has no {MANIFEST}: choose an empty "
+                "folder."
+            )
+        # Permission bits are not enough: root has them in /proc, where no folder can be created.
+        nearest = next(folder for folder in path.parents if folder.exists())
+        tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=nearest).cleanup()
 
 
 @contextmanager
-def replacing(directory: Path) -> Iterator[Path]:
-    """A folder that takes a directory's place when it is complete, and goes away when it is not.
+def replace_directory(directory: Path) -> Iterator[Path]:
+    """Yield an empty folder that replaces a directory when the block ends without an exception.
 
-    An exception leaves what was there before. SIGKILL, after which nobody can tidy up, leaves a hidden
-    folder beside the directory; between the two renames at the very end, the bundle of before is in it.
+    After an exception the directory is as it was before. SIGKILL leaves a hidden folder next to the
+    directory; between the two last renames, the previous bundle is in that folder.
 
     Raises:
-        ConfigurationError: As :func:`check`, or the file system fails, for example because it is full.
+        ConfigurationError: If the directory has other content than a bundle, or cannot be written, for
+            example because the disk is full.
     """
-    check(directory)
-    place = _real(directory)
-    with _telling(directory):
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{place.name}-", dir=place.parent) as scratch:
+    validate_output_dir(directory)
+    path = _resolve(directory)
+    with _os_errors_named(directory):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as scratch:
             folder = Path(scratch) / "bundle"
             folder.mkdir()
             yield folder
-            _replace(place, folder, Path(scratch) / "replaced")
+            _swap(path, folder, Path(scratch) / "replaced")
 
 
-def _replace(place: Path, new: Path, old: Path) -> None:
-    """Put a new folder in place of what is there, which becomes the old one."""
+def _swap(path: Path, new: Path, old: Path) -> None:
+    """Rename ``path`` to ``old``, and ``new`` to ``path``."""
     try:
-        if place.exists():
-            place.rename(old)
-        new.rename(place)
-    except BaseException:  # a stop as well: between the two there must not be neither
-        if old.exists() and not place.exists():
-            old.rename(place)
+        if path.exists():
+            path.rename(old)
+        new.rename(path)
+    except BaseException:  # also SystemExit, as a signal raises it between the two renames
+        if old.exists() and not path.exists():
+            old.rename(path)
         raise
 
 
-def _real(directory: Path) -> Path:
-    """The folder itself, as a link or a folder that is called '.' cannot be renamed."""
+def _resolve(directory: Path) -> Path:
+    """Resolve links and '.', because neither can be renamed."""
     return Path(os.path.realpath(directory))
 
 
 @contextmanager
-def _telling(directory: Path) -> Iterator[None]:
-    """Turn the file system's failures into a sentence."""
+def _os_errors_named(directory: Path) -> Iterator[None]:
+    """Convert errors of the file system to errors that name the directory."""
     try:
         yield
     except OSError as error:

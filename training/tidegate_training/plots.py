@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""Plots of how a model does on the test part, as PNG.
+"""Plots of a model's outputs on the test rows, as PNG files.
 
-They look the same in every process and folder, byte for byte: fixed style, fixed size, no date.
+Style and size are fixed and no date is written, so every process writes the same bytes.
 """
 
 import io
@@ -17,16 +17,25 @@ from tidegate_training.evaluation import class_scores
 
 Array = NDArray[Any]
 
-_INK = "#1f4e79"
+_COLOR = "#1f4e79"
 
 
-def classification_plots(target: Array, answers: Mapping[str, Array], labels: list[Any]) -> dict[str, bytes]:
-    """By file name, the confusion matrix and a ROC curve a class (of two classes the curves are one)."""
+def plot_classification(target: Array, outputs: Mapping[str, Array], labels: list[Any]) -> dict[str, bytes]:
+    """Plot the confusion matrix, and one ROC curve per class (one in all for two classes).
 
-    def confusion(axes: Any) -> None:
+    Args:
+        target: ``[rows]``, the true classes.
+        outputs: By output, ``[rows]`` or ``[rows, width]``: the model's outputs.
+        labels: All classes, in the order of the score columns.
+
+    Returns:
+        By name, the content of each file.
+    """
+
+    def draw_confusion(axes: Any) -> None:
         from sklearn.metrics import confusion_matrix
 
-        counts = confusion_matrix(target, answers[LABEL].astype(target.dtype), labels=labels)
+        counts = confusion_matrix(target, outputs[LABEL].astype(target.dtype), labels=labels)
         axes.imshow(counts, cmap="Blues")
         for (row, column), count in np.ndenumerate(counts):
             color = "white" if count > counts.max() / 2 else "black"
@@ -34,44 +43,52 @@ def classification_plots(target: Array, answers: Mapping[str, Array], labels: li
         names = [str(label) for label in labels]
         axes.set_xticks(range(len(names)), names, rotation=45 if len(names) > 4 else 0)
         axes.set_yticks(range(len(names)), names)
-        axes.set(xlabel="predicted", ylabel="actual", title="Confusion matrix, test part")
+        axes.set(xlabel="predicted", ylabel="actual", title="Confusion matrix (test rows)")
 
-    def roc(axes: Any) -> None:
+    def draw_roc(axes: Any) -> None:
         from sklearn.metrics import roc_curve
 
-        scores = class_scores(answers, labels)
+        scores = class_scores(outputs, labels)
         for index in range(1 if len(labels) == 2 else 0, len(labels)):
             actual = target == labels[index]
             if 0 < actual.sum() < len(actual):
-                false, true, _ = roc_curve(actual, scores[:, index])
-                axes.plot(false, true, label=str(labels[index]))
+                false_positives, true_positives, _ = roc_curve(actual, scores[:, index])
+                axes.plot(false_positives, true_positives, label=str(labels[index]))
         axes.plot([0, 1], [0, 1], color="grey", linestyle=":")
-        axes.set(xlabel="false positive rate", ylabel="true positive rate", title="ROC, test part")
-        if axes.get_legend_handles_labels()[0]:  # a test part of one class has no curve
+        axes.set(xlabel="false positive rate", ylabel="true positive rate", title="ROC curve (test rows)")
+        if axes.get_legend_handles_labels()[0]:  # test rows of a single class have no curve
             axes.legend()
 
-    return {"plots/confusion.png": _png(confusion), "plots/roc.png": _png(roc)}
+    return {"plots/confusion.png": _render_png(draw_confusion), "plots/roc.png": _render_png(draw_roc)}
 
 
-def regression_plots(target: Array, answers: Mapping[str, Array]) -> dict[str, bytes]:
-    """By file name, predicted against actual values."""
+def plot_regression(target: Array, outputs: Mapping[str, Array]) -> dict[str, bytes]:
+    """Plot predicted against actual values.
 
-    def predicted(axes: Any) -> None:
-        found = answers[PREDICTION].astype(np.float64)
-        ends = [min(target.min(), found.min()), max(target.max(), found.max())]
-        axes.scatter(target, found, s=12, color=_INK, alpha=0.6)
-        axes.plot(ends, ends, color="grey", linestyle=":")
-        axes.set(xlabel="actual", ylabel="predicted", title="Predicted against actual, test part")
+    Args:
+        target: ``[rows]``, the true values.
+        outputs: By output, ``[rows]``: the model's outputs.
 
-    return {"plots/predicted.png": _png(predicted)}
+    Returns:
+        By name, the content of the file.
+    """
+
+    def draw_predictions(axes: Any) -> None:
+        predicted = outputs[PREDICTION].astype(np.float64)
+        limits = [min(target.min(), predicted.min()), max(target.max(), predicted.max())]
+        axes.scatter(target, predicted, s=12, color=_COLOR, alpha=0.6)
+        axes.plot(limits, limits, color="grey", linestyle=":")
+        axes.set(xlabel="actual", ylabel="predicted", title="Predicted and actual values (test rows)")
+
+    return {"plots/predicted.png": _render_png(draw_predictions)}
 
 
-def _png(draw: Callable[[Any], None]) -> bytes:
+def _render_png(draw: Callable[[Any], None]) -> bytes:
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    # The user's matplotlibrc must not reach the bundle; backend is left out because setting it opens windows.
+    # The user's matplotlibrc must not change the bundle. Setting a backend would open windows.
     defaults = {key: value for key, value in matplotlib.rcParamsDefault.items() if key != "backend"}
     with matplotlib.rc_context(defaults):
         figure = Figure(figsize=(5, 4.5), dpi=100, layout="constrained")

@@ -1,8 +1,9 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""Provenance: what may differ between two runs with the same result, and is worth knowing.
+"""Provenance: commit, image, host and times of a run.
 
-It is recorded beside the digest and never read back by anything that decides.
+They differ between two runs with the same result, so they are outside the digest. No decision depends on
+them.
 """
 
 import os
@@ -12,23 +13,23 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-IMAGE = "TIDEGATE_IMAGE"
-"""The environment variable in which a Job says the image that it runs in."""
+IMAGE_VARIABLE = "TIDEGATE_IMAGE"
+"""The environment variable with the image that a Job runs."""
 
 
-def provenance(folder: Path, started: datetime) -> dict[str, Any]:
-    """The document ``provenance.json``.
+def collect_provenance(folder: Path, started: datetime) -> dict[str, Any]:
+    """Collect the document ``provenance.json``.
 
     Args:
-        folder: The folder of the configuration; the commit is that of the repository it is in.
-        started: When the run started.
+        folder: A folder in the repository whose commit is recorded: that of the configuration.
+        started: The start of the run.
     """
-    commit = _git(folder, "rev-parse", "HEAD")
-    status = _git(folder, "status", "--porcelain") if commit is not None else None
+    commit = _run_git(folder, "rev-parse", "HEAD")
+    status = _run_git(folder, "status", "--porcelain") if commit is not None else None
     return {
         "commit": commit,
         "dirty": None if status is None else bool(status),
-        "image": os.environ.get(IMAGE),
+        "image": os.environ.get(IMAGE_VARIABLE),
         "host": platform.node(),
         "platform": platform.platform(),
         "python": platform.python_version(),
@@ -37,12 +38,12 @@ def provenance(folder: Path, started: datetime) -> dict[str, Any]:
     }
 
 
-def _git(folder: Path, *arguments: str) -> str | None:
-    """What git says; None where there is no git or no repository, as in most images."""
+def _run_git(folder: Path, *arguments: str) -> str | None:
+    """Return git's output; None without git or without a repository, as in most images."""
     try:
-        done = subprocess.run(
+        completed = subprocess.run(
             ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=10, check=True
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout.strip()
+    return completed.stdout.strip()

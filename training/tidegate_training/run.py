@@ -1,110 +1,76 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""The run: data → split → pipeline → evaluation → gates → certificate → sealed bundle.
+"""The training run: data, split, pipeline, evaluation, gates, bundle.
 
-It orders the steps and writes the files. A run that fails or is stopped, or whose model misses a gate,
-leaves nothing behind; only after SIGKILL there can be a hidden folder beside the bundle's.
+It orders the steps. A run that fails or is stopped, and a model that misses a gate, leave nothing behind;
+only SIGKILL can leave a hidden folder next to the bundle.
 """
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tidegate.batch import Batch
-from tidegate.bundle import (
-    BASELINE,
-    CONTRACT,
-    JOBLIB,
-    METRICS,
-    MODEL_CARD,
-    ONNX,
-    PARITY,
-    PROVENANCE,
-    SKOPS,
-    Bundle,
-    seal,
-)
-from tidegate.contract import Contract, Output
+from tidegate.bundle import METRICS, MODEL_CARD, Bundle
 from tidegate.digest import canonical_json
-from tidegate_training.bundling.baseline import baseline
-from tidegate_training.bundling.compile import NotCompiledError, open_session, to_onnx
-from tidegate_training.bundling.contract import capture
-from tidegate_training.bundling.outputs import answers_of, outputs_of
-from tidegate_training.bundling.parity import ROWS_LIMIT, Certificate, compare, not_compiled, probe_rows
-from tidegate_training.bundling.persistence import from_skops, to_joblib, to_skops
-from tidegate_training.config import TrainingConfig
+from tidegate_training.bundling.bundle import PackagedModel, installed_versions, package_model, write_bundle
+from tidegate_training.bundling.features import FeaturePolicy
+from tidegate_training.bundling.fitted_model import FittedModel
+from tidegate_training.bundling.outputs import detect_outputs, predict_outputs
+from tidegate_training.bundling.parity import ParityReport
+from tidegate_training.bundling.persistence import from_skops, to_skops
+from tidegate_training.config import FeatureOptions, TrainingConfig
 from tidegate_training.evaluation import (
     Metrics,
     Overfitting,
+    assess_overfitting,
     classification_metrics,
-    gap_of,
-    judge,
+    metric_gaps,
     regression_metrics,
 )
-from tidegate_training.gates import GateResult, decide, parse_gate, require
-from tidegate_training.model_card import model_card
-from tidegate_training.output_dir import check, replacing
-from tidegate_training.pipeline import fit
-from tidegate_training.plots import classification_plots, regression_plots
-from tidegate_training.provenance import provenance
-from tidegate_training.source import Source, read
-from tidegate_training.split import Parts, divide, require_classes
-from tidegate_training.table import Table, make_table
+from tidegate_training.gates import GateResult, evaluate_gates, parse_gate, require_gates
+from tidegate_training.model_card import render_model_card
+from tidegate_training.output_dir import validate_output_dir
+from tidegate_training.pipeline import fit_pipeline
+from tidegate_training.plots import plot_classification, plot_regression
+from tidegate_training.provenance import collect_provenance
+from tidegate_training.source import Source, read_source
+from tidegate_training.split import Splits, require_classes, split_rows
+from tidegate_training.table import Table, build_table
 
 Array = NDArray[Any]
 
-RECORDED = (
-    "joblib",
-    "matplotlib",
-    "numpy",
-    "onnx",
-    "onnxruntime",
-    "pandas",
-    "pillow",
-    "protobuf",
-    "pyarrow",
-    "scikit-learn",
-    "scipy",
-    "skl2onnx",
-    "skops",
-    "tidegate",
-)
-"""Packages whose version can change a byte of the bundle, or whether it loads: what reads the data, fits, and
-writes the files. The plots are Pillow's PNG, and the compiled form is protobuf's bytes."""
-
 
 @dataclass(frozen=True, slots=True)
-class Trained:
-    """What a run made: the bundle, and what is worth telling of it.
+class TrainingResult:
+    """The result of a training run.
 
     Attributes:
         bundle: The sealed bundle.
-        metrics: By part (train, validation, test) and metric.
-        gap: By metric, how much worse the test part is than the training part.
+        metrics: Metrics by split (train, validation, test) and name.
+        gap: By metric, how much worse the test rows are than the training rows.
         overfitting: The verdict on the gap.
-        certificate: Whether the compiled form is proven equal.
-        gates: What became of each gate; all are passed.
-        sizes: Rows by part.
-        notes: What scikit-learn warned of.
+        parity: The comparison of the compiled model with scikit-learn.
+        gates: The result of each gate; all are passed.
+        split_sizes: Rows by split.
+        warnings: The warnings of scikit-learn.
     """
 
     bundle: Bundle
     metrics: dict[str, Metrics]
     gap: Metrics
     overfitting: Overfitting
-    certificate: Certificate
+    parity: ParityReport
     gates: list[GateResult]
-    sizes: dict[str, int]
-    notes: list[str]
+    split_sizes: dict[str, int]
+    warnings: list[str]
 
 
-def _ignore(step: str) -> None:
+def _ignore_step(step: str) -> None:
     """Report nothing."""
 
 
@@ -113,189 +79,149 @@ def train(
     directory: Path,
     *,
     joblib: bool = False,
-    base: Path | None = None,
-    report: Callable[[str], None] = _ignore,
-) -> Trained:
+    base_dir: Path | None = None,
+    on_step: Callable[[str], None] = _ignore_step,
+) -> TrainingResult:
     """Train a model and seal it into a bundle.
 
     Args:
-        config: What to train.
-        directory: Where the bundle goes. A bundle that is there is replaced, anything else is left alone.
-        joblib: Whether the bundle also gets ``model.joblib``, for servers that load nothing else.
-        base: The folder that the data's path starts from; the current one by default.
-        report: Called with the name of each step as it begins.
+        config: The configuration.
+        directory: The bundle's directory. An existing bundle is replaced, any other content stays untouched.
+        joblib: Whether to add ``model.joblib`` to the bundle, for servers that load no other format.
+        base_dir: The folder that a relative data path starts from; by default the working directory.
+        on_step: Called with the name of each step when the step starts.
 
     Raises:
-        ConfigurationError: The configuration does not fit the data or the folder.
-        DataError: The data does not fit what was said of it.
-        GateNotPassedError: The model misses a threshold; nothing was written.
+        ConfigurationError: If the configuration does not fit the data, or the directory cannot take a bundle.
+        DataError: If the data does not fit the configuration.
+        GateNotPassedError: If the model misses a gate. Nothing is written.
     """
     from threadpoolctl import threadpool_limits
 
-    check(directory)
+    validate_output_dir(directory)
     started = datetime.now(UTC)
-    base = base or Path()
-    # Linear algebra and boosting run on one thread, as the order of a parallel sum would change the last bits
-    # of the model, and so its digest, from one machine to the next.
+    base_dir = base_dir or Path()
+    # On several threads the order of a sum varies, and with it the last bits of the model and its digest.
     with threadpool_limits(limits=1):
-        fitted = _fit(config, base, report)
-        require(config.name, fitted.gates)
-        report("compiling and comparing")
-        contract = capture(config, fitted.table, fitted.parts, fitted.pipeline, fitted.outputs)
-        compiled, certificate = _certify(fitted.pipeline, contract, fitted.table, config.seed)
-    report("writing the bundle")
-    versions = {name: version(name) for name in RECORDED}
-    files = _evidence(config, contract, fitted, certificate, versions) | {SKOPS: fitted.archive}
-    if compiled is not None:
-        files[ONNX] = compiled
-    if joblib:
-        files[JOBLIB] = to_joblib(fitted.pipeline)
-    with replacing(directory) as folder:
-        for name, content in files.items():
-            (folder / name).parent.mkdir(exist_ok=True)
-            (folder / name).write_bytes(content)
-        (folder / PROVENANCE).write_bytes(canonical_json(provenance(base, started)))
-        sealed = seal(
-            folder,
-            name=config.name,
-            task=config.task,
-            algorithm=config.algorithm.name,
-            parameters=config.parameters(),
+        trained = _fit_and_evaluate(config, base_dir, on_step)
+        require_gates(config.name, trained.gates)
+        on_step("compiling and comparing")
+        packaged = package_model(
+            trained.model,
+            trained.archive,
+            n_golden_rows=config.golden_rows,
             seed=config.seed,
-            data={"sha256": fitted.source.sha256, "rows": len(fitted.table)},
-            versions=versions,
+            joblib=joblib,
         )
-    return Trained(
-        Bundle(directory, sealed.digest, sealed.manifest),
-        fitted.metrics,
-        fitted.gap,
-        fitted.overfitting,
-        certificate,
-        fitted.gates,
-        fitted.sizes,
-        fitted.notes,
+    on_step("writing the bundle")
+    versions = installed_versions()
+    bundle = write_bundle(
+        directory,
+        packaged,
+        _build_evidence(config, trained, packaged, versions),
+        collect_provenance(base_dir, started),
+        algorithm=config.algorithm.name,
+        parameters=config.manifest_parameters(),
+        seed=config.seed,
+        data={"sha256": trained.source.sha256, "rows": len(trained.table)},
+        versions=versions,
+    )
+    return TrainingResult(
+        bundle,
+        trained.metrics,
+        trained.gap,
+        trained.overfitting,
+        packaged.parity,
+        trained.gates,
+        trained.split_sizes,
+        trained.warnings,
     )
 
 
 @dataclass(frozen=True, slots=True)
-class _Fitted:
-    """A fitted pipeline, what it was fitted on, and what it answers and is worth."""
+class _TrainedModel:
+    """A fitted model with its data, its outputs on each split, and its evaluation."""
 
     source: Source
     table: Table
-    parts: Parts
+    splits: Splits
     archive: bytes
-    pipeline: Any
-    notes: list[str]
-    outputs: tuple[Output, ...]
-    labels: list[Any]
-    answers: dict[str, dict[str, Array]]
+    model: FittedModel
+    outputs: dict[str, dict[str, Array]]
     metrics: dict[str, Metrics]
     gap: Metrics
     gates: list[GateResult]
     overfitting: Overfitting
+    warnings: list[str]
 
     @property
-    def sizes(self) -> dict[str, int]:
-        """Rows by part."""
-        return {name: len(rows) for name, rows in self.parts.items()}
+    def split_sizes(self) -> dict[str, int]:
+        """Rows by split."""
+        return {name: len(rows) for name, rows in self.splits.items()}
 
 
-def _fit(config: TrainingConfig, base: Path, report: Callable[[str], None]) -> _Fitted:
-    report("reading data")
-    source = read(config.data, base)
-    table = make_table(source, config)
-    parts = _divide(config, table)
-    report("fitting")
-    unsaved, notes = fit(config, table, parts.train)
-    archive = to_skops(unsaved)
-    # From here on the pipeline is the one that was saved: what the archive lost, the metrics would show.
+def _fit_and_evaluate(
+    config: TrainingConfig, base_dir: Path, on_step: Callable[[str], None]
+) -> _TrainedModel:
+    on_step("reading data")
+    source = read_source(config.data, base_dir)
+    table = build_table(source, config)
+    splits = _split_table(config, table)
+    on_step("fitting")
+    fitted, warnings = fit_pipeline(config, table, splits.train)
+    archive = to_skops(fitted)
+    # The metrics are those of the pipeline from the archive, so that a loss in saving shows in the metrics.
     pipeline = from_skops(archive)
-    report("evaluating")
-    outputs = outputs_of(pipeline, table.batch(parts.train[:1]), table.datatypes)
-    answers = {name: answers_of(pipeline, table.batch(rows), outputs) for name, rows in parts.items()}
-    labels = pipeline.classes_.tolist() if config.task == "classification" else []
-    metrics = {
-        name: classification_metrics(table.target[rows], answers[name], labels, _positive(config, labels))
-        if labels
-        else regression_metrics(table.target[rows], answers[name])
-        for name, rows in parts.items()
+    on_step("evaluating")
+    features = table.features
+    contract_outputs = detect_outputs(pipeline, features.batch(splits.train[:1]), features.datatypes)
+    outputs = {
+        name: predict_outputs(pipeline, features.batch(rows), contract_outputs)
+        for name, rows in splits.items()
     }
-    gap = gap_of(metrics["train"], metrics["test"])
-    asked = [parse_gate(key, rule, config.task) for key, rule in config.gates.items()]
-    gates = decide(asked, {**metrics, "gap": gap})
-    overfitting = judge(config.task, metrics["train"], metrics["test"])
-    return _Fitted(
+    model = FittedModel(
+        config.name,
+        config.task,
+        pipeline,
+        contract_outputs,
+        features,
+        table.target,
+        splits.train,
+        splits.test,
+        held_out_outputs={
+            name: np.concatenate([outputs["validation"][name], outputs["test"][name]])
+            for name in outputs["test"]
+        },
+        policies={name: _feature_policy(config, name) for name in features.datatypes},
+    )
+    metrics = {
+        name: _compute_metrics(config, model, table.target[rows], outputs[name])
+        for name, rows in splits.items()
+    }
+    gap = metric_gaps(metrics["train"], metrics["test"])
+    gates = [parse_gate(key, rule, config.task) for key, rule in config.gates.items()]
+    return _TrainedModel(
         source,
         table,
-        parts,
+        splits,
         archive,
-        pipeline,
-        notes,
+        model,
         outputs,
-        labels,
-        answers,
         metrics,
         gap,
-        gates,
-        overfitting,
+        evaluate_gates(gates, {**metrics, "gap": gap}),
+        assess_overfitting(config.task, metrics["train"], metrics["test"]),
+        warnings,
     )
 
 
-def _evidence(
-    config: TrainingConfig,
-    contract: Contract,
-    fitted: _Fitted,
-    certificate: Certificate,
-    versions: dict[str, str],
-) -> dict[str, bytes]:
-    """Every file of the bundle that is no model, by name."""
-    test, validation = fitted.answers["test"], fitted.answers["validation"]
-    target = fitted.table.target[fitted.parts.test]
-    if fitted.labels:
-        plots = classification_plots(target, test, fitted.labels)
-    else:
-        plots = regression_plots(target, test)
-    held_out = {name: np.concatenate([validation[name], test[name]]) for name in test}
-    card = model_card(
-        config,
-        contract,
-        source=fitted.source.name,
-        sha256=fitted.source.sha256,
-        sizes=fitted.sizes,
-        metrics=fitted.metrics,
-        overfitting=fitted.overfitting,
-        gates=fitted.gates,
-        certificate=certificate,
-        notes=fitted.notes,
-        plots=list(plots),
-        versions=versions,
-    )
-    measured = {
-        **fitted.metrics,
-        "gap": fitted.gap,
-        "rows": fitted.sizes,
-        "overfitting": asdict(fitted.overfitting),
-        "gates": [{"gate": str(result.gate), "value": result.value} for result in fitted.gates],
-        "notes": fitted.notes,
-    }
-    return {
-        CONTRACT: canonical_json(contract.model_dump(mode="json")),
-        PARITY: canonical_json(certificate.payload()),
-        BASELINE: canonical_json(baseline(contract, fitted.table, fitted.parts.train, held_out)),
-        METRICS: canonical_json(measured),
-        MODEL_CARD: card.encode(),
-        **plots,
-    }
-
-
-def _divide(config: TrainingConfig, table: Table) -> Parts:
-    split = config.split
-    stratify = split.stratify
+def _split_table(config: TrainingConfig, table: Table) -> Splits:
+    options = config.split
+    stratify = options.stratify
     if stratify is None:
-        stratify = config.task == "classification" and split.group is None and split.time is None
-    parts = divide(
-        split,
+        stratify = config.task == "classification" and options.group is None and options.time is None
+    splits = split_rows(
+        options,
         len(table),
         config.seed,
         labels=table.target if stratify else None,
@@ -303,23 +229,55 @@ def _divide(config: TrainingConfig, table: Table) -> Parts:
         times=table.times,
     )
     if config.task == "classification":
-        require_classes(parts, table.target)
-    return parts
+        require_classes(splits, table.target)
+    return splits
 
 
-def _positive(config: TrainingConfig, labels: list[Any]) -> Any:
-    """scikit-learn's own convention, unless the configuration says otherwise: the second of two."""
-    return config.positive_label if config.positive_label is not None else labels[1]
+def _feature_policy(config: TrainingConfig, name: str) -> FeaturePolicy:
+    options = config.features.overrides.get(name, FeatureOptions())
+    return FeaturePolicy(options.handle_unknown, options.sensitivity or config.features.sensitivity)
 
 
-def _certify(pipeline: Any, contract: Contract, table: Table, seed: int) -> tuple[bytes | None, Certificate]:
-    """The compiled form, if it is proven equal, and the certificate in any case."""
-    try:
-        compiled = to_onnx(pipeline, contract.name, table.datatypes, contract.outputs)
-        session = open_session(compiled)
-    except NotCompiledError as error:
-        return None, not_compiled(str(error))
-    rows = np.unique(np.linspace(0, len(table) - 1, min(len(table), ROWS_LIMIT)).round().astype(np.intp))
-    batch = Batch.concatenate([table.batch(rows), Batch.from_rows(contract, probe_rows(contract, seed))])
-    certificate = compare(session, answers_of(pipeline, batch, contract.outputs), batch)
-    return (compiled if certificate.verdict == "equal" else None), certificate
+def _compute_metrics(
+    config: TrainingConfig, model: FittedModel, target: Array, outputs: dict[str, Array]
+) -> Metrics:
+    if config.task == "regression":
+        return regression_metrics(target, outputs)
+    labels = list(model.labels)
+    # By default the second of two classes is the positive one, as in scikit-learn.
+    positive_label = config.positive_label if config.positive_label is not None else labels[1]
+    return classification_metrics(target, outputs, labels, positive_label)
+
+
+def _build_evidence(
+    config: TrainingConfig, trained: _TrainedModel, packaged: PackagedModel, versions: dict[str, str]
+) -> dict[str, bytes]:
+    """Return metrics, model card and plots by the names of their files."""
+    target, outputs = trained.table.target[trained.splits.test], trained.outputs["test"]
+    if trained.model.labels:
+        plots = plot_classification(target, outputs, list(trained.model.labels))
+    else:
+        plots = plot_regression(target, outputs)
+    card = render_model_card(
+        config,
+        packaged.contract,
+        source=trained.source.name,
+        sha256=trained.source.sha256,
+        split_sizes=trained.split_sizes,
+        metrics=trained.metrics,
+        overfitting=trained.overfitting,
+        gates=trained.gates,
+        parity=packaged.parity,
+        warnings=trained.warnings,
+        plots=list(plots),
+        versions=versions,
+    )
+    metrics = {
+        **trained.metrics,
+        "gap": trained.gap,
+        "rows": trained.split_sizes,
+        "overfitting": asdict(trained.overfitting),
+        "gates": [{"gate": str(result.gate), "value": result.value} for result in trained.gates],
+        "warnings": trained.warnings,
+    }
+    return {METRICS: canonical_json(metrics), MODEL_CARD: card.encode(), **plots}

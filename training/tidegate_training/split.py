@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""The split: which rows train, which choose, which judge.
+"""The split into training, validation and test rows.
 
-It comes before anything is fitted, so that nothing of the rows that judge reaches what they judge. It
-divides row numbers and never looks at features.
+The split comes before fitting, so that no fitted step depends on validation or test rows. It divides row
+numbers and reads no features.
 """
 
 from collections.abc import Callable
@@ -14,95 +14,98 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.errors import DataError
+from tidegate_training.bundling.features import Indices
 from tidegate_training.config import Split
 
-Indices = NDArray[np.intp]
 Array = NDArray[Any]
 
-PARTS = ("train", "validation", "test")
+SPLIT_NAMES = ("train", "validation", "test")
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
-    """The row numbers of the three parts, each in the order of the data."""
+class Splits:
+    """The row numbers of each split, in the order of the data."""
 
     train: Indices
     validation: Indices
     test: Indices
 
     def items(self) -> list[tuple[str, Indices]]:
-        """The parts by name, the one that trains first."""
-        return [(name, getattr(self, name)) for name in PARTS]
+        """Return the splits by name, the training rows first; each is ``[split_rows]``."""
+        return [(name, getattr(self, name)) for name in SPLIT_NAMES]
 
 
-def divide(
+def split_rows(
     options: Split,
-    rows: int,
+    n_rows: int,
     seed: int,
     *,
     labels: Array | None = None,
     groups: Array | None = None,
     times: Array | None = None,
-) -> Parts:
-    """Divide rows by number.
+) -> Splits:
+    """Split row numbers at random, by group or by time.
 
     Args:
-        options: The sizes, as shares of the rows (of the groups, where rows are grouped).
-        rows: How many there are.
-        seed: Where the shuffling starts; an order in time needs none.
-        labels: The class of each row; given, each part has the classes in the same shares.
-        groups: The group of each row; given, no group is in two parts.
-        times: The time of each row; given, all of train is before all of validation, and that before test.
+        options: The sizes, as fractions of the rows, or of the groups.
+        n_rows: The number of rows.
+        seed: The seed of the shuffle; a split by time does not use it.
+        labels: ``[rows]``, the class of each row. If given, each split has the same proportions of classes.
+        groups: ``[rows]``, the group of each row. If given, each group is in one split.
+        times: ``[rows]``, the time of each row. If given, training rows come before validation rows, and
+            these come before test rows.
 
     Raises:
-        DataError: There is too little to divide.
+        DataError: If the rows are too few to split.
     """
     if times is not None:
-        parts = _by_time(options, times)
+        splits = _split_by_time(options, times)
     elif groups is not None:
-        parts = _by_group(options, groups, seed)
+        splits = _split_by_group(options, groups, seed)
     else:
-        parts = _at_random(options, rows, seed, labels)
-    for name, indices in parts.items():
+        splits = _split_at_random(options, n_rows, seed, labels)
+    for name, indices in splits.items():
         if len(indices) == 0:
             raise DataError(
-                f"The split leaves no row for {name}: {rows} rows are too few for test {options.test:g} and "
+                f"The split leaves no {name} row: {n_rows} rows are too few for test {options.test:g} and "
                 f"validation {options.validation:g}; give more data or other sizes."
             )
-    return parts
+    return splits
 
 
-def require_classes(parts: Parts, labels: Array) -> None:
-    """Refuse a split whose training part misses a class, which then could neither be learned nor judged.
+def require_classes(splits: Splits, labels: Array) -> None:
+    """Check that the training rows have every class; the model could not predict a missing class.
 
     Args:
-        parts: The parts.
-        labels: The class of each row.
+        splits: The splits.
+        labels: ``[rows]``, the class of each row.
 
     Raises:
-        DataError: Which class is missing, and where its rows are.
+        DataError: If the training rows miss a class. The message counts the rows of the class in other
+            splits.
     """
-    missing = np.setdiff1d(labels, labels[parts.train])
+    missing = np.setdiff1d(labels, labels[splits.train])
     if len(missing):
-        found = {name: int((labels[indices] == missing[0]).sum()) for name, indices in parts.items()}
-        where = " and ".join(f"{count} rows in {name}" for name, count in found.items() if count)
-        others = f", nor has it {len(missing) - 1} more" if len(missing) > 1 else ""
+        counts = {name: int((labels[indices] == missing[0]).sum()) for name, indices in splits.items()}
+        where = " and ".join(f"{count} {name} rows" for name, count in counts.items() if count)
+        others = f", and of {len(missing) - 1} more classes" if len(missing) > 1 else ""
         raise DataError(
-            f"The training part has no row of the class '{missing[0]}', which has {where}{others}: choose "
-            "other sizes or another split, or leave these rows out."
+            f"There is no training row of the class '{missing[0]}' ({where}){others}: choose other sizes or "
+            "another split, or leave these rows out."
         )
 
 
-def _at_random(options: Split, rows: int, seed: int, labels: Array | None) -> Parts:
+def _split_at_random(options: Split, n_rows: int, seed: int, labels: Array | None) -> Splits:
     from sklearn.model_selection import train_test_split
 
     if labels is not None:
         classes, counts = np.unique(labels, return_counts=True)
         rarest = int(np.argmin(counts))
-        if counts[rarest] < len(PARTS):
+        if counts[rarest] < len(SPLIT_NAMES):
             raise DataError(
                 f"The class '{classes[rarest]}' has {counts[rarest]} rows, and a stratified split needs "
-                f"{len(PARTS)} of each: give more rows, drop the class, or set split.stratify: false."
+                f"{len(SPLIT_NAMES)} rows per class: give more rows, drop the class, or set "
+                "split.stratify: false."
             )
 
     def cut(indices: Indices, size: float) -> tuple[Indices, Indices]:
@@ -118,35 +121,35 @@ def _at_random(options: Split, rows: int, seed: int, labels: Array | None) -> Pa
         except ValueError as error:
             raise DataError(f"The data cannot be split: {str(error).rstrip('.')}.") from None
 
-    return _cut_twice(options, np.arange(rows), cut)
+    return _cut_twice(options, np.arange(n_rows), cut)
 
 
-def _by_group(options: Split, groups: Array, seed: int) -> Parts:
+def _split_by_group(options: Split, groups: Array, seed: int) -> Splits:
     names, group_of_row = np.unique(groups, return_inverse=True)
-    if len(names) < len(PARTS):
+    if len(names) < len(SPLIT_NAMES):
         raise DataError(
-            f"The column '{options.group}' has {len(names)} groups, and a split needs at least {len(PARTS)}."
+            f"The column '{options.group}' has {len(names)} groups, and a split needs at least "
+            f"{len(SPLIT_NAMES)}: give more data, or split without split.group."
         )
     order = np.random.default_rng(seed).permutation(len(names))
     test = max(1, round(options.test * len(names)))
     validation = max(1, round(options.validation * len(names)))
-    part_of_group = np.zeros(len(names), dtype=np.intp)
-    part_of_group[order[:test]] = 2
-    part_of_group[order[test : test + validation]] = 1
-    part_of_row = part_of_group[group_of_row]
-    return Parts(*(np.flatnonzero(part_of_row == part) for part in range(len(PARTS))))
+    split_of_group = np.zeros(len(names), dtype=np.intp)
+    split_of_group[order[:test]] = SPLIT_NAMES.index("test")
+    split_of_group[order[test : test + validation]] = SPLIT_NAMES.index("validation")
+    split_of_row = split_of_group[group_of_row]
+    return Splits(*(np.flatnonzero(split_of_row == index) for index in range(len(SPLIT_NAMES))))
 
 
-def _by_time(options: Split, times: Array) -> Parts:
-    # Rows of one time stay together, in the earlier part: of two things that happened at once neither is
-    # the other's future.
+def _split_by_time(options: Split, times: Array) -> Splits:
+    # Rows with equal times stay together, in the earlier split, because neither row is in the other's future.
     ordered = np.sort(times)
-    rows = len(times)
-    first = round((1 - options.test - options.validation) * rows)
-    second = round((1 - options.test) * rows)
-    last_train = ordered[max(first - 1, 0)]
-    last_validation = ordered[max(second - 1, 0)]
-    return Parts(
+    n_rows = len(times)
+    train_end = round((1 - options.test - options.validation) * n_rows)
+    validation_end = round((1 - options.test) * n_rows)
+    last_train = ordered[max(train_end - 1, 0)]
+    last_validation = ordered[max(validation_end - 1, 0)]
+    return Splits(
         np.flatnonzero(times <= last_train),
         np.flatnonzero((times > last_train) & (times <= last_validation)),
         np.flatnonzero(times > last_validation),
@@ -155,7 +158,7 @@ def _by_time(options: Split, times: Array) -> Parts:
 
 def _cut_twice(
     options: Split, rows: Indices, cut: Callable[[Indices, float], tuple[Indices, Indices]]
-) -> Parts:
+) -> Splits:
     rest, test = cut(rows, options.test)
     train, validation = cut(rest, options.validation / (1 - options.test))
-    return Parts(np.sort(train), np.sort(validation), np.sort(test))
+    return Splits(np.sort(train), np.sort(validation), np.sort(test))

@@ -1,12 +1,11 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""``tidegate submit``: a training run as a Job on a cluster, followed to its end.
+"""``tidegate submit``: installs a training run as a Job, follows its logs, and ends as the run ends.
 
-The Job is the chart's (``helm/tidegate-training``), installed by Helm; this adds nothing to it. It follows
-the logs and ends as the run ended: with the bundle's reference, or with its own sentence and exit code.
+The Job is that of the chart ``helm/tidegate-training``, and Helm installs it. On success the result is the
+bundle's reference; on failure, the run's own error and exit code.
 """
 
-import re
 import subprocess
 import time
 from collections.abc import Sequence
@@ -26,43 +25,50 @@ from tidegate.kubernetes.pods import (
     termination_message,
     waiting_reason,
 )
+from tidegate_training.termination import parse_reference
 
 if TYPE_CHECKING:
     from tidegate.kubernetes.client import Cluster
     from tidegate.kubernetes.pods import Object
 
-_LOOK_SECONDS = 1.0
-_ENDED = ("Succeeded", "Failed")
-_REFERENCE = re.compile(r"^Reference: (\S+)$")
+_POLL_SECONDS = 1.0
+_TERMINAL_PHASES = ("Succeeded", "Failed")
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a Job ended."""
+    """The end of a Job.
 
-    done: bool
+    Attributes:
+        complete: Whether the Job is complete, and not failed.
+        exit_code: The exit code of the last container that ended; 1 if no pod has ended.
+        message: The last line of that container's termination message, or the Job's own message.
+    """
+
+    complete: bool
     exit_code: int
-    """Of the last pod's container; that of a crash if no pod could say."""
-    said: str
-    """The last line of the pod's termination message, or the Job's own reason."""
+    message: str
 
 
 def submit(
-    config: Annotated[Path, typer.Argument(help="The YAML file that says what to train.", metavar="CONFIG")],
+    config: Annotated[Path, typer.Argument(help="The YAML file that describes the run.", metavar="CONFIG")],
     store: Annotated[
         str, typer.Option(help="The store for the bundle: s3://bucket/prefix, gs://… or az://….")
     ],
     release: Annotated[
-        str | None, typer.Option(help="The Helm release to install or upgrade; by default train-<model>.")
+        str | None,
+        typer.Option(
+            help="The Helm release to install or upgrade; by default 'train-' and the model's name."
+        ),
     ] = None,
     namespace: Annotated[
-        str | None, typer.Option("--namespace", "-n", help="Where; by default the context's namespace.")
+        str | None, typer.Option("--namespace", "-n", help="By default the namespace of the context.")
     ] = None,
     channel: Annotated[
-        str | None, typer.Option(help="A channel that then points to the bundle, if every gate passed.")
+        str | None, typer.Option(help="Move this channel to the bundle if the model passes every gate.")
     ] = None,
     chart: Annotated[
-        str, typer.Option(envvar="TIDEGATE_TRAINING_CHART", help="The chart: a folder, or an address.")
+        str, typer.Option(envvar="TIDEGATE_TRAINING_CHART", help="The chart: a folder or an address.")
     ] = "helm/tidegate-training",
     values: Annotated[
         list[Path] | None,
@@ -71,180 +77,197 @@ def submit(
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="A value for the chart, key=value. May be repeated.")
     ] = None,
-    timeout: Annotated[float, typer.Option(help="How many seconds the run may take in all.", min=1)] = 3600,
+    timeout: Annotated[float, typer.Option(help="Seconds until the command stops following.", min=1)] = 3600,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
-    """Train on a cluster: install the Job, follow its log, return the bundle's reference.
+    """Train on a cluster: install the Job, follow its log, and print the bundle's reference.
 
-    An unchanged submission finds the Job that is there, and a changed one makes a new Job, but not while
-    another run of the release is under way. Exits as the run does: with 2 for wrong data or configuration,
-    with 3 for a gate that was not passed.
+    An unchanged submission finds the existing Job. A changed submission creates a new Job, unless another run
+    of the release is active. The exit code is that of the run: 2 for wrong data or configuration, 3 for a
+    missed gate.
     """
     from tidegate.kubernetes.client import Cluster
     from tidegate.reference import ChannelReference
     from tidegate.settings import load_yaml
     from tidegate_training.config import TrainingConfig
 
-    name = load_yaml(config, TrainingConfig).name  # a mistake costs no Job
+    name = load_yaml(config, TrainingConfig).name  # validated before a Job is created
     if channel is not None:
         ChannelReference(store, name, channel)
     cluster = Cluster()
-    place = namespace or cluster.namespace()
-    release = release or f"train-{name}"  # the model's name alone is for the release that serves it
-    given = [release, chart, f"--namespace={place}", f"--set-file=config={config}", f"--set=store={store}"]
-    given += [f"--set=channel={channel}"] if channel else []
-    given += [f"--values={file}" for file in values or []] + [f"--set={pair}" for pair in settings or []]
-    job = job_name(_helm("template", *given), release)
-    refuse_another(cluster.objects("batch/v1", place, "jobs"), job, release)
-    _helm("upgrade", "--install", *given)
-    stderr.print(f"{place}/{job} trains.", soft_wrap=True)
-    outcome, log = follow(cluster, place, job, time.monotonic() + timeout)
-    if not outcome.done:
-        raise failure(job, outcome)
-    reference = reference_in(log)
-    print_result(output, {"job": job, "namespace": place, "reference": reference}, reference)
+    namespace = namespace or cluster.namespace()
+    release = release or f"train-{name}"  # the release that serves the model has the model's name alone
+    arguments = [release, chart, f"--namespace={namespace}", f"--set-file=config={config}"]
+    arguments += [f"--set=store={store}", *([f"--set=channel={channel}"] if channel else [])]
+    arguments += [f"--values={file}" for file in values or []] + [f"--set={pair}" for pair in settings or []]
+    job = job_name(_run_helm("template", *arguments), release)
+    reject_if_active(cluster.objects("batch/v1", namespace, "jobs"), job, release)
+    _run_helm("upgrade", "--install", *arguments)
+    stderr.print(f"Training as {namespace}/{job}.", soft_wrap=True)
+    outcome, log = follow(cluster, namespace, job, time.monotonic() + timeout)
+    if not outcome.complete:
+        raise job_error(job, outcome)
+    reference = find_reference(job, outcome, log)
+    print_result(output, {"job": job, "namespace": namespace, "reference": reference}, reference)
 
 
-def follow(cluster: "Cluster", namespace: str, job: str, until: float) -> tuple[Outcome, list[str]]:
-    """Print the log of each of a Job's pods as it is written, until the Job has ended.
+def follow(cluster: "Cluster", namespace: str, job: str, deadline: float) -> tuple[Outcome, list[str]]:
+    """Print the log of each pod of a Job as it is written, until the Job ends.
 
-    A cluster that does not answer is waited for like everything else: the Job goes on meanwhile.
+    An unavailable cluster does not end the wait, because the Job continues.
+
+    Args:
+        cluster: The cluster.
+        namespace: The Job's namespace.
+        job: The Job's name.
+        deadline: The end of the wait, on the clock of ``time.monotonic``.
 
     Returns:
-        How it ended, and the log of its last pod.
+        The Job's outcome, and the log of its last pod.
 
     Raises:
-        ServerError: The time is over, or the Job is gone.
-        ConfigurationError: The cluster does not let this user look.
+        ServerError: If the deadline has passed, or the Job no longer exists.
+        ConfigurationError: If the user may not read Jobs, pods or logs.
     """
     logs: dict[str, list[str]] = {}
-    ended: set[str] = set()
-    told = ""
+    followed: set[str] = set()
+    printed = ""
     while True:
         try:
+            # The Job first: the states of its pods, listed later, then include the end of the Job.
+            jobs = {item["metadata"]["name"]: item for item in cluster.objects("batch/v1", namespace, "jobs")}
             pods = cluster.pods(namespace, f"batch.kubernetes.io/job-name={job}")
             for pod in pods:
                 name, phase = pod["metadata"]["name"], pod["status"].get("phase", "Pending")
-                if name in ended or phase == "Pending":
+                if name in followed or phase == "Pending":
                     continue
                 log = logs.setdefault(name, [])
-                lines = cluster.follow(namespace, name, max(1.0, until - time.monotonic()))
-                # A log begins anew each time; one that was cut off goes on behind what is known of it.
+                lines = cluster.follow(namespace, name, max(1.0, deadline - time.monotonic()))
+                # A stream starts at the first line of the log: skip the lines of a stream that was cut off.
                 for line in islice(lines, len(log), None):
                     log.append(line)
                     stderr.print(line, soft_wrap=True, markup=False)
-                if phase in _ENDED:
-                    ended.add(name)
-            jobs = {item["metadata"]["name"]: item for item in cluster.objects("batch/v1", namespace, "jobs")}
+                if phase in _TERMINAL_PHASES:
+                    followed.add(name)
         except ServerError as error:
-            waiting = str(error)
+            status = str(error)
         else:
             if job not in jobs:
                 raise ServerError(
-                    f"The Job {job} is gone: another submission, or its time to live, took it away."
+                    f"The Job {job} does not exist any more: another submission replaced it, or its time to "
+                    "live is over. Submit again."
                 )
-            if (outcome := judge(jobs[job], pods)) is not None:
+            if (outcome := determine_outcome(jobs[job], pods)) is not None:
                 return outcome, next(reversed(logs.values()), [])
-            waiting = _waiting(pods)
-        if time.monotonic() > until:
-            known = waiting.rstrip(".")
+            status = _describe_pods(pods)
+        if time.monotonic() > deadline:
             raise ServerError(
-                f"The Job {job} has not ended in time ({known}): see kubectl describe job/{job}."
+                f"The Job {job} has not ended in time ({status.rstrip('.')}): see kubectl describe job/{job}."
             )
-        if waiting != told:
-            told = waiting
-            stderr.print(f"waiting: {waiting}", soft_wrap=True, markup=False)
-        time.sleep(_LOOK_SECONDS)
+        if status != printed:
+            printed = status
+            stderr.print(f"waiting: {status}", soft_wrap=True, markup=False)
+        time.sleep(_POLL_SECONDS)
 
 
-def judge(job: "Object", pods: Sequence["Object"]) -> Outcome | None:
-    """How a Job ended, from its conditions and its last pod; None while it runs."""
-    conditions = _conditions(job)
-    if "Complete" in conditions:
-        return Outcome(True, ExitCode.DONE, "")
-    if "Failed" not in conditions:
+def determine_outcome(job: "Object", pods: Sequence["Object"]) -> Outcome | None:
+    """Return the outcome of a Job from its conditions and its last pod; None while it runs."""
+    conditions = _true_conditions(job)
+    if not {"Complete", "Failed"} & conditions.keys():
         return None
-    reason = str(conditions["Failed"].get("message", conditions["Failed"].get("reason", "")))
-    ended = [
+    terminated = [
         container for pod in pods for container in container_statuses(pod) if terminated_states(container)
     ]
-    if not ended:
-        return Outcome(False, ExitCode.CRASH, reason)
-    return Outcome(
-        False, int(terminated_states(ended[-1])[-1]["exitCode"]), termination_message(ended[-1]) or reason
-    )
+    message = termination_message(terminated[-1]) if terminated else ""
+    if "Complete" in conditions:
+        return Outcome(True, ExitCode.DONE, message)
+    reason = str(conditions["Failed"].get("message", conditions["Failed"].get("reason", "")))
+    exit_code = int(terminated_states(terminated[-1])[-1]["exitCode"]) if terminated else ExitCode.CRASH
+    return Outcome(False, exit_code, message or reason)
 
 
-def refuse_another(jobs: Sequence["Object"], job: str, release: str) -> None:
-    """Refuse to replace a run of the same release that is under way: Helm would delete its Job.
+def reject_if_active(jobs: Sequence["Object"], job: str, release: str) -> None:
+    """Check that no other run of the release is active, because Helm would delete its Job.
+
+    Args:
+        jobs: The Jobs of the namespace.
+        job: The name of the new Job.
+        release: The Helm release.
 
     Raises:
-        ConfigurationError: There is one.
+        ConfigurationError: If another run of the release is active.
     """
     for other in jobs:
         name, labels = other["metadata"]["name"], other["metadata"].get("labels", {})
-        running = not {"Complete", "Failed"} & _conditions(other).keys()
-        if labels.get("app.kubernetes.io/instance") == release and name != job and running:
+        active = not {"Complete", "Failed"} & _true_conditions(other).keys()
+        if labels.get("app.kubernetes.io/instance") == release and name != job and active:
             raise ConfigurationError(
-                f"The release {release} still trains as {name}: wait for it, or name another with --release."
+                f"The release {release} is still training as the Job {name}: wait until it ends, or choose "
+                "another name with --release."
             )
 
 
-def _conditions(job: "Object") -> dict[str, "Object"]:
-    return {c["type"]: c for c in job.get("status", {}).get("conditions", []) if c["status"] == "True"}
-
-
-def failure(job: str, outcome: Outcome) -> TidegateError:
-    """The error that ends the command as the run ended."""
-    kinds: dict[int, type[TidegateError]] = {
+def job_error(job: str, outcome: Outcome) -> TidegateError:
+    """Return the error of a failed Job; its exit code is that of the run."""
+    errors: dict[int, type[TidegateError]] = {
         ExitCode.BAD_INPUT: ConfigurationError,
         ExitCode.GATE_NOT_PASSED: GateNotPassedError,
     }
-    return kinds.get(outcome.exit_code, ServerError)(f"The Job {job} failed: {outcome.said}")
+    return errors.get(outcome.exit_code, ServerError)(f"The Job {job} failed: {outcome.message}")
 
 
 def job_name(manifest: str, release: str) -> str:
-    """The name of the one Job that a release's manifest has.
+    """Return the name of the single Job in a release's manifest.
 
     Raises:
-        ConfigurationError: It has none or several runs, as a schedule or a sweep does.
+        ConfigurationError: If the manifest has no Job or several runs, as for a schedule or a sweep.
     """
     jobs = [item for item in yaml.safe_load_all(manifest) if item and item["kind"] == "Job"]
     if len(jobs) != 1 or jobs[0]["spec"].get("completionMode") == "Indexed":
         raise ConfigurationError(
-            f"The release {release} has no single training run to follow: install a schedule or a sweep with "
-            "helm itself."
+            f"The release {release} does not have exactly one training run to follow: install a schedule or "
+            "a sweep with helm itself."
         )
     return str(jobs[0]["metadata"]["name"])
 
 
-def reference_in(log: Sequence[str]) -> str:
-    """The reference that a training run printed.
+def find_reference(job: str, outcome: Outcome, log: Sequence[str]) -> str:
+    """Return the bundle's reference, from the termination message or else from the log.
+
+    Args:
+        job: The Job's name.
+        outcome: The outcome of the complete Job.
+        log: The log of its last pod.
 
     Raises:
-        ServerError: The log does not have it, for example because the pod is gone.
+        ServerError: If neither has the reference, for example because the pod was deleted.
     """
-    for line in reversed(log):
-        if (found := _REFERENCE.match(line)) is not None:
-            return found.group(1)
-    raise ServerError(
-        "The run is done, and its log no longer names the reference: look into the store's channel."
-    )
+    reference = parse_reference([outcome.message, *reversed(log)])
+    if reference is None:
+        raise ServerError(
+            f"The Job {job} is complete, and neither the termination message nor the log of its pod has the "
+            "reference: look it up in the store's channel."
+        )
+    return reference
 
 
-def _waiting(pods: Sequence["Object"]) -> str:
+def _true_conditions(job: "Object") -> dict[str, "Object"]:
+    return {c["type"]: c for c in job.get("status", {}).get("conditions", []) if c["status"] == "True"}
+
+
+def _describe_pods(pods: Sequence["Object"]) -> str:
     if not pods:
         return "for a pod"
     return waiting_reason(pods[-1]) or f"the pod is {pods[-1]['status'].get('phase', 'Pending').lower()}"
 
 
-def _helm(*arguments: str) -> str:
+def _run_helm(*arguments: str) -> str:
     try:
-        done = subprocess.run(["helm", *arguments], capture_output=True, text=True)
+        completed = subprocess.run(["helm", *arguments], capture_output=True, text=True)
     except FileNotFoundError:
         raise ConfigurationError(
-            "The command 'helm' is not installed: submit installs the chart with it."
+            "The command 'helm' is not installed, and submit installs the chart with it: install helm."
         ) from None
-    if done.returncode != 0:
-        raise ConfigurationError(f"helm {arguments[0]} failed: {done.stderr.strip()}")
-    return done.stdout
+    if completed.returncode != 0:
+        raise ConfigurationError(f"helm {arguments[0]} failed: {completed.stderr.strip()}")
+    return completed.stdout

@@ -92,7 +92,7 @@ template:
           - {{ . | quote }}
           {{- end }}
           {{- if $values.joblib }}
-          - --format
+          - --extra-format
           - joblib
           {{- end }}
         {{- with include "tidegate.storeEnvironment" .root }}

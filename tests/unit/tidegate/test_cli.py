@@ -166,7 +166,7 @@ def test_verify_reports_every_damaged_file(tmp_path):
         (["inspect", "nowhere"], 2, "neither a directory nor a reference"),
         (["pull", "file:///nowhere/iris:stable", "x"], 1, "cannot be opened"),
         (["train", "nowhere.yaml"], 2, "nowhere.yaml"),
-        (["train", "missed.yaml"], 3, "is not good enough"),
+        (["train", "missed.yaml"], 3, "misses a gate"),
     ],
 )
 def test_failure_prints_a_message_and_exits_with_its_code(arguments, code, message, tmp_path):

@@ -3,56 +3,57 @@
 import numpy as np
 import pytest
 from tidegate_training.evaluation import (
+    Metrics,
+    assess_overfitting,
     class_scores,
     classification_metrics,
-    gap_of,
-    judge,
+    metric_gaps,
     regression_metrics,
 )
 
 from tidegate.errors import DataError
 
 TARGET = np.array(["ill", "ill", "well", "well"])
-ANSWERS = {
+OUTPUTS = {
     "label": np.array(["ill", "well", "well", "ill"], dtype=object),
     "probabilities": np.array([[0.9, 0.1], [0.4, 0.6], [0.1, 0.9], [0.6, 0.4]]),
 }
 
 
-def test_metrics_are_about_the_positive_class():
+def test_classification_metrics_use_the_positive_class() -> None:
     labels = ["ill", "well"]
-    wide = {**ANSWERS, "label": np.array(["ill", "well", "well", "well"], dtype=object)}
-    assert classification_metrics(TARGET, wide, labels, "ill")["recall"] == 0.5
-    assert classification_metrics(TARGET, wide, labels, "well")["recall"] == 1.0
-    assert classification_metrics(TARGET, wide, labels, "ill")["roc_auc"] == 0.75
-    assert classification_metrics(TARGET, wide, labels, "well")["roc_auc"] == 0.75
+    outputs = {**OUTPUTS, "label": np.array(["ill", "well", "well", "well"], dtype=object)}
+    assert classification_metrics(TARGET, outputs, labels, "ill")["recall"] == 0.5
+    assert classification_metrics(TARGET, outputs, labels, "well")["recall"] == 1.0
+    assert classification_metrics(TARGET, outputs, labels, "ill")["roc_auc"] == 0.75
+    assert classification_metrics(TARGET, outputs, labels, "well")["roc_auc"] == 0.75
 
 
-def test_a_margin_counts_for_the_second_class_and_against_the_first():
-    answers = {"label": ANSWERS["label"], "scores": np.array([[-2.0], [-0.5], [3.0], [0.5]])}
-    assert class_scores(answers, ["ill", "well"])[0].tolist() == [2.0, -2.0]
+def test_class_scores_of_a_margin_favour_the_second_class() -> None:
+    outputs = {"label": OUTPUTS["label"], "scores": np.array([[-2.0], [-0.5], [3.0], [0.5]])}
+    assert class_scores(outputs, ["ill", "well"])[0].tolist() == [2.0, -2.0]
     for positive in ("ill", "well"):
-        assert classification_metrics(TARGET, answers, ["ill", "well"], positive)["roc_auc"] == 1.0
+        assert classification_metrics(TARGET, outputs, ["ill", "well"], positive)["roc_auc"] == 1.0
 
 
-def test_with_more_than_two_classes_the_metrics_are_means_over_the_classes():
+def test_classification_metrics_of_three_classes_are_means() -> None:
     target = np.array([0, 1, 2, 0, 1, 2])
-    answers = {
+    outputs = {
         "label": np.array([0, 1, 2, 0, 1, 0]),
         "probabilities": np.eye(3)[[0, 1, 2, 0, 1, 0]],
     }
-    metrics = classification_metrics(target, answers, [0, 1, 2], 1)
+    metrics = classification_metrics(target, outputs, [0, 1, 2], 1)
     assert metrics["accuracy"] == pytest.approx(5 / 6)
     assert metrics["recall"] == pytest.approx((1 + 1 + 0.5) / 3)
     assert metrics["roc_auc"] == pytest.approx((0.875 + 1 + 0.75) / 3)
 
 
-def test_roc_auc_is_not_defined_where_a_class_has_no_row():
-    answers = {name: values[:2] for name, values in ANSWERS.items()}
-    assert classification_metrics(TARGET[:2], answers, ["ill", "well"], "ill")["roc_auc"] is None
+def test_roc_auc_of_a_single_class_is_undefined() -> None:
+    outputs = {name: values[:2] for name, values in OUTPUTS.items()}
+    assert classification_metrics(TARGET[:2], outputs, ["ill", "well"], "ill")["roc_auc"] is None
 
 
-def test_regression_metrics_are_the_usual_ones():
+def test_regression_metrics_equal_their_definitions() -> None:
     metrics = regression_metrics(np.array([1.0, 2.0, 3.0]), {"prediction": np.array([1.0, 2.0, 5.0])})
     assert metrics == {
         "mse": pytest.approx(4 / 3),
@@ -62,17 +63,14 @@ def test_regression_metrics_are_the_usual_ones():
     }
 
 
-def test_predictions_beyond_their_type_are_told():
-    with pytest.raises(DataError, match="predicts numbers beyond those of float32"):
+def test_regression_metrics_of_infinite_predictions_are_rejected() -> None:
+    with pytest.raises(DataError, match=r"not finite.*float32: use another unit"):
         regression_metrics(np.array([1.0, 2.0]), {"prediction": np.array([1.0, np.inf], np.float32)})
 
 
-def test_a_gap_is_how_much_worse_the_test_part_is():
-    assert gap_of({"f1": 0.75, "rmse": 1.0, "roc_auc": None}, {"f1": 0.5, "rmse": 3.0, "roc_auc": 0.5}) == {
-        "f1": 0.25,
-        "rmse": 2.0,
-        "roc_auc": None,
-    }
+def test_metric_gaps_are_positive_where_test_rows_are_worse() -> None:
+    train, test = {"f1": 0.75, "rmse": 1.0, "roc_auc": None}, {"f1": 0.5, "rmse": 3.0, "roc_auc": 0.5}
+    assert metric_gaps(train, test) == {"f1": 0.25, "rmse": 2.0, "roc_auc": None}
 
 
 @pytest.mark.parametrize(
@@ -88,7 +86,9 @@ def test_a_gap_is_how_much_worse_the_test_part_is():
         ("regression", {"r2": 0.50}, {"r2": None}, "no"),
     ],
 )
-def test_the_gap_is_judged_by_a_fixed_rule(task: str, train, test, verdict: str):
-    judged = judge(task, train, test)
-    assert judged.verdict == verdict
-    assert ("Try" in judged.text) == (verdict != "no")
+def test_assess_overfitting_follows_the_fixed_rule(
+    task: str, train: Metrics, test: Metrics, verdict: str
+) -> None:
+    overfitting = assess_overfitting(task, train, test)
+    assert overfitting.verdict == verdict
+    assert ("Try" in overfitting.text) == (verdict != "no")

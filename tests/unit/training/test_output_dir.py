@@ -5,14 +5,14 @@ import os
 from pathlib import Path
 
 import pytest
-from tidegate_training.output_dir import check, replacing
+from tidegate_training.output_dir import replace_directory, validate_output_dir
 
 from tidegate.bundle import MANIFEST
 from tidegate.errors import ConfigurationError
 
 
 def fill(folder: Path, content: str) -> Path:
-    """A folder that passes for a bundle."""
+    """Write a folder that passes for a bundle."""
     folder.mkdir(exist_ok=True)
     (folder / MANIFEST).write_text(content)
     return folder
@@ -22,25 +22,26 @@ def entries(folder: Path) -> list[str]:
     return sorted(entry.name for entry in folder.iterdir())
 
 
-def test_a_place_in_folders_that_are_not_there_yet_is_looked_at_without_a_trace(tmp_path: Path):
-    check(tmp_path / "a" / "b" / "c")
+def test_validate_output_dir_missing_parents_leaves_no_trace(tmp_path: Path) -> None:
+    validate_output_dir(tmp_path / "a" / "b" / "c")
     assert entries(tmp_path) == []
 
 
 @pytest.mark.parametrize("place", ["file", "file/below", "file/far/below", "/proc/no/where", "/", "x" * 300])
-def test_a_place_that_cannot_be_written_is_told(tmp_path: Path, place: str):
+def test_validate_output_dir_unwritable_place_is_rejected(tmp_path: Path, place: str) -> None:
     (tmp_path / "file").write_text("keep me")
-    with pytest.raises(ConfigurationError, match="choose an"):
-        check(tmp_path / place)
+    with pytest.raises(ConfigurationError, match="choose an") as caught:
+        validate_output_dir(tmp_path / place)
+    assert str(tmp_path / place) in str(caught.value)
     assert (tmp_path / "file").read_text() == "keep me"
     assert entries(tmp_path) == ["file"]
 
 
-def test_a_full_disk_is_told_and_leaves_the_bundle_of_before(tmp_path: Path):
+def test_replace_directory_full_disk_keeps_the_previous_bundle(tmp_path: Path) -> None:
     fill(tmp_path / "bundle", "before")
     with (
         pytest.raises(ConfigurationError, match=r"bundle: No space left on device; choose another folder"),
-        replacing(tmp_path / "bundle"),
+        replace_directory(tmp_path / "bundle"),
     ):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     assert entries(tmp_path) == ["bundle"]
@@ -48,9 +49,9 @@ def test_a_full_disk_is_told_and_leaves_the_bundle_of_before(tmp_path: Path):
 
 
 @pytest.mark.parametrize("reason", [KeyboardInterrupt, SystemExit, OSError])
-def test_a_stop_between_the_two_renames_leaves_the_bundle_of_before(
+def test_replace_directory_stop_in_swap_keeps_previous_bundle(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reason: type[BaseException]
-):
+) -> None:
     place = fill(tmp_path / "bundle", "before")
     rename = Path.rename
 
@@ -60,24 +61,24 @@ def test_a_stop_between_the_two_renames_leaves_the_bundle_of_before(
         return rename(self, target)
 
     monkeypatch.setattr(Path, "rename", stop)
-    with pytest.raises((reason, ConfigurationError)), replacing(place) as folder:
+    with pytest.raises((reason, ConfigurationError)), replace_directory(place) as folder:
         (folder / "new").touch()
     assert entries(tmp_path) == ["bundle"]
     assert (place / MANIFEST).read_text() == "before"
 
 
-def test_a_link_and_the_folder_one_is_in_are_filled_where_they_are(
+def test_replace_directory_link_or_working_dir_stays_in_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     fill(tmp_path / "real", "before")
     (tmp_path / "link").symlink_to("real")
-    with replacing(tmp_path / "link") as folder:
+    with replace_directory(tmp_path / "link") as folder:
         fill(folder, "after")
     assert (tmp_path / "link").is_symlink()
     assert (tmp_path / "real" / MANIFEST).read_text() == "after"
     (tmp_path / "empty").mkdir()
     monkeypatch.chdir(tmp_path / "empty")
-    with replacing(Path()) as folder:
+    with replace_directory(Path()) as folder:
         fill(folder, "here")
     assert (tmp_path / "empty" / MANIFEST).read_text() == "here"
     assert entries(tmp_path) == ["empty", "link", "real"]

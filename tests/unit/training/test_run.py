@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,16 +11,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tidegate_training.bundling.contract import json_answers
-from tidegate_training.bundling.outputs import answers_of
+from tidegate_training.bundling.compile import open_session
+from tidegate_training.bundling.contract import to_json_outputs
+from tidegate_training.bundling.outputs import predict_outputs
 from tidegate_training.bundling.persistence import from_skops
 from tidegate_training.config import TrainingConfig
-from tidegate_training.run import Trained, train
+from tidegate_training.run import TrainingResult, train
 
-from tests.support.training import configuration, mixed, write_loans
+from tests.support.training import configuration, mixed_configuration, write_loans
 from tidegate.batch import Batch
 from tidegate.bundle import JOBLIB, METRICS, ONNX, PARITY, PROVENANCE, Bundle, verify
-from tidegate.contract import Contract, close
+from tidegate.contract import close
 from tidegate.errors import ConfigurationError, DataError, GateNotPassedError
 
 SCRIPT = """
@@ -28,7 +30,7 @@ from pathlib import Path
 from tidegate_training.config import TrainingConfig
 from tidegate_training.run import train
 config = TrainingConfig.model_validate_json(sys.argv[1])
-bundle = train(config, Path("some/where"), joblib=True, base=Path(sys.argv[2])).bundle
+bundle = train(config, Path("some/where"), joblib=True, base_dir=Path(sys.argv[2])).bundle
 print(bundle.digest)
 """
 QUICK = {
@@ -36,55 +38,52 @@ QUICK = {
     "HistGradientBoostingClassifier": {"max_iter": 5},
     "MLPClassifier": {"max_iter": 5},
 }
-"""Estimators whose state a process could shape: trees' memory, the order of threads, random numbers."""
+"""Estimators whose state can depend on the process: memory of trees, order of threads, random numbers."""
 
 
 @pytest.fixture(scope="module")
-def numbers(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+def numbers(tmp_path_factory: pytest.TempPathFactory) -> TrainingResult:
     return train(configuration(), tmp_path_factory.mktemp("numbers") / "bundle", joblib=True)
 
 
 @pytest.fixture(scope="module")
-def loans(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+def loans(tmp_path_factory: pytest.TempPathFactory) -> TrainingResult:
     folder = tmp_path_factory.mktemp("loans")
     write_loans(folder)
-    return train(mixed(), folder / "bundle", joblib=True, base=folder)
+    return train(mixed_configuration(), folder / "bundle", joblib=True, base_dir=folder)
 
 
-def golden_answers_hold(
-    bundle: Bundle, contract: Contract, answer: Callable[[Batch], dict[str, Any]]
-) -> bool:
-    found = json_answers(answer(Batch.from_rows(contract, contract.golden.rows)))
+def golden_outputs_match(bundle: Bundle, predict: Callable[[Batch], dict[str, Any]]) -> bool:
+    contract = bundle.contract
+    outputs = to_json_outputs(predict(Batch.from_rows(contract, contract.golden.rows)))
     return close(
-        [found[output.name] for output in contract.outputs],
+        [outputs[output.name] for output in contract.outputs],
         [contract.golden.outputs[output.name] for output in contract.outputs],
         contract.golden.tolerance,
     )
 
 
 @pytest.mark.parametrize("kind", ["numbers", "loans"])
-def test_a_bundle_answers_its_golden_questions_in_both_forms(kind: str, request: pytest.FixtureRequest):
-    trained: Trained = request.getfixturevalue(kind)
-    bundle = verify(trained.bundle.path, trained.bundle.digest)
+def test_train_both_models_compute_the_golden_outputs(kind: str, request: pytest.FixtureRequest) -> None:
+    result: TrainingResult = request.getfixturevalue(kind)
+    bundle = verify(result.bundle.path, result.bundle.digest)
     contract = bundle.contract
     pipeline = from_skops(bundle.read("model.skops"))
-    assert golden_answers_hold(bundle, contract, lambda batch: answers_of(pipeline, batch, contract.outputs))
-    from tidegate_training.bundling.compile import open_session
-
+    assert golden_outputs_match(bundle, lambda batch: predict_outputs(pipeline, batch, contract.outputs))
     session = open_session(bundle.read(ONNX))
     names = [output.name for output in contract.outputs]
-    assert golden_answers_hold(
-        bundle, contract, lambda batch: dict(zip(names, session.run(names, batch.for_onnx()), strict=True))
+    assert golden_outputs_match(
+        bundle, lambda batch: dict(zip(names, session.run(names, batch.for_onnx()), strict=True))
     )
 
 
-def test_golden_questions_ask_for_every_class_and_for_gaps(loans: Trained):
+def test_train_golden_rows_have_every_class_and_missing_values(loans: TrainingResult) -> None:
     golden = loans.bundle.contract.golden
     assert set(golden.outputs["label"]) == {"no", "yes"}
     assert any(None in row for row in golden.rows)
 
 
-def test_the_contract_says_what_the_training_rows_showed(loans: Trained):
+def test_train_contract_describes_the_training_rows(loans: TrainingResult) -> None:
     features = {feature.name: feature for feature in loans.bundle.contract.features}
     assert list(features) == ["age", "income", "owner", "purpose", "big"]
     assert features["purpose"].categories == ("car", "house")
@@ -96,9 +95,10 @@ def test_the_contract_says_what_the_training_rows_showed(loans: Trained):
     assert features["owner"].minimum is None
 
 
-def test_the_files_beside_the_model_say_what_was_measured(numbers: Trained):
+def test_train_evidence_has_metrics_parity_and_baseline(numbers: TrainingResult) -> None:
     metrics = json.loads(numbers.bundle.read(METRICS))
     assert metrics["test"] == numbers.metrics["test"]
+    assert metrics["warnings"] == []
     assert metrics["rows"] == {"train": 90, "validation": 30, "test": 30}
     parity = json.loads(numbers.bundle.read(PARITY))
     assert (parity["verdict"], parity["reason"], parity["tolerance"]) == ("equal", None, 1e-5)
@@ -118,18 +118,18 @@ def test_the_files_beside_the_model_say_what_was_measured(numbers: Trained):
     "config",
     [
         configuration(),
-        mixed(),
+        mixed_configuration(),
         *(configuration(algorithm={"name": name, "parameters": QUICK[name]}) for name in QUICK),
-        mixed(algorithm={"name": "RandomForestClassifier", "parameters": {"n_estimators": 5}}),
+        mixed_configuration(algorithm={"name": "RandomForestClassifier", "parameters": {"n_estimators": 5}}),
     ],
     ids=["matrix", "mixed", *QUICK, "mixed forest"],
 )
-def test_another_process_in_another_folder_makes_the_same_digest(config: TrainingConfig, tmp_path: Path):
+def test_train_in_another_process_gives_the_same_digest(config: TrainingConfig, tmp_path: Path) -> None:
     data = write_loans(tmp_path).parent
-    trained = train(config, tmp_path / "here", joblib=True, base=data)
+    result = train(config, tmp_path / "here", joblib=True, base_dir=data)
     root = Path(__file__).parents[3]
     environment = {**os.environ, "PYTHONHASHSEED": "12345", "PYTHONPATH": str(root)}
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-c", SCRIPT, config.model_dump_json(exclude_unset=True), str(data)],
         cwd=tmp_path,
         env=environment,
@@ -137,36 +137,36 @@ def test_another_process_in_another_folder_makes_the_same_digest(config: Trainin
         text=True,
         check=True,
     )
-    theirs = verify(tmp_path / "some/where", done.stdout.strip())
-    assert JOBLIB in theirs
-    assert theirs.manifest.files == trained.bundle.manifest.files
-    assert theirs.digest == trained.bundle.digest
+    other = verify(tmp_path / "some/where", completed.stdout.strip())
+    assert JOBLIB in other
+    assert other.manifest.files == result.bundle.manifest.files
+    assert other.digest == result.bundle.digest
 
 
-def test_another_seed_makes_another_digest(numbers: Trained, tmp_path: Path):
+def test_train_with_another_seed_gives_another_digest(numbers: TrainingResult, tmp_path: Path) -> None:
     assert (
         train(configuration(seed=1), tmp_path / "bundle", joblib=True).bundle.digest != numbers.bundle.digest
     )
 
 
-def test_a_model_that_misses_its_gate_leaves_nothing(tmp_path: Path):
+def test_train_missed_gate_leaves_nothing(tmp_path: Path) -> None:
     config = configuration(gates={"test.f1": ">= 0.999", "gap.f1": "<= -1"})
     with pytest.raises(GateNotPassedError, match=r"gap\.f1 <= -1 is missed by"):
         train(config, tmp_path / "bundles" / "test")
     assert list(tmp_path.rglob("*")) == []
 
 
-def test_a_run_that_is_interrupted_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_train_interrupted_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*arguments: Any, **fields: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("tidegate_training.run.seal", interrupt)
+    monkeypatch.setattr("tidegate_training.bundling.bundle.seal", interrupt)
     with pytest.raises(KeyboardInterrupt):
         train(configuration(), tmp_path / "bundle")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_bundle_that_is_there_is_replaced_and_anything_else_is_not(tmp_path: Path):
+def test_train_replaces_a_bundle_and_nothing_else(tmp_path: Path) -> None:
     first = train(configuration(seed=1), tmp_path / "bundle").bundle
     second = train(configuration(seed=2), tmp_path / "bundle").bundle
     assert first.digest != second.digest
@@ -174,33 +174,37 @@ def test_a_bundle_that_is_there_is_replaced_and_anything_else_is_not(tmp_path: P
     assert [entry.name for entry in tmp_path.iterdir()] == ["bundle"]
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter-1.txt").write_text("years of work")
-    with pytest.raises(ConfigurationError, match="holds what is no bundle"):
+    with pytest.raises(
+        ConfigurationError, match=r"thesis has files and is not a bundle.*choose an empty folder"
+    ):
         train(configuration(), tmp_path / "thesis")
     assert (tmp_path / "thesis" / "chapter-1.txt").read_text() == "years of work"
 
 
-def test_a_model_whose_compiled_form_differs_is_bundled_without_it(tmp_path: Path):
+def test_train_without_parity_writes_no_compiled_model(tmp_path: Path) -> None:
     write_loans(tmp_path)
-    config = mixed(
+    config = mixed_configuration(
         algorithm={"name": "LogisticRegression"},
         preprocessing={"numeric": {"impute": "mean"}, "text": {"min_frequency": 1000}},
     )
-    trained = train(config, tmp_path / "bundle", base=tmp_path)
-    assert trained.certificate.verdict != "equal"
-    assert trained.certificate.reason
-    assert ONNX not in trained.bundle
-    assert json.loads(trained.bundle.read(PARITY))["verdict"] == trained.certificate.verdict
+    result = train(config, tmp_path / "bundle", base_dir=tmp_path)
+    assert result.parity.verdict != "equal"
+    assert result.parity.reason
+    assert ONNX not in result.bundle
+    assert json.loads(result.bundle.read(PARITY))["verdict"] == result.parity.verdict
 
 
-def test_groups_and_times_are_not_features(tmp_path: Path):
+def test_train_columns_of_the_split_are_not_features(tmp_path: Path) -> None:
     write_loans(tmp_path)
     for split in ({"group": "age"}, {"time": "age"}):
-        contract = train(mixed(split=split), tmp_path / "bundle", base=tmp_path).bundle.contract
+        contract = train(
+            mixed_configuration(split=split), tmp_path / "bundle", base_dir=tmp_path
+        ).bundle.contract
         assert "age" not in contract.feature_names
 
 
 def timed(folder: Path, label: Callable[[int], str | float]) -> dict[str, Any]:
-    """The fields of a configuration on rows that come one after another, with a target by row."""
+    """Write rows with ascending times and a target per row, and return the fields of a configuration."""
     rows = (f"{row},{(row * 7) % 10 + 0.5},{label(row)}\n" for row in range(100))
     (folder / "data.csv").write_text("t,x,y\n" + "".join(rows))
     return {"data": {"path": "data.csv"}, "target": "y", "split": {"time": "t"}}
@@ -211,49 +215,55 @@ def timed(folder: Path, label: Callable[[int], str | float]) -> dict[str, Any]:
     [
         (
             lambda row: "yes" if row >= 60 else "no",
-            "'yes', which has 20 rows in validation and 20 rows in test",
+            "'yes' (20 validation rows and 20 test rows)",
         ),
-        (lambda row: "c" if row >= 80 else "ab"[row % 2], "'c', which has 20 rows in test"),
-        (lambda row: "c" if row in (60, 61) else "ab"[row % 2], "'c', which has 2 rows in validation"),
+        (lambda row: "c" if row >= 80 else "ab"[row % 2], "'c' (20 test rows)"),
+        (lambda row: "c" if row in (60, 61) else "ab"[row % 2], "'c' (2 validation rows)"),
     ],
 )
-def test_a_class_that_is_not_in_the_past_is_named(tmp_path: Path, label: Callable[[int], str], missing: str):
+def test_train_class_without_training_rows_is_named(
+    tmp_path: Path, label: Callable[[int], str], missing: str
+) -> None:
     config = configuration(**timed(tmp_path, label))
-    with pytest.raises(DataError, match=f"The training part has no row of the class {missing}"):
-        train(config, tmp_path / "bundle", base=tmp_path)
+    with pytest.raises(DataError, match=re.escape(f"no training row of the class {missing}")):
+        train(config, tmp_path / "bundle", base_dir=tmp_path)
 
 
-def test_a_class_that_is_not_in_the_future_is_no_obstacle(tmp_path: Path):
+def test_train_class_without_test_rows_is_accepted(tmp_path: Path) -> None:
     config = configuration(**timed(tmp_path, lambda row: "yes" if row % 2 and row < 60 else "no"))
-    trained = train(config, tmp_path / "bundle", base=tmp_path)
-    assert trained.metrics["test"]["roc_auc"] is None
-    assert trained.metrics["test"]["accuracy"] is not None
+    result = train(config, tmp_path / "bundle", base_dir=tmp_path)
+    assert result.metrics["test"]["roc_auc"] is None
+    assert result.metrics["test"]["accuracy"] is not None
 
 
-def test_the_largest_targets_that_are_allowed_can_be_trained_on(tmp_path: Path):
+def test_train_on_the_largest_targets_succeeds(tmp_path: Path) -> None:
     fields = timed(tmp_path, lambda row: 1e149 * ((row * 7) % 10))
     config = configuration(
-        task="regression", precision="float64", algorithm={"name": "LinearRegression"}, **fields
+        task="regression", float_dtype="float64", algorithm={"name": "LinearRegression"}, **fields
     )
-    assert train(config, tmp_path / "bundle", base=tmp_path).metrics["test"]["r2"] > 0.99
+    r2 = train(config, tmp_path / "bundle", base_dir=tmp_path).metrics["test"]["r2"]
+    assert r2 is not None
+    assert r2 > 0.99
 
 
-def test_the_largest_whole_numbers_can_be_trained_on_and_are_kept_to_the_last_digit(tmp_path: Path):
+def test_train_on_the_largest_integers_keeps_every_digit(tmp_path: Path) -> None:
     rows = [f"{2**63 - 1 - row * 2**55},{'no' if row < 10 else 'yes'}\n" for row in range(20)]
     (tmp_path / "data.csv").write_text("n,y\n" + "".join(rows * 5))
     config = configuration(
         data={"path": "data.csv"}, target="y", algorithm={"name": "DecisionTreeClassifier"}, preprocessing={}
     )
-    bundle = train(config, tmp_path / "bundle", base=tmp_path).bundle
+    bundle = train(config, tmp_path / "bundle", base_dir=tmp_path).bundle
     (feature,) = bundle.contract.features
     assert (feature.datatype, feature.maximum) == ("INT64", 2**63 - 1)
 
 
-def test_a_regression_has_one_output_and_no_labels(tmp_path: Path):
+def test_train_regression_has_one_output_and_no_labels(tmp_path: Path) -> None:
     config = configuration(task="regression", data={"dataset": "diabetes"}, algorithm={"name": "Ridge"})
-    trained = train(config, tmp_path / "bundle")
-    contract = trained.bundle.contract
+    result = train(config, tmp_path / "bundle")
+    contract = result.bundle.contract
     assert [(output.name, output.datatype) for output in contract.outputs] == [("prediction", "FP32")]
     assert contract.labels == ()
-    assert trained.metrics["test"]["r2"] > 0.3
+    r2 = result.metrics["test"]["r2"]
+    assert r2 is not None
+    assert r2 > 0.3
     assert np.isfinite(contract.golden.outputs["prediction"]).all()

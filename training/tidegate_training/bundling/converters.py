@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""Conversion of preprocessing to ONNX so that every bit is scikit-learn's.
+"""Converters of preprocessing to ONNX whose results equal scikit-learn's bit by bit.
 
-skl2onnx's own converters scale by the reciprocal and always in 32 bits; the last bits then differ, and a tree
-behind the scaler takes another branch. Its imputer has no form in 64 bits that ONNX Runtime runs. Estimators
-are left to skl2onnx.
+skl2onnx's own converters multiply by the reciprocal, always in 32 bits. The last bits then differ, and a tree
+behind the scaler takes another branch. ONNX Runtime cannot run skl2onnx's imputer in 64 bits. Estimators are
+left to skl2onnx.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
-_PROTO = {np.dtype(np.float32): 1, np.dtype(np.float64): 11}
-"""The numbers of the types in ``onnx.TensorProto.DataType``."""
+_ONNX_TYPES = {np.dtype(np.float32): 1, np.dtype(np.float64): 11}
+"""Types by their number in ``onnx.TensorProto.DataType``."""
 
 
 def exact_converters() -> Mapping[type, Callable[..., None]]:
-    """By scikit-learn class, the converter to use instead of skl2onnx's."""
+    """Return, by scikit-learn class, the converters that replace skl2onnx's."""
     from sklearn.impute import SimpleImputer
     from sklearn.preprocessing import MinMaxScaler, RobustScaler, StandardScaler
 
@@ -32,11 +32,11 @@ def exact_converters() -> Mapping[type, Callable[..., None]]:
     }
 
 
-def steps_of(scaler: Any, dtype: np.dtype[Any]) -> list[tuple[str, Array]]:
-    """What a fitted scaler's ``transform`` does to numbers of a type, as ONNX operators with their operand.
+def scaler_operations(scaler: Any, dtype: np.dtype[Any]) -> list[tuple[str, Array]]:
+    """Return a fitted scaler's ``transform`` as ONNX operators, each with its operand ``[features]``.
 
-    From the source of scikit-learn 1.9: ``StandardScaler`` rounds its constants to the data's type first,
-    the others do not.
+    From the source of scikit-learn 1.9: ``StandardScaler`` rounds its constants to the data's type first, the
+    other scalers do not.
     """
     from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
@@ -48,33 +48,45 @@ def steps_of(scaler: Any, dtype: np.dtype[Any]) -> list[tuple[str, Array]]:
 
 
 def convert_scaler(scope: Any, operator: Any, container: Any) -> None:
-    """Add a scaler to a graph, as skl2onnx calls its converters.
+    """Add a scaler to a graph.
 
-    numpy computes ``x -= c`` in the wider of the two types and stores it in that of x; so does this.
+    numpy computes ``x -= c`` in the wider of the two types and stores the result in the type of x. The graph
+    does the same.
+
+    Args:
+        scope: skl2onnx's scope, which makes unique names.
+        operator: skl2onnx's operator, with the fitted scaler.
+        container: skl2onnx's container of the graph's nodes.
     """
-    graph = _Graph(scope, operator, container)
-    # scikit-learn turns anything that is no float into float64 before it scales.
-    kept = graph.dtype if graph.dtype in _PROTO else np.dtype(np.float64)
-    for kind, constant in steps_of(operator.raw_operator, kept):
-        wider = np.result_type(kept, constant)
+    graph = _GraphBuilder(scope, operator, container)
+    # scikit-learn converts every other type to float64 before it scales.
+    data_type = graph.dtype if graph.dtype in _ONNX_TYPES else np.dtype(np.float64)
+    for kind, constant in scaler_operations(operator.raw_operator, data_type):
+        wider = np.result_type(data_type, constant)
         graph.cast(wider)
-        graph.apply(kind, graph.current, graph.constant(constant.astype(wider)))
-        graph.cast(kept)
+        graph.add_node(kind, graph.current, graph.add_constant(constant.astype(wider)))
+        graph.cast(data_type)
     graph.finish()
 
 
 def convert_imputer(scope: Any, operator: Any, container: Any) -> None:
-    """Add an imputer of floats to a graph: where a value is NaN, its column's statistic."""
-    graph = _Graph(scope, operator, container)
+    """Add an imputer of floats to a graph: NaN becomes the column's statistic.
+
+    Args:
+        scope: skl2onnx's scope, which makes unique names.
+        operator: skl2onnx's operator, with the fitted imputer.
+        container: skl2onnx's container of the graph's nodes.
+    """
+    graph = _GraphBuilder(scope, operator, container)
     values = graph.current
-    fill = graph.constant(operator.raw_operator.statistics_.astype(graph.dtype))
-    graph.apply("IsNaN", values)
-    graph.apply("Where", graph.current, fill, values)
+    fill = graph.add_constant(operator.raw_operator.statistics_.astype(graph.dtype))
+    graph.add_node("IsNaN", values)
+    graph.add_node("Where", graph.current, fill, values)
     graph.finish()
 
 
-class _Graph:
-    """One operator's part of a graph while it grows: the tensor that it has come to, and its type."""
+class _GraphBuilder:
+    """Nodes of one operator, added in sequence; ``current`` is the last node's tensor, ``dtype`` its type."""
 
     def __init__(self, scope: Any, operator: Any, container: Any) -> None:
         from skl2onnx.common.data_types import guess_numpy_type
@@ -83,32 +95,31 @@ class _Graph:
         self.scope, self.container = scope, container
         self.output = operator.outputs[0]
         self.dtype = np.dtype(guess_numpy_type(operator.inputs[0].type))
-        several = len(operator.inputs) > 1
         self.current: str = (
             concatenate_variables(scope, operator.inputs, container)
-            if several
+            if len(operator.inputs) > 1
             else operator.inputs[0].full_name
         )
 
-    def apply(self, kind: str, *inputs: str, **attributes: Any) -> None:
-        """Add a node, and go on from what it gives."""
+    def add_node(self, kind: str, *inputs: str, **attributes: Any) -> None:
+        """Add a node and make its output the current tensor."""
         self.current = self.scope.get_unique_variable_name(kind.lower())
         self.container.add_node(kind, list(inputs), [self.current], op_version=13, **attributes)
 
     def cast(self, dtype: np.dtype[Any]) -> None:
-        """Go on in another type, if it is another."""
+        """Convert the current tensor to another type."""
         if dtype != self.dtype:
-            self.apply("Cast", self.current, to=_PROTO[dtype])
+            self.add_node("Cast", self.current, to=_ONNX_TYPES[dtype])
             self.dtype = dtype
 
-    def constant(self, values: Array) -> str:
-        """Add a row of numbers."""
+    def add_constant(self, values: Array) -> str:
+        """Add a row of numbers, ``[features]``, and return its name."""
         name: str = self.scope.get_unique_variable_name("constant")
-        self.container.add_initializer(name, _PROTO[values.dtype], [1, values.size], values.ravel())
+        self.container.add_initializer(name, _ONNX_TYPES[values.dtype], [1, values.size], values.ravel())
         return name
 
     def finish(self) -> None:
-        """End in the operator's output, in the type that skl2onnx has declared to what follows."""
+        """Convert the current tensor to the operator's output, in the type that skl2onnx declared for it."""
         from skl2onnx.common.data_types import guess_proto_type
 
         to = guess_proto_type(self.output.type)

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""Answers: what scikit-learn itself says of a batch, output by output, in the contract's types.
+"""The outputs of a scikit-learn pipeline, in the contract's names and types.
 
-They are the truth that golden answers, the certificate and the server are measured by.
+They are the reference for golden outputs, for the parity report and for the metrics.
 """
 
 from collections.abc import Iterable, Mapping
@@ -23,37 +23,53 @@ PREDICTION = "prediction"
 
 
 def prediction_datatype(features: Iterable[Datatype]) -> Datatype:
-    """The type of a regression's answers: 32 bits, unless a feature has 64-bit floats."""
+    """Return the type of a regression's output: 32-bit floats unless a feature has 64-bit floats."""
     return Datatype.FP64 if Datatype.FP64 in features else Datatype.FP32
 
 
-def outputs_of(pipeline: Any, batch: Batch, datatypes: Mapping[str, Datatype]) -> tuple[Output, ...]:
-    """The outputs that a fitted pipeline has, found out on a batch of any length."""
+def detect_outputs(pipeline: Any, batch: Batch, datatypes: Mapping[str, Datatype]) -> tuple[Output, ...]:
+    """Detect which outputs a fitted pipeline has.
+
+    Args:
+        pipeline: The pipeline.
+        batch: One row or more, to measure the number of score columns on.
+        datatypes: The features' types by name.
+    """
     if not hasattr(pipeline, "classes_"):
         return (Output(name=PREDICTION, datatype=prediction_datatype(datatypes.values())),)
     label = Datatype.BYTES if pipeline.classes_.dtype.kind == "U" else Datatype.INT64
     name = PROBABILITIES if hasattr(pipeline, "predict_proba") else SCORES
-    scores = _scores(pipeline, batch, name)
+    scores = _predict_scores(pipeline, batch, name)
     return (
         Output(name=LABEL, datatype=label),
         Output(name=name, datatype=Datatype.FP32, width=scores.shape[1]),
     )
 
 
-def answers_of(pipeline: Any, batch: Batch, outputs: tuple[Output, ...]) -> dict[str, Array]:
-    """scikit-learn's answers by output: ``[rows]``, or ``[rows, width]`` for scores."""
-    found = {}
+def predict_outputs(pipeline: Any, batch: Batch, outputs: tuple[Output, ...]) -> dict[str, Array]:
+    """Compute a batch with scikit-learn.
+
+    Args:
+        pipeline: A fitted pipeline.
+        batch: The rows.
+        outputs: The outputs to compute.
+
+    Returns:
+        By output, ``[rows]``, or ``[rows, width]`` for probabilities and scores.
+    """
+    values_by_output = {}
     for output in outputs:
         if output.name in (LABEL, PREDICTION):
             values = np.asarray(pipeline.predict(batch.for_sklearn()))
         else:
-            values = _scores(pipeline, batch, output.name)
-        with np.errstate(over="ignore"):  # what is beyond the type becomes infinite, and is refused later
-            found[output.name] = values.astype(output.datatype.dtype)
-    return found
+            values = _predict_scores(pipeline, batch, output.name)
+        # A value beyond the type's range becomes infinite; the evaluation rejects it.
+        with np.errstate(over="ignore"):
+            values_by_output[output.name] = values.astype(output.datatype.dtype)
+    return values_by_output
 
 
-def _scores(pipeline: Any, batch: Batch, name: str) -> Array:
+def _predict_scores(pipeline: Any, batch: Batch, name: str) -> Array:
     method = pipeline.predict_proba if name == PROBABILITIES else pipeline.decision_function
     values = np.asarray(method(batch.for_sklearn()))
     return values if values.ndim == 2 else values.reshape(-1, 1)

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""The certificate: compiled and original compared row by row.
+"""The parity report: a row-by-row comparison of the compiled model with the scikit-learn pipeline.
 
-Only what passes here may be served compiled. It compares and records; it neither converts nor loosens its
-tolerance.
+The server uses a compiled model only with the verdict ``equal``. This module compares and reports; it
+converts nothing, and its tolerance is fixed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,31 +21,35 @@ from tidegate_training.bundling.outputs import LABEL, SCORES
 Array = NDArray[Any]
 
 TOLERANCE = 1e-5
-"""Largest ``|compiled - original| / max(1, |original|)`` of a score or a value."""
+"""Largest accepted ``|compiled - original| / max(1, |original|)`` of a score or a value."""
 
 BATCH_SIZES = (1, 16, 256)
-"""Other sizes take other kernels, which round otherwise."""
+"""Rows per call; ONNX Runtime chooses kernels by the batch size, and each kernel rounds differently."""
 
-ROWS_LIMIT = 20_000
-"""Rows of the data that are compared; of more, as many at even distances."""
+MAX_DATA_ROWS = 20_000
+"""Largest number of data rows to compare; of more rows, this many at even distances are compared."""
 
-_SAMPLED = 256
+_RANDOM_ROWS = 256
+"""Number of random rows among the probe rows."""
 
 
 @dataclass(frozen=True, slots=True)
-class Certificate:
-    """What the comparison found, as ``parity.json`` says it.
+class ParityReport:
+    """The result of the comparison, as ``parity.json`` holds it.
 
     Attributes:
-        verdict: ``equal``: every score is within the tolerance and every label is the same, but where the two
-            best scores differ by no more than the tolerance.
-        reason: Why it is not equal or not compiled.
-        rows: How many rows were compared, at each batch size.
+        verdict: ``equal`` if every score is within the tolerance and every label is the same. A label may
+            differ where the two best scores differ by no more than the tolerance.
+        reason: Why the verdict is not ``equal``.
+        rows: The number of compared rows, at each batch size.
         max_abs_difference: The largest ``|compiled - original|`` of a score or a value.
-        label_flips: Rows whose label differs at some batch size.
-        ties: Those of them whose two best scores are within the tolerance, which either may choose between.
-        largest_at: The row (by number among those compared, from 0) and the batch size where the difference
-            is largest for the size of the value.
+        label_flips: The number of rows whose label differs at some batch size.
+        ties: The number of those rows whose two best scores are within the tolerance, so that either label
+            is correct.
+        largest_at: The row (from 0, among the compared rows) and the batch size with the largest difference
+            relative to the value.
+        batch_sizes: The compared batch sizes.
+        tolerance: The tolerance.
     """
 
     verdict: Literal["equal", "different", "not compiled"]
@@ -58,30 +62,25 @@ class Certificate:
     batch_sizes: tuple[int, ...] = field(default=BATCH_SIZES)
     tolerance: float = TOLERANCE
 
-    def payload(self) -> dict[str, Any]:
-        """The JSON document."""
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON document."""
         return asdict(self) | {"batch_sizes": list(self.batch_sizes)}
 
 
-def not_compiled(reason: str) -> Certificate:
-    """The certificate of a pipeline that has no compiled form."""
-    return Certificate("not compiled", reason)
-
-
 def probe_rows(contract: Contract, seed: int) -> list[list[Scalar]]:
-    """Rows made from the contract: its limits, what may be missing, unknown categories, and a random sample.
+    """Build rows from the contract: limits, missing values, unknown categories, and a random sample.
 
-    One feature at a time goes to each of its limits while the others stay at the first golden row's, and
-    all go there together.
+    One feature at a time takes each of its limits while the others keep the first golden row's values. Two
+    more rows have all features at their first, and at their last limit.
     """
-    usual = list(contract.golden.rows[0])
-    extremes: list[list[Scalar]] = []
+    typical = list(contract.golden.rows[0])
+    limits: list[list[Scalar]] = []
     for feature in contract.features:
         values: list[Scalar]
         if feature.datatype is Datatype.BYTES:
             values = list(feature.categories or ())
             if feature.handle_unknown == "accept":
-                # A text that is in no list, because it is longer than every text that is.
+                # Longer than every known category, and therefore unknown.
                 values.append("?" + max(feature.categories or ("",), key=len))
         elif feature.datatype is Datatype.BOOL:
             values = [False, True]
@@ -89,93 +88,108 @@ def probe_rows(contract: Contract, seed: int) -> list[list[Scalar]]:
             values = [limit for limit in (feature.minimum, feature.maximum) if limit is not None]
         if feature.missing:
             values.append(None)
-        extremes.append(values or [usual[len(extremes)]])
+        limits.append(values or [typical[len(limits)]])
     rows = [
-        [*usual[:index], value, *usual[index + 1 :]]
-        for index, values in enumerate(extremes)
+        [*typical[:index], value, *typical[index + 1 :]]
+        for index, values in enumerate(limits)
         for value in values
     ]
-    rows.append([values[0] for values in extremes])
-    rows.append([values[-1] for values in extremes])
-    return rows + sample_rows(contract, _SAMPLED, seed)
+    rows.append([values[0] for values in limits])
+    rows.append([values[-1] for values in limits])
+    return rows + sample_rows(contract, _RANDOM_ROWS, seed)
 
 
-def compare(session: Any, original: Mapping[str, Array], batch: Batch) -> Certificate:
-    """Run the compiled form on a batch, cut into each size, and hold its answers against the original's.
+def compare_outputs(session: Any, original: Mapping[str, Array], batch: Batch) -> ParityReport:
+    """Compute a batch with the compiled model at each batch size, and compare the outputs.
 
     Args:
         session: An open ONNX Runtime session.
-        original: scikit-learn's answers, by output.
+        original: By output, ``[rows]`` or ``[rows, width]``: the outputs of scikit-learn.
         batch: The rows, in the contract's types.
     """
     rows = len(batch)
-    flipped, tied = np.zeros(rows, np.bool_), ties_of(original)
-    largest, beyond, largest_at = 0.0, 0.0, None
+    flipped, tied = np.zeros(rows, np.bool_), tied_rows(original)
+    max_difference, max_relative, largest_at = 0.0, 0.0, None
     for size in BATCH_SIZES:
         try:
-            answers = run(session, batch, size, tuple(original))
+            outputs = run_session(session, batch, size, tuple(original))
         except Exception as error:
-            # ONNX Runtime's exceptions share no public base; whatever it raises, it raised it on a row that
-            # scikit-learn answers.
-            reason = f"it fails at batch size {size}: {' '.join(str(error).split())[:300]}"
-            return Certificate("different", reason, rows)
+            # ONNX Runtime's exceptions share no public base class. scikit-learn computed the same rows, so
+            # every exception is a difference.
+            reason = f"the compiled model fails at batch size {size}: {' '.join(str(error).split())[:300]}"
+            return ParityReport("different", reason, rows)
         for name, expected in original.items():
-            found = answers[name]
+            actual = outputs[name]
             if name == LABEL:
-                flipped |= found != expected
+                flipped |= actual != expected
                 continue
-            difference, relative = distance(found, expected)
-            largest = max(largest, float(difference.max()))
-            if (worst := float(relative.max())) > beyond:
-                beyond = worst
+            difference, relative = output_differences(actual, expected)
+            max_difference = max(max_difference, float(difference.max()))
+            if (largest := float(relative.max())) > max_relative:
+                max_relative = largest
                 row = np.unravel_index(relative.argmax(), relative.shape)[0]
                 largest_at = {"row": int(row), "batch_size": size}
     flips, ties = int(flipped.sum()), int((flipped & tied).sum())
     reasons = []
-    if beyond > TOLERANCE:
+    if max_relative > TOLERANCE:
         reasons.append(
-            f"a score or value differs by {beyond:.3g} of max(1, |original|), more than {TOLERANCE:g}"
+            f"a score or value differs by {max_relative:.3g} of max(1, |original|), more than {TOLERANCE:g}"
         )
     if flips > ties:
         reasons.append(
             f"{flips - ties} labels differ where the two best scores are further apart than {TOLERANCE:g}"
         )
-    return Certificate(
+    return ParityReport(
         "different" if reasons else "equal",
         "; ".join(reasons) or None,
         rows,
-        # A difference that JSON cannot say is one of NaN or infinity, and the reason says so.
-        largest if np.isfinite(largest) else None,
+        # JSON has no NaN and no infinity; the reason names such a difference.
+        max_difference if np.isfinite(max_difference) else None,
         flips if LABEL in original else None,
         ties if LABEL in original else None,
         largest_at,
     )
 
 
-def run(session: Any, batch: Batch, size: int, outputs: Sequence[str]) -> dict[str, Array]:
-    """The compiled form's answers to a batch that is asked in pieces of a size."""
-    pieces = [
+def run_session(session: Any, batch: Batch, size: int, outputs: Sequence[str]) -> dict[str, Array]:
+    """Compute a batch with the compiled model.
+
+    Args:
+        session: An open ONNX Runtime session.
+        batch: The rows.
+        size: Rows per call.
+        outputs: The names of the outputs to compute.
+
+    Returns:
+        By output, ``[rows]`` or ``[rows, width]``.
+    """
+    results = [
         session.run(list(outputs), batch[slice(start, start + size)].for_onnx())
         for start in range(0, len(batch), size)
     ]
     return {
-        name: np.concatenate([np.asarray(piece[index]) for piece in pieces])
+        name: np.concatenate([np.asarray(result[index]) for result in results])
         for index, name in enumerate(outputs)
     }
 
 
-def distance(found: Array, expected: Array) -> tuple[Array, Array]:
-    """By value, ``|found - expected|``, and that over ``max(1, |expected|)``; infinite where one is NaN."""
+def output_differences(actual: Array, expected: Array) -> tuple[Array, Array]:
+    """Return ``|actual - expected|``, and that divided by ``max(1, |expected|)``.
+
+    Both results have the arguments' shape, ``[rows]`` or ``[rows, width]``. They are infinite where one value
+    is NaN.
+    """
     expected = expected.astype(np.float64)
-    difference = np.abs(found.astype(np.float64) - expected)
+    difference = np.abs(actual.astype(np.float64) - expected)
     difference[np.isnan(difference)] = np.inf
     return difference, difference / np.maximum(1.0, np.abs(expected))
 
 
-def ties_of(original: Mapping[str, Array]) -> NDArray[np.bool_]:
-    """``[rows]``, whether the two best scores are within the tolerance, so that either label is right.
+def tied_rows(original: Mapping[str, Array]) -> NDArray[np.bool_]:
+    """Return, as ``[rows]``, whether a row's two best scores are within the tolerance.
 
-    A single column of scores is a margin: its two scores are itself and its opposite.
+    Either label is correct for such a row. A single column of scores is a margin: the scores of the two
+    classes are the margin and its negative.
     """
     scores = next((values for name, values in original.items() if name != LABEL), None)
     if LABEL not in original or scores is None:

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""Persistence: a fitted pipeline as bytes that are the same in every process.
+"""Persistence: converts a fitted pipeline to bytes that are the same in every process.
 
-The form is skops, which is read back under a list of trusted types and never runs code of the archive's
-choosing. joblib is written only for who asks for it, and nothing here reads it.
+The format is skops: a reader passes a list of trusted types, and no code from the archive runs. joblib files
+are written on request, and never read here.
 """
 
 import copyreg
@@ -18,30 +18,30 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
-"""The first date that a ZIP archive can say, and so the usual one for archives that must not vary."""
+"""The earliest date of the ZIP format, which reproducible archives use by convention."""
 
 _SCHEMA = "schema.json"
 
 
 def to_skops(pipeline: Any) -> bytes:
-    """The pipeline as a canonical skops archive."""
+    """Serialize a pipeline to a canonical skops archive."""
     from skops.io import dumps
 
-    return canonical(dumps(pipeline))
+    return canonical_archive(dumps(pipeline))
 
 
 def from_skops(archive: bytes) -> Any:
-    """Read back what :func:`to_skops` has just written in this process, and so may be trusted."""
+    """Load an archive that :func:`to_skops` wrote in this process; every type in it is trusted."""
     from skops.io import get_untrusted_types, loads
 
     return loads(archive, trusted=get_untrusted_types(data=archive))
 
 
 def to_joblib(pipeline: Any) -> bytes:
-    """The pipeline as joblib writes it, uncompressed, and in the same bytes in every process.
+    """Serialize a pipeline in joblib's format, uncompressed.
 
-    A pickle notes which objects are one and the same. Whether two equal texts are depends on what else
-    the process has imported, so each is written out.
+    A pickle writes an object once and refers to it afterwards. Two equal texts can be one object or two,
+    depending on the modules that the process has imported. Each text is therefore written in full.
     """
     from joblib.numpy_pickle import NumpyPickler
 
@@ -50,7 +50,7 @@ def to_joblib(pipeline: Any) -> bytes:
 
         def save(self, value: Any) -> Any:
             if type(value) is np.ndarray and value.dtype.hasobject:
-                # joblib would hand it to a pickler of its own, which knows nothing of the rules here.
+                # joblib would pickle the array with another pickler, without the rules of this class.
                 return super(NumpyPickler, self).save(value)
             return super().save(without_padding(value) if type(value) is np.ndarray else value)
 
@@ -64,10 +64,10 @@ def to_joblib(pipeline: Any) -> bytes:
 
 
 def without_padding(array: Array) -> Array:
-    """The same records with zeros between their fields, where numpy leaves whatever was in memory.
+    """Return the records, ``[records]`` or any shape, with zeros between their fields.
 
-    scikit-learn's trees are such records: what lies between their fields differs from process to process,
-    and is nobody's business.
+    numpy leaves uninitialized memory there, which differs between processes. The nodes of
+    scikit-learn's trees are such records.
     """
     if array.dtype.names is None:
         return array
@@ -78,24 +78,24 @@ def without_padding(array: Array) -> Array:
 
 
 def _without_entropy(generator: np.random.MT19937) -> tuple[Any, ...]:
-    """A generator of random numbers by its state alone, without the entropy that it began with."""
+    """Reduce a random generator to its state, without the entropy that seeded it."""
     build, arguments, *_ = generator.__reduce__()
     return build, arguments, generator.state
 
 
-def canonical(archive: bytes) -> bytes:
-    """Rewrite a skops archive so that it says the same and no longer when, or where in memory.
+def canonical_archive(archive: bytes) -> bytes:
+    """Rewrite a skops archive without dates and memory addresses; its content stays the same.
 
-    skops names objects, and the files that hold arrays, by their address, and ZIP dates each file. Here
-    both are numbered in the order in which the schema mentions them, and the date is fixed. Texts and single
-    numbers get no name: whether two equal ones are one object depends on what else the process has imported.
+    skops identifies objects, and names the files of arrays, by memory address. Both are numbered here in the
+    order of the schema. Texts and single numbers lose their identity, because two equal ones can be one
+    object or two, depending on the modules that the process has imported.
     """
     with ZipFile(io.BytesIO(archive)) as source:
         schema = json.loads(source.read(_SCHEMA))
         identities: dict[int, int] = {}
         files: dict[str, str] = {}
         schema = _renumber(schema, identities, files)
-        contents = {new: _clean(source.read(old)) for old, new in files.items()}
+        contents = {new: _clean_member(source.read(old)) for old, new in files.items()}
     contents[_SCHEMA] = json.dumps(schema, indent=2).encode()
     buffer = io.BytesIO()
     with ZipFile(buffer, "w", ZIP_STORED) as target:
@@ -104,8 +104,8 @@ def canonical(archive: bytes) -> bytes:
     return buffer.getvalue()
 
 
-def _clean(content: bytes) -> bytes:
-    """A member of an archive, its records without padding if it is an array of records."""
+def _clean_member(content: bytes) -> bytes:
+    """Return a member of an archive; an array of records loses its padding."""
     if not content.startswith(np.lib.format.MAGIC_PREFIX):
         return content
     array = np.load(io.BytesIO(content), allow_pickle=False)
@@ -117,6 +117,7 @@ def _clean(content: bytes) -> bytes:
 
 
 def _renumber(node: Any, identities: dict[int, int], files: dict[str, str]) -> Any:
+    """Return a node of the schema with new numbers; collect them by old identity and by old file name."""
     if isinstance(node, list):
         return [_renumber(item, identities, files) for item in node]
     if not isinstance(node, dict):
@@ -125,7 +126,7 @@ def _renumber(node: Any, identities: dict[int, int], files: dict[str, str]) -> A
     for key, value in node.items():
         if key == "__id__":
             if node.get("__loader__") != "JsonNode":
-                # From 1, as skops takes 0 for no name.
+                # skops reads 0 as "no identity".
                 renumbered[key] = identities.setdefault(value, len(identities) + 1)
         elif key == "file" and "__loader__" in node and isinstance(value, str):
             suffix = value.rpartition(".")[2]

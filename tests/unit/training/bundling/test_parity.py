@@ -5,45 +5,48 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tidegate_training.bundling.parity import BATCH_SIZES, compare, probe_rows
+from tidegate_training.bundling.parity import BATCH_SIZES, compare_outputs, probe_rows
 
 from tidegate.batch import Batch
 from tidegate.contract import MATRIX, Contract
 
-ORIGINAL = {
+Outputs = dict[str, Any]
+Change = Callable[[Outputs, int], None]
+
+ORIGINAL: Outputs = {
     "label": np.array(["a", "b", "b"], dtype=object),
     "probabilities": np.array([[0.9, 0.1], [0.2, 0.8], [0.499999, 0.500001]], dtype=np.float32),
 }
 BATCH = Batch({MATRIX: np.arange(3, dtype=np.float32).reshape(3, 1)})
 
 
-class Compiled:
-    """Stands for an ONNX Runtime session: a change to the original's answers, row by row."""
+class FakeSession:
+    """An ONNX Runtime session that returns the original's outputs after a change."""
 
-    def __init__(self, change: Callable[[dict[str, Any], int], None], original: dict[str, Any] = ORIGINAL):
+    def __init__(self, change: Change, original: Outputs = ORIGINAL) -> None:
         self.change, self.original = change, original
 
-    def run(self, outputs: list[str], feed: dict[str, Any]) -> list[Any]:
+    def run(self, names: list[str], feed: dict[str, Any]) -> list[Any]:
         rows = feed[MATRIX][:, 0].astype(int)
-        answers = {name: values[rows].copy() for name, values in self.original.items()}
-        self.change(answers, len(rows))
-        return [answers[name] for name in outputs]
+        outputs = {name: values[rows].copy() for name, values in self.original.items()}
+        self.change(outputs, len(rows))
+        return [outputs[name] for name in names]
 
 
-def nudge(row: int, by: float, only: int | None = None) -> Callable[[dict[str, Any], int], None]:
-    """Add to a row's first probability; only in batches of one length, if that is given."""
+def nudge(row: int, by: float, batch_size: int | None = None) -> Change:
+    """Return a change that adds to a row's first probability, in all batches or those of one size."""
 
-    def change(answers: dict[str, Any], rows: int) -> None:
-        if only in (None, rows) and rows > row:
-            answers["probabilities"][row, 0] += by
+    def change(outputs: Outputs, rows: int) -> None:
+        if batch_size in (None, rows) and rows > row:
+            outputs["probabilities"][row, 0] += by
 
     return change
 
 
-def relabel(row: int) -> Callable[[dict[str, Any], int], None]:
-    def change(answers: dict[str, Any], rows: int) -> None:
+def relabel(row: int) -> Change:
+    def change(outputs: Outputs, rows: int) -> None:
         if rows > row:
-            answers["label"][row] = "a" if answers["label"][row] == "b" else "b"
+            outputs["label"][row] = "a" if outputs["label"][row] == "b" else "b"
 
     return change
 
@@ -54,63 +57,66 @@ def relabel(row: int) -> Callable[[dict[str, Any], int], None]:
         (nudge(0, 0.0), "equal", 0, 0),
         (nudge(0, 9e-6), "equal", 0, 0),
         (nudge(0, 2e-5), "different", 0, 0),
-        (nudge(0, 2e-5, only=3), "different", 0, 0),
+        (nudge(0, 2e-5, batch_size=3), "different", 0, 0),
         (nudge(0, float("nan")), "different", 0, 0),
         (nudge(0, float("inf")), "different", 0, 0),
         (relabel(1), "different", 1, 0),
         (relabel(2), "equal", 1, 1),
     ],
 )
-def test_equal_means_every_score_and_every_label_but_ties(change, verdict: str, flips: int, ties: int):
-    certificate = compare(Compiled(change), ORIGINAL, BATCH)
-    assert (certificate.verdict, certificate.label_flips, certificate.ties) == (verdict, flips, ties)
-    assert (certificate.reason is None) == (verdict == "equal")
-    assert certificate.rows == 3
+def test_compare_outputs_counts_scores_labels_and_ties(
+    change: Change, verdict: str, flips: int, ties: int
+) -> None:
+    report = compare_outputs(FakeSession(change), ORIGINAL, BATCH)
+    assert (report.verdict, report.label_flips, report.ties) == (verdict, flips, ties)
+    assert (report.reason is None) == (verdict == "equal")
+    assert report.rows == 3
 
 
-def test_a_value_may_differ_by_the_tolerance_of_its_size():
+def test_compare_outputs_tolerance_is_relative_to_the_value() -> None:
     original = {"prediction": np.array([1e4, 0.0, 1.0], dtype=np.float32)}
 
-    def change(by: float, row: int):
-        def apply(answers: dict[str, Any], rows: int) -> None:
+    def add(by: float, row: int) -> Change:
+        def change(outputs: Outputs, rows: int) -> None:
             if rows == 3:
-                answers["prediction"][row] += by
+                outputs["prediction"][row] += by
 
-        return apply
+        return change
 
-    assert compare(Compiled(change(0.05, 0), original), original, BATCH).verdict == "equal"
-    small = compare(Compiled(change(0.05, 1), original), original, BATCH)
-    assert small.verdict == "different"
-    assert small.largest_at == {"row": 1, "batch_size": 16}
-    assert small.label_flips is None
+    assert compare_outputs(FakeSession(add(0.05, 0), original), original, BATCH).verdict == "equal"
+    report = compare_outputs(FakeSession(add(0.05, 1), original), original, BATCH)
+    assert report.verdict == "different"
+    assert report.largest_at == {"row": 1, "batch_size": 16}
+    assert report.label_flips is None
 
 
-def test_a_margin_near_zero_is_a_tie():
+def test_compare_outputs_margin_near_zero_is_a_tie() -> None:
     original = {"label": np.array([0, 1, 1]), "scores": np.array([[-1.0], [4e-6], [3.0]], dtype=np.float32)}
 
-    def change(answers: dict[str, Any], rows: int) -> None:
-        answers["label"] = np.where(np.abs(answers["scores"][:, 0]) < 1e-5, 0, answers["label"])
+    def change(outputs: Outputs, rows: int) -> None:
+        outputs["label"] = np.where(np.abs(outputs["scores"][:, 0]) < 1e-5, 0, outputs["label"])
 
-    certificate = compare(Compiled(change, original), original, BATCH)
-    assert (certificate.verdict, certificate.label_flips, certificate.ties) == ("equal", 1, 1)
+    report = compare_outputs(FakeSession(change, original), original, BATCH)
+    assert (report.verdict, report.label_flips, report.ties) == ("equal", 1, 1)
 
 
-def test_a_compiled_form_that_fails_on_a_row_is_not_equal():
-    def fail(answers: dict[str, Any], rows: int) -> None:
+def test_compare_outputs_exception_is_a_difference() -> None:
+    def fail(outputs: Outputs, rows: int) -> None:
         raise RuntimeError("Unknown Category")
 
-    certificate = compare(Compiled(fail), ORIGINAL, BATCH)
-    assert certificate.verdict == "different"
-    assert certificate.reason == "it fails at batch size 1: Unknown Category"
+    report = compare_outputs(FakeSession(fail), ORIGINAL, BATCH)
+    assert report.verdict == "different"
+    assert report.reason is not None
+    assert report.reason.endswith("batch size 1: Unknown Category")
 
 
-def test_the_certificate_s_document_has_the_agreed_fields():
-    document = compare(Compiled(nudge(0, 0.0)), ORIGINAL, BATCH).payload()
+def test_parity_report_json_has_the_documented_fields() -> None:
+    document = compare_outputs(FakeSession(nudge(0, 0.0)), ORIGINAL, BATCH).to_json()
     assert document["batch_sizes"] == list(BATCH_SIZES)
     assert {"verdict", "reason", "rows", "max_abs_difference", "label_flips", "tolerance"} <= set(document)
 
 
-def test_probes_go_to_every_limit_gap_and_unknown_category():
+def test_probe_rows_have_limits_missing_and_unknown_values() -> None:
     contract = Contract.model_validate(
         {
             "name": "probe",
@@ -131,12 +137,12 @@ def test_probes_go_to_every_limit_gap_and_unknown_category():
         }
     )
     rows = probe_rows(contract, 0)
-    seen = [{row[index] for row in rows} for index in range(5)]
-    assert {-1.0, 2.0, None} <= seen[0]
-    assert {0, 2**63 - 1} <= seen[1]
-    assert seen[2] == {True, False}
-    assert seen[3] == {"u", "v", "?u"}
-    assert seen[4] == {"p"}
+    observed = [{row[index] for row in rows} for index in range(5)]
+    assert {-1.0, 2.0, None} <= observed[0]
+    assert {0, 2**63 - 1} <= observed[1]
+    assert observed[2] == {True, False}
+    assert observed[3] == {"u", "v", "?u"}
+    assert observed[4] == {"p"}
     assert [-1.0, 0, False, "u", "p"] in rows
     assert all(type(row[1]) is int for row in rows)
     assert len(Batch.from_rows(contract, rows)) == len(rows)

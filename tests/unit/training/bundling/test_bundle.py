@@ -1,0 +1,85 @@
+# SPDX-FileCopyrightText: The Tidegate authors
+# SPDX-License-Identifier: Apache-2.0
+"""A bundle is built from a pipeline and rows alone: without a configuration, a file or a training run."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
+from tidegate_training.bundling.bundle import installed_versions, package_model, write_bundle
+from tidegate_training.bundling.features import FeaturePolicy, FeatureTable
+from tidegate_training.bundling.fitted_model import FittedModel
+from tidegate_training.bundling.outputs import detect_outputs, predict_outputs
+from tidegate_training.bundling.persistence import to_skops
+
+from tidegate.bundle import BASELINE, CONTRACT, JOBLIB, METRICS, MODEL_CARD, ONNX, PARITY, SKOPS, verify
+from tidegate.contract import Datatype, Sensitivity
+from tidegate.errors import BundleError
+
+ROWS = np.arange(60)
+
+
+@pytest.fixture(scope="module")
+def model() -> FittedModel:
+    values = np.random.default_rng(0).normal(size=(60, 2)).astype(np.float32)
+    target = np.where(values[:, 0] > 0, "yes", "no")
+    pipeline = Pipeline([("scale", StandardScaler()), ("estimator", LogisticRegression())])
+    pipeline.fit(values, target)
+    datatypes = dict.fromkeys(("a", "b"), Datatype.FP32)
+    features = FeatureTable({"a": values[:, 0], "b": values[:, 1]}, datatypes)
+    batch = features.batch(ROWS)
+    outputs = detect_outputs(pipeline, batch, datatypes)
+    return FittedModel(
+        "test",
+        "classification",
+        pipeline,
+        outputs,
+        features,
+        target,
+        train=ROWS,
+        test=ROWS,
+        held_out_outputs=predict_outputs(pipeline, batch, outputs),
+        policies={"b": FeaturePolicy(sensitivity=Sensitivity.RESTRICTED)},
+    )
+
+
+@pytest.mark.parametrize("joblib", [False, True])
+def test_package_model_has_contract_models_parity_and_baseline(model: FittedModel, joblib: bool) -> None:
+    packaged = package_model(model, to_skops(model.pipeline), n_golden_rows=4, seed=0, joblib=joblib)
+    assert set(packaged.files) == {CONTRACT, SKOPS, ONNX, PARITY, BASELINE, *([JOBLIB] if joblib else [])}
+    assert packaged.parity.verdict == "equal"
+    assert json.loads(packaged.files[PARITY])["rows"] == packaged.parity.rows > len(ROWS)
+    assert [feature.sensitivity for feature in packaged.contract.features] == ["internal", "restricted"]
+    assert packaged.contract.golden.outputs["label"].count("yes") == 2
+
+
+def test_write_bundle_seals_model_and_evidence(model: FittedModel, tmp_path: Path) -> None:
+    packaged = package_model(model, to_skops(model.pipeline), n_golden_rows=4, seed=0)
+    evidence = {METRICS: b"{}", MODEL_CARD: b"# test\n", "plots/roc.png": b"a picture"}
+    bundle = write_bundle(
+        tmp_path / "bundle",
+        packaged,
+        evidence,
+        {"host": "here"},
+        algorithm="LogisticRegression",
+        parameters={},
+        seed=0,
+        data={"sha256": "0" * 64, "rows": 60},
+        versions=installed_versions(),
+    )
+    assert verify(tmp_path / "bundle", bundle.digest).contract == packaged.contract
+    assert bundle.read("plots/roc.png") == b"a picture"
+    provenance = bundle.provenance()
+    assert provenance is not None
+    assert json.loads(provenance) == {"host": "here"}
+
+
+def test_write_bundle_without_required_evidence_leaves_nothing(model: FittedModel, tmp_path: Path) -> None:
+    packaged = package_model(model, to_skops(model.pipeline), n_golden_rows=4, seed=0)
+    with pytest.raises(BundleError, match=MODEL_CARD):
+        write_bundle(tmp_path / "bundle", packaged, {METRICS: b"{}"}, {})
+    assert list(tmp_path.iterdir()) == []

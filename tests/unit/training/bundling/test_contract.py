@@ -1,0 +1,74 @@
+# SPDX-FileCopyrightText: The Tidegate authors
+# SPDX-License-Identifier: Apache-2.0
+import numpy as np
+import pytest
+from sklearn.dummy import DummyClassifier, DummyRegressor
+from tidegate_training.bundling.contract import build_contract, select_golden_rows, to_json_values
+from tidegate_training.bundling.features import FeaturePolicy, FeatureTable
+from tidegate_training.bundling.fitted_model import FittedModel
+from tidegate_training.bundling.outputs import detect_outputs
+
+from tidegate.contract import Datatype
+from tidegate.errors import DataError
+
+SIZES = np.array([1.0, np.nan, 3.0, 9.0, 0.1, 5.0], dtype=np.float32)
+COLOURS = np.array(["red", "blue", "red", "green", "red", "blue"], dtype=object)
+
+
+def make_model(target: list[str] | list[float], policy: FeaturePolicy, test: list[int]) -> FittedModel:
+    """Return a model with a constant prediction, fitted on the first three of six rows."""
+    datatypes = {"size": Datatype.FP32, "colour": Datatype.BYTES}
+    features = FeatureTable({"size": SIZES, "colour": COLOURS}, datatypes)
+    train = np.arange(3)
+    estimator = DummyClassifier() if isinstance(target[0], str) else DummyRegressor()
+    estimator.fit(features.batch(train).for_sklearn(), np.array(target)[train])
+    outputs = detect_outputs(estimator, features.batch(train), datatypes)
+    return FittedModel(
+        "test",
+        "classification" if isinstance(target[0], str) else "regression",
+        estimator,
+        outputs,
+        features,
+        np.array(target),
+        train,
+        np.array(test),
+        held_out_outputs={},
+        policies={"colour": policy},
+    )
+
+
+REJECT, ACCEPT = FeaturePolicy(), FeaturePolicy(handle_unknown="accept")
+LABELS = ["no", "yes", "no", "yes", "no", "no"]
+
+
+def test_build_contract_features_describe_the_training_rows() -> None:
+    size, colour = build_contract(make_model(LABELS, ACCEPT, [3, 4, 5]), 8).features
+    assert (size.minimum, size.maximum, size.missing) == (1.0, 3.0, True)
+    assert (colour.categories, colour.missing) == (("blue", "red"), False)
+    assert (size.handle_unknown, colour.handle_unknown) == ("reject", "accept")
+
+
+@pytest.mark.parametrize(
+    ("policy", "count", "rows"),
+    [(ACCEPT, 2, [3, 4]), (ACCEPT, 8, [3, 4, 5]), (REJECT, 8, [4, 5]), (REJECT, 1, [4])],
+)
+def test_select_golden_rows_takes_classes_in_turn(policy: FeaturePolicy, count: int, rows: list[int]) -> None:
+    model = make_model(LABELS, policy, [3, 4, 5])
+    features = build_contract(model, 1).features
+    assert select_golden_rows(model, features, count).tolist() == rows
+
+
+def test_select_golden_rows_of_a_regression_are_spread_evenly() -> None:
+    model = make_model([1.0, 2.0, 3.0, 4.0, 5.0, 6.0], ACCEPT, [1, 2, 3, 4, 5])
+    features = build_contract(model, 1).features
+    assert select_golden_rows(model, features, 3).tolist() == [1, 3, 5]
+
+
+def test_select_golden_rows_without_accepted_row_is_an_error() -> None:
+    with pytest.raises(DataError, match=r"Every test row .*handle_unknown: accept.*features\.overrides"):
+        build_contract(make_model(LABELS, REJECT, [3]), 8)
+
+
+def test_to_json_values_of_float32_are_the_shortest_decimals() -> None:
+    assert to_json_values(np.array([0.1, 3.0], dtype=np.float32)) == [0.1, 3.0]
+    assert to_json_values(np.array([2**63 - 1])) == [2**63 - 1]

@@ -1,0 +1,156 @@
+# SPDX-FileCopyrightText: The Tidegate authors
+# SPDX-License-Identifier: Apache-2.0
+"""Seals a fitted model into a bundle.
+
+:func:`package_model` makes contract, model files and parity report in memory; :func:`write_bundle` writes
+them with the caller's evidence (metrics, model card, plots), all or nothing.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tidegate.batch import Batch
+from tidegate.bundle import BASELINE, CONTRACT, JOBLIB, ONNX, PARITY, PROVENANCE, SKOPS, Bundle, seal
+from tidegate.contract import Contract
+from tidegate.digest import canonical_json
+from tidegate_training.bundling.baseline import build_baseline
+from tidegate_training.bundling.compile import NotCompiledError, open_session, to_onnx
+from tidegate_training.bundling.contract import build_contract
+from tidegate_training.bundling.fitted_model import FittedModel
+from tidegate_training.bundling.outputs import predict_outputs
+from tidegate_training.bundling.parity import MAX_DATA_ROWS, ParityReport, compare_outputs, probe_rows
+from tidegate_training.bundling.persistence import to_joblib
+from tidegate_training.output_dir import replace_directory
+
+RECORDED_PACKAGES = (
+    "joblib",
+    "matplotlib",
+    "numpy",
+    "onnx",
+    "onnxruntime",
+    "pandas",
+    "pillow",
+    "protobuf",
+    "pyarrow",
+    "scikit-learn",
+    "scipy",
+    "skl2onnx",
+    "skops",
+    "tidegate",
+)
+"""Packages whose version can change a byte of the bundle, or whether the bundle loads. Pillow writes the PNG
+plots, and protobuf the compiled model."""
+
+
+@dataclass(frozen=True, slots=True)
+class PackagedModel:
+    """A fitted model in the form that a bundle holds.
+
+    Attributes:
+        contract: The contract.
+        parity: The parity report.
+        files: By name, the content of the contract, the model in each format, the parity report and the
+            baseline.
+    """
+
+    contract: Contract
+    parity: ParityReport
+    files: Mapping[str, bytes]
+
+
+def package_model(
+    model: FittedModel, archive: bytes, *, n_golden_rows: int, seed: int, joblib: bool = False
+) -> PackagedModel:
+    """Build the contract, compile the pipeline, and compare both forms.
+
+    The same arguments give the same bytes, except where linear algebra runs on several threads: limit it to
+    one.
+
+    Args:
+        model: The model.
+        archive: The skops archive of the model's pipeline.
+        n_golden_rows: The largest number of golden requests.
+        seed: The seed of the random rows in the comparison.
+        joblib: Whether to add ``model.joblib``.
+
+    Raises:
+        DataError: If no test row can be a golden request.
+    """
+    contract = build_contract(model, n_golden_rows)
+    compiled, parity = compile_and_compare(model, contract, seed)
+    files = {
+        CONTRACT: canonical_json(contract.model_dump(mode="json")),
+        PARITY: canonical_json(parity.to_json()),
+        BASELINE: canonical_json(build_baseline(model, contract)),
+        SKOPS: archive,
+    }
+    if compiled is not None:
+        files[ONNX] = compiled
+    if joblib:
+        files[JOBLIB] = to_joblib(model.pipeline)
+    return PackagedModel(contract, parity, files)
+
+
+def compile_and_compare(
+    model: FittedModel, contract: Contract, seed: int
+) -> tuple[bytes | None, ParityReport]:
+    """Compile a pipeline to ONNX and compare the two forms on the data and on rows built from the contract.
+
+    Args:
+        model: The model.
+        contract: Its contract.
+        seed: The seed of the random rows.
+
+    Returns:
+        The ONNX model, or None unless the verdict is ``equal``; and the report.
+    """
+    try:
+        compiled = to_onnx(model.pipeline, contract.name, model.features.datatypes, contract.outputs)
+        session = open_session(compiled)
+    except NotCompiledError as error:
+        return None, ParityReport("not compiled", str(error))
+    n_rows = len(model.features)
+    rows = np.unique(np.linspace(0, n_rows - 1, min(n_rows, MAX_DATA_ROWS)).round().astype(np.intp))
+    batch = Batch.concatenate(
+        [model.features.batch(rows), Batch.from_rows(contract, probe_rows(contract, seed))]
+    )
+    report = compare_outputs(session, predict_outputs(model.pipeline, batch, contract.outputs), batch)
+    return (compiled if report.verdict == "equal" else None), report
+
+
+def installed_versions() -> dict[str, str]:
+    """Return the installed version of each package that can change the bundle."""
+    return {name: version(name) for name in RECORDED_PACKAGES}
+
+
+def write_bundle(
+    directory: Path,
+    packaged: PackagedModel,
+    evidence: Mapping[str, bytes],
+    provenance: Mapping[str, Any],
+    **manifest: Any,
+) -> Bundle:
+    """Write and seal a bundle. A failure leaves the directory as it was.
+
+    Args:
+        directory: The bundle's directory. An existing bundle is replaced.
+        packaged: The model.
+        evidence: By name, the content of every other file: metrics, model card, plots.
+        provenance: The document ``provenance.json``, outside the digest.
+        **manifest: The manifest's fields except the name, the task, and those that sealing adds.
+
+    Raises:
+        ConfigurationError: If the directory has other content than a bundle, or cannot be written.
+    """
+    with replace_directory(directory) as folder:
+        for name, content in {**packaged.files, **evidence}.items():
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).write_bytes(content)
+        (folder / PROVENANCE).write_bytes(canonical_json(provenance))
+        sealed = seal(folder, name=packaged.contract.name, task=packaged.contract.task, **manifest)
+    return Bundle(directory, sealed.digest, sealed.manifest)
