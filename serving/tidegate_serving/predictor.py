@@ -26,7 +26,7 @@ from tidegate_serving.codecs.request import Limits
 from tidegate_serving.config import EngineChoice
 from tidegate_serving.loading.loader import LoadedModel, load
 from tidegate_serving.loading.policy import Policy
-from tidegate_serving.observability.baseline import references
+from tidegate_serving.observability.baseline import load_baseline
 from tidegate_serving.observability.drift_monitor import DriftMonitor
 from tidegate_serving.observability.metrics import Metrics, Record
 from tidegate_serving.service import Service
@@ -71,8 +71,8 @@ class Predictor(Model):
         model: LoadedModel = load(self._path, self._digest, self._policy, self._engine)
         selfcheck.check(model, self._limits)
         metrics = Metrics(model=self.name, replaced=(PRE_HIST_TIME, PREDICT_HIST_TIME, POST_HIST_TIME))
-        metrics.loaded(self.name, model)
-        observer = DriftMonitor(model.contract, references(model.bundle))
+        metrics.record_model(self.name, model)
+        observer = DriftMonitor(model.contract, load_baseline(model.bundle))
         self._service = Service(self.name, model, self._limits, metrics, observer)
         self.ready = True
         return True

@@ -74,8 +74,8 @@ class Service:
             model.engine,
             partial(check, self.contract),
             metrics,
-            seen=observer.seen,
-            start_thread=model.engine.prepare_thread,
+            on_result=observer.record_batch,
+            prepare_thread=model.engine.prepare_thread,
         )
 
     def validate_model(self, name: str, version: str | None) -> None:
@@ -144,7 +144,7 @@ class Service:
             deadline=None if deadline is None else started + deadline,
             answer=asyncio.get_running_loop().create_future(),
         )
-        self.metrics.read(job.enqueued_at - started)
+        self.metrics.record_parse(job.enqueued_at - started)
         self.batcher.submit(job)
         try:
             return question, await job.answer

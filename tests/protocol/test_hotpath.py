@@ -132,7 +132,7 @@ class Place:
     def end(self) -> None:
         """Nothing has leaked."""
         self.service.close()
-        assert self.service.batcher.rows == 0
+        assert self.service.batcher.queued_rows == 0
         assert self.metrics.in_flight == 0
         assert not self.state.tasks
         assert not self.path.open
@@ -398,7 +398,7 @@ def test_one_clients_bad_row_harms_no_other_of_the_same_batch() -> None:
         wires = [place.connect() for _ in bodies]
         for each, body in zip(wires, bodies, strict=True):
             each.protocol.data_received(post(body))
-        assert place.service.batcher.rows == 5
+        assert place.service.batcher.queued_rows == 5
         for each in wires:
             await place.settle(each)
         found = [answers(each.written)[0] for each in wires]

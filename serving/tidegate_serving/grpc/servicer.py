@@ -123,7 +123,7 @@ class Servicer:
     async def model_infer(self, content: bytes, left: float | None) -> Any:
         """Answer a question, for a client that waits so many seconds."""
         service = self._service
-        with service.metrics.request("grpc") as record:
+        with service.metrics.track_request("grpc") as record:
             try:
                 await self._gathering.join()
                 request = self._checked(content)

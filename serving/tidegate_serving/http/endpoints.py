@@ -21,7 +21,7 @@ from tidegate_serving import headers
 from tidegate_serving.codecs.encode import ResultSlice
 from tidegate_serving.codecs.request import InferenceRequest
 from tidegate_serving.errors import ErrorCode, RequestError
-from tidegate_serving.observability.metrics import CLIENT_GONE
+from tidegate_serving.observability.metrics import CLIENT_CLOSED_REQUEST
 from tidegate_serving.predictor import Predictor
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
@@ -107,7 +107,7 @@ class _Endpoints:
         except Exception as error:  # whatever it is, it is counted and answered below
             asked = error
         # Counted from here, as on the hot path: how long a client takes to send is not the server's doing.
-        with self._service.metrics.request(protocol) as record:
+        with self._service.metrics.track_request(protocol) as record:
             try:
                 if isinstance(asked, Exception):
                     raise asked
@@ -116,8 +116,8 @@ class _Endpoints:
                 self._service.record_error(error)
                 response = error_response(error)
             except ClientDisconnect:
-                record.code = CLIENT_GONE
-                return Response(status_code=int(CLIENT_GONE))
+                record.code = CLIENT_CLOSED_REQUEST
+                return Response(status_code=int(CLIENT_CLOSED_REQUEST))
             except Exception:  # a fault of ours: the log has it, the client gets a sentence
                 logger.exception("A %s request failed.", protocol)
                 response = error_response(internal_error())

@@ -34,7 +34,7 @@ from tidegate_serving.http.endpoints import (
     internal_error,
 )
 from tidegate_serving.http.head import RequestHead, RequestHeadParser
-from tidegate_serving.observability.metrics import CLIENT_GONE
+from tidegate_serving.observability.metrics import CLIENT_CLOSED_REQUEST
 from tidegate_serving.predictor import Predictor
 
 logger = logging.getLogger("tidegate.serving")
@@ -214,7 +214,7 @@ class FastPathProtocol(HttpToolsProtocol):
             self._request = None
             request.cancelled = True
             seconds = time.perf_counter() - request.arrived
-            self.hot.metrics.record_response(request.way, CLIENT_GONE, request.rows, seconds)
+            self.hot.metrics.record_response(request.way, CLIENT_CLOSED_REQUEST, request.rows, seconds)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -279,7 +279,7 @@ class FastPathProtocol(HttpToolsProtocol):
                 question = hot.service.parse_v2(body, plan.header_length)
             request = _Request(self, plan, question, arrived)
             rows = request.rows
-            hot.metrics.read(request.enqueued_at - arrived)
+            hot.metrics.record_parse(request.enqueued_at - arrived)
             hot.batcher.submit(request)
         except RequestError as error:
             self.error_response(plan.protocol, error, rows, arrived)
@@ -303,7 +303,7 @@ class FastPathProtocol(HttpToolsProtocol):
             last = True
             lines += b"connection: close\r\n"
         if self.transport.is_closing():  # the client has hung up in this very turn of the loop
-            status = int(CLIENT_GONE)
+            status = int(CLIENT_CLOSED_REQUEST)
         else:
             self.transport.write(
                 b"%b%bcontent-length: %d\r\n%b\r\n%b" % (STATUS_LINE[status], prefix, len(body), lines, body)

@@ -27,7 +27,7 @@ def test_what_was_counted_is_what_prometheus_would_have_counted() -> None:
 def test_a_request_is_in_flight_until_it_is_counted_by_code() -> None:
     registry = CollectorRegistry()
     metrics = Metrics(registry, "m")
-    with metrics.request("v1") as record:
+    with metrics.track_request("v1") as record:
         assert registry.get_sample_value("tidegate_requests_in_flight") == 1
         record.code = "400"
         metrics.record_rejection(RequestError("no.", ErrorCode.INVALID_ARGUMENT))
@@ -68,8 +68,8 @@ def test_the_queue_and_kserves_stages_are_exposed() -> None:
     metrics.queued_rows = lambda: 7
     metrics.record_batch(3, [0.2, 0.002])
     metrics.record_batch(2, [0.0024, 0.002])
-    metrics.read(0.25)
-    metrics.read(0.75)
+    metrics.record_parse(0.25)
+    metrics.record_parse(0.75)
     metrics.record_stage("predict", 0.5, 5)
     assert registry.get_sample_value("tidegate_queue_depth_rows") == 7
     assert registry.get_sample_value("tidegate_queue_duration_seconds_bucket", {"le": "0.0025"}) == 3
