@@ -173,6 +173,7 @@ def ask_everywhere(bundle: Bundle, http: int, grpc: int) -> dict[str, bool]:
 def scikit_learn_answers(bundle: Bundle, rows: list[list[Any]]) -> dict[str, list[Any]]:
     """What the pipeline in the bundle says when scikit-learn itself runs it in this process."""
     from skops.io import loads
+
     from tidegate_serving.loading.policy import TRUSTED_TYPES
 
     pipeline = loads(bundle.read(SKOPS), trusted=sorted(TRUSTED_TYPES))

@@ -26,7 +26,7 @@ from tidegate_serving.codecs.request import Limits
 from tidegate_serving.config import EngineChoice
 from tidegate_serving.loading.loader import LoadedModel, load
 from tidegate_serving.loading.policy import Policy
-from tidegate_serving.observability.baseline import references
+from tidegate_serving.observability.baseline import load_baseline
 from tidegate_serving.observability.drift_monitor import DriftMonitor
 from tidegate_serving.observability.metrics import Metrics, Record
 from tidegate_serving.selfcheck import verify_golden_outputs
@@ -77,8 +77,8 @@ class Predictor(Model):
         verify_golden_outputs(model, self._limits)
         kserve_metrics = (PRE_HIST_TIME, PREDICT_HIST_TIME, POST_HIST_TIME)
         metrics = Metrics(self._registry, self.name, replaced=kserve_metrics)
-        metrics.loaded(self.name, model)
-        drift_monitor = DriftMonitor(model.contract, references(model.bundle), self._registry)
+        metrics.record_model(self.name, model)
+        drift_monitor = DriftMonitor(model.contract, load_baseline(model.bundle), self._registry)
         self._service = Service(self.name, model, self._limits, metrics, drift_monitor)
         self.ready = True
         return True

@@ -72,8 +72,8 @@ class Service:
             model.engine,
             partial(validate_inputs, self.contract),
             metrics,
-            seen=drift_monitor.seen,
-            start_thread=model.engine.prepare_thread,
+            on_result=drift_monitor.record_batch,
+            prepare_thread=model.engine.prepare_thread,
         )
 
     def validate_model(self, name: str, version: str | None) -> None:
@@ -155,7 +155,7 @@ class Service:
             deadline=None if timeout is None else started + timeout,
             result=asyncio.get_running_loop().create_future(),
         )
-        self.metrics.read(pending.enqueued_at - started)
+        self.metrics.record_parse(pending.enqueued_at - started)
         self.batcher.submit(pending)
         try:
             return request, await pending.result

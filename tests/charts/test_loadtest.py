@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 import yaml
-from tidegate_loadtests.plan import LoadTest
-from tidegate_loadtests.worker_pool import MASTER_PORT
 
 from tests.charts.chart import Object, RefusedError, Values, containers, notes, of_kind, render
 from tests.charts.conftest import DIGEST, merged
 from tidegate.settings import load_yaml
+from tidegate_loadtests.plan import LoadTest
+from tidegate_loadtests.worker_pool import MASTER_PORT
 
 LOAD: Values = {
     "plan": {"rate": 1000000, "connections": 64, "duration": 60, "thresholds": {"max_p99_ms": 100}},

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tidegate_serving.server import DRAIN_SECONDS, REQUEST_SECONDS
-from tidegate_training.config import TrainingConfig
 
 from tests.charts.chart import ROOT, Object, containers, of_kind, pod_specs, render, validated
 from tests.charts.conftest import DIGEST
 from tests.charts.test_examples import assert_restricted
 from tidegate.reference import Reference
 from tidegate.settings import load_yaml
+from tidegate_serving.server import DRAIN_SECONDS, REQUEST_SECONDS
+from tidegate_training.config import TrainingConfig
 
 BASES = ("runtime", "model", "training", "object-store")
 

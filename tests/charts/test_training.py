@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 import yaml
-from tidegate_training.config import TrainingConfig
 
 from tests.charts.chart import Object, RefusedError, Values, load, notes, of_kind, render
 from tests.charts.conftest import merged
 from tidegate.errors import ExitCode
 from tidegate.settings import load_yaml
+from tidegate_training.config import TrainingConfig
 
 CONFIG = {
     "name": "breast-cancer",

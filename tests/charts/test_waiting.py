@@ -3,10 +3,10 @@
 """What ``tidegate status`` waits by: a checksum of a track's pods, which KServe copies to the Deployment."""
 
 import pytest
-from tidegate_rollout.status import CHECKSUM
 
 from tests.charts.chart import Values, load, of_kind, render
 from tests.charts.conftest import OTHER, merged
+from tidegate_rollout.status import CHECKSUM
 
 
 def checksums(values: Values, chart: str = "tidegate") -> dict[str, str]:

@@ -10,13 +10,13 @@ from typing import Any
 import grpc
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
-from tidegate_serving._kserve import pb
 
 from tests.support.servers import LiveServer
 from tidegate.batch import Batch
 from tidegate.protocol.constants import INFERENCE_HEADER_CONTENT_LENGTH
 from tidegate.protocol.requests import encode_raw_tensor
 from tidegate.protocol.samples import sample_rows
+from tidegate_serving._kserve import pb
 
 JSON_HEADERS = {"Content-Type": "application/json"}
 SERVICE = "/inference.GRPCInferenceService/"

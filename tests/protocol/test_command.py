@@ -13,7 +13,6 @@ from pathlib import Path
 import grpc
 import httpx
 import pytest
-from tidegate_serving.client import Prediction
 
 from tests.protocol.clients import one_row, predict
 from tests.support.servers import TIDEGATE, LiveServer, serving
@@ -22,6 +21,7 @@ from tidegate.bundle import Bundle
 from tidegate.cli import main
 from tidegate.protocol.requests import v1_body
 from tidegate.store import Store
+from tidegate_serving.client import Prediction
 
 
 @dataclass

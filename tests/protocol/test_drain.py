@@ -13,13 +13,13 @@ from typing import Any
 import grpc
 import httpx
 import pytest
-from tidegate_serving._kserve import pb
 
 from tests.protocol.clients import JSON_HEADERS, SERVICE, connect, infer_request, one_row
 from tests.support.http_client import receive_response
 from tests.support.servers import LiveServer, serving
 from tidegate.bundle import Bundle
 from tidegate.protocol.requests import v1_body
+from tidegate_serving._kserve import pb
 
 ENDLESS_DRAIN = ("--drain-seconds", "600")
 REQUESTS_AFTER_SIGNAL = 40

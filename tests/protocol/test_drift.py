@@ -9,8 +9,6 @@ import httpx
 import numpy as np
 import pytest
 from sklearn.datasets import load_breast_cancer
-from tidegate_serving.client import predict
-from tidegate_serving.observability.drift_monitor import WINDOW_ROWS
 
 from tests.protocol.clients import JSON_HEADERS, scrape
 from tests.support.servers import LiveServer, serving
@@ -18,6 +16,8 @@ from tidegate.bundle import Bundle
 from tidegate.errors import ConfigurationError
 from tidegate.protocol.constants import Protocol
 from tidegate.protocol.requests import v1_body
+from tidegate_serving.client import predict
+from tidegate_serving.observability.drift_monitor import WINDOW_ROWS
 
 THRESHOLD = 0.25
 """Siddiqi's threshold, and the alert's default."""

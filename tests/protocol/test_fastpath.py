@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tidegate_serving.codecs.request import Limits
 
 from tests.support.fake_connection import FakeHttpServer
 from tests.support.http_client import Response, parse_responses
 from tests.support.stub_service import make_predictor
+from tidegate_serving.codecs.request import Limits
 
 PATHS = ("/v1/models/test:predict", "/v2/models/test/infer", "/v2/models/test/versions/abc/infer")
 FUZZ = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))

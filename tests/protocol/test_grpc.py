@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tidegate_serving._kserve import pb
 
 from tests.protocol.clients import CONTENTS_FIELDS, SERVICE, call, infer_request, metric_value, one_row
 from tests.support.servers import LiveServer
 from tidegate.contract import MATRIX, close
 from tidegate.protocol.samples import sample_rows
+from tidegate_serving._kserve import pb
 
 
 def infer(server: LiveServer, request: Any) -> Any:

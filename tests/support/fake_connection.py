@@ -8,13 +8,13 @@ from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
-from tidegate_serving.http import endpoints
-from tidegate_serving.http.fastpath import FastPath
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from tests.support.http_client import Response, parse_responses
 from tests.support.stub_service import StubPredictor
+from tidegate_serving.http import endpoints
+from tidegate_serving.http.fastpath import FastPath
 
 _FRAMEWORK_ITERATIONS = 12
 """Event-loop iterations in which the framework rejects a request whose body is not read."""

@@ -5,11 +5,10 @@
 from collections.abc import Mapping
 from typing import Any
 
+from tidegate.contract import Contract
 from tidegate_serving.codecs import v1, v2
 from tidegate_serving.codecs.inputs import validate_inputs
 from tidegate_serving.codecs.request import InferenceRequest, Limits
-
-from tidegate.contract import Contract
 
 LIMITS = Limits()
 

@@ -10,13 +10,13 @@ from typing import Any
 
 from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry
+
+from tests.support.contracts import MATRIX
+from tidegate.batch import Batch
 from tidegate_serving.codecs.request import Limits
 from tidegate_serving.errors import RequestError
 from tidegate_serving.observability.metrics import Metrics
 from tidegate_serving.service import Service
-
-from tests.support.contracts import MATRIX
-from tidegate.batch import Batch
 
 NAME = "test"
 VERSION = "abc"

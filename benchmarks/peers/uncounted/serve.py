@@ -5,10 +5,9 @@
 It is not an option of the server, because operators need the metrics.
 """
 
+from tidegate.cli import main
 from tidegate_serving.observability.drift_monitor import DriftMonitor
 from tidegate_serving.observability.metrics import Metrics
-
-from tidegate.cli import main
 
 
 def _nothing(*_: object) -> None:

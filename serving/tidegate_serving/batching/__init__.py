@@ -1,3 +1,3 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""Batching: which requests run together, when, and which are rejected."""
+"""Batching: which requests run together, when they run, and which are rejected."""

@@ -1,87 +1,89 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""Admission: who is taken in, by how long the answer would keep its client waiting.
+"""Admission: reject a request whose estimated queue delay is too long.
 
-A server that takes everything answers everybody late. So a request is refused as soon as it would wait too
-long: in the queue, or in its socket before anybody read it, for a loop that is late keeps requests waiting
-where no queue shows them. What is too long depends on what was before. A burst is worked off; but once
-somebody had to be refused, more comes than can be answered, and a long queue makes every answer late and none
-more of them: then it is kept short, until for a while nobody had to be refused.
+The policy is a variant of CoDel (Controlled Delay, RFC 8289), in the form for servers by Maurer, "Fail at
+Scale", ACM Queue 2015. Both bound the delay of the queue instead of its length, and both tell a burst from an
+overload. A burst may fill the queue up to ``MAX_QUEUE_DELAY``. The first rejection begins an overload: from
+then on a longer queue would delay every response and add none, so the bound is ``OVERLOAD_QUEUE_DELAY`` until
+no request was rejected for ``OVERLOAD_INTERVAL``.
+
+The variant differs in two ways. It decides on arrival, from an estimate of the delay, so the server spends no
+time on a rejected request. The delay includes the time in the socket before the server reads the request.
+
+The controller estimates nothing and reads no clock: ``queue_delay`` does both.
 """
 
 from tidegate_serving.errors import ErrorCode, RequestError
 
-PATIENCE_SECONDS = 0.5
-"""How long a request may have to wait as long as nobody was refused: a burst is no overload."""
+MAX_QUEUED_ROWS = 100_000
+"""Rows that may wait in the queue. The bound protects memory, not latency."""
 
-OVERLOAD_SECONDS = 0.06
-"""How long it may when somebody was: enough that the engine always has its next batch.
+MAX_QUEUE_DELAY = 0.5
+"""Longest accepted queue delay without overload, in seconds. N in Maurer's pseudocode."""
 
-At twice the capacity of a forest in scikit-learn, with 100 rows of JSON a request, 0.03 s left 88 % of the
-capacity, 0.05 s 91 % and 0.08 s 93 %, but 0.08 s made the slowest hundredth of the answers half as slow
-again.
+OVERLOAD_QUEUE_DELAY = 0.06
+"""Longest accepted queue delay during an overload, in seconds. M in Maurer's pseudocode.
+
+Long enough that the engine always has a next batch, short enough for the latency of accepted requests.
 """
 
-RELIEF_SECONDS = 1.0
-"""So long nobody must have been refused; as long as ``Retry-After`` tells the refused to stay away."""
+OVERLOAD_INTERVAL = 1.0
+"""Time without a rejection that ends an overload, in seconds; ``Retry-After`` tells clients the same."""
 
-_CALLS = 2
-"""Calls of the engine for which it is always worth to wait, whatever they take."""
+ALWAYS_ADMITTED_QUEUE_DELAY = OVERLOAD_QUEUE_DELAY / 2
+"""Queue delay that is always accepted, in seconds. Below it the batcher skips the estimate to save time."""
 
-
-class EventLoopLag:
-    """How late the event loop is, seen at its own turns.
-
-    What a turn brings had come while the loop was at work before, and has waited in its socket since then; if
-    the loop has rested in between, there was nothing to keep waiting. Of the last two turns the shorter
-    counts: a machine that stands still for a moment, or one very large request, is no overload.
-    """
-
-    def __init__(self) -> None:
-        self._began = self._ended = self._worked = self._worked_before = 0.0
-        self.since = 0.0
-        """Since when what this turn brings may have waited, by ``time.perf_counter``."""
-
-    def begin(self, now: float) -> None:
-        """A turn has brought its first request."""
-        rested = now - self._ended
-        self.since = now - max(0.0, min(self._worked, self._worked_before) - rested)
-        self._began = now
-
-    def end(self, now: float) -> None:
-        """All that the turn has brought is read."""
-        self._worked_before, self._worked = self._worked, now - self._began
-        self._ended = now
-
-    def work(self, began: float, now: float) -> None:
-        """The loop did something else, after a turn."""
-        self._worked += now - began
-        self._ended = now
+MIN_ADMITTED_CALLS = 2
+"""Engine calls that a request may always wait for, even if one call takes longer than ``MAX_QUEUE_DELAY``."""
 
 
 class AdmissionController:
-    """What a server remembers of refusals. It is used from one event loop."""
+    """The bounds on a queue's rows and on its delay, used from one event loop.
 
-    def __init__(self) -> None:
-        self._overloaded_until = 0.0
+    Args:
+        max_queued_rows: Rows that may wait in the queue.
+    """
 
-    def check(self, now: float, wait: float, smallest: float) -> None:
-        """Refuse a request that would wait too long.
+    def __init__(self, max_queued_rows: int = MAX_QUEUED_ROWS) -> None:
+        self._max_queued_rows = max_queued_rows
+        self._overloaded_until = -float("inf")
+
+    def reject_if_overloaded(
+        self, now: float, queue_delay: float, min_service_time: float, queued_rows: int
+    ) -> None:
+        """Reject a request that would wait too long, or would make the queue too long.
 
         Args:
-            now: By ``time.perf_counter``.
-            wait: Seconds from when it came, to its socket, until it would be computed.
-            smallest: The least that a call of the engine takes, in seconds.
+            now: The time of the decision, in seconds of a monotonic clock.
+            queue_delay: Estimated seconds from the request's arrival at its socket to its engine call.
+            min_service_time: Seconds of the shortest engine call.
+            queued_rows: Rows in the queue, including those of the request if they are known.
 
         Raises:
-            RequestError: It would.
+            RequestError: If the rows or the queue delay exceed the bound that holds now.
         """
-        longest = PATIENCE_SECONDS if now >= self._overloaded_until else OVERLOAD_SECONDS
-        longest = max(longest, _CALLS * smallest)
-        if wait > longest:
-            self._overloaded_until = now + RELIEF_SECONDS
+        if queued_rows > self._max_queued_rows:
             raise RequestError(
-                f"The server is busy: this request would wait for {wait:.2f} seconds, and may for "
-                f"{longest:.2f} at most; ask again in a second.",
+                f"Server overloaded: {queued_rows} rows in the queue exceed the maximum of "
+                f"{self._max_queued_rows}. Retry after {OVERLOAD_INTERVAL:.0f} s.",
                 ErrorCode.RESOURCE_EXHAUSTED,
             )
+        limit = MAX_QUEUE_DELAY if now >= self._overloaded_until else OVERLOAD_QUEUE_DELAY
+        limit = max(limit, MIN_ADMITTED_CALLS * min_service_time)
+        if queue_delay > limit:
+            self._overloaded_until = now + OVERLOAD_INTERVAL
+            raise RequestError(
+                f"Server overloaded: estimated queue delay {queue_delay:.2f} s exceeds {limit:.2f} s. "
+                f"Retry after {OVERLOAD_INTERVAL:.0f} s.",
+                ErrorCode.RESOURCE_EXHAUSTED,
+            )
+
+
+def deadline_exceeded(late_seconds: float) -> RequestError:
+    """Return the error of a request whose engine call would end this many seconds after its deadline."""
+    return RequestError(
+        f"Deadline exceeded: the outputs would be computed {late_seconds:.3f} s after the deadline of this "
+        "request. Set a longer deadline.",
+        ErrorCode.DEADLINE_EXCEEDED,
+    )

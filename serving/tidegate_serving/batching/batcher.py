@@ -1,15 +1,17 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""The batcher: gathers what arrives together, admits what can be answered in time, and has it computed.
+"""The batcher: a queue of requests in front of one engine.
 
-All requests that one turn of the event loop brings are one batch: nobody waits for a timer, and one client
-alone waits for nothing. A batch whose cost is known and small is computed at once, on the loop; any other on
-one thread, so that the loop stays free for health probes, and what arrives meanwhile is the next batch. So
+All requests of one event-loop iteration form one batch, so no request waits for a timer or for a batch to
+fill. A batch with a known, short service time runs on the event loop. Any other batch runs on one thread, so
+that the event loop stays free for health probes; requests that arrive meanwhile form the next batch. So
 batches grow with the load.
+
+The batcher queues, dispatches and resolves. ``queue_delay`` estimates how long a request would wait,
+``admission`` decides whether that is too long, and ``runner`` computes a batch.
 """
 
 import asyncio
-import logging
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -19,297 +21,284 @@ from typing import Protocol
 
 from tidegate.batch import Batch
 from tidegate.contract import Output
-from tidegate_serving.batching.admission import OVERLOAD_SECONDS, AdmissionController, EventLoopLag
-from tidegate_serving.batching.runner import Check, run_batch
+from tidegate_serving.batching.admission import (
+    ALWAYS_ADMITTED_QUEUE_DELAY,
+    MAX_QUEUED_ROWS,
+    AdmissionController,
+    deadline_exceeded,
+)
+from tidegate_serving.batching.queue_delay import QueueDelayEstimator
+from tidegate_serving.batching.runner import Outcome, Validate, run_batch
 from tidegate_serving.batching.service_time import ServiceTimeEstimator
 from tidegate_serving.codecs.inputs import Inputs
 from tidegate_serving.engines.base import Engine, Outputs
 from tidegate_serving.engines.result import BatchResult, ResultSlice
-from tidegate_serving.errors import ErrorCode, RequestError
 from tidegate_serving.observability.metrics import Metrics
 
-QUEUED_ROWS = 100_000
-"""A guard of memory: as many rows of thirty features are 24 MB."""
+MAX_BATCH_ROWS = 8_192
+"""Most rows of a batch of several requests. Beyond it a larger batch hardly saves time per row."""
 
-BATCH_ROWS = 8_192
-"""A forest of 100 trees in scikit-learn takes 4.1 ms a call and 0.8 µs a row: so many take twice the time of
-1,024."""
+MAX_BATCH_SECONDS = 0.05
+"""Longest expected service time of a batch of several requests, in seconds: the next request waits for it."""
 
-BATCH_SECONDS = 0.05
-"""How long a batch of several requests may take: who comes next waits so long at most."""
+MAX_INLINE_SECONDS = 0.001
+"""Longest expected service time of a batch that runs on the event loop, in seconds.
 
-LOOP_SECONDS = 0.001
-"""What the loop may compute itself: no more than a probe or a large body costs it anyway."""
+A health probe or the parsing of a large body blocks the event loop for as long.
+"""
 
-Outcome = ResultSlice | RequestError
-"""An answer, or the reason why there is none."""
-
-_REMEMBERED = 8
-"""Batches: over so many the hand-over to the thread is averaged."""
-
-_EASE_SECONDS = OVERLOAD_SECONDS / 2
-"""A wait in which nobody is ever refused, so that nobody need ask how long it is: 8 % of a request's cost."""
-
-logger = logging.getLogger("tidegate.serving")
+__all__ = ["Batcher", "Outcome", "PendingRequest"]
 
 
 class PendingRequest(Protocol):
-    """A request, from when it is read to when it is answered."""
+    """A parsed request that waits in the queue for its outcome."""
 
     inputs: Inputs
     rows: int
-    """How many rows the part has."""
+    """Rows of ``inputs``."""
     outputs: tuple[Output, ...]
-    """The outputs that it is to be answered with."""
+    """The outputs that the request selects."""
     enqueued_at: float
-    """Since when it waits, by ``time.perf_counter``."""
+    """When the request was parsed, in seconds of the batcher's clock."""
     deadline: float | None
-    """Until when the client waits, by the same clock."""
+    """Until when the client waits, in seconds of the same clock; None without a deadline."""
     cancelled: bool
-    """Whether the client has gone, and nothing need be computed."""
+    """Whether the client has disconnected, so that no outcome is needed."""
 
     def resolve(self, outcome: Outcome) -> None:
-        """Take the answer, or the reason why there is none. It must not raise."""
+        """Deliver the outcome. Must not raise."""
 
 
 class Batcher:
     """One engine's queue, used from one event loop.
 
     Args:
-        engine: What computes.
-        check: What makes a batch of requests' rows.
-        metrics: What counts.
-        cost: What is known of the engine's speed.
-        queued_rows: How many rows may wait.
-        batch_rows: How many rows may be computed together; one request alone may be larger.
-        seen: Called with the rows and answers of each call of the engine, on the loop.
-        start_thread: Called first on the thread.
+        engine: The engine that computes batches.
+        validate: The function that makes one validated batch of several requests' inputs.
+        metrics: The counters of this server.
+        service_time: The engine's service times, if some are already measured.
+        max_queued_rows: Rows that may wait in the queue.
+        max_batch_rows: Most rows of a batch of several requests. A single request may have more.
+        on_result: Called on the event loop with the batch and the outputs of each engine call.
+        prepare_thread: Called once on the engine's thread, before its first batch.
+        clock: Seconds of a monotonic clock, the one of ``PendingRequest.enqueued_at``.
     """
 
     def __init__(
         self,
         engine: Engine,
-        check: Check,
+        validate: Validate,
         metrics: Metrics,
-        cost: ServiceTimeEstimator | None = None,
+        service_time: ServiceTimeEstimator | None = None,
         *,
-        queued_rows: int = QUEUED_ROWS,
-        batch_rows: int = BATCH_ROWS,
-        seen: Callable[[Batch, Outputs], object] = lambda batch, answers: None,
-        start_thread: Callable[[], object] = lambda: None,
+        max_queued_rows: int = MAX_QUEUED_ROWS,
+        max_batch_rows: int = MAX_BATCH_ROWS,
+        on_result: Callable[[Batch, Outputs], object] = lambda batch, outputs: None,
+        prepare_thread: Callable[[], object] = lambda: None,
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        self._run = partial(run_batch, engine, check=check)
-        self._selects = engine.selects_outputs
+        self._clock = clock
         self._metrics = metrics
-        self._cost = cost or ServiceTimeEstimator()
-        self._queued_rows = queued_rows
-        self._batch_rows = batch_rows
-        self._waiting: deque[PendingRequest] = deque()
-        self.rows = 0
-        """How many rows wait."""
-        self._at_ease = 0
-        """How many rows the idle engine is known to compute with ease."""
-        self._admission = AdmissionController()
-        self._lag = EventLoopLag()
-        self._scheduled = False
-        self._gathering_since = 0.0
-        """Since when the next batch is gathered."""
+        self._on_result = on_result
+        # The engine
+        self._run = partial(run_batch, engine, validate=validate)
+        self._selects_outputs = engine.selects_outputs
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="engine", initializer=prepare_thread)
         self._busy = False
-        self._free_at = 0.0
-        """When the thread is expected to be done."""
-        self._full = 0
-        """How many rows go together at least, where not all did that waited; 0 if they always did."""
-        self._hand_over = 0.0
-        """What a batch on the thread takes beyond its computing, in seconds: under load each side waits for
-        the other to let it run."""
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="engine", initializer=start_thread)
-        self._seen = seen
-        metrics.queued_rows = lambda: self.rows
+        """Whether the thread computes a batch."""
+        # The decisions
+        self._service_time = service_time or ServiceTimeEstimator()
+        self._delay = QueueDelayEstimator(clock, self._service_time, max_queued_rows)
+        self._admission = AdmissionController(max_queued_rows)
+        self._max_batch_rows = max_batch_rows
+        # The queue
+        self._queue: deque[PendingRequest] = deque()
+        self.queued_rows = 0
+        """Rows that wait in the queue."""
+        self._flush_scheduled = False
+        self._collecting_since = 0.0
+        """When the first request of the next batch arrived, in the clock's seconds."""
+        metrics.queued_rows = lambda: self.queued_rows
 
-    def submit(self, job: PendingRequest) -> None:
-        """Take a request; its answer is delivered later, never from within this call.
+    def submit(self, request: PendingRequest) -> None:
+        """Enqueue a request. Its outcome follows later, never within this call.
 
         Raises:
-            RequestError: It would have to wait too long, for us or for its client.
+            RequestError: If the request would wait longer than the server allows or than its client waits.
         """
-        rows = job.rows
-        if not self._scheduled:
-            self._schedule(job.enqueued_at)
-        waiting = self.rows
-        if job.deadline is not None or (waiting and (self._busy or waiting + rows > self._at_ease)):
-            self._admit(job, rows)
-        self._waiting.append(job)
-        self.rows += rows
+        rows = request.rows
+        if not self._flush_scheduled:
+            self._schedule_flush(request.enqueued_at)
+        queued = self.queued_rows
+        if request.deadline is not None or (
+            queued and (self._busy or queued + rows > self._delay.always_admit_rows)
+        ):
+            self._admit(request, rows)
+        self._queue.append(request)
+        self.queued_rows += rows
 
     def reject_if_overloaded(self, now: float) -> None:
-        """Refuse a request before it is even read, when what is before it already takes too long.
+        """Reject a request before its body is parsed, if the requests before it already wait too long.
 
-        Reading a hundred rows of JSON costs more than computing them: a server that reads what it refuses
-        has under twice its capacity only half of it left for answers.
+        Parsing costs more than the engine call for many bodies. A server that parses the requests that it
+        rejects has little time left for others at twice its capacity.
 
         Args:
-            now: By ``time.perf_counter``.
+            now: When the server has received the request, in seconds of the batcher's clock.
 
         Raises:
-            RequestError: It would have to wait too long.
+            RequestError: If the request would wait longer than the server allows.
         """
-        if not self._scheduled:
-            self._schedule(now)
-        waiting, late = self.rows, now - self._lag.since > _EASE_SECONDS
-        if not (late or waiting > self._at_ease or (waiting and self._busy)):
+        if not self._flush_scheduled:
+            self._schedule_flush(now)
+        queued, delay = self.queued_rows, self._delay
+        late = now - delay.lag.earliest_arrival > ALWAYS_ADMITTED_QUEUE_DELAY
+        if not (late or queued > delay.always_admit_rows or (queued and self._busy)):
             return
-        if waiting and not self._busy and now - self._gathering_since > _EASE_SECONDS:
-            # With very many clients a turn may last, and what it has brought must not wait for its end.
-            self._gathering_since = now
-            self._next()
-        self._check_wait(now, self._wait(now))
+        if queued and not self._busy and now - self._collecting_since > ALWAYS_ADMITTED_QUEUE_DELAY:
+            # With very many clients an iteration is long, and its first requests must not wait for its end.
+            self._collecting_since = now
+            self._start_batch()
+        queued = self.queued_rows
+        self._admission.reject_if_overloaded(
+            now, delay.queue_delay(now, queued), self._service_time.minimum, queued
+        )
 
     def close(self) -> None:
-        """End the thread, after what it computes now."""
+        """Stop the thread after its current batch."""
         self._thread.shutdown()
 
-    def _admit(self, job: PendingRequest, rows: int) -> None:
-        wait = self._wait(job.enqueued_at)
-        if self.rows:  # one that finds the queue empty is as large as it is
-            self._check_wait(job.enqueued_at, wait, rows)
-        done = job.enqueued_at + wait + (self._cost.seconds(rows) or 0.0)
-        if job.deadline is not None and done > job.deadline:
-            raise _too_late("it would be answered")
+    def _admit(self, request: PendingRequest, rows: int) -> None:
+        now, queued = request.enqueued_at, self.queued_rows
+        queue_delay = self._delay.queue_delay(now, queued)
+        if queued:  # an empty queue admits a request of any size
+            self._admission.reject_if_overloaded(now, queue_delay, self._service_time.minimum, queued + rows)
+        if request.deadline is not None:
+            service_time = self._service_time.service_time(rows) or 0.0
+            computed_at = self._delay.lag.earliest_arrival + queue_delay + service_time
+            if computed_at > request.deadline:
+                raise deadline_exceeded(computed_at - request.deadline)
 
-    def _wait(self, now: float) -> float:
-        """Seconds until all that waits now is computed."""
-        busy = max(0.0, self._free_at - now) if self._busy else 0.0
-        if not self._full:  # all that ever waited was one batch
-            return busy + self._cost.drain(self.rows)
-        full, rest = divmod(self.rows, self._full)
-        return busy + full * (self._cost.drain(self._full) + self._hand_over) + self._cost.drain(rest)
-
-    def _check_wait(self, now: float, wait: float, rows: int = 0) -> None:
-        if self.rows + rows > self._queued_rows:
-            raise RequestError(
-                f"The server is busy: {self.rows} rows wait, and {rows} more would be too many: expected at "
-                f"most {self._queued_rows}; ask again in a second.",
-                ErrorCode.RESOURCE_EXHAUSTED,
-            )
-        self._admission.check(now, now - self._lag.since + wait, self._cost.smallest)
-
-    def _schedule(self, now: float) -> None:
-        self._scheduled = True
-        self._gathering_since = now
-        self._lag.begin(now)
-        # After all that this turn of the loop has brought: the batch is whatever arrived together.
+    def _schedule_flush(self, now: float) -> None:
+        self._flush_scheduled = True
+        self._collecting_since = now
+        self._delay.lag.start_iteration(now)
+        # After all callbacks of this iteration, so that its requests form one batch.
         asyncio.get_running_loop().call_soon(self._flush)
 
     def _flush(self) -> None:
-        self._scheduled = False
+        self._flush_scheduled = False
         if not self._busy:
-            self._next()
-        now = time.perf_counter()
-        self._lag.end(now)
-        if self._waiting and not (self._busy or self._scheduled):
-            self._schedule(now)
+            self._start_batch()
+        now = self._clock()
+        self._delay.lag.end_iteration(now)
+        if self._queue and not (self._busy or self._flush_scheduled):
+            self._schedule_flush(now)
 
-    def _next(self) -> None:
-        """Compute what waits, or have it computed."""
-        jobs, rows = self._take()
-        if not jobs:
+    def _start_batch(self) -> None:
+        """Compute the next batch on the event loop, or start it on the thread."""
+        requests, rows = self._pop_batch()
+        if not requests:
             return
-        expected = self._cost.seconds(rows)
-        if expected is not None and expected <= LOOP_SECONDS:
-            self._deliver(jobs, rows, *self._compute(jobs))
+        expected_seconds = self._service_time.service_time(rows)
+        if expected_seconds is not None and expected_seconds <= MAX_INLINE_SECONDS:
+            self._resolve(requests, rows, *self._compute(requests))
             return
         self._busy = True
-        began = time.perf_counter()
-        self._free_at = began + (expected or 0.0) + self._hand_over
-        computed = asyncio.get_running_loop().run_in_executor(self._thread, self._compute, jobs)
-        computed.add_done_callback(partial(self._computed, jobs, rows, began))
+        started_at = self._delay.start_batch(expected_seconds or 0.0)
+        computed = asyncio.get_running_loop().run_in_executor(self._thread, self._compute, requests)
+        computed.add_done_callback(partial(self._end_batch, requests, rows, started_at))
 
-    def _take(self) -> tuple[list[PendingRequest], int]:
-        """The next batch: what waits, in order; not for clients that have gone or would not wait so long."""
-        taken: list[PendingRequest] = []
+    def _pop_batch(self) -> tuple[list[PendingRequest], int]:
+        """Pop the next batch in FIFO order.
+
+        Drop requests whose client disconnected or whose deadline has passed.
+
+        Returns:
+            The requests and the sum of their rows.
+        """
+        batch: list[PendingRequest] = []
         waits: list[float] = []
-        rows, now = 0, time.perf_counter()
-        all_fit = self._fits(self.rows)  # asked once a tick, for they mostly do: 4 % of a request's cost
-        while self._waiting:
-            job = self._waiting[0]
-            count = job.rows
-            if taken and not (all_fit or self._fits(rows + count)):
+        rows, now = 0, self._clock()
+        all_fit = self._fits(self.queued_rows)  # one test for all requests, because they usually fit
+        while self._queue:
+            request = self._queue[0]
+            request_rows = request.rows
+            if batch and not (all_fit or self._fits(rows + request_rows)):
                 break
-            self._waiting.popleft()
-            self.rows -= count
-            if job.cancelled:
+            self._queue.popleft()
+            self.queued_rows -= request_rows
+            if request.cancelled:
                 continue
-            if job.deadline is not None and now > job.deadline:
-                job.resolve(_too_late("it could be computed"))
+            if request.deadline is not None and now > request.deadline:
+                request.resolve(deadline_exceeded(now - request.deadline))
                 continue
-            waits.append(now - job.enqueued_at)
-            taken.append(job)
-            rows += count
-        if self._waiting:
-            # What was left may be larger than what was taken, and will be computed in one call too.
-            self._full = max(rows, self._waiting[0].rows)
-        elif self._full:
-            self._full = max(self._full, rows)
-        if taken:
+            waits.append(now - request.enqueued_at)
+            batch.append(request)
+            rows += request_rows
+        self._delay.record_batch(rows, self._queue[0].rows if self._queue else None)
+        if batch:
             self._metrics.record_batch(rows, waits)
-        return taken, rows
+        return batch, rows
 
     def _fits(self, rows: int) -> bool:
-        if rows > self._batch_rows:
+        """Return whether one batch of several requests may have this many rows."""
+        if rows > self._max_batch_rows:
             return False
-        expected = self._cost.seconds(rows)
-        # Two of the slowest calls must always go together, or nothing would learn that it saves time.
-        return expected is None or expected <= max(BATCH_SECONDS, 2 * self._cost.smallest)
+        expected_seconds = self._service_time.service_time(rows)
+        # Two of the slowest calls always fit, or the estimator would never measure that batching saves time.
+        limit = max(MAX_BATCH_SECONDS, 2 * self._service_time.minimum)
+        return expected_seconds is None or expected_seconds <= limit
 
-    def _compute(self, jobs: Sequence[PendingRequest]) -> tuple[list[Outcome], float]:
-        """Outcomes and what they took, in seconds; on the loop or on the thread, never on both at a time."""
-        started = time.perf_counter()
-        wanted = None
-        if self._selects:
-            wanted = frozenset(output.name for job in jobs for output in job.outputs)
-        outcomes = self._run([job.inputs for job in jobs], wanted=wanted)
-        return outcomes, time.perf_counter() - started
+    def _compute(self, requests: Sequence[PendingRequest]) -> tuple[list[Outcome], float]:
+        """Run one batch, on the event loop or on the thread, never on both at a time.
 
-    def _computed(
+        Returns:
+            One outcome per request, and the service time in seconds.
+        """
+        started_at = self._clock()
+        output_names = None
+        if self._selects_outputs:
+            output_names = frozenset(output.name for request in requests for output in request.outputs)
+        outcomes = self._run([request.inputs for request in requests], output_names=output_names)
+        return outcomes, self._clock() - started_at
+
+    def _end_batch(
         self,
-        jobs: Sequence[PendingRequest],
+        requests: Sequence[PendingRequest],
         rows: int,
-        began: float,
+        started_at: float,
         computed: "asyncio.Future[tuple[list[Outcome], float]]",
     ) -> None:
         self._busy = False
-        if computed.cancelled():  # the loop ends, and nobody reads answers any more
+        if computed.cancelled():  # the event loop is closing, and no client is connected
             return
-        outcomes, seconds = computed.result()
-        ended = time.perf_counter()
-        self._hand_over += (max(0.0, ended - began - seconds) - self._hand_over) / _REMEMBERED
-        self._deliver(jobs, rows, outcomes, seconds)
-        now = time.perf_counter()
-        self._lag.work(ended, now)
-        if self._waiting and not self._scheduled:
-            self._schedule(now)
+        outcomes, service_seconds = computed.result()
+        ended_at = self._delay.end_batch(started_at, service_seconds)
+        self._resolve(requests, rows, outcomes, service_seconds)
+        now = self._clock()
+        self._delay.lag.add_busy_time(ended_at, now)
+        if self._queue and not self._flush_scheduled:
+            self._schedule_flush(now)
 
-    def _deliver(
-        self, jobs: Sequence[PendingRequest], rows: int, outcomes: Sequence[Outcome], seconds: float
+    def _resolve(
+        self,
+        requests: Sequence[PendingRequest],
+        rows: int,
+        outcomes: Sequence[Outcome],
+        service_seconds: float,
     ) -> None:
-        self._cost.measured(rows, seconds)
-        self._at_ease = min(self._queued_rows, self._cost.rows_within(_EASE_SECONDS))
-        started = time.perf_counter()
-        sheet: BatchResult | None = None
-        for job, outcome in zip(jobs, outcomes, strict=True):
-            if (
-                isinstance(outcome, ResultSlice) and outcome.result is not sheet
-            ):  # they mostly have one for all
-                sheet = outcome.result
-                self._seen(sheet.batch, sheet.outputs)
-            if not job.cancelled:
-                job.resolve(outcome)
-        ended = time.perf_counter()
-        self._metrics.record_stage("predict", sum(started - job.enqueued_at for job in jobs), len(jobs))
-        self._metrics.record_stage("postprocess", ended - started, len(jobs))
-
-
-def _too_late(what: str) -> RequestError:
-    return RequestError(
-        f"The client's deadline is over before {what}: ask with a longer one.", ErrorCode.DEADLINE_EXCEEDED
-    )
+        self._delay.record_service_time(rows, service_seconds)
+        started_at = self._clock()
+        result: BatchResult | None = None
+        for request, outcome in zip(requests, outcomes, strict=True):
+            # Usually all outcomes are slices of one result.
+            if isinstance(outcome, ResultSlice) and outcome.result is not result:
+                result = outcome.result
+                self._on_result(result.batch, result.outputs)
+            if not request.cancelled:
+                request.resolve(outcome)
+        ended_at = self._clock()
+        predict_seconds = sum(started_at - request.enqueued_at for request in requests)
+        self._metrics.record_stage("predict", predict_seconds, len(requests))
+        self._metrics.record_stage("postprocess", ended_at - started_at, len(requests))

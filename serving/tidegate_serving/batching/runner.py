@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""Inference: one check and one engine call for several requests, and each its own answer.
+"""Running a batch: one validation and one engine call for several requests, and one outcome per request.
 
-The transport-free core: rows in, arrays out. It knows no protocol, no thread and no loop.
+Inputs in, arrays out. The runner knows no protocol, no thread and no event loop.
 """
 
 import logging
@@ -16,62 +16,66 @@ from tidegate_serving.errors import ErrorCode, RequestError
 
 logger = logging.getLogger("tidegate.serving")
 
-Check = Callable[[Sequence[Inputs]], Batch]
-"""Makes one checked batch of several requests' rows, or raises a ``RequestError``."""
+Validate = Callable[[Sequence[Inputs]], Batch]
+"""Make one validated batch of the inputs of several requests, or raise a ``RequestError``."""
+
+Outcome = ResultSlice | RequestError
+"""A request's rows of a batch's outputs, or the reason why it has none."""
 
 
 def run_batch(
     engine: Engine,
-    parts: Sequence[Inputs],
-    check: Check = Batch.concatenate,  # type: ignore[assignment]
-    wanted: OutputNames = None,
-) -> list[ResultSlice | RequestError]:
-    """Answer several requests by one check and one call; if either fails, each by its own.
+    inputs: Sequence[Inputs],
+    validate: Validate = Batch.concatenate,  # type: ignore[assignment]
+    output_names: OutputNames = None,
+) -> list[Outcome]:
+    """Compute several requests together; if that fails, compute each request alone.
 
-    So one bad row harms only its own request.
+    Therefore one invalid row fails only its own request.
 
     Args:
-        engine: What computes.
-        parts: The requests' rows, one part a request.
-        check: What makes a batch of them; the default takes parts that are checked.
-        wanted: The outputs that at least one of them needs, as the engine takes them.
+        engine: The engine that computes the batch.
+        inputs: One element per request.
+        validate: The function that makes one batch of them; the default takes validated batches.
+        output_names: The outputs that at least one request selects; None selects all outputs.
 
     Returns:
-        For each request its answers, or what to tell its client.
+        One outcome per request, in the same order.
     """
-    if len(parts) > 1:
+    if len(inputs) > 1:
         try:
-            sheet = _answer(engine, check(parts), wanted)
+            result = _compute(engine, validate(inputs), output_names)
         except RequestError:
-            pass  # whose mistake it is shows below
-        except Exception:  # any failure in numeric code: who caused it shows below
-            logger.info("A batch of %d requests failed; each is run again alone.", len(parts))
+            pass  # the calls below find the request that is invalid
+        except Exception:  # numeric code raises any type; the calls below find the request that causes it
+            logger.info("A batch of %d requests failed. Running each request alone.", len(inputs))
         else:
-            return _split(sheet, parts)
-    return [_run_alone(engine, part, check, wanted) for part in parts]
+            return _slice(result, inputs)
+    return [_run_alone(engine, each, validate, output_names) for each in inputs]
 
 
-def _answer(engine: Engine, batch: Batch, wanted: OutputNames) -> BatchResult:
-    return BatchResult(batch, engine.run(batch, wanted))
+def _compute(engine: Engine, batch: Batch, output_names: OutputNames) -> BatchResult:
+    return BatchResult(batch, engine.run(batch, output_names))
 
 
-def _split(sheet: BatchResult, parts: Sequence[Inputs]) -> list[ResultSlice | RequestError]:
-    shares: list[ResultSlice | RequestError] = []
+def _slice(result: BatchResult, inputs: Sequence[Inputs]) -> list[Outcome]:
+    slices: list[Outcome] = []
     start = 0
-    for part in parts:
-        stop = start + len(part)
-        shares.append(ResultSlice(sheet, start, stop))
+    for each in inputs:
+        stop = start + len(each)
+        slices.append(ResultSlice(result, start, stop))
         start = stop
-    return shares
+    return slices
 
 
-def _run_alone(
-    engine: Engine, inputs: Inputs, check: Check, wanted: OutputNames
-) -> ResultSlice | RequestError:
+def _run_alone(engine: Engine, inputs: Inputs, validate: Validate, output_names: OutputNames) -> Outcome:
     try:
-        return ResultSlice(_answer(engine, check([inputs]), wanted), 0, len(inputs))
+        return ResultSlice(_compute(engine, validate([inputs]), output_names), 0, len(inputs))
     except RequestError as error:
         return error
-    except Exception:  # whatever it was, the client learns that it was our fault, and the log has the rest
-        logger.exception("The model failed on a request of %d rows.", len(inputs))
-        return RequestError("The model failed on these rows; the server's log says why.", ErrorCode.INTERNAL)
+    except Exception:  # numeric code raises any type; the log has the cause, the client learns only the code
+        logger.exception("The model failed on a request with %d rows.", len(inputs))
+        return RequestError(
+            f"The model failed on the {len(inputs)} rows of this request. The server log has the cause.",
+            ErrorCode.INTERNAL,
+        )

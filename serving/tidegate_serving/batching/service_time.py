@@ -1,89 +1,104 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""Cost: how long the engine takes for a number of rows, learned from what it took.
+"""Service time: how long one engine call takes, by its number of rows.
 
-For each power of two of rows it keeps the last few measurements and believes their median, so that one slow
-outlier changes nothing. What it has not measured it does not claim to know.
+The estimator learns from measured calls only. Batch sizes fall into classes, one per power of two. The
+estimate of a class is the median of its last calls, so one slow call does not change it. The estimator knows
+no queue and reads no clock.
 """
 
 from collections import deque
 
-_KEPT = 9
-_ENOUGH = 3
-_BEYOND = 2
-"""How many doublings beyond the largest measured batch it still extrapolates."""
+SAMPLES_PER_CLASS = 9
+"""Calls per size class. Five slower calls change the median, so the estimate follows the machine's speed."""
+
+MIN_SAMPLES = 3
+"""Calls of a size class before it has an estimate."""
+
+MAX_EXTRAPOLATED_CLASSES = 2
+"""Size classes above the largest measured one that still have an estimate."""
 
 
 class ServiceTimeEstimator:
-    """Seconds by rows. It forgets: five measurements of another kind turn the estimate."""
+    """Engine time by batch size: the median of the last nine calls of each size class, in seconds."""
 
     def __init__(self) -> None:
-        self._measured: dict[int, deque[float]] = {}
-        self._known: dict[int, float] = {}
-        """By the number of binary digits of the rows, the median."""
-        self._guessed: dict[int, float | None] = {}
-        """The same for sizes never measured, until something new is measured."""
+        self._samples: dict[int, deque[float]] = {}
+        self._medians: dict[int, float] = {}
+        """By size class, which is the number of binary digits of the row count."""
+        self._derived: dict[int, float | None] = {}
+        """Estimates of size classes without a median. A new sample clears them."""
 
-    def measured(self, rows: int, seconds: float) -> None:
-        """Learn from one call of the engine."""
-        size = rows.bit_length()
-        last = self._measured.get(size)
-        if last is None:
-            last = self._measured[size] = deque(maxlen=_KEPT)
-        last.append(seconds)
-        if len(last) >= _ENOUGH:
-            self._known[size] = sorted(last)[len(last) // 2]
-            self._guessed.clear()
+    def record(self, rows: int, seconds: float) -> None:
+        """Add one engine call."""
+        size_class = rows.bit_length()
+        samples = self._samples.get(size_class)
+        if samples is None:
+            samples = self._samples[size_class] = deque(maxlen=SAMPLES_PER_CLASS)
+        samples.append(seconds)
+        if len(samples) >= MIN_SAMPLES:
+            self._medians[size_class] = sorted(samples)[len(samples) // 2]
+            self._derived.clear()
 
-    def seconds(self, rows: int) -> float | None:
-        """What a batch of so many rows is expected to take; None where too little is known."""
-        size = rows.bit_length()
-        known = self._known.get(size)
-        if known is not None:
-            return known
-        if size not in self._guessed:
-            self._guessed[size] = self._guess(size)
-        return self._guessed[size]
+    def service_time(self, rows: int) -> float | None:
+        """Return the expected seconds of one call with these rows, or None if too little is measured."""
+        size_class = rows.bit_length()
+        median = self._medians.get(size_class)
+        if median is not None:
+            return median
+        if size_class not in self._derived:
+            self._derived[size_class] = self._derive(size_class)
+        return self._derived[size_class]
 
-    def _guess(self, size: int) -> float | None:
-        """Between measured sizes on the line through them; above in proportion; below as the smallest."""
-        below = max((other for other in self._known if other < size), default=None)
-        above = min((other for other in self._known if other > size), default=None)
-        if above is None:
-            if below is None or size - below > _BEYOND:
-                return None
-            return self._known[below] * float(1 << (size - below))
-        if below is None:
-            return self._known[above]
-        share = ((1 << size) - (1 << below)) / ((1 << above) - (1 << below))
-        return self._known[below] + share * (self._known[above] - self._known[below])
+    def _derive(self, size_class: int) -> float | None:
+        """Estimate a size class from its measured neighbours.
 
-    def drain(self, rows: int) -> float:
-        """How long so many waiting rows will take, in seconds; too little rather than too much.
-
-        Beyond what was measured it follows the line through the two largest sizes, and knows of no slope
-        before there are two: who has only seen single rows cannot say what many together take.
+        Between two of them the estimate is linear, above all of them proportional to the rows, and below all
+        of them equal to the smallest.
         """
-        *others, largest = sorted(self._known) or [0]
+        below = max((other for other in self._medians if other < size_class), default=None)
+        above = min((other for other in self._medians if other > size_class), default=None)
+        if above is None:
+            if below is None or size_class - below > MAX_EXTRAPOLATED_CLASSES:
+                return None
+            return self._medians[below] * float(1 << (size_class - below))
+        if below is None:
+            return self._medians[above]
+        position = ((1 << size_class) - (1 << below)) / ((1 << above) - (1 << below))
+        return self._medians[below] + position * (self._medians[above] - self._medians[below])
+
+    def queue_time(self, rows: int) -> float:
+        """Return the expected seconds until this many queued rows are computed, rather too few than too many.
+
+        Above the largest measured class the estimate follows the line through the two largest classes. With
+        only one class the slope is unknown and taken as 0, because single rows do not show the time of a
+        large batch.
+        """
+        *others, largest = sorted(self._medians) or [0]
         if not largest:
             return 0.0
         if rows.bit_length() <= largest:
-            return self.seconds(rows) or 0.0
+            return self.service_time(rows) or 0.0
         if not others:
-            return self._known[largest]
-        slope = (self._known[largest] - self._known[others[-1]]) / (_middle(largest) - _middle(others[-1]))
-        return self._known[largest] + max(0.0, slope) * (rows - _middle(largest))
+            return self._medians[largest]
+        rise = self._medians[largest] - self._medians[others[-1]]
+        slope = rise / (_middle(largest) - _middle(others[-1]))
+        return self._medians[largest] + max(0.0, slope) * (rows - _middle(largest))
 
     def rows_within(self, seconds: float) -> int:
-        """How many rows are known to take no longer; 0 where nothing is known."""
-        return max((1 << size for size, known in self._known.items() if known <= seconds), default=1) - 1
+        """Return the largest row count with a measured service time of at most ``seconds``, or 0."""
+        largest = 1
+        for size_class, median in self._medians.items():
+            if median <= seconds:
+                largest = max(largest, 1 << size_class)
+        return largest - 1
 
     @property
-    def smallest(self) -> float:
-        """The least that a call takes, in seconds; 0.0 if unknown."""
-        return min(self._known.values(), default=0.0)
+    def minimum(self) -> float:
+        """The shortest measured service time of any size class, in seconds; 0.0 before there is one."""
+        return min(self._medians.values(), default=0.0)
 
 
-def _middle(size: int) -> float:
-    """The middle of the numbers with so many binary digits."""
-    return 0.75 * (1 << size)
+def _middle(size_class: int) -> float:
+    """Return the middle of the row counts of a size class."""
+    return 0.75 * (1 << size_class)

@@ -89,22 +89,22 @@ def parse_tensors(message: Any) -> list[Tensor]:
     Raises:
         RequestError: If an input is not what the protocol allows.
     """
-    encode_raw_tensor = message.raw_input_contents
-    if encode_raw_tensor and len(encode_raw_tensor) != len(message.inputs):
+    raw_contents = message.raw_input_contents
+    if raw_contents and len(raw_contents) != len(message.inputs):
         raise RequestError(
             f"raw_input_contents: expected one for each of the {len(message.inputs)} inputs, received "
-            f"{len(encode_raw_tensor)}."
+            f"{len(raw_contents)}."
         )
     tensors = []
     for index, entry in enumerate(message.inputs):
         where = f"inputs[{index}]"
         shape, datatype = parse_shape(where, list(entry.shape)), parse_datatype(where, entry.datatype)
-        if encode_raw_tensor:
+        if raw_contents:
             if entry.HasField("contents"):
                 raise RequestError(
                     f"{where}.contents: expected none together with raw_input_contents, received some."
                 )
-            elements = parse_raw_tensor(where, datatype, shape, encode_raw_tensor[index])
+            elements = parse_raw_tensor(where, datatype, shape, raw_contents[index])
             place = _element_place(f"{where} element ", "")
         else:
             elements = _parse_typed_contents(where, datatype, shape, entry.contents)

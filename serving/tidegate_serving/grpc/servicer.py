@@ -91,7 +91,7 @@ class Servicer:
             RequestError: If the request is rejected, or the model fails on it.
         """
         service = self._service
-        with service.metrics.request("grpc") as record:
+        with service.metrics.track_request("grpc") as record:
             try:
                 await self._coalescer.wait()
                 message = self._parse(content)

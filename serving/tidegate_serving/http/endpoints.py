@@ -47,7 +47,7 @@ from tidegate_serving.http.responses import (
     inference_response,
     json_response,
 )
-from tidegate_serving.observability.metrics import CLIENT_GONE
+from tidegate_serving.observability.metrics import CLIENT_CLOSED_REQUEST
 from tidegate_serving.predictor import Predictor
 
 logger = logging.getLogger("tidegate.serving")
@@ -133,7 +133,7 @@ class _Endpoints:
         except Exception as error:  # counted below, as every error
             received = error
         # In flight from here, as on the fast path: a client's time to send is not the server's.
-        with self._service.metrics.request(protocol) as record:
+        with self._service.metrics.track_request(protocol) as record:
             try:
                 if isinstance(received, Exception):
                     raise received
@@ -145,8 +145,8 @@ class _Endpoints:
                 # Otherwise uvicorn would read the rest of the body, only to discard it.
                 response = error_response(error, close=isinstance(error, BodyTooLargeError))
             except ClientDisconnect:
-                record.code = CLIENT_GONE
-                return Response(status_code=int(CLIENT_GONE))
+                record.code = CLIENT_CLOSED_REQUEST
+                return Response(status_code=int(CLIENT_CLOSED_REQUEST))
             except Exception:  # the log receives the cause, the client a general message
                 logger.exception("Inference request failed (protocol %s).", protocol)
                 response = error_response(internal_error())

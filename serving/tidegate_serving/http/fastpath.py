@@ -31,7 +31,7 @@ from tidegate_serving.http.responses import (
     error_body,
 )
 from tidegate_serving.http.timeouts import ConnectionTimeouts
-from tidegate_serving.observability.metrics import CLIENT_GONE
+from tidegate_serving.observability.metrics import CLIENT_CLOSED_REQUEST
 from tidegate_serving.predictor import Predictor
 
 logger = logging.getLogger("tidegate.serving")
@@ -184,7 +184,9 @@ class FastPathProtocol(HttpToolsProtocol):
             self._request = None
             request.cancelled = True
             seconds = time.perf_counter() - request.arrived_at
-            self.fast_path.metrics.record_response(request.protocol, CLIENT_GONE, request.rows, seconds)
+            self.fast_path.metrics.record_response(
+                request.protocol, CLIENT_CLOSED_REQUEST, request.rows, seconds
+            )
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -250,7 +252,7 @@ class FastPathProtocol(HttpToolsProtocol):
                 parsed = fast_path.service.parse_v2(body, head.json_length)
             request = FastPathRequest(self, head, parsed, arrived_at)
             rows = request.rows
-            fast_path.metrics.read(request.enqueued_at - arrived_at)
+            fast_path.metrics.record_parse(request.enqueued_at - arrived_at)
             fast_path.batcher.submit(request)
         except RequestError as error:
             self.send_error(head.protocol, error, rows, arrived_at)
@@ -292,7 +294,7 @@ class FastPathProtocol(HttpToolsProtocol):
             close = True
             lines += b"connection: close\r\n"
         if self.transport.is_closing():  # the client disconnected in this event-loop iteration
-            status = int(CLIENT_GONE)
+            status = int(CLIENT_CLOSED_REQUEST)
         else:
             self.transport.write(
                 b"%b%bcontent-length: %d\r\n%b\r\n%b"

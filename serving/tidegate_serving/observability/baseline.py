@@ -1,9 +1,10 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""Drift: how far the values that a model meets have moved from those that it was trained on.
+"""Baseline: the distributions of features and predictions in training, and the distance from them.
 
-Counts in the bins of the bundle's ``baseline.json``, and from two such counts one number. It keeps no value,
-and it judges nothing: which number is too large, the alerts say.
+A bundle's ``baseline.json`` has one histogram per feature and one of the predictions. This module reads them
+into bins, counts values in the same bins, and compares two counts by the population stability index. It
+stores no value and has no threshold: the alerts decide which index is too large.
 """
 
 from collections import Counter
@@ -22,73 +23,78 @@ from tidegate.errors import BundleError
 Array = NDArray[Any]
 Counts = NDArray[np.int64]
 
-SMALLEST_SHARE = 1e-4
-"""What an empty bin counts as: the index has a logarithm of a share, and none of nothing."""
+MIN_PROPORTION = 1e-4
+"""The proportion of an empty bin, because the index needs the logarithm of a proportion."""
 
-KEPT_CATEGORIES = 20
-"""Rarer ones share a bin with the unknown ones: the index of an unmoved feature grows with its bins."""
+MAX_CATEGORIES = 20
+"""Categories with a bin of their own. The index of an unchanged feature grows with the number of bins."""
 
 OTHER = "other"
+"""The name of the bin for rarer and unknown categories."""
 
 
 def population_stability_index(expected: Counts, observed: Counts) -> float:
-    """How far two distributions over the same bins are apart; 0 if they are equal, and never less.
+    """Return the distance between two distributions over the same bins; 0 if they are equal, never below 0.
 
-    The sum over the bins of ``(o - e) * ln(o / e)``, with the shares e and o, each at least
-    ``SMALLEST_SHARE``. It is Jeffreys' symmetric form of the Kullback-Leibler divergence (1951). Credit
-    scoring reads below 0.1 as no change, above 0.25 as one to act on (Siddiqi, Credit Risk Scorecards, 2006).
-    Of n and m rows of one unmoved population it is about ``(bins - 1) * (1/n + 1/m)`` all the same (Yurdakul
-    and Naranjo, Statistical properties of the population stability index, 2020), so n must not be small.
+    The index is the sum over the bins of ``(o - e) * ln(o / e)``, with the proportions ``e`` and ``o``, each
+    at least ``MIN_PROPORTION``. It is Jeffreys' symmetric form of the Kullback-Leibler divergence (1951).
+    Credit scoring reads an index below 0.1 as no change and above 0.25 as a change to act on (Siddiqi, Credit
+    Risk Scorecards, 2006).
+
+    For n and m rows of one population the expected index is about ``(bins - 1) * (1/n + 1/m)`` (Yurdakul and
+    Naranjo, Statistical properties of the population stability index, 2020), so few rows show an index
+    without any drift.
 
     Args:
-        expected: Counts by bin, shape ``[bins]``; at least one is not 0.
-        observed: Counts by bin, of the same shape; at least one is not 0.
+        expected: Counts ``[bins]``; at least one is not 0.
+        observed: Counts ``[bins]``; at least one is not 0.
     """
-    e = np.maximum(expected / expected.sum(), SMALLEST_SHARE)
-    o = np.maximum(observed / observed.sum(), SMALLEST_SHARE)
+    e = np.maximum(expected / expected.sum(), MIN_PROPORTION)
+    o = np.maximum(observed / observed.sum(), MIN_PROPORTION)
     return float(((o - e) * np.log(o / e)).sum())
 
 
 @dataclass(frozen=True, slots=True)
-class NumberBins:
-    """Up to the first edge, between two edges with the upper one, above the last edge, missing."""
+class NumericBins:
+    """Bins of numbers: one per edge, up to and including it, one above all edges, one of missing values."""
 
     edges: Array
     expected: Counts
-    """How many values each bin had in training."""
+    """Counts ``[bins]`` in training."""
 
     def count(self, values: Array) -> Counts:
-        """How many of the values, shape ``[rows]``, are in each bin."""
-        found = np.bincount(np.searchsorted(self.edges, values, side="left"), minlength=len(self.edges) + 2)
-        # NaN is sorted behind everything, so it was counted above the last edge.
+        """Count the values ``[rows]`` by bin, as ``[bins]``."""
+        counts = np.bincount(np.searchsorted(self.edges, values, side="left"), minlength=len(self.edges) + 2)
+        # searchsorted places NaN above the last edge; NaN belongs to the missing values.
         missing = np.count_nonzero(values != values)
-        found[-2] -= missing
-        found[-1] += missing
-        return found
+        counts[-2] -= missing
+        counts[-1] += missing
+        return counts
 
 
 @dataclass(frozen=True, slots=True)
 class CategoryBins:
-    """A bin a frequent category, one for all others, one for missing values."""
+    """Bins of categories: one per frequent category, one of all others, and one of missing values."""
 
     names: tuple[str, ...]
-    """What each bin but the last is called."""
+    """The names of all bins except the last."""
     index: Mapping[str, int]
+    """The bin of each frequent category, and of the empty string, which is a missing value."""
     expected: Counts
-    """How many values each bin had in training."""
+    """Counts ``[bins]`` in training."""
 
     def count(self, values: Array) -> Counts:
-        """How many of the values, shape ``[rows]``, are in each bin."""
-        found = np.zeros(len(self.expected), np.int64)
+        """Count the values ``[rows]`` by bin, as ``[bins]``."""
+        counts = np.zeros(len(self.expected), np.int64)
         other = len(self.names) - 1
-        # Not numpy.unique on text: an array of fixed width would give each value the room of the longest.
-        for value, number in Counter(map(str, values.tolist())).items():
-            found[self.index.get(value, other)] += number
-        return found
+        # numpy.unique would copy text to fixed-width elements, each as long as the longest value.
+        for value, count in Counter(map(str, values.tolist())).items():
+            counts[self.index.get(value, other)] += count
+        return counts
 
 
-Bins = NumberBins | CategoryBins
-"""How the values of a feature, or of the prediction, are sorted; the last bin is for missing ones."""
+Bins = NumericBins | CategoryBins
+"""The bins of a feature or of the prediction. The last bin is for missing values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,28 +105,32 @@ class Baseline:
     prediction: Bins
 
 
-def references(bundle: Bundle) -> Baseline:
-    """What the baseline of a bundle says.
+def load_baseline(bundle: Bundle) -> Baseline:
+    """Return the bins of a bundle's ``baseline.json``.
 
     Raises:
-        BundleError: The file is altered, or is no baseline of the bundle's contract.
+        BundleError: If the file is altered, or does not describe the bundle's contract.
     """
     contract = bundle.contract
     try:
-        document = _Baseline.model_validate_json(bundle.read(BASELINE))
+        document = _BaselineDocument.model_validate_json(bundle.read(BASELINE))
         features: dict[str, Bins] = {
             feature.name: _bins(document.features[feature.name], feature.datatype)
             for feature in contract.features
         }
-        return Baseline(features, _prediction(contract, document.predictions[contract.prediction.name]))
+        prediction = _prediction_bins(contract, document.predictions[contract.prediction.name])
+        return Baseline(features, prediction)
     except ValidationError as error:
         problem = error.errors()[0]
         reason = f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}"
     except KeyError as error:
-        reason = f"it has no {error}"
+        reason = f"{error} is missing"
     except ValueError as error:
         reason = str(error)
-    raise BundleError(f"{bundle.path / BASELINE} is no baseline of this contract: {reason}; train again.")
+    raise BundleError(
+        f"{bundle.path / BASELINE} does not describe the contract of this bundle: {reason}. "
+        "Train the model again."
+    )
 
 
 class _Part(BaseModel):
@@ -130,58 +140,66 @@ class _Part(BaseModel):
 _Count = Annotated[int, Field(ge=0)]
 
 
-class _Histogram(_Part):
+class _NumericHistogram(_Part):
     edges: Annotated[list[float], Field(min_length=1)]
     counts: list[_Count]
     missing: _Count = 0
 
 
-class _Categories(_Part):
+class _CategoryHistogram(_Part):
     categories: dict[str, _Count]
     missing: _Count = 0
 
 
-class _Baseline(_Part):
-    features: dict[str, _Histogram | _Categories]
-    predictions: dict[str, _Histogram | _Categories | list[_Histogram]]
+class _BaselineDocument(_Part):
+    features: dict[str, _NumericHistogram | _CategoryHistogram]
+    predictions: dict[str, _NumericHistogram | _CategoryHistogram | list[_NumericHistogram]]
 
 
-def _bins(part: _Histogram | _Categories, datatype: Datatype) -> Bins:
+def _bins(histogram: _NumericHistogram | _CategoryHistogram, datatype: Datatype) -> Bins:
     if datatype in (Datatype.BYTES, Datatype.BOOL):
-        if isinstance(part, _Histogram):
-            raise ValueError(f"it has edges where a {datatype} has categories")
-        return _category_bins(part.categories, part.missing)
-    if isinstance(part, _Categories):
-        raise ValueError(f"it has categories where a {datatype} has edges")
-    # In the type of the values: a decimal that stands for a FP32 is not always equal to it in 64 bits.
-    edges = np.array(part.edges, datatype.dtype)
-    if len(part.counts) != len(edges) + 1 or (edges[1:] <= edges[:-1]).any():
-        raise ValueError("its edges do not rise, or there is not one count more than edges")
-    return NumberBins(edges, _counted([*part.counts, part.missing]))
+        if isinstance(histogram, _NumericHistogram):
+            raise ValueError(f"expected categories for {datatype}, received edges")
+        return _category_bins(histogram.categories, histogram.missing)
+    if isinstance(histogram, _CategoryHistogram):
+        raise ValueError(f"expected edges for {datatype}, received categories")
+    # In the data type of the values, because the decimal of an FP32 value may differ from it in 64 bits.
+    edges = np.array(histogram.edges, datatype.dtype)
+    if len(histogram.counts) != len(edges) + 1:
+        raise ValueError(
+            f"expected {len(edges) + 1} counts, one more than edges, received {len(histogram.counts)}"
+        )
+    if (edges[1:] <= edges[:-1]).any():
+        raise ValueError(f"expected ascending edges, received {histogram.edges}")
+    return NumericBins(edges, _non_empty([*histogram.counts, histogram.missing]))
 
 
-def _prediction(contract: Contract, part: _Histogram | _Categories | list[_Histogram]) -> Bins:
-    if isinstance(part, list):
-        raise ValueError("it has several histograms of the prediction")
+def _prediction_bins(
+    contract: Contract, histogram: _NumericHistogram | _CategoryHistogram | list[_NumericHistogram]
+) -> Bins:
+    if isinstance(histogram, list):
+        raise ValueError(f"expected one histogram of the prediction, received {len(histogram)}")
     if not contract.labels:
-        return _bins(part, contract.prediction.datatype)
-    if isinstance(part, _Histogram):
-        raise ValueError("it has edges where a classifier has labels")
-    # A label that the model gave to no held-out row is one all the same.
-    return _category_bins({str(label): 0 for label in contract.labels} | part.categories, part.missing)
+        return _bins(histogram, contract.prediction.datatype)
+    if isinstance(histogram, _NumericHistogram):
+        raise ValueError("expected labels for a classifier, received edges")
+    # A label that the model predicted for no held-out row has a bin too.
+    return _category_bins(
+        {str(label): 0 for label in contract.labels} | histogram.categories, histogram.missing
+    )
 
 
 def _category_bins(counts: Mapping[str, int], missing: int) -> CategoryBins:
-    # By number, and in the order of the document where the numbers are equal.
-    frequent = sorted(counts, key=lambda name: -counts[name])[:KEPT_CATEGORIES]
-    kept = [name for name in counts if name in frequent]
-    others = sum(counts.values()) - sum(counts[name] for name in kept)
-    index = {"": len(kept) + 1} | {name: position for position, name in enumerate(kept)}
-    expected = _counted([*(counts[name] for name in kept), others, missing])
-    return CategoryBins((*kept, OTHER), index, expected)
+    # By count, and in the document's order where counts are equal.
+    frequent = sorted(counts, key=lambda name: -counts[name])[:MAX_CATEGORIES]
+    names = [name for name in counts if name in frequent]
+    other = sum(counts.values()) - sum(counts[name] for name in names)
+    index = {"": len(names) + 1} | {name: position for position, name in enumerate(names)}
+    expected = _non_empty([*(counts[name] for name in names), other, missing])
+    return CategoryBins((*names, OTHER), index, expected)
 
 
-def _counted(counts: Sequence[int]) -> Counts:
+def _non_empty(counts: Sequence[int]) -> Counts:
     if not any(counts):
-        raise ValueError("a histogram of it counts nothing")
+        raise ValueError("expected a histogram of at least one row, received only counts of 0")
     return np.array(counts, np.int64)

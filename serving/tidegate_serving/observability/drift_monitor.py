@@ -1,15 +1,19 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""The observer: what a model is asked and what it answers, counted beside the requests and not in them.
+"""The drift monitor: counts of a model's inputs and predictions, and their drift from training.
 
-A request costs it an append to a short list. The counting comes later, on the same loop, in steps too short
-to be felt; of more rows than it can follow it takes a sample, and says how many it left. It exposes how far a
-feature has drifted, and no value, bin or category of any feature, whatever its sensitivity.
+A batch costs the request path one append to a list. Counting follows later, on the same event loop, in steps
+that are shorter than a health probe. If more rows arrive than the monitor may count, it counts a sample and
+exposes the number of dropped rows.
+
+The monitor exposes the drift of a feature, and never a value, bin or category of a feature, whatever its
+sensitivity.
 """
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from prometheus_client import REGISTRY, CollectorRegistry
@@ -18,9 +22,8 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from tidegate.batch import Batch
-from tidegate.contract import MATRIX, Contract
-from tidegate_serving.engines.base import Outputs
-from tidegate_serving.errors import RequestError
+from tidegate.contract import MATRIX, Contract, Datatype
+from tidegate_serving.errors import RequestError, Violation
 from tidegate_serving.observability.baseline import (
     OTHER,
     Array,
@@ -30,114 +33,138 @@ from tidegate_serving.observability.baseline import (
     population_stability_index,
 )
 
-GATHER_SECONDS = 0.1
-"""How long rows are kept until they are counted: short, because they hold on to their requests' bytes."""
+COUNTING_DELAY = 0.1
+"""Time from the first buffered row until counting starts, in seconds.
 
-GATHERED_VALUES = 5_000
-"""How many values may wait; rows beyond are dropped. Counting so many takes about a millisecond."""
+Short, because buffered rows keep the bytes of their requests in memory.
+"""
 
-BUSY_SHARE = 0.01
-"""Which part of a processor may go into counting. Where it takes longer, rows are gathered for longer."""
+MAX_BUFFERED_VALUES = 5_000
+"""Values that wait to be counted, as rows times features. Further rows are dropped."""
 
-STEP_SECONDS = 0.000_5
-"""After how long a step of counting lets the loop go on with requests, in ``PAUSE_SECONDS`` between."""
+MAX_CPU_FRACTION = 0.01
+"""Fraction of one CPU that counting may use. If counting takes longer, it starts less often."""
 
-PAUSE_SECONDS = 0.005
+MAX_STEP_SECONDS = 0.000_5
+"""CPU time after which counting returns to the event loop, in seconds."""
 
-WINDOW_ROWS = 1_000
-"""How many rows a drift is measured on at least: fewer would show more chance than drift."""
+STEP_PAUSE = 0.005
+"""Time between two steps of counting, in seconds."""
 
-WINDOW_SECONDS = 60.0
-"""How long a window lasts at least, so that no single client's burst is one. The first need not."""
+MIN_WINDOW_ROWS = 1_000
+"""Rows of a window. With fewer rows the index would show chance rather than drift."""
+
+MIN_WINDOW_SECONDS = 60.0
+"""Duration of a window after the first, in seconds, so that a burst of one client does not fill a window."""
+
+MAX_INITIAL_VIOLATION_SERIES = 200
+"""Series of ``tidegate_input_violations_total`` that exist before their first event."""
 
 
 class DriftMonitor(Collector):
-    """Counts what it is shown, for Prometheus. It is used from one event loop.
+    """Counts of inputs, predictions and violations for Prometheus, used from one event loop.
+
+    ``tidegate_input_violations_total`` has one series per feature and kind, from the first scrape on, if
+    these are at most ``MAX_INITIAL_VIOLATION_SERIES``. A model with hundreds of features would expose
+    thousands of series per replica, and nearly all would stay 0. There a series of a feature begins with its
+    first violation, which ``increase()`` does not see; only the series of ``other`` exist from the first
+    scrape on.
 
     Args:
-        contract: What the model takes and gives. Only names of it become labels.
-        references: How values were distributed in training.
-        registry: Where the metrics are exposed.
-        clock: Seconds, for how long a window has lasted.
-        effort: Seconds of the processor's time, for how long a step has worked.
+        contract: The contract of the model. Only its names become labels.
+        baseline: The distributions in training.
+        registry: The registry that exposes the metrics.
+        clock: Seconds of a monotonic clock, for the duration of a window.
+        cpu_clock: CPU seconds of this thread, for the duration of a step.
+        wall_clock: Seconds since 1970, for the end of a window.
     """
 
     def __init__(
         self,
         contract: Contract,
-        references: Baseline,
+        baseline: Baseline,
         registry: CollectorRegistry = REGISTRY,
         clock: Callable[[], float] = time.monotonic,
-        effort: Callable[[], float] = time.thread_time,
+        cpu_clock: Callable[[], float] = time.thread_time,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._contract = contract
-        self._names = frozenset(contract.feature_names)
-        self._references = references
+        self._baseline = baseline
         self._clock = clock
-        self._effort = effort
-        self._room = max(1, GATHERED_VALUES // len(contract.features))
-        self._waiting: list[tuple[Batch, Array]] = []
-        self._waiting_rows = 0
+        self._cpu_clock = cpu_clock
+        self._wall_clock = wall_clock
+        # The buffer
+        self._max_buffered_rows = max(1, MAX_BUFFERED_VALUES // len(contract.features))
+        self._buffer: list[tuple[Batch, Array]] = []
+        self._buffered_rows = 0
+        # The counting
         self._scheduled_on: asyncio.AbstractEventLoop | None = None
         self._counting: Iterator[None] = iter(())
-        self._spent = 0.0
-        self._delay = GATHER_SECONDS
-        self._window = _Window(references)
+        self._cpu_seconds = 0.0
+        self._delay = COUNTING_DELAY
+        # The counts
+        self._window = _Window(baseline)
         self._window_ends = -float("inf")
         self._drift = _Drift()
-        self._predictions = np.zeros_like(references.prediction.expected)
+        self._predictions = np.zeros_like(baseline.prediction.expected)
         self._rows = {"counted": 0, "dropped": 0}
-        self._violations: dict[tuple[str, str], int] = {}
+        self._violations = dict.fromkeys(_initial_violations(contract), 0)
         registry.register(self)
 
-    def seen(self, batch: Batch, answers: Outputs) -> None:
-        """Note rows and their answers, to be counted soon."""
-        rows, room = len(batch), self._room - self._waiting_rows
+    @property
+    def idle(self) -> bool:
+        """Whether all buffered rows are counted."""
+        return self._scheduled_on is None
+
+    def record_batch(self, batch: Batch, outputs: Mapping[str, Array]) -> None:
+        """Buffer a batch and its outputs, arrays ``[rows]`` or ``[rows, width]``, to be counted soon."""
+        rows, room = len(batch), self._max_buffered_rows - self._buffered_rows
         if rows > room:
             self._rows["dropped"] += rows - room
             if room == 0:
                 return
             batch, rows = batch[:room], room
-        self._waiting.append((batch, answers[self._contract.prediction.name][:rows]))
-        self._waiting_rows += rows
+        self._buffer.append((batch, outputs[self._contract.prediction.name][:rows]))
+        self._buffered_rows += rows
         loop = asyncio.get_running_loop()
         if self._scheduled_on is not loop:
             self._schedule(loop)
 
     def record_error(self, error: RequestError) -> None:
-        """Count a request that was refused for one of its values."""
+        """Count an error response that an input value caused."""
         if error.violation is not None:
-            feature = error.feature if error.feature in self._names else OTHER
+            feature = error.feature if error.feature in self._baseline.features else OTHER
             key = (str(feature), error.violation.value)
             self._violations[key] = self._violations.get(key, 0) + 1
 
     def _schedule(self, loop: asyncio.AbstractEventLoop) -> None:
         self._scheduled_on = loop
-        loop.call_later(self._delay, self._begin, loop)
+        loop.call_later(self._delay, self._start, loop)
 
-    def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _start(self, loop: asyncio.AbstractEventLoop) -> None:
         self._counting = self._count()
         self._step(loop)
 
     def _step(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Count for a short while, and go on later if there is more."""
-        started = self._effort()
+        """Count until the step's time is used, and schedule the next step if values are left."""
+        started_at = self._cpu_clock()
         for _ in self._counting:
-            if (spent := self._effort() - started) >= STEP_SECONDS:
-                self._spent += spent
-                loop.call_later(PAUSE_SECONDS, self._step, loop)
+            if (seconds := self._cpu_clock() - started_at) >= MAX_STEP_SECONDS:
+                self._cpu_seconds += seconds
+                loop.call_later(STEP_PAUSE, self._step, loop)
                 return
-        self._delay = max(GATHER_SECONDS, (self._spent + self._effort() - started) / BUSY_SHARE)
-        self._spent = 0.0
+        total_seconds = self._cpu_seconds + self._cpu_clock() - started_at
+        self._delay = max(COUNTING_DELAY, total_seconds / MAX_CPU_FRACTION)
+        self._cpu_seconds = 0.0
         self._scheduled_on = None
-        if self._waiting:  # it came in between two steps
+        if self._buffer:  # rows that arrived between two steps
             self._schedule(loop)
 
     def _count(self) -> Iterator[None]:
-        """Count what waits, a column at a turn."""
-        waiting, rows = self._waiting, self._waiting_rows
-        self._waiting, self._waiting_rows = [], 0
-        batches = [batch for batch, _ in waiting]
+        """Count the buffered rows, and yield after each column."""
+        buffer, rows = self._buffer, self._buffered_rows
+        self._buffer, self._buffered_rows = [], 0
+        batches = [batch for batch, _ in buffer]
         if MATRIX in batches[0].arrays:
             matrix = np.concatenate([batch.arrays[MATRIX] for batch in batches])
             for index, name in enumerate(self._contract.feature_names):
@@ -147,96 +174,115 @@ class DriftMonitor(Collector):
             for name in self._contract.feature_names:
                 self._window.count(name, np.concatenate([batch.arrays[name] for batch in batches]))
                 yield
-        found = self._references.prediction.count(np.concatenate([answers for _, answers in waiting]))
-        self._predictions += found
-        self._window.predictions += found
+        counts = self._baseline.prediction.count(np.concatenate([predictions for _, predictions in buffer]))
+        self._predictions += counts
+        self._window.predictions += counts
         self._window.rows += rows
         self._rows["counted"] += rows
         yield
         now = self._clock()
-        if self._window.rows >= WINDOW_ROWS and now >= self._window_ends:
-            self._drift = self._window.drift()
-            self._window = _Window(self._references)
-            self._window_ends = now + WINDOW_SECONDS
+        if self._window.rows >= MIN_WINDOW_ROWS and now >= self._window_ends:
+            self._drift = self._window.drift(self._wall_clock())
+            self._window = _Window(self._baseline)
+            self._window_ends = now + MIN_WINDOW_SECONDS
 
     def collect(self) -> Iterator[Metric]:
-        """What has been counted so far, as Prometheus' client asks for it."""
+        """Yield the metric families of a scrape."""
         yield from self._drift.collect()
         rows = CounterMetricFamily(
             "tidegate_drift_rows",
-            "Rows that predictions and drift were counted on, and rows left out because there were too many.",
+            "Rows that predictions and drift are counted on, and rows dropped because there were too many.",
             labels=["outcome"],
         )
-        for outcome, number in self._rows.items():
-            rows.add_metric([outcome], number)
+        for outcome, count in self._rows.items():
+            rows.add_metric([outcome], count)
         yield rows
         violations = CounterMetricFamily(
             "tidegate_input_violations",
-            "Requests refused for a value, by the first feature concerned and by what is wrong with it.",
+            "Error responses because of an input value, by the first feature concerned and by kind.",
             labels=["feature", "kind"],
         )
-        for key, number in tuple(self._violations.items()):
-            violations.add_metric(key, number)
+        for labels, count in self._violations.items():
+            violations.add_metric(labels, count)
         yield violations
-        bins = self._references.prediction
+        yield self._collect_predictions()
+
+    def _collect_predictions(self) -> Metric:
+        bins = self._baseline.prediction
         if isinstance(bins, CategoryBins):
             predictions = CounterMetricFamily(
-                "tidegate_predictions", "Answers by label, of the observed rows.", labels=["label"]
+                "tidegate_predictions", "Predictions of the counted rows, by label.", labels=["label"]
             )
-            for name, number in zip(bins.names, self._predictions.tolist(), strict=False):
-                predictions.add_metric([name], number)
-            yield predictions
-        else:
-            # Without a sum: answers may be negative, and then it would not be a counter.
-            bounds = [*(repr(float(edge)) for edge in bins.edges), "+Inf"]
-            totals = np.cumsum(self._predictions)[[*range(len(bins.edges)), -1]].tolist()
-            yield HistogramMetricFamily(
-                "tidegate_prediction_value",
-                "Answers of the observed rows; the buckets' bounds are the deciles in training.",
-                buckets=list(zip(bounds, totals, strict=True)),
-            )
+            # The bin of missing values has no name: a prediction is never missing.
+            for name, count in zip(bins.names, self._predictions.tolist(), strict=False):
+                predictions.add_metric([name], count)
+            return predictions
+        # Without a sum, because predictions may be negative and a sum that falls is not a counter.
+        bounds = [*(repr(float(edge)) for edge in bins.edges), "+Inf"]
+        totals = np.cumsum(self._predictions)[[*range(len(bins.edges)), -1]].tolist()
+        return HistogramMetricFamily(
+            "tidegate_prediction_value",
+            "Predictions of the counted rows. The buckets' upper bounds are the deciles in training.",
+            buckets=list(zip(bounds, totals, strict=True)),
+        )
+
+
+def _initial_violations(contract: Contract) -> list[tuple[str, str]]:
+    """Return the feature and kind of each violation series that exists from the first scrape on."""
+    shared = (Violation.SHAPE, Violation.TYPE)
+    other = [(OTHER, kind.value) for kind in (Violation.UNEXPECTED_FEATURE, *shared)]
+    known = []
+    for feature in contract.features:
+        kinds = [*shared, Violation.MISSING_FEATURE, Violation.OUT_OF_RANGE]
+        if feature.datatype.is_float:
+            kinds.append(Violation.NON_FINITE)
+        if feature.datatype is Datatype.BYTES and feature.handle_unknown == "reject":
+            kinds.append(Violation.UNKNOWN_CATEGORY)
+        known += [(feature.name, kind.value) for kind in kinds]
+    return [*known, *other] if len(known) + len(other) <= MAX_INITIAL_VIOLATION_SERIES else other
 
 
 class _Window:
-    """Counts of rows since it was opened."""
+    """Counts of the rows since the previous window ended."""
 
-    def __init__(self, references: Baseline) -> None:
+    def __init__(self, baseline: Baseline) -> None:
         self.rows = 0
-        self.predictions: Counts = np.zeros_like(references.prediction.expected)
-        self._references = references
-        self._features = {name: np.zeros_like(bins.expected) for name, bins in references.features.items()}
+        self.predictions: Counts = np.zeros_like(baseline.prediction.expected)
+        self._baseline = baseline
+        self._features = {name: np.zeros_like(bins.expected) for name, bins in baseline.features.items()}
 
     def count(self, name: str, values: Array) -> None:
-        self._features[name] += self._references.features[name].count(values)
+        """Count the values ``[rows]`` of a feature."""
+        self._features[name] += self._baseline.features[name].count(values)
 
-    def drift(self) -> "_Drift":
-        """How far the window is from training."""
-        known = self._references
+    def drift(self, now: float) -> "_Drift":
+        """Return the drift of this window from training.
+
+        Args:
+            now: The end of the window, in seconds since 1970.
+        """
         return _Drift(
             self.rows,
-            time.time(),
+            now,
             {
                 name: population_stability_index(bins.expected, self._features[name])
-                for name, bins in known.features.items()
+                for name, bins in self._baseline.features.items()
             },
-            population_stability_index(known.prediction.expected, self.predictions),
+            population_stability_index(self._baseline.prediction.expected, self.predictions),
         )
 
 
+@dataclass(frozen=True, slots=True)
 class _Drift:
-    """What the last full window showed; before there is one, nothing."""
+    """The drift of the last full window; empty before there is one."""
 
-    def __init__(
-        self,
-        rows: int = 0,
-        time: float | None = None,
-        features: dict[str, float] | None = None,
-        prediction: float | None = None,
-    ) -> None:
-        self._rows = rows
-        self._time = time
-        self._features = features or {}
-        self._prediction = prediction
+    rows: int = 0
+    ended_at: float | None = None
+    """The end of the window, in seconds since 1970."""
+    features: Mapping[str, float] = field(default_factory=dict)
+    """The index of each feature."""
+    prediction: float | None = None
+    """The index of the predictions."""
 
     def collect(self) -> Iterator[Metric]:
         features = GaugeMetricFamily(
@@ -244,19 +290,19 @@ class _Drift:
             "Population stability index of a feature, the last full window against training.",
             labels=["feature"],
         )
-        for name, index in self._features.items():
+        for name, index in self.features.items():
             features.add_metric([name], index)
         yield features
         for name, text, value in (
             (
                 "tidegate_prediction_drift_psi",
-                "Population stability index of the answers, the last full window against training.",
-                self._prediction,
+                "Population stability index of the predictions, the last full window against training.",
+                self.prediction,
             ),
             (
                 "tidegate_drift_window_end_timestamp_seconds",
-                "When the last full window ended, in seconds since 1970.",
-                self._time,
+                "End of the last full window, in seconds since 1970.",
+                self.ended_at,
             ),
         ):
             gauge = GaugeMetricFamily(name, text)
@@ -264,5 +310,5 @@ class _Drift:
                 gauge.add_metric([], value)
             yield gauge
         yield GaugeMetricFamily(
-            "tidegate_drift_window_rows", "Rows of the last full window; 0 before there is one.", self._rows
+            "tidegate_drift_window_rows", "Rows of the last full window; 0 before there is one.", self.rows
         )

@@ -1,14 +1,16 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""Metrics: what a server counts, for Prometheus.
+"""Metrics: the counters of one server, for Prometheus.
 
-Labels are few and bounded: protocol, status code and reason, never anything that a client writes. Counting is
-adding to plain numbers, from the event loop only; Prometheus' objects are made when someone asks for them.
+Labels have few, known values: protocol, status code and reason, and no text from clients. Every known label
+set has a series from the first scrape on, with the value 0, because ``increase()`` does not see the event
+that creates a series.
+
+Counting adds to plain numbers, from one event loop only. Prometheus' objects are built per scrape.
 """
 
 import logging
 import time
-from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -18,41 +20,47 @@ import prometheus_client
 from prometheus_client import REGISTRY, CollectorRegistry, Gauge, Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 
-from tidegate_serving.errors import RequestError
+from tidegate_serving.errors import ErrorCode, RequestError
 from tidegate_serving.loading.loader import SCIKIT_LEARN, LoadedModel
-from tidegate_serving.observability.histogram import Histogram
+from tidegate_serving.observability.histogram import BufferedHistogram, Histogram
 
 access = logging.getLogger("tidegate.access")
 
-CLIENT_GONE = "499"
-"""nginx's code for a client that has gone: nobody reads the answer."""
+CLIENT_CLOSED_REQUEST = "499"
+"""nginx's status code for a client that disconnects before the response."""
+
+_HTTP_CODES = ("200", *dict.fromkeys(str(code.http_status) for code in ErrorCode), CLIENT_CLOSED_REQUEST)
+_GRPC_CODES = ("OK", *dict.fromkeys(code.grpc_status for code in ErrorCode), "CANCELLED")
+
+RESPONSE_CODES = {"v1": _HTTP_CODES, "v2": _HTTP_CODES, "grpc": _GRPC_CODES}
+"""By protocol, the values of the label ``code`` that exist from the first scrape on."""
 
 STAGES = ("preprocess", "predict", "postprocess")
-"""Those of KServe's histograms: reading a request, waiting and computing, writing the answer."""
+"""KServe's stages: parsing a request, waiting and computing, encoding the response."""
 
-_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-_ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096, 16384)
+DURATION_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+"""Upper bounds in seconds."""
 
-_TOGETHER = 64
-"""So many requests are counted at once: one by one each costs a third more."""
+BATCH_SIZE_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096, 16384)
+"""Upper bounds in rows."""
 
 
 @dataclass(slots=True)
 class Record:
-    """What is known of a request when it ends."""
+    """The status code and the number of rows of a request."""
 
     code: str = "500"
     rows: int = 0
 
 
 class Metrics:
-    """A server's counters.
+    """The counters of one server.
 
     Args:
-        registry: Where they are exposed.
+        registry: The registry that exposes the metrics.
         model: The model's name, for KServe's own histograms by stage (``request_predict_seconds`` and so on),
-            which dashboards made for KServe read.
-        replaced: KServe's objects of these names. They make way in the registry.
+            which dashboards for KServe read.
+        replaced: KServe's collectors of these names. They are removed from the registry.
     """
 
     def __init__(
@@ -62,41 +70,45 @@ class Metrics:
         replaced: Iterable[Any] = (),
     ) -> None:
         self._model = model
-        self._logs = access.isEnabledFor(logging.INFO)  # asked once: it costs as much as counting
-        self._ended: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
-        """By protocol and code, the durations of the last requests, which are still to be counted."""
-        self._requests: Counter[tuple[str, str]] = Counter()
-        self._durations: defaultdict[str, Histogram] = defaultdict(lambda: Histogram(_SECONDS))
-        self._rejected: Counter[str] = Counter()
-        self._rows = Histogram(_ROWS)
-        self._waits = Histogram(_SECONDS)
+        self._access_log = access.isEnabledFor(
+            logging.INFO
+        )  # read once, because the test costs as much as counting
+        self._durations = {protocol: Histogram(DURATION_BUCKETS) for protocol in RESPONSE_CODES}
+        self._responses = {
+            (protocol, code): BufferedHistogram(self._durations[protocol])
+            for protocol, codes in RESPONSE_CODES.items()
+            for code in codes
+        }
+        self._rejections = {code.reason: 0 for code in ErrorCode}
+        self._batch_sizes = Histogram(BATCH_SIZE_BUCKETS)
+        self._queue_durations = Histogram(DURATION_BUCKETS)
         self._stages = {stage: Histogram(prometheus_client.Histogram.DEFAULT_BUCKETS) for stage in STAGES}
-        self._reading, self._read = 0.0, 0
+        self._parse_seconds, self._parsed_requests = 0.0, 0
         self.in_flight = 0
-        """Requests for predictions that are being answered now."""
+        """Requests for predictions without a response yet."""
         self.queued_rows: Callable[[], int] = lambda: 0
-        """How many rows wait."""
+        """Return the rows that wait in the queue."""
         for collector in replaced:
-            with suppress(KeyError):  # an earlier model of this process has replaced it
+            with suppress(KeyError):  # an earlier model of this process has removed it
                 registry.unregister(collector)
-        self._load = Gauge(
+        self._load_duration = Gauge(
             "tidegate_model_load_duration_seconds",
-            "From the start of verifying the bundle to a built model.",
+            "Time from the start of the bundle's verification until the model is built.",
             registry=registry,
         )
-        self._info = Gauge(
+        self._model_info = Gauge(
             "tidegate_model_info",
-            "1, with the model that is served as labels.",
+            "The served model in the labels. The value is 1.",
             ["model_name", "digest", "engine", "task", "sklearn_version"],
             registry=registry,
         )
-        registry.register(self)  # any object with collect() will do
+        registry.register(self)  # a registry accepts any object with collect()
 
-    def loaded(self, name: str, model: LoadedModel) -> None:
-        """Expose which model is served, and how long it took to load."""
+    def record_model(self, name: str, model: LoadedModel) -> None:
+        """Expose the served model and its load duration."""
         manifest = model.bundle.manifest
-        self._load.set(model.load_seconds)
-        self._info.labels(
+        self._load_duration.set(model.load_seconds)
+        self._model_info.labels(
             name,
             model.bundle.digest,
             model.engine.name,
@@ -104,104 +116,117 @@ class Metrics:
             manifest.versions.get(SCIKIT_LEARN, ""),
         ).set(1)
 
-    def read(self, seconds: float) -> None:
-        """Count a request that was read; into its stage it comes with all that are computed with it."""
-        self._reading += seconds
-        self._read += 1
+    def record_parse(self, seconds: float) -> None:
+        """Count a parsed request. Its stage receives the time with the next batch."""
+        self._parse_seconds += seconds
+        self._parsed_requests += 1
 
-    def record_batch(self, rows: int, waits: Sequence[float]) -> None:
-        """Count a call of the engine, and the seconds that each of its requests, in order, has waited."""
-        self._rows.add(rows)
-        self._waits.add_descending(waits)
-        self._count_read()
+    def record_batch(self, rows: int, queue_seconds: Sequence[float]) -> None:
+        """Count an engine call, and the time in the queue of each of its requests, in FIFO order."""
+        self._batch_sizes.add(rows)
+        self._queue_durations.add_descending(queue_seconds)
+        self._flush_parsed()
 
-    def _count_read(self) -> None:
-        if self._read:
-            self.record_stage("preprocess", self._reading, self._read)
-            self._reading, self._read = 0.0, 0
+    def _flush_parsed(self) -> None:
+        if self._parsed_requests:
+            self.record_stage("preprocess", self._parse_seconds, self._parsed_requests)
+            self._parse_seconds, self._parsed_requests = 0.0, 0
 
-    def record_stage(self, name: str, seconds: float, requests: int = 1) -> None:
-        """Count what a stage took, in seconds for all of these requests together."""
-        self._stages[name].add(seconds / requests, requests)
+    def record_stage(self, stage: str, seconds: float, requests: int = 1) -> None:
+        """Count the time of a stage.
+
+        Args:
+            stage: One of ``STAGES``.
+            seconds: The sum over the requests.
+            requests: The number of requests; each counts with the mean.
+        """
+        self._stages[stage].add(seconds / requests, requests)
 
     @contextmanager
-    def request(self, protocol: str) -> Iterator[Record]:
-        """Count a request, whatever becomes of it. Who handles it sets the code."""
+    def track_request(self, protocol: str) -> Iterator[Record]:
+        """Count a request and its duration, also if it raises. The caller sets the code and the rows."""
         record = Record()
-        started = time.perf_counter()
+        started_at = time.perf_counter()
         self.in_flight += 1
         try:
             yield record
         finally:
-            self.record_response(protocol, record.code, record.rows, time.perf_counter() - started)
+            self.record_response(protocol, record.code, record.rows, time.perf_counter() - started_at)
 
     def record_response(self, protocol: str, code: str, rows: int, seconds: float) -> None:
-        """Count a request that was in flight and has ended."""
+        """Count the end of a request that is in flight.
+
+        Args:
+            protocol: A key of ``RESPONSE_CODES``.
+            code: The HTTP status code, or the name of the gRPC status code.
+            rows: The rows of the request, for the access log.
+            seconds: The duration of the request.
+        """
         self.in_flight -= 1
-        ended = self._ended[protocol, code]
-        ended.append(seconds)
-        if len(ended) == _TOGETHER:
-            self._count_ended(protocol, code, ended)
-        if self._logs:
+        try:
+            responses = self._responses[protocol, code]
+        except KeyError:  # the code of a framework's own error
+            responses = self._responses[protocol, code] = BufferedHistogram(self._durations[protocol])
+        responses.add(seconds)
+        if self._access_log:
             access.info("%s %s %d rows %.2f ms", protocol, code, rows, seconds * 1000)
 
-    def _count_ended(self, protocol: str, code: str, ended: list[float]) -> None:
-        self._requests[protocol, code] += len(ended)
-        ended.sort(reverse=True)
-        self._durations[protocol].add_descending(ended)
-        ended.clear()
-
     def record_rejection(self, error: RequestError) -> None:
-        """Count a refusal by its reason."""
-        self._rejected[error.code.reason] += 1
+        """Count an error response by its reason."""
+        self._rejections[error.code.reason] += 1
 
     def collect(self) -> Iterator[Metric]:
-        """What Prometheus reads."""
-        self._count_read()
-        for (protocol, code), ended in self._ended.items():
-            if ended:
-                self._count_ended(protocol, code, ended)
+        """Yield the metric families of a scrape."""
+        yield from self._collect_requests()
+        yield from self._collect_batches()
+        yield from self._collect_stages()
+
+    def _collect_requests(self) -> Iterator[Metric]:
         requests = CounterMetricFamily(
             "tidegate_requests",
-            "Requests for predictions by protocol and status code (HTTP, or gRPC's name).",
+            "Requests for predictions, by protocol and by status code (HTTP's number or gRPC's name).",
             labels=["protocol", "code"],
         )
-        for labels, count in self._requests.items():
-            requests.add_metric(labels, count)
+        for labels, responses in self._responses.items():
+            responses.flush()
+            requests.add_metric(labels, responses.count)
         yield requests
         durations = HistogramMetricFamily(
             "tidegate_request_duration_seconds",
-            "From a request's last byte to its answer, by protocol.",
+            "Time from the last byte of a request to its response, by protocol.",
             labels=["protocol"],
         )
-        for protocol, tally in self._durations.items():
-            tally.expose(durations, [protocol])
+        for protocol, histogram in self._durations.items():
+            histogram.expose(durations, [protocol])
         yield durations
         yield GaugeMetricFamily(
-            "tidegate_requests_in_flight",
-            "Requests for predictions that are being answered now.",
-            self.in_flight,
+            "tidegate_requests_in_flight", "Requests for predictions without a response yet.", self.in_flight
         )
+        rejections = CounterMetricFamily(
+            "tidegate_requests_rejected", "Error responses, by reason.", labels=["reason"]
+        )
+        for reason, count in self._rejections.items():
+            rejections.add_metric([reason], count)
+        yield rejections
+
+    def _collect_batches(self) -> Iterator[Metric]:
         yield GaugeMetricFamily(
-            "tidegate_queue_depth_rows", "Rows that wait to be computed.", self.queued_rows()
+            "tidegate_queue_depth_rows", "Rows that wait for an engine call.", self.queued_rows()
         )
-        waits = HistogramMetricFamily(
-            "tidegate_queue_duration_seconds", "From a request's being read to the start of its computation."
+        queue_durations = HistogramMetricFamily(
+            "tidegate_queue_duration_seconds", "Time from the end of a request's parsing to its engine call."
         )
-        self._waits.expose(waits, [])
-        yield waits
-        rows = HistogramMetricFamily("tidegate_batch_size_rows", "Rows computed together in one call.")
-        self._rows.expose(rows, [])
-        yield rows
-        rejected = CounterMetricFamily(
-            "tidegate_requests_rejected", "Requests refused, by reason.", labels=["reason"]
-        )
-        for reason, count in self._rejected.items():
-            rejected.add_metric([reason], count)
-        yield rejected
-        for stage, tally in self._stages.items():
+        self._queue_durations.expose(queue_durations, [])
+        yield queue_durations
+        batch_sizes = HistogramMetricFamily("tidegate_batch_size_rows", "Rows per engine call.")
+        self._batch_sizes.expose(batch_sizes, [])
+        yield batch_sizes
+
+    def _collect_stages(self) -> Iterator[Metric]:
+        self._flush_parsed()
+        for stage, histogram in self._stages.items():
             family = HistogramMetricFamily(
                 f"request_{stage}_seconds", f"{stage} request latency", labels=["model_name"]
             )
-            tally.expose(family, [self._model])
+            histogram.expose(family, [self._model])
             yield family

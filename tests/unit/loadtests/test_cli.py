@@ -7,15 +7,15 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from tidegate_loadtests import generator_cpu
-from tidegate_loadtests.cli import app, run
-from tidegate_loadtests.generator_cpu import Generator
-from tidegate_loadtests.worker_pool import MASTER_PORT
 from typer.testing import CliRunner
 
 from tests.support.stub_server import Fault, run_stub_server, write_bundle
 from tidegate.console import OutputFormat
 from tidegate.errors import ConfigurationError, ExitCode, TidegateError
+from tidegate_loadtests import generator_cpu
+from tidegate_loadtests.cli import app, run
+from tidegate_loadtests.generator_cpu import Generator
+from tidegate_loadtests.worker_pool import MASTER_PORT
 
 PLAN = """\
 rate: 200

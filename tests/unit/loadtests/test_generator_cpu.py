@@ -5,6 +5,8 @@ import os
 
 import psutil
 import pytest
+
+from tidegate.errors import ConfigurationError
 from tidegate_loadtests.generator_cpu import (
     CpuTimes,
     Generator,
@@ -13,8 +15,6 @@ from tidegate_loadtests.generator_cpu import (
     read_cpu_times,
     select_cpu,
 )
-
-from tidegate.errors import ConfigurationError
 
 
 def make_measurements(*utilizations: float, wait: float = 0.0) -> list[CpuTimes]:

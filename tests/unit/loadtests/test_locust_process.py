@@ -12,16 +12,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from tidegate_loadtests import runner
-from tidegate_loadtests.cli import run
-from tidegate_loadtests.plan import LoadTest
-from tidegate_loadtests.runner import Progress
-from tidegate_loadtests.worker_pool import WorkerPool
 
 from tests.support.stub_server import make_contract, run_stub_server, write_bundle
 from tests.unit.loadtests.test_cli import write_plan
 from tidegate.console import OutputFormat
 from tidegate.errors import ExitCode, TidegateError
+from tidegate_loadtests import runner
+from tidegate_loadtests.cli import run
+from tidegate_loadtests.plan import LoadTest
+from tidegate_loadtests.runner import Progress
+from tidegate_loadtests.worker_pool import WorkerPool
 
 EXIT_TIMEOUT_SECONDS = 20
 

@@ -4,10 +4,10 @@
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tidegate_loadtests.partition import Partition, split_load
-from tidegate_loadtests.plan import LoadTest
 
 from tests.support.stub_server import make_contract
+from tidegate_loadtests.partition import Partition, split_load
+from tidegate_loadtests.plan import LoadTest
 
 CONTRACT = make_contract()
 

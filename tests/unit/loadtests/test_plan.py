@@ -4,11 +4,11 @@
 from pathlib import Path
 
 import pytest
-from tidegate_loadtests.plan import LoadTest
 
 from tidegate.errors import ConfigurationError
 from tidegate.protocol.constants import Protocol
 from tidegate.settings import load_yaml
+from tidegate_loadtests.plan import LoadTest
 
 VALID = """\
 rate: 200

@@ -4,12 +4,12 @@
 import re
 
 import pytest
+
+from tests.unit.loadtests.test_summary import make_samples
 from tidegate_loadtests.plan import LoadTest
 from tidegate_loadtests.plots import plot_distribution, plot_latency, plot_throughput
 from tidegate_loadtests.samples import Samples
 from tidegate_loadtests.time_series import compute_time_series
-
-from tests.unit.loadtests.test_summary import make_samples
 
 PLAN = LoadTest(rate=10, connections=2, duration=5, warmup=1, thresholds={"max_p50_ms": 100})
 STARTS = [-0.5, *(index / 10 for index in range(50))]

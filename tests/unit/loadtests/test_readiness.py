@@ -6,10 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from tidegate_loadtests.readiness import verify_readiness
 
 from tests.support.stub_server import run_stub_server
 from tidegate.errors import ConfigurationError, ServerError
+from tidegate_loadtests.readiness import verify_readiness
 
 
 @pytest.mark.parametrize("reason", [ConnectionRefusedError(111, "refused"), socket.gaierror(-3, "try again")])

@@ -7,14 +7,14 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
+
+from tests.unit.loadtests.test_summary import make_samples
 from tidegate_loadtests.generator_cpu import Generator
 from tidegate_loadtests.plan import LoadTest
 from tidegate_loadtests.report import Report
 from tidegate_loadtests.samples import Samples
 from tidegate_loadtests.summary import summarise
 from tidegate_loadtests.verdict import judge
-
-from tests.unit.loadtests.test_summary import make_samples
 
 PLAN = LoadTest(
     rate=10,

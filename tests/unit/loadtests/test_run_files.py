@@ -3,11 +3,10 @@
 
 from pathlib import Path
 
+from tests.support.stub_server import make_contract
 from tidegate_loadtests.generator_cpu import Generator
 from tidegate_loadtests.plan import LoadTest
 from tidegate_loadtests.run_files import RunConfig, RunStatus
-
-from tests.support.stub_server import make_contract
 
 
 def test_run_status_before_the_first_write_is_initial(tmp_path: Path) -> None:

@@ -8,13 +8,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from tidegate_loadtests import locust_process, readiness, runner
-from tidegate_loadtests.plan import LoadTest
-from tidegate_loadtests.runner import Progress
 
 from tests.support.stub_server import make_contract, run_stub_server
 from tidegate.errors import ServerError, TidegateError
 from tidegate.protocol.connect import retry_connect
+from tidegate_loadtests import locust_process, readiness, runner
+from tidegate_loadtests.plan import LoadTest
+from tidegate_loadtests.runner import Progress
 
 
 def ignore(progress: Progress) -> None:

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tidegate_loadtests.samples import SampleCounter, Samples, SampleWriter
 
 from tests.unit.loadtests.test_summary import make_samples
 from tidegate.errors import TidegateError
+from tidegate_loadtests.samples import SampleCounter, Samples, SampleWriter
 
 TIMES = st.floats(-100, 100_000)
 

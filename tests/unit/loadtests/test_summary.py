@@ -3,6 +3,7 @@
 
 import numpy as np
 import pytest
+
 from tidegate_loadtests.samples import Samples
 from tidegate_loadtests.summary import summarise
 

@@ -3,9 +3,9 @@
 
 import numpy as np
 import pytest
-from tidegate_loadtests.time_series import compute_time_series
 
 from tests.unit.loadtests.test_summary import make_samples
+from tidegate_loadtests.time_series import compute_time_series
 
 
 def test_time_series_scales_partial_bins_to_their_length() -> None:

@@ -4,6 +4,7 @@
 from dataclasses import replace
 
 import pytest
+
 from tidegate_loadtests.generator_cpu import Generator
 from tidegate_loadtests.plan import LoadTest
 from tidegate_loadtests.summary import Latency, Summary

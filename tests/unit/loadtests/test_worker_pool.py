@@ -4,11 +4,11 @@
 import socket
 
 import pytest
-from tidegate_loadtests.plan import LoadTest
-from tidegate_loadtests.worker_pool import WorkerPool, parse_host, validate_worker_pool
 
 from tests.unit.loadtests.test_locust_process import free_port
 from tidegate.errors import ConfigurationError
+from tidegate_loadtests.plan import LoadTest
+from tidegate_loadtests.worker_pool import WorkerPool, parse_host, validate_worker_pool
 
 
 def test_pool_that_cannot_divide_the_plan_is_rejected() -> None:

@@ -9,11 +9,11 @@ import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tidegate_loadtests.plan import LoadTest
-from tidegate_loadtests.workload import InferenceRequest, build_requests, validate_response
 
 from tests.support.stub_server import make_contract
 from tidegate.protocol.constants import INFERENCE_HEADER_CONTENT_LENGTH, Protocol
+from tidegate_loadtests.plan import LoadTest
+from tidegate_loadtests.workload import InferenceRequest, build_requests, validate_response
 
 CONTRACT = make_contract()
 

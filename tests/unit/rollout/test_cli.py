@@ -3,13 +3,13 @@
 import json
 
 import pytest
-from tidegate_rollout import cli
-from tidegate_rollout.cli import status
 
 from tests.unit.rollout.test_status import pod, release, terminated, track
 from tidegate.console import OutputFormat
 from tidegate.errors import ConfigurationError, NotFoundError, ServerError
 from tidegate.kubernetes import client
+from tidegate_rollout import cli
+from tidegate_rollout.cli import status
 
 UNREACHABLE = ServerError("The cluster does not respond while listing pods in models: read timed out.")
 READY = release(track())

@@ -3,6 +3,7 @@
 import copy
 
 import pytest
+
 from tidegate_rollout.release import Release, Track
 from tidegate_rollout.status import CHECKSUM, assess
 

@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tidegate_serving import cli, client
-from tidegate_serving.client import Prediction
 
 from tests.support.contracts import MATRIX
 from tidegate.bundle import Bundle
@@ -21,6 +19,8 @@ from tidegate.contract import Contract, Golden
 from tidegate.errors import BundleError, ConfigurationError, GateNotPassedError
 from tidegate.protocol.constants import Protocol
 from tidegate.store import Store
+from tidegate_serving import cli, client
+from tidegate_serving.client import Prediction
 
 CONTRACT = MATRIX.model_copy(
     update={

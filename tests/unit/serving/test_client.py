@@ -10,12 +10,12 @@ from typing import Any
 import grpc
 import httpx
 import pytest
-from tidegate_serving import client
-from tidegate_serving._kserve import pb
-from tidegate_serving.client import Prediction, predict
 
 from tidegate.errors import ConfigurationError, ServerError
 from tidegate.protocol.constants import Protocol
+from tidegate_serving import client
+from tidegate_serving._kserve import pb
+from tidegate_serving.client import Prediction, predict
 
 INPUTS = [{"name": "input", "datatype": "FP64", "shape": [-1, 2]}]
 METADATA = {"name": "iris", "versions": ["1"], "inputs": INPUTS, "outputs": [{"name": "label"}]}

@@ -6,6 +6,7 @@ import signal
 from collections.abc import Awaitable, Callable
 
 import pytest
+
 from tidegate_serving.drain import Drain, wait_for_first
 
 ENDLESS = 10_000.0

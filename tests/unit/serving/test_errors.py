@@ -4,6 +4,7 @@ from http import HTTPStatus
 
 import grpc
 import pytest
+
 from tidegate_serving.errors import (
     BodyTooLargeError,
     ErrorCode,

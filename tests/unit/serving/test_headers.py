@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from tidegate_serving.errors import ErrorCode, RequestError
 from tidegate_serving.headers import parse_json_length, parse_media_type, parse_timeout
 

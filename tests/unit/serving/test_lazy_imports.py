@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+
 from tidegate_serving._lazy_imports import hidden, postponed, without_init
 
 PACKAGE = {

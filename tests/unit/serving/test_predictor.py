@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry
-from tidegate_serving import Predictor, Server
-from tidegate_serving._kserve import InferInput, InferRequest, Model, ModelServer
-from tidegate_serving.errors import RequestError
 
 from tidegate.bundle import Bundle
 from tidegate.contract import close
 from tidegate.errors import BundleError, ServerError
+from tidegate_serving import Predictor, Server
+from tidegate_serving._kserve import InferInput, InferRequest, Model, ModelServer
+from tidegate_serving.errors import RequestError
 
 
 @pytest.fixture

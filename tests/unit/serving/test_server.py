@@ -4,10 +4,10 @@ import socket
 from typing import Any
 
 import pytest
-from tidegate_serving import Server
-from tidegate_serving.server import bind_socket
 
 from tidegate.errors import ConfigurationError
+from tidegate_serving import Server
+from tidegate_serving.server import bind_socket
 
 
 def free_server() -> Server:

@@ -10,6 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
+
+from tests.support.contracts import MATRIX, MIXED
+from tidegate.batch import Batch
+from tidegate.contract import Contract
 from tidegate_serving.codecs.request import InferenceRequest, Limits
 from tidegate_serving.engines.base import OutputNames, Outputs
 from tidegate_serving.errors import ErrorCode, RequestError
@@ -17,10 +21,6 @@ from tidegate_serving.observability.baseline import Baseline, CategoryBins, Numb
 from tidegate_serving.observability.drift_monitor import DriftMonitor
 from tidegate_serving.observability.metrics import Metrics, Record
 from tidegate_serving.service import Service
-
-from tests.support.contracts import MATRIX, MIXED
-from tidegate.batch import Batch
-from tidegate.contract import Contract
 
 NUMBERS = NumberBins(np.array([0.0]), np.array([1, 1, 1]))
 LABELS = CategoryBins(("0", "1", "other"), {"": 3, "0": 0, "1": 1}, np.array([1, 1, 1, 1]))

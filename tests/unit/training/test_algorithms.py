@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.support.training import configuration, mixed_configuration, write_loans, write_numbers
+from tidegate.bundle import ONNX, SKOPS, verify
 from tidegate_serving.loading.loader import build
 from tidegate_serving.loading.policy import Policy
 from tidegate_training.algorithms import ALGORITHMS, parameter_names
 from tidegate_training.config import TrainingConfig
 from tidegate_training.run import train
-
-from tests.support.training import configuration, mixed_configuration, write_loans, write_numbers
-from tidegate.bundle import ONNX, SKOPS, verify
 
 KINDS = ("numbers", "gaps", "mixed", "float64")
 """Floats; floats with missing values; floats, integers, booleans and texts; 64-bit floats."""

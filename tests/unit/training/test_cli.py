@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 import typer
-from tidegate_training import termination
-from tidegate_training.cli import train
 from typer.testing import CliRunner, Result
 
 from tidegate.bundle import verify
 from tidegate.errors import ConfigurationError, GateNotPassedError
 from tidegate.reference import ChannelReference, Reference
 from tidegate.store import Store
+from tidegate_training import termination
+from tidegate_training.cli import train
 
 IRIS = "name: iris\ntask: classification\ndata: {dataset: iris}\nalgorithm: {name: GaussianNB}\n"
 

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
-from tidegate_training.config import TrainingConfig
 
 from tests.support.training import configuration
 from tidegate.errors import ConfigurationError
 from tidegate.settings import load_yaml
+from tidegate_training.config import TrainingConfig
 
 
 @pytest.mark.parametrize(

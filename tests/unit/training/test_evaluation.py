@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 import numpy as np
 import pytest
+
+from tidegate.errors import DataError
 from tidegate_training.evaluation import (
     Metrics,
     assess_overfitting,
@@ -10,8 +12,6 @@ from tidegate_training.evaluation import (
     metric_gaps,
     regression_metrics,
 )
-
-from tidegate.errors import DataError
 
 TARGET = np.array(["ill", "ill", "well", "well"])
 OUTPUTS = {

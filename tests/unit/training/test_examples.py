@@ -5,11 +5,11 @@ import runpy
 from pathlib import Path
 
 import pytest
-from tidegate_training.config import TrainingConfig
-from tidegate_training.run import train
 
 from tidegate.bundle import ONNX, verify
 from tidegate.settings import load_yaml
+from tidegate_training.config import TrainingConfig
+from tidegate_training.run import train
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
 

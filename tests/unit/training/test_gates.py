@@ -5,9 +5,9 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tidegate_training.gates import Gate, evaluate_gates, parse_gate, require_gates
 
 from tidegate.errors import ExitCode, GateNotPassedError
+from tidegate_training.gates import Gate, evaluate_gates, parse_gate, require_gates
 
 METRICS = {
     "train": {"f1": 0.99, "roc_auc": 1.0},

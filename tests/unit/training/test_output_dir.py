@@ -5,10 +5,10 @@ import os
 from pathlib import Path
 
 import pytest
-from tidegate_training.output_dir import replace_directory, validate_output_dir
 
 from tidegate.bundle import MANIFEST
 from tidegate.errors import ConfigurationError
+from tidegate_training.output_dir import replace_directory, validate_output_dir
 
 
 def fill(folder: Path, content: str) -> Path:

@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from sklearn.preprocessing import StandardScaler
+
+from tests.support.training import configuration, mixed_configuration, write_loans
+from tidegate.errors import ConfigurationError, DataError
 from tidegate_training.config import TrainingConfig
 from tidegate_training.pipeline import build_pipeline, fit_pipeline
 from tidegate_training.source import read_source
 from tidegate_training.table import Table, build_table
-
-from tests.support.training import configuration, mixed_configuration, write_loans
-from tidegate.errors import ConfigurationError, DataError
 
 
 def load_table(config: TrainingConfig, folder: Path) -> Table:

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import matplotlib as mpl
 import numpy as np
+
 from tidegate_training.plots import plot_classification, plot_regression
 
 TARGET = np.array(["no", "yes", "no", "yes"])

@@ -11,18 +11,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tidegate_training.bundling.compile import open_session
-from tidegate_training.bundling.contract import to_json_outputs
-from tidegate_training.bundling.outputs import predict_outputs
-from tidegate_training.bundling.persistence import from_skops
-from tidegate_training.config import TrainingConfig
-from tidegate_training.run import TrainingResult, train
 
 from tests.support.training import configuration, mixed_configuration, write_loans
 from tidegate.batch import Batch
 from tidegate.bundle import JOBLIB, METRICS, ONNX, PARITY, PROVENANCE, Bundle, verify
 from tidegate.contract import close
 from tidegate.errors import ConfigurationError, DataError, GateNotPassedError
+from tidegate_training.bundling.compile import open_session
+from tidegate_training.bundling.contract import to_json_outputs
+from tidegate_training.bundling.outputs import predict_outputs
+from tidegate_training.bundling.persistence import from_skops
+from tidegate_training.config import TrainingConfig
+from tidegate_training.run import TrainingResult, train
 
 SCRIPT = """
 import sys

@@ -5,10 +5,10 @@ from pathlib import Path
 import boto3
 import pytest
 from moto.server import ThreadedMotoServer
-from tidegate_training.config import Data
-from tidegate_training.source import read_source
 
 from tidegate.errors import ConfigurationError, DataError, NotFoundError
+from tidegate_training.config import Data
+from tidegate_training.source import read_source
 
 ROWS = "a,b,y\n" + "".join(f"{row},{row}.5,{'yes' if row % 3 else 'no'}\n" for row in range(12))
 

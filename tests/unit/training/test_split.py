@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tidegate_training.config import Split
-from tidegate_training.split import Splits, require_classes, split_rows
 
 from tidegate.errors import DataError
+from tidegate_training.config import Split
+from tidegate_training.split import Splits, require_classes, split_rows
 
 SIZES = st.sampled_from([(0.2, 0.2), (0.1, 0.3), (0.3, 0.1), (0.25, 0.25)])
 

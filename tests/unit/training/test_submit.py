@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tidegate.errors import ConfigurationError, ExitCode, GateNotPassedError, ServerError, TidegateError
 from tidegate_training import submit
 from tidegate_training.submit import (
     Outcome,
@@ -16,8 +18,6 @@ from tidegate_training.submit import (
     reject_if_active,
 )
 from tidegate_training.termination import format_result
-
-from tidegate.errors import ConfigurationError, ExitCode, GateNotPassedError, ServerError, TidegateError
 
 Object = dict[str, Any]
 

@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from tidegate_training.source import read_source
-from tidegate_training.table import Table, build_table
 
 from tests.support.training import configuration
 from tidegate.contract import Datatype
 from tidegate.errors import ConfigurationError, DataError
+from tidegate_training.source import read_source
+from tidegate_training.table import Table, build_table
 
 VALID = ["a,b,y", *(f"{row},{row}.5,{'yes' if row % 3 else 'no'}" for row in range(12))]
 

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from tidegate_training.termination import (
     MAX_MESSAGE_BYTES,
     format_result,

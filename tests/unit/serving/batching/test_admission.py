@@ -1,103 +1,120 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+
+from tests.support.fakes import FakeClock
 from tidegate_serving.batching.admission import (
-    OVERLOAD_SECONDS,
-    PATIENCE_SECONDS,
-    RELIEF_SECONDS,
+    ALWAYS_ADMITTED_QUEUE_DELAY,
+    MAX_QUEUE_DELAY,
+    MIN_ADMITTED_CALLS,
+    OVERLOAD_INTERVAL,
+    OVERLOAD_QUEUE_DELAY,
     AdmissionController,
-    EventLoopLag,
+    deadline_exceeded,
 )
 from tidegate_serving.errors import ErrorCode, RequestError
 
+BURST = (OVERLOAD_QUEUE_DELAY + MAX_QUEUE_DELAY) / 2
+"""A queue delay that is accepted without overload and rejected during one."""
 
-def refuses(admission: AdmissionController, now: float, wait: float, smallest: float = 0.0) -> bool:
+
+def admits(
+    admission: AdmissionController,
+    clock: FakeClock,
+    queue_delay: float,
+    *,
+    min_service_time: float = 0.0,
+    queued_rows: int = 1,
+) -> bool:
     try:
-        admission.check(now, wait, smallest)
+        admission.reject_if_overloaded(clock(), queue_delay, min_service_time, queued_rows)
     except RequestError:
-        return True
-    return False
+        return False
+    return True
 
 
-def lag(*turns: tuple[float, float]) -> float:
-    """What a request has waited, in seconds, that the turn after these begins with.
-
-    Args:
-        turns: For each, how long it takes and how long the loop rests after it.
-    """
-    seen, now = EventLoopLag(), 100.0
-    for worked, rested in turns:
-        seen.begin(now)
-        seen.end(now + worked)
-        now += worked + rested
-    seen.begin(now)
-    return now - seen.since
+@pytest.mark.parametrize(
+    ("queue_delay", "admitted"),
+    [(0.0, True), (BURST, True), (MAX_QUEUE_DELAY, True), (MAX_QUEUE_DELAY * 1.01, False)],
+)
+def test_admission_without_overload_accepts_a_burst(queue_delay: float, admitted: bool) -> None:
+    assert admits(AdmissionController(), FakeClock(), queue_delay) is admitted
 
 
-def test_a_loop_at_rest_is_not_late() -> None:
-    assert lag() == 0.0
-    assert lag((0.2, 1.0), (0.2, 1.0)) == 0.0
-
-
-def test_a_loop_that_goes_from_turn_to_turn_is_as_late_as_they_take() -> None:
-    assert lag((0.2, 0.0), (0.2, 0.0)) == pytest.approx(0.2)
-    assert lag((0.2, 0.0), (0.2, 0.05)) == pytest.approx(0.15)
-
-
-def test_one_long_turn_is_no_lateness() -> None:
-    assert lag((0.01, 0.0), (5.0, 0.0)) == pytest.approx(0.01)
-    assert lag((5.0, 0.0), (0.01, 0.0)) == pytest.approx(0.01)
-
-
-def test_what_the_loop_does_between_turns_makes_it_late_too() -> None:
-    seen = EventLoopLag()
-    for now in (0.0, 0.2):
-        seen.begin(now)
-        seen.end(now + 0.1)
-        seen.work(now + 0.1, now + 0.2)
-    seen.begin(0.4)
-    assert 0.4 - seen.since == pytest.approx(0.2)
-
-
-def test_requests_of_a_turn_wait_for_those_read_before_them() -> None:
-    seen = EventLoopLag()
-    seen.begin(5.0)
-    assert 5.3 - seen.since == pytest.approx(0.3)
-
-
-@given(st.lists(st.tuples(st.floats(0, 10), st.floats(0, 10)), max_size=8))
-def test_nothing_has_waited_less_than_no_time_or_longer_than_the_longest_turn(
-    turns: list[tuple[float, float]],
+@pytest.mark.parametrize(
+    ("seconds_later", "queue_delay", "admitted"),
+    [
+        (0.0, ALWAYS_ADMITTED_QUEUE_DELAY, True),
+        (0.0, OVERLOAD_QUEUE_DELAY, True),
+        (0.0, OVERLOAD_QUEUE_DELAY * 1.01, False),
+        (0.0, BURST, False),
+        (OVERLOAD_INTERVAL * 0.99, BURST, False),
+        (OVERLOAD_INTERVAL, BURST, True),
+        (OVERLOAD_INTERVAL, MAX_QUEUE_DELAY * 1.01, False),
+    ],
+)
+def test_admission_after_rejection_keeps_queue_short(
+    seconds_later: float, queue_delay: float, admitted: bool
 ) -> None:
-    assert 0.0 <= lag(*turns) <= max((worked for worked, _ in turns), default=0.0) + 1e-9
+    admission, clock = AdmissionController(), FakeClock()
+    assert not admits(admission, clock, MAX_QUEUE_DELAY * 1.01)
+    clock.advance(seconds_later)
+    assert admits(admission, clock, queue_delay) is admitted
 
 
-def test_a_burst_is_worked_off_but_overload_keeps_the_queue_short_until_it_is_over() -> None:
-    admission = AdmissionController()
-    burst = (OVERLOAD_SECONDS + PATIENCE_SECONDS) / 2
-    assert not refuses(admission, 0.0, burst)
-    assert refuses(admission, 1.0, PATIENCE_SECONDS * 1.01)
-    assert refuses(admission, 1.5, burst)
-    assert not refuses(admission, 1.5, OVERLOAD_SECONDS * 0.99)
-    over = 1.5 + RELIEF_SECONDS
-    assert refuses(admission, over - 0.01, burst)  # which prolongs it
-    assert not refuses(admission, over - 0.01 + RELIEF_SECONDS * 1.01, burst)
+def test_admission_rejection_during_overload_prolongs_it() -> None:
+    admission, clock = AdmissionController(), FakeClock()
+    assert not admits(admission, clock, MAX_QUEUE_DELAY * 1.01)
+    clock.advance(OVERLOAD_INTERVAL * 0.75)
+    assert not admits(admission, clock, BURST)
+    clock.advance(OVERLOAD_INTERVAL * 0.75)
+    assert not admits(admission, clock, BURST)
+    clock.advance(OVERLOAD_INTERVAL)
+    assert admits(admission, clock, BURST)
 
 
-@pytest.mark.parametrize("smallest", [1.0, 30.0])
-def test_a_slow_models_next_call_is_worth_to_wait_for(smallest: float) -> None:
-    admission = AdmissionController()
-    assert refuses(admission, 0.0, 2.5 * smallest, smallest)
-    assert not refuses(admission, 0.0, 1.9 * smallest, smallest)
+def test_admission_acceptance_does_not_prolong_an_overload() -> None:
+    admission, clock = AdmissionController(), FakeClock()
+    assert not admits(admission, clock, MAX_QUEUE_DELAY * 1.01)
+    clock.advance(OVERLOAD_INTERVAL * 0.75)
+    assert admits(admission, clock, OVERLOAD_QUEUE_DELAY)
+    clock.advance(OVERLOAD_INTERVAL * 0.25)
+    assert admits(admission, clock, BURST)
 
 
-def test_the_sentence_says_what_is_too_long_and_what_to_do() -> None:
-    with pytest.raises(RequestError) as caught:
-        AdmissionController().check(0.0, 0.75, 0.0)
-    assert str(caught.value) == (
-        "The server is busy: this request would wait for 0.75 seconds, and may for 0.50 at most; ask again "
-        "in a second."
-    )
+@pytest.mark.parametrize("min_service_time", [1.0, 30.0])
+def test_admission_slow_engine_admits_two_calls(min_service_time: float) -> None:
+    admission, clock = AdmissionController(), FakeClock()
+    calls = MIN_ADMITTED_CALLS * min_service_time
+    assert not admits(admission, clock, calls * 1.25, min_service_time=min_service_time)
+    assert admits(
+        admission, clock, calls * 0.95, min_service_time=min_service_time
+    )  # also during the overload
+
+
+def test_admission_full_queue_rejects_without_overload() -> None:
+    admission, clock = AdmissionController(max_queued_rows=10), FakeClock()
+    assert admits(admission, clock, 0.0, queued_rows=10)
+    assert not admits(admission, clock, 0.0, queued_rows=11)
+    assert admits(admission, clock, BURST, queued_rows=10)
+
+
+def test_admission_delay_error_has_delay_limit_and_fix() -> None:
+    with pytest.raises(RequestError, match=r"0\.75 s.* 0\.50 s.*Retry after 1 s") as caught:
+        AdmissionController().reject_if_overloaded(0.0, 0.75, 0.0, 1)
+    assert "queue delay" in str(caught.value)
     assert caught.value.code is ErrorCode.RESOURCE_EXHAUSTED
+
+
+def test_admission_rows_error_has_rows_limit_and_fix() -> None:
+    with pytest.raises(RequestError, match=r"\b11 rows.*\b10\b.*Retry after 1 s") as caught:
+        AdmissionController(max_queued_rows=10).reject_if_overloaded(0.0, 0.0, 0.0, 11)
+    assert "queue" in str(caught.value)
+    assert caught.value.code is ErrorCode.RESOURCE_EXHAUSTED
+
+
+def test_deadline_exceeded_has_delay_and_fix() -> None:
+    error = deadline_exceeded(0.25)
+    assert error.code is ErrorCode.DEADLINE_EXCEEDED
+    assert "0.250 s after the deadline" in str(error)
+    assert "Set a longer deadline" in str(error)

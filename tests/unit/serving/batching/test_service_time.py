@@ -3,72 +3,74 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tidegate_serving.batching.service_time import ServiceTimeEstimator
+
+from tidegate_serving.batching.service_time import MIN_SAMPLES, ServiceTimeEstimator
 
 
-def learned(**seconds: float) -> ServiceTimeEstimator:
-    """A cost with three measurements at each of these numbers of rows, like ``r16=0.1``."""
-    cost = ServiceTimeEstimator()
-    for rows, each in seconds.items():
-        for _ in range(3):
-            cost.measured(int(rows[1:]), each)
-    return cost
+def measured(seconds_by_rows: dict[int, float]) -> ServiceTimeEstimator:
+    estimator = ServiceTimeEstimator()
+    for rows, seconds in seconds_by_rows.items():
+        for _ in range(MIN_SAMPLES):
+            estimator.record(rows, seconds)
+    return estimator
 
 
-def test_nothing_is_known_before_enough_was_measured() -> None:
-    cost = ServiceTimeEstimator()
-    cost.measured(4, 1.0)
-    cost.measured(4, 1.0)
-    assert cost.seconds(4) is None
-    assert cost.drain(1_000_000) == 0.0
-    assert cost.smallest == 0.0
-    cost.measured(4, 1.0)
-    assert cost.seconds(4) == cost.smallest == 1.0
+def test_service_time_below_min_samples_is_unknown() -> None:
+    estimator = ServiceTimeEstimator()
+    for _ in range(MIN_SAMPLES - 1):
+        estimator.record(4, 1.0)
+    assert estimator.service_time(4) is None
+    assert estimator.queue_time(1_000_000) == 0.0
+    assert estimator.minimum == 0.0
+    estimator.record(4, 1.0)
+    assert estimator.service_time(4) == estimator.minimum == 1.0
 
 
-def test_one_slow_outlier_changes_nothing_and_a_new_normal_is_learned() -> None:
-    cost = learned(r4=0.001)
-    cost.measured(4, 60.0)
-    assert cost.seconds(4) == 0.001
+def test_service_time_one_slow_call_changes_nothing() -> None:
+    estimator = measured({4: 0.001})
+    estimator.record(4, 60.0)
+    assert estimator.service_time(4) == 0.001
+
+
+def test_service_time_five_slower_calls_change_the_estimate() -> None:
+    estimator = measured({4: 0.001})
     for _ in range(5):
-        cost.measured(4, 0.002)
-    assert cost.seconds(4) == 0.002
+        estimator.record(4, 0.002)
+    assert estimator.service_time(4) == 0.002
 
 
 @pytest.mark.parametrize(
     ("rows", "seconds"), [(1, 1.0), (4, 1.0), (16, 13 / 5), (64, 9.0), (128, 18.0), (256, 36.0), (512, None)]
 )
-def test_between_measured_sizes_it_interpolates_and_far_beyond_it_knows_nothing(
-    rows: int, seconds: float | None
-) -> None:
-    assert learned(r4=1.0, r64=9.0).seconds(rows) == (
+def test_service_time_derives_unmeasured_sizes(rows: int, seconds: float | None) -> None:
+    assert measured({4: 1.0, 64: 9.0}).service_time(rows) == (
         seconds if seconds is None else pytest.approx(seconds, rel=0.05)
     )
 
 
-def test_a_long_queue_drains_at_the_rate_of_the_largest_batches_measured() -> None:
-    cost = learned(r1=0.003, r256=0.006)
-    assert cost.drain(1) == 0.003
-    assert cost.drain(384_000) == pytest.approx(3.0, rel=0.02)
+def test_queue_time_long_queue_follows_largest_batches() -> None:
+    estimator = measured({1: 0.003, 256: 0.006})
+    assert estimator.queue_time(1) == 0.003
+    assert estimator.queue_time(384_000) == pytest.approx(3.0, rel=0.02)
 
 
-def test_single_rows_say_nothing_of_what_many_together_take() -> None:
-    assert learned(r1=0.003).drain(10_000) == 0.003
+def test_queue_time_one_measured_size_has_no_slope() -> None:
+    assert measured({1: 0.003}).queue_time(10_000) == 0.003
 
 
 @given(
     st.lists(st.tuples(st.integers(1, 20_000), st.floats(1e-6, 100)), max_size=60), st.integers(0, 200_000)
 )
-def test_an_estimate_is_never_negative_and_never_fails(measured: list[tuple[int, float]], rows: int) -> None:
-    cost = ServiceTimeEstimator()
-    for count, seconds in measured:
-        cost.measured(count, seconds)
-    assert (cost.seconds(rows) or 0.0) >= 0.0
-    assert cost.drain(rows) >= 0.0
+def test_estimates_are_never_negative(calls: list[tuple[int, float]], rows: int) -> None:
+    estimator = ServiceTimeEstimator()
+    for count, seconds in calls:
+        estimator.record(count, seconds)
+    assert (estimator.service_time(rows) or 0.0) >= 0.0
+    assert estimator.queue_time(rows) >= 0.0
 
 
-def test_so_many_rows_are_known_to_take_no_longer_as_some_that_were_measured() -> None:
+def test_rows_within_is_the_largest_measured_size() -> None:
     assert ServiceTimeEstimator().rows_within(1.0) == 0
-    cost = learned(r1=0.1, r16=0.2, r64=0.4)
-    assert [cost.rows_within(seconds) for seconds in (0.05, 0.1, 0.2, 0.3, 9.0)] == [0, 1, 31, 31, 127]
-    assert all((cost.seconds(rows) or 0.0) <= 0.2 for rows in range(1, 32))
+    estimator = measured({1: 0.1, 16: 0.2, 64: 0.4})
+    assert [estimator.rows_within(seconds) for seconds in (0.05, 0.1, 0.2, 0.3, 9.0)] == [0, 1, 31, 31, 127]
+    assert all((estimator.service_time(rows) or 0.0) <= 0.2 for rows in range(1, 32))

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tidegate_serving.codecs.inputs import Inputs, UncheckedMatrix, unchecked_matrix, validate_inputs
-from tidegate_serving.errors import RequestError
 
 from tests.support.contracts import MATRIX
 from tidegate.batch import Batch
 from tidegate.contract import MATRIX as MATRIX_NAME
+from tidegate_serving.codecs.inputs import Inputs, UncheckedMatrix, unchecked_matrix, validate_inputs
+from tidegate_serving.errors import RequestError
 
 
 def place(index: int) -> str:

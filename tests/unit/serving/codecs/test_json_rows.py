@@ -4,11 +4,11 @@ import json
 
 import numpy as np
 import pytest
+
+from tidegate.batch import Batch
 from tidegate_serving.codecs.json_rows import encode_elements, encode_rows, parse_object, shown_keys
 from tidegate_serving.engines.result import BatchResult, ResultSlice
 from tidegate_serving.errors import RequestError
-
-from tidegate.batch import Batch
 
 NO_ROWS = Batch({})
 FLOATS = np.random.default_rng(0).normal(size=(50, 2)).astype(np.float32)

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
 import pytest
-from tidegate_serving.codecs.request import Limits, check_row_count, new_request_id, select_outputs
-from tidegate_serving.errors import ErrorCode, RequestError
 
 from tests.support.contracts import MATRIX
+from tidegate_serving.codecs.request import Limits, check_row_count, new_request_id, select_outputs
+from tidegate_serving.errors import ErrorCode, RequestError
 
 LIMITS = Limits(rows=4)
 

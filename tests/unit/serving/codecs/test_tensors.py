@@ -9,6 +9,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
+from tests.support.contracts import MATRIX
+from tidegate.protocol.requests import encode_raw_tensor
 from tidegate_serving.codecs.tensors import (
     check_element_count,
     check_tensor_count,
@@ -19,9 +22,6 @@ from tidegate_serving.codecs.tensors import (
 )
 from tidegate_serving.codecs.validation import DATATYPES
 from tidegate_serving.errors import RequestError
-
-from tests.support.contracts import MATRIX
-from tidegate.protocol.requests import encode_raw_tensor
 
 WHERE = "inputs[0]"
 NUMBERS = [name for name in DATATYPES if name not in ("BOOL", "BYTES")]

@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tidegate_serving.codecs import v1
-from tidegate_serving.codecs.json_rows import parse_object
-from tidegate_serving.codecs.request import InferenceRequest, Limits
-from tidegate_serving.engines.result import BatchResult, ResultSlice
-from tidegate_serving.errors import RequestError
 
 from tests.support.contracts import BOOLEANS, DOUBLES, INTEGERS, MATRIX, MIXED, SMALL, contract
 from tests.support.requests import validated_v1
 from tidegate.batch import Batch
 from tidegate.contract import Contract
+from tidegate_serving.codecs import v1
+from tidegate_serving.codecs.json_rows import parse_object
+from tidegate_serving.codecs.request import InferenceRequest, Limits
+from tidegate_serving.engines.result import BatchResult, ResultSlice
+from tidegate_serving.errors import RequestError
 
 LIMITS = Limits(rows=4)
 

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tidegate_serving.codecs.request import InferenceRequest, Limits
-from tidegate_serving.codecs.v2 import ResponseEncoder
-from tidegate_serving.engines.result import BatchResult, ResultSlice
-from tidegate_serving.errors import RequestError
 
 from tests.support.contracts import BOOLEANS, DOUBLES, INTEGERS, MATRIX, MIXED, contract
 from tests.support.requests import validated_v2
 from tidegate.batch import Batch
 from tidegate.contract import Contract
+from tidegate_serving.codecs.request import InferenceRequest, Limits
+from tidegate_serving.codecs.v2 import ResponseEncoder
+from tidegate_serving.engines.result import BatchResult, ResultSlice
+from tidegate_serving.errors import RequestError
 
 LIMITS = Limits(rows=4)
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tidegate_serving.codecs.validation import DATATYPES, array_from_json, validate_values
-from tidegate_serving.errors import RequestError, Violation
 
 from tests.support.contracts import BOOLEANS, DOUBLES, INTEGERS, MATRIX, MIXED, SMALL
 from tidegate.contract import Feature
+from tidegate_serving.codecs.validation import DATATYPES, array_from_json, validate_values
+from tidegate_serving.errors import RequestError, Violation
 
 FLOATS = MATRIX.features
 COLOUR, CITY = MIXED.features[3:5]

@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tidegate_serving.engines.base import conform
 
 from tidegate.contract import Datatype, Output
+from tidegate_serving.engines.base import conform
 
 
 @pytest.mark.parametrize(

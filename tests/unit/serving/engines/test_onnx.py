@@ -4,13 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tidegate_serving.engines.base import Engine
-from tidegate_serving.engines.onnx import OnnxEngine
 
 from tidegate.batch import Batch
 from tidegate.bundle import ONNX, Bundle
 from tidegate.contract import Output, close
 from tidegate.errors import BundleError
+from tidegate_serving.engines.base import Engine
+from tidegate_serving.engines.onnx import OnnxEngine
 
 
 @pytest.mark.parametrize("which", ["numeric", "mixed", "regression"])

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
 import numpy as np
-from tidegate_serving.engines.result import BatchResult, ResultSlice
 
 from tidegate.batch import Batch
+from tidegate_serving.engines.result import BatchResult, ResultSlice
 
 RESULT = BatchResult(
     Batch({"input-0": np.zeros((3, 2))}),

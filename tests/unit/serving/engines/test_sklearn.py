@@ -9,13 +9,13 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder
-from tidegate_serving.engines.base import Engine
-from tidegate_serving.engines.sklearn import SklearnEngine
 
 from tests.support.contracts import MATRIX, contract
 from tidegate.batch import Batch
 from tidegate.contract import MATRIX as MATRIX_NAME
 from tidegate.errors import BundleError
+from tidegate_serving.engines.base import Engine
+from tidegate_serving.engines.sklearn import SklearnEngine
 
 ROWS = Batch({MATRIX_NAME: np.array([[1, 2], [3, 4]], dtype=np.float32)})
 

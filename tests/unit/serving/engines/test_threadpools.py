@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
+
 from tidegate_serving.engines import threadpools
 
 

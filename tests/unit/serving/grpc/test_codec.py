@@ -4,10 +4,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+
+from tests.support.contracts import MATRIX, contract
+from tidegate.batch import Batch
 from tidegate_serving._kserve import pb
-from tidegate_serving.codecs.encode import BatchResult, ResultSlice
 from tidegate_serving.codecs.request import InferenceRequest, Limits
 from tidegate_serving.codecs.validation import DATATYPES
+from tidegate_serving.engines.result import BatchResult, ResultSlice
 from tidegate_serving.errors import ErrorCode, RequestError
 from tidegate_serving.grpc.codec import (
     CONTENTS_FIELDS,
@@ -16,9 +19,6 @@ from tidegate_serving.grpc.codec import (
     parse_message,
     parse_tensors,
 )
-
-from tests.support.contracts import MATRIX, contract
-from tidegate.batch import Batch
 
 LIMITS = Limits(rows=4, body_bytes=1_000)
 

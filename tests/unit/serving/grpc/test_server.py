@@ -6,13 +6,13 @@ from typing import Any
 
 import grpc
 import pytest
+
+from tests.support.stub_service import make_predictor
+from tidegate.errors import ConfigurationError
 from tidegate_serving._kserve import pb
 from tidegate_serving.drain import Drain
 from tidegate_serving.grpc.server import GrpcServer, server_options
 from tidegate_serving.grpc.servicer import SERVICE
-
-from tests.support.stub_service import make_predictor
-from tidegate.errors import ConfigurationError
 
 
 def test_server_options_allow_twice_the_limit() -> None:

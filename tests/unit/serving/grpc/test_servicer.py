@@ -6,9 +6,6 @@ from typing import Any
 
 import grpc
 import pytest
-from tidegate_serving._kserve import pb
-from tidegate_serving.errors import ErrorCode, RequestError
-from tidegate_serving.grpc.servicer import SERVICE, Servicer
 
 from tests.support.fake_connection import wait_until
 from tests.support.stub_service import (
@@ -18,6 +15,9 @@ from tests.support.stub_service import (
     StubPredictor,
     make_predictor,
 )
+from tidegate_serving._kserve import pb
+from tidegate_serving.errors import ErrorCode, RequestError
+from tidegate_serving.grpc.servicer import SERVICE, Servicer
 
 CALLS = (
     "ServerLive",

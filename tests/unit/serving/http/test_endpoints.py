@@ -10,9 +10,9 @@ import pytest
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
-from tidegate_serving.http import endpoints
 
 from tests.support.stub_service import FailingEngine, StubPredictor, make_predictor
+from tidegate_serving.http import endpoints
 
 ROW = {"instances": [[1, 2]]}
 

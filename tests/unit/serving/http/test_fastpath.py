@@ -6,11 +6,11 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from tidegate_serving.http.fastpath import FastPathProtocol
-from tidegate_serving.http.responses import CONNECTION_CLOSE
 
 from tests.support.fake_connection import FakeHttpServer, FakeTransport, wait_until
 from tests.support.stub_service import BlockingEngine, FailingEngine, make_predictor
+from tidegate_serving.http.fastpath import FastPathProtocol
+from tidegate_serving.http.responses import CONNECTION_CLOSE
 
 V1_PATH, V2_PATH = "/v1/models/test:predict", "/v2/models/test/infer"
 MAX_AGE, JITTER = 60, 6

@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from tidegate_serving.http import head as head_module
 from tidegate_serving.http.head import RequestHead, RequestHeadParser
 

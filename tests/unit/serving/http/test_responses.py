@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
+
 from tidegate_serving.errors import ErrorCode, RequestError
 from tidegate_serving.http.responses import (
     BINARY_LINES,

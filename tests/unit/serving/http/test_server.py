@@ -8,13 +8,13 @@ from typing import Any
 
 import uvicorn
 import uvloop
+
+from tests.support.http_client import Response, read_response
+from tests.support.stub_service import make_predictor
 from tidegate_serving.drain import Drain
 from tidegate_serving.http.fastpath import FastPathProtocol
 from tidegate_serving.http.responses import CONNECTION_CLOSE
 from tidegate_serving.http.server import ACCEPTS_PER_ITERATION, HttpServer, create_http_server
-
-from tests.support.http_client import Response, read_response
-from tests.support.stub_service import make_predictor
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 

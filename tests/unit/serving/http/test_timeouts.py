@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+
 from tidegate_serving.http.timeouts import MAX_CONNECTION_AGE_JITTER, SWEEP_INTERVAL, ConnectionTimeouts
 
 

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
 import pytest
-from tidegate_serving.loading.policy import TRUSTED_TYPES, Policy
 
 from tidegate.errors import ConfigurationError
+from tidegate_serving.loading.policy import TRUSTED_TYPES, Policy
 
 DIGEST = "0123456789abcdef" * 4
 

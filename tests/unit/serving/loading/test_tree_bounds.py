@@ -22,10 +22,10 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.tree import DecisionTreeClassifier
 from sklearn.utils import all_estimators
 from skops.io import dumps
-from tidegate_serving.loading.loader import build
-from tidegate_serving.loading.policy import Policy
 
 from tidegate.errors import BundleError
+from tidegate_serving.loading.loader import build
+from tidegate_serving.loading.policy import Policy
 
 X, y = load_iris(return_X_y=True)
 X = X.astype(np.float32)

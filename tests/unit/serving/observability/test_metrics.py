@@ -1,82 +1,143 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
+from itertools import chain
+
 import pytest
-from prometheus_client import CollectorRegistry, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Histogram
+
 from tidegate_serving.errors import ErrorCode, RequestError
-from tidegate_serving.observability.metrics import Metrics
+from tidegate_serving.observability.metrics import (
+    BATCH_SIZE_BUCKETS,
+    DURATION_BUCKETS,
+    RESPONSE_CODES,
+    STAGES,
+    Metrics,
+)
 
 
-def test_what_was_counted_is_what_prometheus_would_have_counted() -> None:
-    registry, other = CollectorRegistry(), CollectorRegistry()
-    metrics = Metrics(registry, "m")
-    theirs = Histogram(
-        "tidegate_batch_size_rows",
-        "x",
-        buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096, 16384),
-        registry=other,
+@pytest.fixture
+def registry() -> CollectorRegistry:
+    return CollectorRegistry()
+
+
+@pytest.fixture
+def metrics(registry: CollectorRegistry) -> Metrics:
+    return Metrics(registry, "m")
+
+
+def samples(registry: CollectorRegistry, prefix: str) -> dict[tuple[str, ...], float]:
+    """Return the values of one scrape by sample name and label values."""
+    return {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in registry.collect()
+        for sample in family.samples
+        if sample.name.startswith(prefix) and not sample.name.endswith("_created")
+    }
+
+
+def test_first_scrape_has_every_known_label_set(registry: CollectorRegistry, metrics: Metrics) -> None:
+    requests = samples(registry, "tidegate_requests_total")
+    assert set(requests) == {
+        ("tidegate_requests_total", protocol, code)
+        for protocol, codes in RESPONSE_CODES.items()
+        for code in codes
+    }
+    rejections = samples(registry, "tidegate_requests_rejected_total")
+    assert set(rejections) == {("tidegate_requests_rejected_total", code.reason) for code in ErrorCode}
+    durations = samples(registry, "tidegate_request_duration_seconds_count")
+    assert {labels[1] for labels in durations} == set(RESPONSE_CODES)
+    assert not any(chain(requests.values(), rejections.values(), durations.values()))
+
+
+def test_first_scrape_has_every_error_code(registry: CollectorRegistry, metrics: Metrics) -> None:
+    for code in ErrorCode:
+        assert str(code.http_status) in RESPONSE_CODES["v1"]
+        assert str(code.http_status) in RESPONSE_CODES["v2"]
+        assert code.grpc_status in RESPONSE_CODES["grpc"]
+
+
+def test_request_code_of_a_framework_gets_a_series(registry: CollectorRegistry, metrics: Metrics) -> None:
+    metrics.in_flight = 1
+    metrics.record_response("v1", "418", 1, 0.001)
+    assert samples(registry, "tidegate_requests_total")["tidegate_requests_total", "v1", "418"] == 1
+
+
+def test_request_is_in_flight_until_its_response(registry: CollectorRegistry, metrics: Metrics) -> None:
+    with metrics.track_request("v1") as record:
+        assert registry.get_sample_value("tidegate_requests_in_flight") == 1
+        record.code = "400"
+        metrics.record_rejection(RequestError("No.", ErrorCode.INVALID_ARGUMENT))
+    counted = samples(registry, "tidegate_")
+    assert counted["tidegate_requests_in_flight",] == 0
+    assert counted["tidegate_requests_total", "v1", "400"] == 1
+    assert counted["tidegate_requests_rejected_total", "invalid_argument"] == 1
+    assert counted["tidegate_request_duration_seconds_count", "v1"] == 1
+
+
+def test_request_that_raises_is_counted_as_500(registry: CollectorRegistry, metrics: Metrics) -> None:
+    with pytest.raises(ZeroDivisionError), metrics.track_request("v2"):
+        raise ZeroDivisionError
+    assert samples(registry, "tidegate_requests_total")["tidegate_requests_total", "v2", "500"] == 1
+    assert registry.get_sample_value("tidegate_requests_in_flight") == 0
+
+
+def test_durations_equal_prometheus_client(registry: CollectorRegistry, metrics: Metrics) -> None:
+    reference_registry = CollectorRegistry()
+    reference = Histogram(
+        "tidegate_request_duration_seconds",
+        "The same.",
+        ["protocol"],
+        buckets=DURATION_BUCKETS,
+        registry=reference_registry,
+    )
+    for number in range(1, 1001):
+        seconds = (number * 7919 % 1000) / 300
+        metrics.record_response("v1", "429" if number % 3 == 0 else "200", 1, seconds)
+        reference.labels("v1").observe(seconds)
+        if number in (1, 500, 1000):
+            name = "tidegate_request_duration_seconds"
+            actual = {key: value for key, value in samples(registry, name).items() if key[1] == "v1"}
+            assert actual == pytest.approx(samples(reference_registry, name))
+    requests = samples(registry, "tidegate_requests_total")
+    assert requests["tidegate_requests_total", "v1", "200"] == 667
+    assert requests["tidegate_requests_total", "v1", "429"] == 333
+
+
+def test_batch_sizes_equal_prometheus_client(registry: CollectorRegistry, metrics: Metrics) -> None:
+    reference_registry = CollectorRegistry()
+    reference = Histogram(
+        "tidegate_batch_size_rows", "The same.", buckets=BATCH_SIZE_BUCKETS, registry=reference_registry
     )
     for rows in (1, 2, 3, 1024, 1025, 20_000):
         metrics.record_batch(rows, [0.001])
-        theirs.observe(rows)
-    name = b"tidegate_batch_rows_"
-    ours = [line for line in generate_latest(registry).splitlines() if line.startswith(name)]
-    expected = [line for line in generate_latest(other).splitlines() if line.startswith(name)]
-    assert ours == [line for line in expected if b"_created" not in line]
+        reference.observe(rows)
+    actual = samples(registry, "tidegate_batch_size_rows")
+    assert len(actual) == len(BATCH_SIZE_BUCKETS) + 3  # and +Inf, count and sum
+    assert actual == samples(reference_registry, "tidegate_batch_size_rows")
 
 
-def test_a_request_is_in_flight_until_it_is_counted_by_code() -> None:
-    registry = CollectorRegistry()
-    metrics = Metrics(registry, "m")
-    with metrics.request("v1") as record:
-        assert registry.get_sample_value("tidegate_requests_in_flight") == 1
-        record.code = "400"
-        metrics.record_rejection(RequestError("no.", ErrorCode.INVALID_ARGUMENT))
-    assert registry.get_sample_value("tidegate_requests_in_flight") == 0
-    assert registry.get_sample_value("tidegate_requests_total", {"protocol": "v1", "code": "400"}) == 1
-    assert registry.get_sample_value("tidegate_requests_rejected_total", {"reason": "invalid_argument"}) == 1
-    assert registry.get_sample_value("tidegate_request_duration_seconds_count", {"protocol": "v1"}) == 1
-
-
-def test_many_requests_are_counted_as_prometheus_would_have_counted_them_one_by_one() -> None:
-    registry, other = CollectorRegistry(), CollectorRegistry()
-    metrics = Metrics(registry, "m")
-    bounds = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-    theirs = Histogram("tidegate_request_duration_seconds", "x", ["protocol"], buckets=bounds, registry=other)
-    for number in range(1, 1001):
-        seconds = (number * 7919 % 1000) / 300
-        code = "429" if number % 3 == 0 else "200"
-        metrics.record_response("v1", code, 1, seconds)
-        theirs.labels("v1").observe(seconds)
-        if number in (1, 500, 1000):
-            for line in generate_latest(other).decode().splitlines():
-                if line.startswith("tidegate_request_duration_seconds_bucket"):
-                    assert line in generate_latest(registry).decode()
-            labels = {"protocol": "v1"}
-            for end in ("count", "sum"):
-                name = f"tidegate_request_duration_seconds_{end}"
-                ours, expected = (each.get_sample_value(name, labels) for each in (registry, other))
-                assert ours == pytest.approx(expected)
-    for code, count in (("200", 667), ("429", 333)):
-        labels = {"protocol": "v1", "code": code}
-        assert registry.get_sample_value("tidegate_requests_total", labels) == count
-
-
-def test_the_queue_and_kserves_stages_are_exposed() -> None:
-    registry = CollectorRegistry()
-    kserves = Histogram("request_predict_seconds", "x", ["model_name"], registry=registry)
-    metrics = Metrics(registry, "m", [kserves])
+def test_queue_is_exposed(registry: CollectorRegistry, metrics: Metrics) -> None:
     metrics.queued_rows = lambda: 7
     metrics.record_batch(3, [0.2, 0.002])
     metrics.record_batch(2, [0.0024, 0.002])
-    metrics.read(0.25)
-    metrics.read(0.75)
+    counted = samples(registry, "tidegate_queue_")
+    assert counted["tidegate_queue_depth_rows",] == 7
+    assert counted["tidegate_queue_duration_seconds_bucket", "0.0025"] == 3
+    assert counted["tidegate_queue_duration_seconds_count",] == 4
+    assert counted["tidegate_queue_duration_seconds_sum",] == pytest.approx(0.2064)
+
+
+def test_stages_replace_those_of_kserve(registry: CollectorRegistry) -> None:
+    replaced = [
+        Histogram(f"request_{stage}_seconds", "x", ["model_name"], registry=registry) for stage in STAGES
+    ]
+    metrics = Metrics(registry, "m", replaced)
+    metrics.record_parse(0.25)
+    metrics.record_parse(0.75)
     metrics.record_stage("predict", 0.5, 5)
-    assert registry.get_sample_value("tidegate_queue_depth_rows") == 7
-    assert registry.get_sample_value("tidegate_queue_duration_seconds_bucket", {"le": "0.0025"}) == 3
-    assert registry.get_sample_value("tidegate_queue_duration_seconds_count") == 4
-    assert registry.get_sample_value("tidegate_queue_duration_seconds_sum") == pytest.approx(0.2064)
-    labels = {"model_name": "m"}
-    assert registry.get_sample_value("request_preprocess_seconds_count", labels) == 2
-    assert registry.get_sample_value("request_preprocess_seconds_sum", labels) == pytest.approx(1.0)
-    assert registry.get_sample_value("request_predict_seconds_count", labels) == 5
-    assert registry.get_sample_value("request_predict_seconds_sum", labels) == pytest.approx(0.5)
+    counted = samples(registry, "request_")
+    assert counted["request_preprocess_seconds_count", "m"] == 2
+    assert counted["request_preprocess_seconds_sum", "m"] == pytest.approx(1.0)
+    assert counted["request_predict_seconds_count", "m"] == 5
+    assert counted["request_predict_seconds_sum", "m"] == pytest.approx(0.5)
+    assert counted["request_postprocess_seconds_count", "m"] == 0

@@ -10,15 +10,15 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
+
+from tidegate.bundle import BASELINE, CONTRACT, JOBLIB, METRICS, MODEL_CARD, ONNX, PARITY, SKOPS, verify
+from tidegate.contract import Datatype, Sensitivity
+from tidegate.errors import BundleError
 from tidegate_training.bundling.bundle import installed_versions, package_model, write_bundle
 from tidegate_training.bundling.features import FeaturePolicy, FeatureTable
 from tidegate_training.bundling.fitted_model import FittedModel
 from tidegate_training.bundling.outputs import detect_outputs, predict_outputs
 from tidegate_training.bundling.persistence import to_skops
-
-from tidegate.bundle import BASELINE, CONTRACT, JOBLIB, METRICS, MODEL_CARD, ONNX, PARITY, SKOPS, verify
-from tidegate.contract import Datatype, Sensitivity
-from tidegate.errors import BundleError
 
 ROWS = np.arange(60)
 

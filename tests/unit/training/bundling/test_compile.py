@@ -12,11 +12,11 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.svm import LinearSVC
-from tidegate_training.bundling.compile import NotCompiledError, open_session, to_onnx
-from tidegate_training.bundling.outputs import detect_outputs, predict_outputs
 
 from tidegate.batch import Batch
 from tidegate.contract import MATRIX, Datatype, Output
+from tidegate_training.bundling.compile import NotCompiledError, open_session, to_onnx
+from tidegate_training.bundling.outputs import detect_outputs, predict_outputs
 
 RANDOM = np.random.default_rng(1)
 NUMBERS = RANDOM.normal(size=(300, 3)).astype(np.float32)

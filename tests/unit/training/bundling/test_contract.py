@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 from sklearn.dummy import DummyClassifier, DummyRegressor
+
+from tidegate.contract import Datatype
+from tidegate.errors import DataError
 from tidegate_training.bundling.contract import build_contract, select_golden_rows, to_json_values
 from tidegate_training.bundling.features import FeaturePolicy, FeatureTable
 from tidegate_training.bundling.fitted_model import FittedModel
 from tidegate_training.bundling.outputs import detect_outputs
-
-from tidegate.contract import Datatype
-from tidegate.errors import DataError
 
 SIZES = np.array([1.0, np.nan, 3.0, 9.0, 0.1, 5.0], dtype=np.float32)
 COLOURS = np.array(["red", "blue", "red", "green", "red", "blue"], dtype=object)

@@ -10,12 +10,12 @@ from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import MinMaxScaler, RobustScaler, StandardScaler
 from sklearn.tree import DecisionTreeRegressor
-from tidegate_training.bundling.compile import open_session, to_onnx
-from tidegate_training.bundling.converters import scaler_operations
-from tidegate_training.bundling.outputs import detect_outputs, predict_outputs
 
 from tidegate.batch import Batch
 from tidegate.contract import MATRIX, Datatype
+from tidegate_training.bundling.compile import open_session, to_onnx
+from tidegate_training.bundling.converters import scaler_operations
+from tidegate_training.bundling.outputs import detect_outputs, predict_outputs
 
 RANDOM = np.random.default_rng(1)
 # Columns whose means are far from zero compared with their spread, so that rounding shows.

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tidegate_training.bundling.parity import BATCH_SIZES, compare_outputs, probe_rows
 
 from tidegate.batch import Batch
 from tidegate.contract import MATRIX, Contract
+from tidegate_training.bundling.parity import BATCH_SIZES, compare_outputs, probe_rows
 
 Outputs = dict[str, Any]
 Change = Callable[[Outputs, int], None]

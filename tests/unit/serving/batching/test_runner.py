@@ -1,0 +1,55 @@
+# SPDX-FileCopyrightText: The Tidegate authors
+# SPDX-License-Identifier: Apache-2.0
+import logging
+from collections.abc import Sequence
+
+import pytest
+
+from tests.support.fakes import FakeEngine, label_values, matrix_batch
+from tidegate.batch import Batch
+from tidegate_serving.batching.runner import run_batch
+from tidegate_serving.codecs.inputs import Inputs
+from tidegate_serving.errors import ErrorCode, RequestError
+
+
+def test_run_batch_several_requests_share_one_call() -> None:
+    engine = FakeEngine()
+    outcomes = run_batch(engine, [matrix_batch(1), matrix_batch(2, 3), matrix_batch(4)])
+    assert [label_values(outcome) for outcome in outcomes] == [[2], [4, 6], [8]]
+    assert engine.batch_rows == [4]
+
+
+def test_run_batch_engine_error_fails_one_request(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.ERROR, "tidegate.serving"):
+        outcomes = run_batch(FakeEngine(), [matrix_batch(1), matrix_batch(2, -3), matrix_batch(4)])
+    assert label_values(outcomes[0]) == [2]
+    assert label_values(outcomes[2]) == [8]
+    error = outcomes[1]
+    assert isinstance(error, RequestError)
+    assert error.code is ErrorCode.INTERNAL
+    assert "2 rows" in str(error)
+    assert "negative value" not in str(error)  # the cause is in the log alone
+    [record] = caplog.records
+    assert record.exc_info is not None
+    assert "negative value" in str(record.exc_info[1])
+
+
+def test_run_batch_invalid_inputs_fail_one_request() -> None:
+    invalid = RequestError("inputs[0]: expected a number.")
+
+    def validate(inputs: Sequence[Inputs]) -> Batch:
+        if any(len(each) == 3 for each in inputs):
+            raise invalid
+        return Batch.concatenate(inputs)  # type: ignore[arg-type]
+
+    engine = FakeEngine()
+    outcomes = run_batch(engine, [matrix_batch(1), matrix_batch(2, 3, 4)], validate)
+    assert label_values(outcomes[0]) == [2]
+    assert outcomes[1] is invalid
+    assert engine.batch_rows == [1]
+
+
+def test_run_batch_passes_output_names_to_engine() -> None:
+    engine = FakeEngine()
+    run_batch(engine, [matrix_batch(1)], output_names=frozenset({"label"}))
+    assert engine.output_names == [frozenset({"label"})]
