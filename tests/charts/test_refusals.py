@@ -30,7 +30,7 @@ SENTENCES = [
     ("canary: {digest: abc}", ['canary.digest is "abc"', "64 digits"]),
     ("canary: {weight: 20}", ["there is no canary", "set canary.digest", "tidegate status --wait"]),
     (f"canary: {{weight: 20, digest: {OTHER}}}", ["there is no route", "route.enabled"]),
-    ("server: {allowJoblib: [abc]}", ['server.allowedJoblibDigests[0] is "abc"', "64 digits"]),
+    ("server: {allowedJoblibDigests: [abc]}", ['server.allowedJoblibDigests[0] is "abc"', "64 digits"]),
     ("server: {env: [{name: PYTHONPATH, value: /x}]}", ["PYTHONPATH", "remove it"]),
     ("server: {env: [{name: TIDEGATE_MAX_ROWS, value: '1'}]}", ["TIDEGATE_MAX_ROWS", "use server.maxRows"]),
     (
@@ -110,7 +110,7 @@ SCHEMA = [
     ("canary: {percent: 5}", "percent"),
     ("server: {engine: fast}", "engine"),
     ("server: {drainSeconds: 10s}", "drainSeconds"),
-    ("server: {trust: ['a b']}", "trust"),
+    ("server: {trustedTypes: ['a b']}", "trustedTypes"),
     ("server: {preStop: {}}", "preStop"),
     ("server: {env: [{value: x}]}", "/server/env/0.*name"),
     ("server: {env: [{name: '', value: x}]}", "/server/env/0/name"),

@@ -157,7 +157,7 @@ what is wrong with it and what to write instead. Types, ranges and unknown keys 
 {{- $ours := dict
       "TIDEGATE_DRAIN_SECONDS" "drainSeconds" "TIDEGATE_SHUTDOWN_TIMEOUT" "requestTimeoutSeconds"
       "TIDEGATE_MAX_ROWS" "maxRows" "TIDEGATE_MAX_BODY_BYTES" "maxBodyBytes" "TIDEGATE_ENGINE" "engine"
-      "TIDEGATE_TRUSTED_TYPE" "trust" "TIDEGATE_ALLOW_JOBLIB_DIGEST" "allowedJoblibDigests" "TIDEGATE_ACCESS_LOG" "accessLog" }}
+      "TIDEGATE_TRUSTED_TYPE" "trustedTypes" "TIDEGATE_ALLOW_JOBLIB_DIGEST" "allowedJoblibDigests" "TIDEGATE_ACCESS_LOG" "accessLog" }}
 {{- range .Values.server.env }}
 {{- if eq .name "PYTHONPATH" }}
 {{- $wrong = append $wrong "server.env sets PYTHONPATH, which KServe refuses because it brings code into the server: remove it, and build an image instead." }}
