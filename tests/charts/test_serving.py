@@ -80,7 +80,7 @@ def test_labels_and_annotations_do_not_change_with_the_chart_so_that_pods_stay(m
 
     with helm_python.Chart.load(folder) as bumped:
         rendered = bumped.render(minimal, name="demo", namespace="models")
-    assert "tidegate-0.1.1" in rendered["tidegate/templates/serviceaccount.yaml"]
+    assert "tidegate-0.1.1" in rendered["tidegate/templates/common/serviceaccount.yaml"]
     assert yaml.safe_load(rendered["tidegate/templates/inferenceservice.yaml"]) == track(minimal)
 
 

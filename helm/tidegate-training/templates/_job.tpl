@@ -1,20 +1,12 @@
-{{/*
-A map as the text of a configuration. As JSON, because Helm's YAML would write 1000000 as 1e+06, which is no whole
-number any more; less the escapes that JSON for web pages has.
-*/}}
-{{- define "training.text" -}}
-{{ toPrettyJson . | replace "\\u003c" "<" | replace "\\u003e" ">" | replace "\\u0026" "&" }}
-{{- end }}
-
 {{/* The files of the ConfigMap as JSON: train.yaml, or <index>.yaml for each run of a sweep. */}}
-{{- define "training.files" -}}
+{{- define "training.configFiles" -}}
 {{- $files := dict }}
 {{- if .Values.sweep }}
 {{- range $index, $change := .Values.sweep }}
-{{- $_ := set $files (printf "%d.yaml" $index) (mergeOverwrite (deepCopy $.Values.config) $change | include "training.text") }}
+{{- $_ := set $files (printf "%d.yaml" $index) (mergeOverwrite (deepCopy $.Values.config) $change | include "tidegate.configText") }}
 {{- end }}
 {{- else }}
-{{- $_ := set $files "train.yaml" (kindIs "string" .Values.config | ternary .Values.config (include "training.text" .Values.config)) }}
+{{- $_ := set $files "train.yaml" (kindIs "string" .Values.config | ternary .Values.config (include "tidegate.configText" .Values.config)) }}
 {{- end }}
 {{- toJson $files }}
 {{- end }}
@@ -26,8 +18,8 @@ is already there.
 */}}
 {{- define "training.jobName" -}}
 {{- $spec := include "training.jobSpec" (dict "root" . "config" "") -}}
-{{- $content := list .Release.Namespace .Release.Name .Values.queue $spec (include "training.files" .) -}}
-{{ include "tidegate.name" . }}-{{ $content | toJson | sha256sum | trunc 10 }}
+{{- $content := list .Release.Namespace .Release.Name .Values.queue $spec (include "training.configFiles" .) -}}
+{{ include "tidegate.fullname" . }}-{{ $content | toJson | sha256sum | trunc 10 }}
 {{- end }}
 
 {{/*
@@ -68,7 +60,7 @@ ttlSecondsAfterFinished: {{ int64 $values.ttlSeconds }}
 template:
   metadata:
     labels:
-      {{- include "tidegate.selector" .root | nindent 6 }}
+      {{- include "tidegate.selectorLabels" .root | nindent 6 }}
       {{- with $values.podLabels }}
       {{- toYaml . | nindent 6 }}
       {{- end }}
@@ -95,11 +87,11 @@ template:
           - --format
           - joblib
           {{- end }}
-        {{- with include "tidegate.storeEnvironment" .root }}
+        {{- with include "tidegate.objectStoreEnv" .root }}
         {{- trim . | nindent 8 }}
         {{- end }}
         resources: {{- toYaml $values.resources | nindent 10 }}
-        securityContext: {{- include "tidegate.containerSecurity" .root | nindent 10 }}
+        securityContext: {{- include "tidegate.containerSecurityContext" .root | nindent 10 }}
         # The sentence that says what is wrong stands in the pod's status as well.
         terminationMessagePolicy: FallbackToLogsOnError
         volumeMounts:
@@ -115,7 +107,7 @@ template:
             mountPath: /data
             readOnly: true
           {{- end }}
-          {{- with include "tidegate.storeMount" .root }}
+          {{- with include "tidegate.caVolumeMount" .root }}
           {{- nindent 10 . }}
           {{- end }}
     volumes:
@@ -132,7 +124,7 @@ template:
           claimName: {{ . | quote }}
           readOnly: true
       {{- end }}
-      {{- with include "tidegate.storeVolume" .root }}
+      {{- with include "tidegate.caVolume" .root }}
       {{- nindent 6 . }}
       {{- end }}
 {{- end }}
