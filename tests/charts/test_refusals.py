@@ -35,7 +35,7 @@ SENTENCES = [
     ("server: {env: [{name: TIDEGATE_MAX_ROWS, value: '1'}]}", ["TIDEGATE_MAX_ROWS", "use server.maxRows"]),
     (
         "server: {env: [{name: TIDEGATE_SHUTDOWN_TIMEOUT, value: '1'}]}",
-        ["TIDEGATE_SHUTDOWN_TIMEOUT", "use server.requestTimeoutSeconds"],
+        ["TIDEGATE_SHUTDOWN_TIMEOUT", "use server.shutdownTimeoutSeconds"],
     ),
     *(
         (f"server: {{env: [{{name: {name}, value: '1'}}]}}", [f"sets {name}", "lets it listen: remove it"])
@@ -56,7 +56,7 @@ SENTENCES = [
     ("autoscaling: {minReplicas: 5, maxReplicas: 4}", ["stable track", "at least 5 and at most 4"]),
     (f"canary: {{digest: {OTHER}, minReplicas: 9}}", ["canary track", "at least 9 and at most 4"]),
     ("server: {drainSeconds: 120}", ["scaleDown", "every 60 s", "periodSeconds to 140"]),
-    ("server: {requestTimeoutSeconds: 1800}", ["up to 1815 s", "at most 1800 s", "lower one of them"]),
+    ("server: {shutdownTimeoutSeconds: 1800}", ["up to 1815 s", "at most 1800 s", "lower one of them"]),
     ("autoscaling: {behavior: {scaleDown: null}}", ["no policies", "periodSeconds: 60"]),
     ("autoscaling: {behavior: {scaleDown: {policies: null}}}", ["no policies", "selectPolicy Disabled"]),
     (

@@ -205,7 +205,8 @@ def test_grace_period_drain_and_route_have_one_source(routed, drain, timeout) ->
     values = merged(
         routed,
         {
-            "server": {"drainSeconds": drain, "requestTimeoutSeconds": timeout},
+            "server": {"drainSeconds": drain, "shutdownTimeoutSeconds": timeout},
+            "route": {"requestTimeoutSeconds": timeout},
             "autoscaling": {"behavior": slow},
         },
     )

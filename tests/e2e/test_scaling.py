@@ -202,8 +202,8 @@ def test_autoscale(
             "autoscaling": AUTOSCALING,
             "resources": RESOURCES,
             # scikit-learn itself, which takes tens of milliseconds for such a request.
-            "server": {"engine": "sklearn", "drainSeconds": 5, "requestTimeoutSeconds": 10},
-            "route": {"hostnames": [host]},
+            "server": {"engine": "sklearn", "drainSeconds": 5, "shutdownTimeoutSeconds": 10},
+            "route": {"hostnames": [host], "requestTimeoutSeconds": 10},
         },
     )
     namespace.wait("the autoscaler's first look", lambda: _active(release), timeout=90)

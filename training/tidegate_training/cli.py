@@ -42,7 +42,7 @@ def train(
     extra_format: Annotated[
         ModelFormat | None,
         typer.Option(
-            "--format", help="Also write the model in this form, for servers that load nothing else."
+            "--extra-format", help="Also write the model in this form, for servers that load nothing else."
         ),
     ] = None,
     output: OutputOption = OutputFormat.TEXT,

@@ -1,8 +1,8 @@
 {{/* What both Jobs say of themselves. A second try would be another campaign, with other neighbours: there is none. */}}
 {{- define "loadtest.jobSettings" -}}
 backoffLimit: 0
-{{- if not (kindIs "invalid" .Values.ttlSeconds) }}
-ttlSecondsAfterFinished: {{ int64 .Values.ttlSeconds }}
+{{- if not (kindIs "invalid" .Values.ttlSecondsAfterFinished) }}
+ttlSecondsAfterFinished: {{ int64 .Values.ttlSecondsAfterFinished }}
 {{- end }}
 {{- end }}
 

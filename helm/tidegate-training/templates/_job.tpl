@@ -18,7 +18,7 @@ is already there.
 */}}
 {{- define "training.jobName" -}}
 {{- $spec := include "training.jobSpec" (dict "root" . "config" "") -}}
-{{- $content := list .Release.Namespace .Release.Name .Values.queue $spec (include "training.configFiles" .) -}}
+{{- $content := list .Release.Namespace .Release.Name .Values.kueue.queueName $spec (include "training.configFiles" .) -}}
 {{ include "tidegate.fullname" . }}-{{ $content | toJson | sha256sum | trunc 10 }}
 {{- end }}
 
@@ -35,9 +35,9 @@ try would only repeat; 1 is everything else. A pod that its node loses does not 
 completionMode: Indexed
 completions: {{ $sweep }}
 parallelism: {{ min (int64 $values.parallelism) $sweep }}
-backoffLimitPerIndex: {{ int64 $values.retries }}
+backoffLimitPerIndex: {{ int64 $values.backoffLimit }}
 {{- else }}
-backoffLimit: {{ int64 $values.retries }}
+backoffLimit: {{ int64 $values.backoffLimit }}
 {{- end }}
 # A second pod only when the first is surely gone: two would push at once.
 podReplacementPolicy: Failed
@@ -51,11 +51,11 @@ podFailurePolicy:
         containerName: train
         operator: In
         values: [2, 3]
-{{- with $values.deadlineSeconds }}
+{{- with $values.activeDeadlineSeconds }}
 activeDeadlineSeconds: {{ int64 . }}
 {{- end }}
-{{- if not (kindIs "invalid" $values.ttlSeconds) }}
-ttlSecondsAfterFinished: {{ int64 $values.ttlSeconds }}
+{{- if not (kindIs "invalid" $values.ttlSecondsAfterFinished) }}
+ttlSecondsAfterFinished: {{ int64 $values.ttlSecondsAfterFinished }}
 {{- end }}
 template:
   metadata:
@@ -83,9 +83,9 @@ template:
           - --channel
           - {{ . | quote }}
           {{- end }}
-          {{- if $values.joblib }}
-          - --format
-          - joblib
+          {{- with $values.extraFormat }}
+          - --extra-format
+          - {{ . }}
           {{- end }}
         {{- with include "tidegate.objectStoreEnv" .root }}
         {{- trim . | nindent 8 }}
@@ -102,7 +102,7 @@ template:
             mountPath: /work
           - name: tmp
             mountPath: /tmp
-          {{- if $values.dataClaim }}
+          {{- if $values.data.existingClaim }}
           - name: data
             mountPath: /data
             readOnly: true
@@ -118,7 +118,7 @@ template:
         emptyDir: {}
       - name: tmp
         emptyDir: {}
-      {{- with $values.dataClaim }}
+      {{- with $values.data.existingClaim }}
       - name: data
         persistentVolumeClaim:
           claimName: {{ . | quote }}

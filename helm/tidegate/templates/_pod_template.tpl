@@ -30,7 +30,7 @@ containers:
     env:
       {{- range $name, $value := dict
             "TIDEGATE_DRAIN_SECONDS" $.root.Values.server.drainSeconds
-            "TIDEGATE_SHUTDOWN_TIMEOUT" $.root.Values.server.requestTimeoutSeconds
+            "TIDEGATE_SHUTDOWN_TIMEOUT" $.root.Values.server.shutdownTimeoutSeconds
             "TIDEGATE_MAX_ROWS" $.root.Values.server.maxRows
             "TIDEGATE_MAX_BODY_BYTES" $.root.Values.server.maxBodyBytes }}
       - name: {{ $name }}

@@ -21,7 +21,7 @@ How long a pod may take to stop, and so how long before a replica is really gone
 then finishes what is in flight. The only place where this is computed.
 */}}
 {{- define "tidegate.terminationGracePeriodSeconds" -}}
-{{ add .Values.server.drainSeconds .Values.server.requestTimeoutSeconds 5 }}
+{{ add .Values.server.drainSeconds .Values.server.shutdownTimeoutSeconds 5 }}
 {{- end }}
 
 {{/* The InferenceService of a track. Takes (dict "root" $ "track" "stable"). */}}

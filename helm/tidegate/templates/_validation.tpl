@@ -101,13 +101,13 @@ what is wrong with it and what to write instead. Types, ranges and unknown keys 
 {{- $down := $scaling.behavior.scaleDown | default dict }}
 {{- if eq (get $down "selectPolicy" | toString) "Disabled" }}
 {{- else if gt $grace 1800 }}
-{{- $errors = append $errors (printf "A pod takes up to %d s to go (server.drainSeconds + server.requestTimeoutSeconds + 5), and an autoscaler that waits for it has at most 1800 s: lower one of them, or set autoscaling.type to none." $grace) }}
+{{- $errors = append $errors (printf "A pod takes up to %d s to go (server.drainSeconds + server.shutdownTimeoutSeconds + 5), and an autoscaler that waits for it has at most 1800 s: lower one of them, or set autoscaling.type to none." $grace) }}
 {{- else if not $down.policies }}
 {{- $errors = append $errors "autoscaling.behavior.scaleDown has no policies, and Kubernetes' own would take all replicas above the minimum away every 15 s: give one, for example [{type: Pods, value: 1, periodSeconds: 60}], or selectPolicy Disabled." }}
 {{- else }}
 {{- range $down.policies }}
 {{- if lt (int .periodSeconds) $grace }}
-{{- $errors = append $errors (printf "autoscaling.behavior.scaleDown removes replicas every %d s, and one takes up to %d s to go (drainSeconds + requestTimeoutSeconds + 5): set periodSeconds to %d or more." (int .periodSeconds) $grace $grace) }}
+{{- $errors = append $errors (printf "autoscaling.behavior.scaleDown removes replicas every %d s, and one takes up to %d s to go (server.drainSeconds + server.shutdownTimeoutSeconds + 5): set periodSeconds to %d or more." (int .periodSeconds) $grace $grace) }}
 {{- end }}
 {{- if and (eq .type "Percent") (ge (int .value) 100) }}
 {{- $errors = append $errors (printf "autoscaling.behavior.scaleDown has a policy of %d percent, which takes all replicas above the minimum away at once: set its value below 100, or its type to Pods." (int .value)) }}
@@ -133,6 +133,11 @@ what is wrong with it and what to write instead. Types, ranges and unknown keys 
 {{- define "tidegate.validate.route" -}}
 {{- $errors := list }}
 {{- if .Values.route.enabled }}
+{{- $request := int .Values.route.requestTimeoutSeconds }}
+{{- $shutdown := int .Values.server.shutdownTimeoutSeconds }}
+{{- if gt $request $shutdown }}
+{{- $errors = append $errors (printf "route.requestTimeoutSeconds is %d and exceeds server.shutdownTimeoutSeconds, %d: a stopping server would end requests that the route still allows; lower the first or raise the second." $request $shutdown) }}
+{{- end }}
 {{- if not .Values.route.parentRefs }}
 {{- $errors = append $errors "route.enabled is true and route.parentRefs is empty: name the Gateway, for example [{name: public, namespace: gateways}]." }}
 {{- end }}
@@ -155,7 +160,7 @@ what is wrong with it and what to write instead. Types, ranges and unknown keys 
 {{- define "tidegate.validate.server" -}}
 {{- $errors := dict "resources" .Values.resources | include "tidegate.validate.resources" | fromJsonArray }}
 {{- $ours := dict
-      "TIDEGATE_DRAIN_SECONDS" "drainSeconds" "TIDEGATE_SHUTDOWN_TIMEOUT" "requestTimeoutSeconds"
+      "TIDEGATE_DRAIN_SECONDS" "drainSeconds" "TIDEGATE_SHUTDOWN_TIMEOUT" "shutdownTimeoutSeconds"
       "TIDEGATE_MAX_ROWS" "maxRows" "TIDEGATE_MAX_BODY_BYTES" "maxBodyBytes" "TIDEGATE_ENGINE" "engine"
       "TIDEGATE_TRUSTED_TYPE" "trustedTypes" "TIDEGATE_ALLOW_JOBLIB_DIGEST" "allowedJoblibDigests" "TIDEGATE_ACCESS_LOG" "accessLog" }}
 {{- range .Values.server.env }}

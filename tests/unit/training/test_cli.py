@@ -40,7 +40,7 @@ def test_the_report_for_people_has_metrics_verdicts_and_the_digest(config: Path,
 
 
 def test_the_report_for_scripts_is_json_with_the_agreed_fields(config: Path, tmp_path: Path):
-    done = run(config, "--out", tmp_path / "bundle", "--format", "joblib", "-o", "json")
+    done = run(config, "--out", tmp_path / "bundle", "--extra-format", "joblib", "-o", "json")
     document = json.loads(done.stdout)
     assert document["reference"] is None
     assert document["digest"] == verify(tmp_path / "bundle").digest
