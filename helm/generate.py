@@ -1,11 +1,17 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""Make each chart's ``values.schema.json`` and reference page from its ``values.schema.yaml``.
+"""Write what is generated for the charts: copies of ``helm/common``, JSON schemas and reference pages.
 
-Usage: ``python helm/generate.py`` writes the files; ``--check`` says which are out of date and ends with 1.
-It decides nothing about values: what is not in the YAML schema is in neither result.
-It adds one thing to the schema: a value with a default is required. Helm takes a null for "remove the
-default", and no template is written for a value that is not there.
+Usage: ``python helm/generate.py`` writes the files that are out of date. With ``--check`` it only lists them and
+exits with 1.
+
+A chart's ``values.schema.yaml`` is the only source of its values. It takes a section of
+``common/values.schema.yaml`` by ``extends: <section>``; the keys next to ``extends`` override the section's keys.
+The JSON schema requires every value whose default is not null, because Helm removes a default that is set to null
+and no template handles a missing value.
+
+The templates are copied because a library chart would be a dependency: ``helm install`` of a folder would need
+``helm dependency build`` first.
 """
 
 import json
@@ -17,107 +23,181 @@ from typing import Any
 import yaml
 
 HELM = Path(__file__).parent
+COMMON = HELM / "common"
 DOCS = HELM.parent / "docs"
 PAGES = {
     "tidegate": "values.md",
     "tidegate-training": "values-training.md",
     "tidegate-loadtest": "values-loadtest.md",
 }
+"""The reference page of each chart."""
+NOT_COPIED = {"tidegate": frozenset({"_config_file.tpl", "secret.yaml"})}
+"""Templates of ``common`` that a chart does without. The serving chart creates no Secret."""
+HEADER = "{{- /* Generated from helm/common; do not edit. */ -}}\n"
+"""First line of a copied template. As a template comment, it appears in no rendered manifest."""
+
 _PROSE = ("description", "examples", "title")
 
+Schema = dict[str, Any]
 
-def stripped(schema: Any) -> Any:
-    """The schema without what only people read. A property may be called ``description`` and stays."""
+
+def resolve_extends(schema: Any, sections: Schema) -> Any:
+    """Replace every ``extends: <section>`` by the section, overridden by the keys next to it.
+
+    Raises:
+        KeyError: If a section does not exist.
+    """
     if isinstance(schema, list):
-        return [stripped(item) for item in schema]
+        return [resolve_extends(item, sections) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    name = schema.get("extends")
+    if not isinstance(name, str):  # a value that is called "extends" is a schema itself
+        return {key: resolve_extends(value, sections) for key, value in schema.items()}
+    own = {key: resolve_extends(value, sections) for key, value in schema.items() if key != "extends"}
+    return _override(resolve_extends(sections[name], sections), own)
+
+
+def load_schema(chart: str) -> Schema:
+    """Return a chart's schema, with descriptions and with the shared sections in place."""
+    sections = yaml.safe_load((COMMON / "values.schema.yaml").read_text())
+    schema: Schema = resolve_extends(
+        yaml.safe_load((HELM / chart / "values.schema.yaml").read_text()), sections
+    )
+    return schema
+
+
+def without_prose(schema: Any) -> Any:
+    """Return the schema without descriptions, examples and titles; a property of such a name stays."""
+    if isinstance(schema, list):
+        return [without_prose(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
     return {
-        key: {name: stripped(part) for name, part in value.items()}
+        key: {name: without_prose(part) for name, part in value.items()}
         if key == "properties"
-        else stripped(value)
+        else without_prose(value)
         for key, value in schema.items()
         if key not in _PROSE
     }
 
 
-def required(schema: dict[str, Any], defaults: Any) -> dict[str, Any]:
-    """The schema, with every value required whose default is not null, on every level that it names."""
+def require_defaults(schema: Schema, defaults: Any) -> Schema:
+    """Require every value whose default is not null, at every level that the schema names."""
     if "properties" not in schema:
         return schema
     given = {key: value for key, value in defaults.items() if value is not None}
-    properties = {key: required(part, given.get(key)) for key, part in schema["properties"].items()}
+    properties = {key: require_defaults(part, given.get(key)) for key, part in schema["properties"].items()}
     return schema | {"properties": properties, "required": list(given)}
 
 
-def described(schema: dict[str, Any], values: dict[str, Any], path: str = "") -> Iterator[str]:
-    """A section for each value, in the order of the schema: what it is, its type, default and examples."""
+def sections_of_page(schema: Schema, values: Schema, path: str = "") -> Iterator[str]:
+    """Yield a section per value, in the schema's order: description, type, default and examples.
+
+    Args:
+        schema: The schema of an object.
+        values: The defaults of its values.
+        path: The object's path, empty for the root.
+    """
     for key, part in schema.get("properties", {}).items():
         name = f"{path}.{key}" if path else key
         default = values.get(key) if isinstance(values, dict) else None
-        group = "properties" in part
         yield f"{'##' if not path else '###'} {name}\n"
         yield part["description"].strip() + "\n"
-        if group:
-            yield from described(part, default if isinstance(default, dict) else {}, name)
+        if "properties" in part:
+            yield from sections_of_page(part, default if isinstance(default, dict) else {}, name)
             continue
-        facts = [f"Type: {_kind(part)}."]
+        facts = [f"Type: {_type_text(part)}."]
         if default not in (None, "", [], {}) and not isinstance(default, dict | list):
             facts.append(f"Default: `{json.dumps(default)}`.")
         yield " ".join(facts) + "\n"
         if isinstance(default, dict | list) and default:
-            yield "Default:\n" + _block({key: default})
+            yield "Default:\n" + _yaml_block({key: default})
         for example in part.get("examples", []):
-            yield "Example:\n" + _block({key: example})
+            yield "Example:\n" + _yaml_block({key: example})
 
 
-def page(chart: str, schema: dict[str, Any], values: dict[str, Any]) -> str:
-    """The reference page of a chart."""
+def page(chart: str, schema: Schema, values: Schema) -> str:
+    """Return the reference page of a chart.
+
+    Args:
+        chart: The chart's folder.
+        schema: Its schema, with descriptions.
+        values: Its defaults.
+    """
     source = f"helm/{chart}/values.schema.yaml"
     head = (
         f"# Values of helm/{chart}\n\n"
-        f"Made from `{source}` by `python helm/generate.py`; edit it there. Helm checks types, ranges and\n"
-        "names against the same source, and refuses a name that is not here. It refuses `null` as well,\n"
-        'unless that is the default: to leave something out, write `""`, `[]` or `{}`.\n'
+        f"Generated from `{source}` by `make charts`; edit the source. Helm validates types, ranges and names\n"
+        "against the same source and rejects an unknown name. It also rejects `null`, unless `null` is the\n"
+        'default: to leave a value out, write `""`, `[]` or `{}`.\n'
     )
-    return "\n".join([head, *described(schema, values)])
+    return "\n".join([head, *sections_of_page(schema, values)])
 
 
-def results() -> Iterator[tuple[Path, str]]:
-    """Each file that is made, and what belongs into it."""
+def copies(chart: str) -> Iterator[tuple[Path, str]]:
+    """Yield the path and the text of each template that a chart gets from ``common``."""
+    for source in sorted((COMMON / "templates").iterdir()):
+        if source.name not in NOT_COPIED.get(chart, ()):
+            yield HELM / chart / "templates" / "common" / source.name, HEADER + source.read_text()
+
+
+def generated_files() -> Iterator[tuple[Path, str]]:
+    """Yield the path and the text of every generated file."""
     for chart, reference in PAGES.items():
-        source = HELM / chart / "values.schema.yaml"
-        if not source.is_file():
-            continue
+        yield from copies(chart)
         values = yaml.safe_load((HELM / chart / "values.yaml").read_text())
-        schema = required(yaml.safe_load(source.read_text()), values)
-        yield HELM / chart / "values.schema.json", json.dumps(stripped(schema), indent=2) + "\n"
+        schema = require_defaults(load_schema(chart), values)
+        yield HELM / chart / "values.schema.json", json.dumps(without_prose(schema), indent=2) + "\n"
         yield DOCS / reference, page(chart, schema, values)
+
+
+def stale_copies() -> Iterator[Path]:
+    """Yield each file in a folder of copies that ``common`` does not have."""
+    for chart in PAGES:
+        expected = {path for path, _ in copies(chart)}
+        yield from sorted(set((HELM / chart / "templates" / "common").glob("*")) - expected)
 
 
 def main() -> int:
     """Write the files, or with ``--check`` only compare them."""
-    outdated = [(path, text) for path, text in results() if not path.is_file() or path.read_text() != text]
-    for path, text in outdated:
-        if "--check" not in sys.argv[1:]:
+    check = "--check" in sys.argv[1:]
+    outdated = {path: text for path, text in generated_files() if _read(path) != text}
+    stale = list(stale_copies())
+    if not check:
+        for path, text in outdated.items():
+            path.parent.mkdir(exist_ok=True)
             path.write_text(text)
+        for path in stale:
+            path.unlink()
+    for path in [*outdated, *stale]:
         print(path.relative_to(HELM.parent))
-    return 1 if outdated and "--check" in sys.argv[1:] else 0
+    return 1 if check and (outdated or stale) else 0
 
 
-def _kind(part: dict[str, Any]) -> str:
+def _override(section: Any, own: Any) -> Any:
+    if not isinstance(section, dict) or not isinstance(own, dict):
+        return own
+    return section | {key: _override(section.get(key), value) for key, value in own.items()}
+
+
+def _read(path: Path) -> str | None:
+    return path.read_text() if path.is_file() else None
+
+
+def _type_text(part: Schema) -> str:
     if "enum" in part:
         return "one of " + ", ".join(f"`{value}`" if value else "empty" for value in part["enum"])
-    kinds = part["type"] if isinstance(part["type"], list) else [part["type"]]
+    types = part["type"] if isinstance(part["type"], list) else [part["type"]]
     limits = [
         f"{word} {part[key]}"
         for key, word in (("minimum", "at least"), ("exclusiveMinimum", "above"), ("maximum", "at most"))
         if key in part
     ]
-    return ", ".join([" or ".join("empty" if kind == "null" else kind for kind in kinds), *limits])
+    return ", ".join([" or ".join("empty" if name == "null" else name for name in types), *limits])
 
 
-def _block(value: dict[str, Any]) -> str:
+def _yaml_block(value: Schema) -> str:
     return f"```yaml\n{yaml.safe_dump(value, sort_keys=False, default_flow_style=False)}```\n"
 
 

@@ -11,6 +11,7 @@ import jsonschema
 import pytest
 import yaml
 
+from helm import generate
 from tests.charts.chart import HELM, containers, notes, pod_specs, render
 
 CHARTS = sorted(path.parent.name for path in HELM.glob("*/Chart.yaml"))
@@ -26,7 +27,7 @@ def described(schema: dict[str, Any], path: str = "") -> Iterator[tuple[str, dic
 
 
 def schema_of(chart: str) -> dict[str, Any]:
-    return yaml.safe_load((HELM / chart / "values.schema.yaml").read_text())
+    return generate.load_schema(chart)
 
 
 def defaults_of(chart: str) -> dict[str, Any]:

@@ -1,27 +1,103 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""What is made from a schema is what is committed."""
+"""Generated files: copies of helm/common, JSON schemas and reference pages are those that are committed."""
 
-import importlib.util
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
+from helm import generate
 from tests.charts.chart import HELM
 
-_spec = importlib.util.spec_from_file_location("generate", HELM / "generate.py")
-assert _spec is not None
-assert _spec.loader is not None
-generate = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(generate)
-
-RESULTS = list(generate.results())
+FILES = list(generate.generated_files())
+SECTIONS: dict[str, Any] = {
+    "port": {"type": "integer", "minimum": 1, "description": "A port."},
+    "server": {"type": "object", "properties": {"port": {"extends": "port"}}},
+}
 
 
-@pytest.mark.parametrize(("path", "text"), RESULTS, ids=[path.name for path, _ in RESULTS])
-def test_what_is_generated_is_up_to_date(path, text) -> None:
-    assert path.read_text() == text, f"{path} is out of date: run 'python helm/generate.py'"
+@pytest.mark.parametrize(
+    ("path", "text"), FILES, ids=[str(path.relative_to(HELM.parent)) for path, _ in FILES]
+)
+def test_generate_committed_file_is_up_to_date(path: Path, text: str) -> None:
+    assert path.read_text() == text, f"{path} is out of date: run 'make charts'"
 
 
-def test_a_schema_for_helm_has_no_prose_but_keeps_a_value_of_that_name() -> None:
+def test_generate_copies_folder_has_no_stale_file() -> None:
+    assert list(generate.stale_copies()) == []
+
+
+def test_generate_changed_copy_is_reported(tmp_path, monkeypatch, capsys) -> None:
+    copy, text = next(generate.copies("tidegate"))
+    changed = tmp_path / "helm" / copy.relative_to(HELM)
+    monkeypatch.setattr(generate, "HELM", tmp_path / "helm")
+    monkeypatch.setattr(generate, "generated_files", lambda: [(changed, text)])
+    monkeypatch.setattr(generate, "stale_copies", list)
+    changed.parent.mkdir(parents=True)
+    changed.write_text(text + "edited\n")
+
+    monkeypatch.setattr(sys, "argv", ["generate.py", "--check"])
+    assert generate.main() == 1
+    assert capsys.readouterr().out.strip() == f"helm/{copy.relative_to(HELM)}"
+    assert changed.read_text().endswith("edited\n")
+
+    monkeypatch.setattr(sys, "argv", ["generate.py"])
+    assert generate.main() == 0
+    assert changed.read_text() == text
+
+
+def test_generate_check_of_the_repository_exits_with_0() -> None:
+    completed = subprocess.run(
+        [sys.executable, str(HELM / "generate.py"), "--check"], capture_output=True, text=True
+    )
+    assert (completed.returncode, completed.stdout) == (0, "")
+
+
+@pytest.mark.parametrize("chart", generate.PAGES)
+def test_copy_is_headed_and_defines_what_common_defines(chart: str) -> None:
+    for path, text in generate.copies(chart):
+        assert text.splitlines()[0] == "{{- /* Generated from helm/common; do not edit. */ -}}"
+        assert text.endswith((HELM / "common" / "templates" / path.name).read_text())
+
+
+def test_serving_chart_has_no_template_for_a_secret() -> None:
+    kinds = {path.parts[-4] for path in HELM.glob("*/templates/common/secret.yaml")}
+    assert kinds == {"tidegate-training", "tidegate-loadtest"}
+
+
+def test_extends_section_is_overridden_by_the_keys_next_to_it() -> None:
+    schema = {
+        "properties": {
+            "server": {"extends": "server", "properties": {"port": {"description": "The server's port."}}}
+        }
+    }
+    port = {"type": "integer", "minimum": 1, "description": "The server's port."}
+    assert generate.resolve_extends(schema, SECTIONS) == {
+        "properties": {"server": {"type": "object", "properties": {"port": port}}}
+    }
+
+
+def test_extends_unknown_section_raises() -> None:
+    with pytest.raises(KeyError, match="prot"):
+        generate.resolve_extends({"extends": "prot"}, SECTIONS)
+
+
+def test_extends_as_the_name_of_a_value_stays() -> None:
+    schema = {"properties": {"extends": {"type": "string"}}}
+    assert generate.resolve_extends(schema, SECTIONS) == schema
+
+
+def test_common_section_is_used() -> None:
+    sources = "".join(path.read_text() for path in HELM.glob("*/values.schema.yaml"))
+    for name in yaml.safe_load((HELM / "common" / "values.schema.yaml").read_text()):
+        assert re.search(rf"extends: {name}\b", sources), f"no schema uses the section {name}"
+
+
+def test_json_schema_has_no_prose_and_keeps_a_value_of_that_name() -> None:
     schema = {"description": "prose", "properties": {"description": {"type": "string", "examples": ["x"]}}}
-    assert generate.stripped(schema) == {"properties": {"description": {"type": "string"}}}
+    assert generate.without_prose(schema) == {"properties": {"description": {"type": "string"}}}

@@ -155,7 +155,7 @@ def test_an_unchanged_upgrade_finds_the_campaign_that_was_run() -> None:
         {"push": "s3://models/loadtests"},
         {"image": {"tag": "other"}},
         {"resources": {"worker": {"limits": {"memory": "1Gi"}}}},
-        {"ttlSeconds": 0},
+        {"ttlSecondsAfterFinished": 0},
     ],
     ids=str,
 )
@@ -195,7 +195,9 @@ def test_the_longest_name_makes_names_that_kubernetes_takes() -> None:
 
 def test_a_time_to_live_of_zero_is_one() -> None:
     assert "ttlSecondsAfterFinished" not in jobs()[0]["spec"]
-    assert [job["spec"]["ttlSecondsAfterFinished"] for job in jobs(merged(LOAD, {"ttlSeconds": 0}))] == [0, 0]
+    assert [
+        job["spec"]["ttlSecondsAfterFinished"] for job in jobs(merged(LOAD, {"ttlSecondsAfterFinished": 0}))
+    ] == [0, 0]
 
 
 def test_the_chart_grants_no_right_in_the_cluster() -> None:

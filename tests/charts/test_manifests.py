@@ -17,7 +17,7 @@ from tests.charts.conftest import DIGEST
 from tests.charts.test_examples import assert_restricted
 from tidegate.reference import Reference
 from tidegate.settings import load_yaml
-from tidegate_serving.server import DRAIN_SECONDS, REQUEST_SECONDS
+from tidegate_serving.config import DRAIN_SECONDS, SHUTDOWN_TIMEOUT
 from tidegate_training.config import TrainingConfig
 
 BASES = ("runtime", "model", "training", "object-store")
@@ -90,7 +90,7 @@ def test_the_runtime_serves_like_the_chart_does() -> None:
 def test_the_drain_fits_into_the_thirty_seconds_that_kserve_gives() -> None:
     [server] = the("runtime", "ClusterServingRuntime")["spec"]["containers"]
     [drain] = [entry["value"] for entry in server["env"] if entry["name"] == "TIDEGATE_DRAIN_SECONDS"]
-    assert int(drain) + REQUEST_SECONDS + 5 <= 30
+    assert int(drain) + SHUTDOWN_TIMEOUT + 5 <= 30
     assert int(drain) == DRAIN_SECONDS
 
 

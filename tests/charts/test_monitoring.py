@@ -61,8 +61,8 @@ def test_every_alert_has_a_severity_two_sentences_and_a_section_of_the_runbook(t
         ("rejectedRatio", "TidegateOverloaded"),
         ("p99Seconds", "TidegateHighLatency"),
         ("canaryExcessRatio", "TidegateCanaryErrorRate"),
-        ("drift", "TidegateFeatureDrift"),
-        ("drift", "TidegatePredictionDrift"),
+        ("driftPsi", "TidegateFeatureDrift"),
+        ("driftPsi", "TidegatePredictionDrift"),
         ("violationRatio", "TidegateInputViolations"),
     ],
 )

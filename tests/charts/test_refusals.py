@@ -30,12 +30,12 @@ SENTENCES = [
     ("canary: {digest: abc}", ['canary.digest is "abc"', "64 digits"]),
     ("canary: {weight: 20}", ["there is no canary", "set canary.digest", "tidegate status --wait"]),
     (f"canary: {{weight: 20, digest: {OTHER}}}", ["there is no route", "route.enabled"]),
-    ("server: {allowJoblib: [abc]}", ['server.allowedJoblibDigests[0] is "abc"', "64 digits"]),
+    ("server: {allowedJoblibDigests: [abc]}", ['server.allowedJoblibDigests[0] is "abc"', "64 digits"]),
     ("server: {env: [{name: PYTHONPATH, value: /x}]}", ["PYTHONPATH", "remove it"]),
     ("server: {env: [{name: TIDEGATE_MAX_ROWS, value: '1'}]}", ["TIDEGATE_MAX_ROWS", "use server.maxRows"]),
     (
         "server: {env: [{name: TIDEGATE_SHUTDOWN_TIMEOUT, value: '1'}]}",
-        ["TIDEGATE_SHUTDOWN_TIMEOUT", "use server.requestTimeoutSeconds"],
+        ["TIDEGATE_SHUTDOWN_TIMEOUT", "use server.shutdownTimeoutSeconds"],
     ),
     *(
         (f"server: {{env: [{{name: {name}, value: '1'}}]}}", [f"sets {name}", "lets it listen: remove it"])
@@ -56,7 +56,7 @@ SENTENCES = [
     ("autoscaling: {minReplicas: 5, maxReplicas: 4}", ["stable track", "at least 5 and at most 4"]),
     (f"canary: {{digest: {OTHER}, minReplicas: 9}}", ["canary track", "at least 9 and at most 4"]),
     ("server: {drainSeconds: 120}", ["scaleDown", "every 60 s", "periodSeconds to 140"]),
-    ("server: {requestTimeoutSeconds: 1800}", ["up to 1815 s", "at most 1800 s", "lower one of them"]),
+    ("server: {shutdownTimeoutSeconds: 1800}", ["up to 1815 s", "at most 1800 s", "lower one of them"]),
     ("autoscaling: {behavior: {scaleDown: null}}", ["no policies", "periodSeconds: 60"]),
     ("autoscaling: {behavior: {scaleDown: {policies: null}}}", ["no policies", "selectPolicy Disabled"]),
     (
@@ -110,7 +110,7 @@ SCHEMA = [
     ("canary: {percent: 5}", "percent"),
     ("server: {engine: fast}", "engine"),
     ("server: {drainSeconds: 10s}", "drainSeconds"),
-    ("server: {trust: ['a b']}", "trust"),
+    ("server: {trustedTypes: ['a b']}", "trustedTypes"),
     ("server: {preStop: {}}", "preStop"),
     ("server: {env: [{value: x}]}", "/server/env/0.*name"),
     ("server: {env: [{name: '', value: x}]}", "/server/env/0/name"),

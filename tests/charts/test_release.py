@@ -71,7 +71,7 @@ def test_the_charts_may_be_parts_of_one_and_each_keeps_its_names(parent) -> None
     parent.validate_schema(values)
     rendered = parent.render(values, name="demo", namespace="models")
     for chart in CHARTS:
-        metadata = yaml.safe_load(rendered[f"parent/charts/{chart}/templates/serviceaccount.yaml"])[
+        metadata = yaml.safe_load(rendered[f"parent/charts/{chart}/templates/common/serviceaccount.yaml"])[
             "metadata"
         ]
         assert metadata["name"] == metadata["labels"]["app.kubernetes.io/name"] == chart
@@ -146,10 +146,3 @@ def test_what_a_cluster_chooses_itself_may_be_left_out(chart: str) -> None:
     nothing = {"runAsUser": None, "runAsGroup": None, "runAsNonRoot": None, "seccompProfile": None}
     for pod in pod_specs(render(merged(least(chart), {"podSecurityContext": nothing}), chart)).values():
         assert pod["securityContext"] == {}
-
-
-@pytest.mark.parametrize("file", ["_release.tpl", "serviceaccount.yaml", "secret.yaml"])
-def test_what_the_charts_share_is_the_same_in_all_that_have_it(file: str) -> None:
-    texts = [path.read_text() for path in HELM.glob(f"*/templates/{file}")]
-    assert len(texts) >= 2
-    assert len(set(texts)) == 1

@@ -116,7 +116,10 @@ def test_a_query_of_ones_own_is_asked_of_each_tracks_service(two_tracks) -> None
     "behavior", [{"selectPolicy": "Disabled"}, {"selectPolicy": "Disabled", "policies": None}]
 )
 def test_an_autoscaler_that_never_scales_down_needs_no_policy_and_no_period(minimal, behavior) -> None:
-    values = {"autoscaling": {"behavior": {"scaleDown": behavior}}, "server": {"requestTimeoutSeconds": 3600}}
+    values = {
+        "autoscaling": {"behavior": {"scaleDown": behavior}},
+        "server": {"shutdownTimeoutSeconds": 3600},
+    }
     [hpa] = of_kind(render(merged(minimal, values)), "HorizontalPodAutoscaler").values()
     assert hpa["spec"]["behavior"]["scaleDown"]["selectPolicy"] == "Disabled"
 

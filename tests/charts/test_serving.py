@@ -80,7 +80,7 @@ def test_labels_and_annotations_do_not_change_with_the_chart_so_that_pods_stay(m
 
     with helm_python.Chart.load(folder) as bumped:
         rendered = bumped.render(minimal, name="demo", namespace="models")
-    assert "tidegate-0.1.1" in rendered["tidegate/templates/serviceaccount.yaml"]
+    assert "tidegate-0.1.1" in rendered["tidegate/templates/common/serviceaccount.yaml"]
     assert yaml.safe_load(rendered["tidegate/templates/inferenceservice.yaml"]) == track(minimal)
 
 
@@ -205,7 +205,8 @@ def test_grace_period_drain_and_route_have_one_source(routed, drain, timeout) ->
     values = merged(
         routed,
         {
-            "server": {"drainSeconds": drain, "requestTimeoutSeconds": timeout},
+            "server": {"drainSeconds": drain, "shutdownTimeoutSeconds": timeout},
+            "route": {"requestTimeoutSeconds": timeout},
             "autoscaling": {"behavior": slow},
         },
     )

@@ -202,7 +202,7 @@ IDENTITIES = {
 def test_the_network_policy_lets_out_to_who_gives_the_identity(minimal, identity) -> None:
     inside = merged(minimal, {"objectStore": {"endpoint": "http://s3.storage:9000"}})
     store = {("storage", "TCP", 9000)}
-    known = allowed(inside, objectStoreNamespace="storage", identity=identity)
+    known = allowed(inside, objectStoreNamespace="storage", cloudIdentity=identity)
     assert known == DNS | store | IDENTITIES[identity]
 
 
@@ -216,7 +216,7 @@ def test_the_network_policy_lets_out_to_who_gives_the_identity(minimal, identity
 )
 def test_the_accounts_annotations_say_who_gives_the_identity(minimal, annotation, identity) -> None:
     annotated = merged(minimal, {"serviceAccount": {"annotations": {annotation: "x"}}})
-    assert policy(annotated) == policy(minimal, identity=identity)
+    assert policy(annotated) == policy(minimal, cloudIdentity=identity)
 
 
 def test_the_network_policy_lets_out_to_what_else_is_said(minimal) -> None:

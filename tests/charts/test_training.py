@@ -59,7 +59,7 @@ def test_a_configuration_and_a_store_are_enough() -> None:
 
 
 def test_a_channel_and_the_other_form_are_passed_on() -> None:
-    arguments = container(merged(ONCE, {"channel": "candidate", "joblib": True}))["args"]
+    arguments = container(merged(ONCE, {"channel": "candidate", "extraFormat": "joblib"}))["args"]
     assert arguments[-4:] == ["--channel", "candidate", "--extra-format", "joblib"]
 
 
@@ -127,8 +127,8 @@ def test_an_unchanged_upgrade_finds_the_job_that_is_there() -> None:
         {"config": {"seed": 7}},
         {"channel": "candidate"},
         {"image": {"tag": "other"}},
-        {"retries": 1},
-        {"queue": "training"},
+        {"backoffLimit": 1},
+        {"kueue": {"queueName": "training"}},
         {"resources": {"limits": {"memory": "4Gi"}}},
         {"objectStore": {"region": "eu-central-1"}},
     ],
@@ -165,7 +165,7 @@ def test_the_longest_name_makes_names_that_kubernetes_takes() -> None:
 
 
 def test_a_schedule_makes_it_a_cron_job_that_never_runs_twice_at_once() -> None:
-    made = objects(merged(ONCE, {"schedule": "0 3 * * 1", "queue": "training"}))
+    made = objects(merged(ONCE, {"schedule": "0 3 * * 1", "kueue": {"queueName": "training"}}))
     [cron] = of_kind(made, "CronJob").values()
     assert not of_kind(made, "Job")
     assert cron["spec"]["schedule"] == "0 3 * * 1"
@@ -192,7 +192,7 @@ def test_a_run_on_schedule_finds_its_configuration_after_an_upgrade_and_who_inst
 
 
 def test_kueue_is_one_value_and_suspends_the_job_itself() -> None:
-    queued = job(merged(ONCE, {"queue": "training"}))
+    queued = job(merged(ONCE, {"kueue": {"queueName": "training"}}))
     assert queued["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "training"
     # With 'suspend: true' in the manifest, an unchanged upgrade would stop the Job that Kueue has let run.
     assert "suspend" not in queued["spec"]
@@ -224,14 +224,14 @@ def test_the_reason_of_a_failure_stands_in_the_pods_status() -> None:
 
 
 def test_a_claim_with_data_is_mounted_read_only() -> None:
-    values = merged(ONCE, {"dataClaim": "training-data"})
+    values = merged(ONCE, {"data": {"existingClaim": "training-data"}})
     [mount] = [mount for mount in container(values)["volumeMounts"] if mount["name"] == "data"]
     assert mount == {"name": "data", "mountPath": "/data", "readOnly": True}
 
 
 def test_deadlines_are_set_when_they_are_given_and_zero_is_one() -> None:
     assert not {"activeDeadlineSeconds", "ttlSecondsAfterFinished"} & job(ONCE)["spec"].keys()
-    spec = job(merged(ONCE, {"deadlineSeconds": 60, "ttlSeconds": 0}))["spec"]
+    spec = job(merged(ONCE, {"activeDeadlineSeconds": 60, "ttlSecondsAfterFinished": 0}))["spec"]
     assert (spec["activeDeadlineSeconds"], spec["ttlSecondsAfterFinished"]) == (60, 0)
 
 
@@ -295,7 +295,7 @@ def test_a_name_that_a_job_cannot_have_is_refused(release) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", ["stroe: x", "retries: -1", "parallelism: 0", "sweep: {}", "resources: {limits: {cpu: x}}"]
+    "wrong", ["stroe: x", "backoffLimit: -1", "parallelism: 0", "sweep: {}", "resources: {limits: {cpu: x}}"]
 )
 def test_a_value_of_the_wrong_kind_is_refused_by_name(wrong) -> None:
     with pytest.raises(RefusedError, match=wrong.partition(":")[0]):

@@ -31,7 +31,7 @@ def test_a_new_version_of_the_chart_restarts_no_pod(two_tracks, tmp_path) -> Non
     folder = load("tidegate").save_dir(tmp_path)
     for file, old, new in [
         ("Chart.yaml", "\nversion: ", "\nversion: 9"),
-        ("templates/inferenceservice.yaml", "\ncontainers:\n", "\n# Laid out otherwise.\n\ncontainers:\n"),
+        ("templates/_pod_template.tpl", "\ncontainers:\n", "\n# Laid out otherwise.\n\ncontainers:\n"),
     ]:
         path = tmp_path / "tidegate" / file
         text = path.read_text()

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from tests.e2e.client import Answer, Http, Traffic, grpc_client
+from tests.e2e.client import HttpClient, Prediction, TrafficGenerator, grpc_client
 from tests.protocol.clients import infer_request
 from tests.support.http_client import Response, read_response
 from tests.support.servers import LiveServer, serving
@@ -30,7 +30,6 @@ RATE = 50.0
 MIN_RESPONSES = 30
 """Successful responses of each client before the signal, and again after it."""
 
-Prediction = Answer
 Infer = Callable[[], Awaitable[Prediction]]
 
 
@@ -91,7 +90,7 @@ class RawClient:
 def prediction(response: Response) -> Prediction:
     assert response.status == 200
     document = response.json()
-    return document["model_version"], document["outputs"][0]["data"][0]
+    return Prediction(document["model_version"], document["outputs"][0]["data"][0])
 
 
 @contextmanager
@@ -130,7 +129,7 @@ def test_no_client_loses_a_request_after_the_signal(
 
         def http(keep: bool) -> Infer:
             path = f"/v2/models/{server.name}/infer"
-            return Http(address.hostname, address.port, "x", path, body, keep=keep, repeat=False).ask
+            return HttpClient(address.hostname, address.port, "x", path, body, keep=keep, repeat=False).infer
 
         rows = [list(numeric_bundle.contract.golden.rows[0])]
         message = infer_request(server, rows, raw=False).SerializeToString()
@@ -142,15 +141,15 @@ def test_no_client_loses_a_request_after_the_signal(
             "grpc": grpc_client(server.grpc, message),
         }
         label = numeric_bundle.contract.golden.outputs["label"][0]
-        traffic = Traffic({numeric_bundle.digest[:12]: label})
+        traffic = TrafficGenerator({numeric_bundle.digest[:12]: label})
         running = [
-            asyncio.create_task(traffic.drive(name, notifying(infer), RATE))
+            asyncio.create_task(traffic.run_client(name, notifying(infer), RATE))
             for name, infer in clients.items()
         ]
 
         def fewest_responses(phase: str) -> int:
             """The successful responses in a phase of the client that has the fewest."""
-            counts = [stats.versions.get(phase, Counter()).total() for stats in traffic.tallies.values()]
+            counts = [stats.versions.get(phase, Counter()).total() for stats in traffic.stats.values()]
             return min(counts) if len(counts) == len(clients) else 0
 
         async def wait_for_responses(phase: str) -> None:
@@ -162,10 +161,10 @@ def test_no_client_loses_a_request_after_the_signal(
         traffic.enter("draining")
         server.terminate()
         await wait_for_responses("draining")
-        traffic.over.set()
+        traffic.stopped.set()
         await asyncio.gather(*running)
-        assert {name: stats.lost for name, stats in traffic.tallies.items() if stats.lost} == {}
-        assert all(stats.sent == stats.answered for stats in traffic.tallies.values())
+        assert {name: stats.losses for name, stats in traffic.stats.items() if stats.losses} == {}
+        assert all(stats.sent == stats.succeeded for stats in traffic.stats.values())
 
     with (
         serving(numeric_bundle, tmp_path / "log", "--drain-seconds", "600") as server,

@@ -17,7 +17,7 @@ from tidegate.errors import ConfigurationError
 from tidegate.protocol.constants import Protocol
 from tidegate.protocol.requests import v1_body
 from tidegate_serving.client import predict
-from tidegate_serving.observability.drift_monitor import WINDOW_ROWS
+from tidegate_serving.observability.drift_monitor import MIN_WINDOW_ROWS
 
 THRESHOLD = 0.25
 """Siddiqi's threshold, and the alert's default."""
@@ -39,7 +39,7 @@ def send_until_a_window_is_full(server: LiveServer, transform: Callable[[np.ndar
     table = transform(load_breast_cancer().data)
     generator, sent = np.random.default_rng(1), 0
     assert scrape(server).get("tidegate_feature_drift_psi", {}) == {}
-    while scrape(server)["tidegate_drift_window_rows"][""] < WINDOW_ROWS:
+    while scrape(server)["tidegate_drift_window_rows"][""] < MIN_WINDOW_ROWS:
         rows = table[generator.permutation(len(table))[:50]].tolist()
         response = httpx.post(
             f"{server.http}/v1/models/{server.name}:predict",
@@ -74,7 +74,7 @@ def test_shifted_feature_shows_drift_alone(unused_server: LiveServer) -> None:
     assert drift.pop("worst perimeter") > THRESHOLD > max(drift.values())
     counted = metrics["tidegate_drift_rows_total"]["counted"]
     predictions = metrics["tidegate_predictions_total"]
-    assert WINDOW_ROWS <= counted <= sent
+    assert MIN_WINDOW_ROWS <= counted <= sent
     assert set(predictions) == {"malignant", "benign", "other"}
     assert predictions["other"] == 0
     assert sum(predictions.values()) == counted

@@ -117,7 +117,7 @@ class FakeHttpServer:
         """Close the service, and verify that nothing has leaked."""
         service = self.predictor.service
         service.close()
-        assert service.batcher.rows == 0
+        assert service.batcher.queued_rows == 0
         assert service.metrics.in_flight == 0
         assert not self.state.tasks
         assert len(self.fast_path.timeouts) == 0

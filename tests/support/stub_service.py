@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry
 from tests.support.contracts import MATRIX
 from tidegate.batch import Batch
 from tidegate_serving.codecs.request import Limits
+from tidegate_serving.engines.base import OutputNames
 from tidegate_serving.errors import RequestError
 from tidegate_serving.observability.metrics import Metrics
 from tidegate_serving.service import Service
@@ -32,7 +33,7 @@ class DoublingEngine:
     def prepare_thread(self) -> None:
         pass
 
-    def run(self, batch: Batch, output_names: frozenset[str] | None = None) -> Mapping[str, NDArray[Any]]:
+    def run(self, batch: Batch, output_names: OutputNames = None) -> Mapping[str, NDArray[Any]]:
         doubled = batch.arrays["input-0"][:, 0] * 2
         return {
             "label": doubled.astype("int64"),
@@ -46,7 +47,7 @@ class BlockingEngine(DoublingEngine):
     def __init__(self) -> None:
         self.started, self.released = threading.Event(), threading.Event()
 
-    def run(self, batch: Batch, output_names: frozenset[str] | None = None) -> Mapping[str, NDArray[Any]]:
+    def run(self, batch: Batch, output_names: OutputNames = None) -> Mapping[str, NDArray[Any]]:
         self.started.set()
         assert self.released.wait(50)
         return super().run(batch, output_names)
@@ -55,7 +56,7 @@ class BlockingEngine(DoublingEngine):
 class FailingEngine(DoublingEngine):
     """Fails on every batch."""
 
-    def run(self, batch: Batch, output_names: frozenset[str] | None = None) -> Mapping[str, NDArray[Any]]:
+    def run(self, batch: Batch, output_names: OutputNames = None) -> Mapping[str, NDArray[Any]]:
         raise RuntimeError("secret cause")
 
 
@@ -65,7 +66,7 @@ class StubDriftMonitor:
     def __init__(self) -> None:
         self.errors: list[RequestError] = []
 
-    def seen(self, batch: Batch, outputs: Mapping[str, NDArray[Any]]) -> None:
+    def record_batch(self, batch: Batch, outputs: Mapping[str, NDArray[Any]]) -> None:
         pass
 
     def record_error(self, error: RequestError) -> None:

@@ -1,8 +1,8 @@
 {{/* What both Jobs say of themselves. A second try would be another campaign, with other neighbours: there is none. */}}
 {{- define "loadtest.jobSettings" -}}
 backoffLimit: 0
-{{- if not (kindIs "invalid" .Values.ttlSeconds) }}
-ttlSecondsAfterFinished: {{ int64 .Values.ttlSeconds }}
+{{- if not (kindIs "invalid" .Values.ttlSecondsAfterFinished) }}
+ttlSecondsAfterFinished: {{ int64 .Values.ttlSecondsAfterFinished }}
 {{- end }}
 {{- end }}
 
@@ -18,7 +18,7 @@ terminationGracePeriodSeconds: 5
 {{- define "loadtest.containerSettings" -}}
 image: {{ include "tidegate.image" . | quote }}
 imagePullPolicy: {{ .Values.image.pullPolicy }}
-securityContext: {{- include "tidegate.containerSecurity" . | nindent 2 }}
+securityContext: {{- include "tidegate.containerSecurityContext" . | nindent 2 }}
 # The sentence that says why it failed stands in the pod's status as well.
 terminationMessagePolicy: FallbackToLogsOnError
 {{- end }}
@@ -27,13 +27,13 @@ terminationMessagePolicy: FallbackToLogsOnError
 The master: reads the bundle, tells the workers what to ask, collects their samples, judges, and ends with the verdict's
 exit code. Takes (dict "root" $ "campaign" <the campaign's name>).
 */}}
-{{- define "loadtest.masterSpec" -}}
+{{- define "loadtest.masterJobSpec" -}}
 {{- $values := .root.Values -}}
 {{ include "loadtest.jobSettings" .root }}
 template:
   metadata:
     labels:
-      {{- include "tidegate.selector" .root | nindent 6 }}
+      {{- include "tidegate.selectorLabels" .root | nindent 6 }}
       app.kubernetes.io/component: master
       {{- with $values.podLabels }}
       {{- toYaml . | nindent 6 }}
@@ -50,7 +50,7 @@ template:
           - --url
           - {{ $values.url | quote }}
           - --bundle
-          - {{ include "loadtest.bundle" .root | quote }}
+          - {{ include "loadtest.bundleReference" .root | quote }}
           {{- with $values.model.name }}
           - --name
           - {{ . | quote }}
@@ -63,7 +63,7 @@ template:
           - --push
           - {{ . | quote }}
           {{- end }}
-        {{- with include "tidegate.storeEnvironment" .root }}
+        {{- with include "tidegate.objectStoreEnv" .root }}
         {{- trim . | nindent 8 }}
         {{- end }}
         ports:
@@ -76,7 +76,7 @@ template:
             readOnly: true
           - name: tmp
             mountPath: /tmp
-          {{- with include "tidegate.storeMount" .root }}
+          {{- with include "tidegate.caVolumeMount" .root }}
           {{- nindent 10 . }}
           {{- end }}
     volumes:
@@ -85,7 +85,7 @@ template:
           name: {{ .campaign | quote }}
       - name: tmp
         emptyDir: {}
-      {{- with include "tidegate.storeVolume" .root }}
+      {{- with include "tidegate.caVolume" .root }}
       {{- nindent 6 . }}
       {{- end }}
 {{- end }}
@@ -94,7 +94,7 @@ template:
 The workers: they get plan and questions from the master, and so need neither the store nor its credentials.
 Takes (dict "root" $ "campaign" <the campaign's name>).
 */}}
-{{- define "loadtest.workerSpec" -}}
+{{- define "loadtest.workerJobSpec" -}}
 {{- $values := .root.Values -}}
 completionMode: Indexed
 completions: {{ int64 $values.workers }}
@@ -103,7 +103,7 @@ parallelism: {{ int64 $values.workers }}
 template:
   metadata:
     labels:
-      {{- include "tidegate.selector" .root | nindent 6 }}
+      {{- include "tidegate.selectorLabels" .root | nindent 6 }}
       app.kubernetes.io/component: worker
       {{- with $values.podLabels }}
       {{- toYaml . | nindent 6 }}

@@ -1,20 +1,12 @@
-{{/*
-A map as the text of a configuration. As JSON, because Helm's YAML would write 1000000 as 1e+06, which is no whole
-number any more; less the escapes that JSON for web pages has.
-*/}}
-{{- define "training.text" -}}
-{{ toPrettyJson . | replace "\\u003c" "<" | replace "\\u003e" ">" | replace "\\u0026" "&" }}
-{{- end }}
-
 {{/* The files of the ConfigMap as JSON: train.yaml, or <index>.yaml for each run of a sweep. */}}
-{{- define "training.files" -}}
+{{- define "training.configFiles" -}}
 {{- $files := dict }}
 {{- if .Values.sweep }}
 {{- range $index, $change := .Values.sweep }}
-{{- $_ := set $files (printf "%d.yaml" $index) (mergeOverwrite (deepCopy $.Values.config) $change | include "training.text") }}
+{{- $_ := set $files (printf "%d.yaml" $index) (mergeOverwrite (deepCopy $.Values.config) $change | include "tidegate.configText") }}
 {{- end }}
 {{- else }}
-{{- $_ := set $files "train.yaml" (kindIs "string" .Values.config | ternary .Values.config (include "training.text" .Values.config)) }}
+{{- $_ := set $files "train.yaml" (kindIs "string" .Values.config | ternary .Values.config (include "tidegate.configText" .Values.config)) }}
 {{- end }}
 {{- toJson $files }}
 {{- end }}
@@ -26,8 +18,8 @@ is already there.
 */}}
 {{- define "training.jobName" -}}
 {{- $spec := include "training.jobSpec" (dict "root" . "config" "") -}}
-{{- $content := list .Release.Namespace .Release.Name .Values.queue $spec (include "training.files" .) -}}
-{{ include "tidegate.name" . }}-{{ $content | toJson | sha256sum | trunc 10 }}
+{{- $content := list .Release.Namespace .Release.Name .Values.kueue.queueName $spec (include "training.configFiles" .) -}}
+{{ include "tidegate.fullname" . }}-{{ $content | toJson | sha256sum | trunc 10 }}
 {{- end }}
 
 {{/*
@@ -43,9 +35,9 @@ try would only repeat; 1 is everything else. A pod that its node loses does not 
 completionMode: Indexed
 completions: {{ $sweep }}
 parallelism: {{ min (int64 $values.parallelism) $sweep }}
-backoffLimitPerIndex: {{ int64 $values.retries }}
+backoffLimitPerIndex: {{ int64 $values.backoffLimit }}
 {{- else }}
-backoffLimit: {{ int64 $values.retries }}
+backoffLimit: {{ int64 $values.backoffLimit }}
 {{- end }}
 # A second pod only when the first is surely gone: two would push at once.
 podReplacementPolicy: Failed
@@ -59,16 +51,16 @@ podFailurePolicy:
         containerName: train
         operator: In
         values: [2, 3]
-{{- with $values.deadlineSeconds }}
+{{- with $values.activeDeadlineSeconds }}
 activeDeadlineSeconds: {{ int64 . }}
 {{- end }}
-{{- if not (kindIs "invalid" $values.ttlSeconds) }}
-ttlSecondsAfterFinished: {{ int64 $values.ttlSeconds }}
+{{- if not (kindIs "invalid" $values.ttlSecondsAfterFinished) }}
+ttlSecondsAfterFinished: {{ int64 $values.ttlSecondsAfterFinished }}
 {{- end }}
 template:
   metadata:
     labels:
-      {{- include "tidegate.selector" .root | nindent 6 }}
+      {{- include "tidegate.selectorLabels" .root | nindent 6 }}
       {{- with $values.podLabels }}
       {{- toYaml . | nindent 6 }}
       {{- end }}
@@ -91,15 +83,15 @@ template:
           - --channel
           - {{ . | quote }}
           {{- end }}
-          {{- if $values.joblib }}
+          {{- with $values.extraFormat }}
           - --extra-format
-          - joblib
+          - {{ . }}
           {{- end }}
-        {{- with include "tidegate.storeEnvironment" .root }}
+        {{- with include "tidegate.objectStoreEnv" .root }}
         {{- trim . | nindent 8 }}
         {{- end }}
         resources: {{- toYaml $values.resources | nindent 10 }}
-        securityContext: {{- include "tidegate.containerSecurity" .root | nindent 10 }}
+        securityContext: {{- include "tidegate.containerSecurityContext" .root | nindent 10 }}
         # The sentence that says what is wrong stands in the pod's status as well.
         terminationMessagePolicy: FallbackToLogsOnError
         volumeMounts:
@@ -110,12 +102,12 @@ template:
             mountPath: /work
           - name: tmp
             mountPath: /tmp
-          {{- if $values.dataClaim }}
+          {{- if $values.data.existingClaim }}
           - name: data
             mountPath: /data
             readOnly: true
           {{- end }}
-          {{- with include "tidegate.storeMount" .root }}
+          {{- with include "tidegate.caVolumeMount" .root }}
           {{- nindent 10 . }}
           {{- end }}
     volumes:
@@ -126,13 +118,13 @@ template:
         emptyDir: {}
       - name: tmp
         emptyDir: {}
-      {{- with $values.dataClaim }}
+      {{- with $values.data.existingClaim }}
       - name: data
         persistentVolumeClaim:
           claimName: {{ . | quote }}
           readOnly: true
       {{- end }}
-      {{- with include "tidegate.storeVolume" .root }}
+      {{- with include "tidegate.caVolume" .root }}
       {{- nindent 6 . }}
       {{- end }}
 {{- end }}

@@ -1,3 +1,5 @@
+{{/* The names of things. Tracks are "stable" and "canary"; each is an InferenceService of its own. */}}
+
 {{/* The tracks that exist, apart by a space. */}}
 {{- define "tidegate.tracks" -}}
 stable{{ if .Values.canary.digest }} canary{{ end }}
@@ -18,6 +20,27 @@ stable{{ if .Values.canary.digest }} canary{{ end }}
 How long a pod may take to stop, and so how long before a replica is really gone: it answers for drainSeconds more,
 then finishes what is in flight. The only place where this is computed.
 */}}
-{{- define "tidegate.grace" -}}
-{{ add .Values.server.drainSeconds .Values.server.requestTimeoutSeconds 5 }}
+{{- define "tidegate.terminationGracePeriodSeconds" -}}
+{{ add .Values.server.drainSeconds .Values.server.shutdownTimeoutSeconds 5 }}
+{{- end }}
+
+{{/* The InferenceService of a track. Takes (dict "root" $ "track" "stable"). */}}
+{{- define "tidegate.inferenceServiceName" -}}
+{{ include "tidegate.fullname" .root }}{{ if eq .track "canary" }}-canary{{ end }}
+{{- end }}
+
+{{/* The Deployment and the Service that KServe makes for a track. */}}
+{{- define "tidegate.predictorName" -}}
+{{ include "tidegate.inferenceServiceName" . }}-predictor
+{{- end }}
+
+{{/* The autoscaler of a track. Not "<isvc>-predictor": KServe takes an HPA of that name for its own. */}}
+{{- define "tidegate.autoscalerName" -}}
+{{ include "tidegate.inferenceServiceName" . }}-hpa
+{{- end }}
+
+{{/* What selects one track. Takes (dict "root" $ "track" "stable"). */}}
+{{- define "tidegate.trackSelectorLabels" -}}
+{{ include "tidegate.selectorLabels" .root }}
+app.kubernetes.io/component: {{ .track | quote }}
 {{- end }}

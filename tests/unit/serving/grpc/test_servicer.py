@@ -167,7 +167,7 @@ def test_model_infer_cancelled_is_counted_as_cancelled() -> None:
         await asyncio.wait([task])
         assert task.cancelled()
         engine.released.set()
-        await wait_until(lambda: predictor.service.batcher.rows == 0)
+        await wait_until(lambda: predictor.service.batcher.queued_rows == 0)
 
     run(predictor, scenario)
     predictor.service.close()

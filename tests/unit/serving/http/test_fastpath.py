@@ -86,7 +86,7 @@ def test_invalid_row_is_rejected_alone_in_its_batch() -> None:
         connections = [server.connect() for _ in values]
         for connection, value in zip(connections, values, strict=True):
             connection.protocol.data_received(v1_request(value))
-        assert server.predictor.service.batcher.rows == 5
+        assert server.predictor.service.batcher.queued_rows == 5
         for connection in connections:
             await server.settle(connection)
         responses = [connection.responses[0] for connection in connections]
@@ -157,7 +157,7 @@ def test_disconnected_client_is_counted_as_499(half_closed: bool) -> None:
         # A client that closes one side has usually gone; under overload most work would be for such clients.
         if not half_closed or not connection.protocol.eof_received():
             connection.lose()
-        await wait_until(lambda: server.predictor.service.batcher.rows == 0)
+        await wait_until(lambda: server.predictor.service.batcher.queued_rows == 0)
         assert connection.written == b""
         assert server.predictor.counts("tidegate_requests_total") == {("499", "v1"): 1}
 

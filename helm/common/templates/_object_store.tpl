@@ -1,0 +1,47 @@
+{{/* The Secret with the object store's credentials; the chart that serves never makes one. */}}
+{{- define "tidegate.objectStoreSecretName" -}}
+{{- if .Values.objectStore.secretData -}}
+{{ include "tidegate.fullname" . }}-store
+{{- else -}}
+{{ .Values.objectStore.secretName }}
+{{- end }}
+{{- end }}
+
+{{/* The environment of a container that reaches the object store: nothing, where nothing is set. */}}
+{{- define "tidegate.objectStoreEnv" -}}
+{{- $store := .Values.objectStore }}
+{{- with include "tidegate.objectStoreSecretName" . }}
+envFrom:
+  - secretRef:
+      name: {{ . | quote }}
+{{- end }}
+{{- $env := dict "AWS_ENDPOINT_URL" $store.endpoint "AWS_REGION" $store.region
+      "SSL_CERT_FILE" (and $store.caConfigMap (printf "/etc/store-ca/%s" $store.caKey))
+      "HTTPS_PROXY" $store.httpsProxy "NO_PROXY" $store.noProxy }}
+{{- if compact (values $env) }}
+env:
+  {{- range $name, $value := $env }}
+  {{- if $value }}
+  - name: {{ $name }}
+    value: {{ $value | quote }}
+  {{- end }}
+  {{- end }}
+{{- end }}
+{{- end }}
+
+{{/* Where that container finds the certificate authorities, and the volume that they are in. */}}
+{{- define "tidegate.caVolumeMount" -}}
+{{- if .Values.objectStore.caConfigMap -}}
+- name: store-ca
+  mountPath: /etc/store-ca
+  readOnly: true
+{{- end }}
+{{- end }}
+
+{{- define "tidegate.caVolume" -}}
+{{- with .Values.objectStore.caConfigMap -}}
+- name: store-ca
+  configMap:
+    name: {{ . | quote }}
+{{- end }}
+{{- end }}

@@ -1,0 +1,41 @@
+{{/* Every combination of values that cannot work: one sentence each, with what to write instead. */}}
+{{- define "training.validate" -}}
+{{- $errors := list }}
+{{- $name := include "tidegate.fullname" . }}
+{{- if not (regexMatch "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$" $name) }}
+{{- $errors = append $errors (printf "The release is named %q, and a Job's name has only a-z, 0-9 and '-': name the release otherwise, or set fullnameOverride." $name) }}
+{{- else if gt (len $name) 48 }}
+{{- $errors = append $errors (printf "The release's name %q has %d characters: with what is added to it, it may have 48; shorten it or set fullnameOverride." $name (len $name)) }}
+{{- end }}
+{{- if not .Values.config }}
+{{- $errors = append $errors "config is not set: give the training run, for example --set-file config=train.yaml." }}
+{{- end }}
+{{- if and .Values.sweep (kindIs "string" .Values.config) }}
+{{- $errors = append $errors "sweep is set and config is a text: a sweep lays maps over it, so write config as a map in a values file." }}
+{{- end }}
+{{- if not .Values.store }}
+{{- $errors = append $errors "store is not set: the bundle would vanish with the pod; give its place, for example --set store=s3://models." }}
+{{- else if hasPrefix "file://" .Values.store }}
+{{- $errors = append $errors (printf "store is %q, a folder that vanishes with the pod: give object storage, s3://, gs:// or az://." .Values.store) }}
+{{- else if not (regexMatch "^(s3|gs|az)://[^/\\s@]+(/[^/\\s@]+)*/?$" .Values.store) }}
+{{- $errors = append $errors (printf "store is %q: expected s3://, gs:// or az:// and a bucket, without the model's name, for example s3://models." .Values.store) }}
+{{- end }}
+{{- if and .Values.channel (not (regexMatch "^[a-z0-9]([-a-z0-9]{0,50}[a-z0-9])?$" .Values.channel)) }}
+{{- $errors = append $errors (printf "channel is %q: expected at most 52 characters of a-z, 0-9 and '-', for example candidate." .Values.channel) }}
+{{- end }}
+{{- if and .Values.sweep .Values.channel }}
+{{- $errors = append $errors "channel and sweep are both set: every run would move the channel, and the last would win; remove channel, and move it to the run that you choose." }}
+{{- end }}
+{{- if and .Values.objectStore.endpoint (regexMatch "^(gs|az)://" .Values.store) (not (list .Values.config .Values.sweep | toJson | contains "s3://")) }}
+{{- $errors = append $errors (printf "objectStore.endpoint is set, store is %q, and config reads nothing from s3://, to which an endpoint belongs: remove it." .Values.store) }}
+{{- end }}
+{{- $macro := "@(yearly|annually|monthly|weekly|daily|midnight|hourly|every [0-9hms.]+)" }}
+{{- $fields := "([0-9*/,?-]+ +){3}[0-9A-Za-z*/,?-]+ +[0-9A-Za-z*/,?-]+" }}
+{{- if and .Values.schedule (not (regexMatch (printf "^(%s|%s)$" $macro $fields) .Values.schedule)) }}
+{{- $errors = append $errors (printf "schedule is %q: expected minute, hour, day of the month, month and day of the week, for example '0 3 * * 1', or @hourly, @daily, @weekly, @monthly or @yearly." .Values.schedule) }}
+{{- end }}
+{{- $errors = concat $errors
+      (dict "resources" .Values.resources | include "tidegate.validate.resources" | fromJsonArray)
+      (include "tidegate.validate.common" . | fromJsonArray) }}
+{{- include "tidegate.failOnErrors" $errors }}
+{{- end }}

@@ -1,0 +1,95 @@
+{{/*
+All that a track's pods are made of beside their labels and annotations. What scales or replaces them stands below:
+it changes with every promotion, and no pod is to restart for it. Takes (dict "root" $ "track" "stable" "resources" …).
+*/}}
+{{- define "tidegate.podTemplate" -}}
+terminationGracePeriodSeconds: {{ include "tidegate.terminationGracePeriodSeconds" $.root }}
+{{ include "tidegate.podSettings" $ }}
+{{- with $.root.Values.topologySpreadConstraints }}
+topologySpreadConstraints:
+  {{- range . }}
+  {{- $selector := dict "labelSelector" (dict "matchLabels" (include "tidegate.trackSelectorLabels" $ | fromYaml)) }}
+  - {{- toYaml (merge (deepCopy .) $selector) | nindent 4 }}
+  {{- end }}
+{{- end }}
+{{- if include "tidegate.pullsBundle" $.root }}
+initContainers:
+  {{- include "tidegate.storageInitializer" $ | nindent 2 }}
+{{- end }}
+containers:
+  - name: kserve-container
+    image: {{ include "tidegate.image" $.root | quote }}
+    imagePullPolicy: {{ $.root.Values.image.pullPolicy }}
+    args:
+      - serve
+      - {{ include "tidegate.bundleDirectory" $ | quote }}
+      - --digest
+      - {{ include "tidegate.bundleDigest" $ | quote }}
+      - --name
+      - {{ include "tidegate.modelName" $.root | quote }}
+    env:
+      {{- range $name, $value := dict
+            "TIDEGATE_DRAIN_SECONDS" $.root.Values.server.drainSeconds
+            "TIDEGATE_SHUTDOWN_TIMEOUT" $.root.Values.server.shutdownTimeoutSeconds
+            "TIDEGATE_MAX_ROWS" $.root.Values.server.maxRows
+            "TIDEGATE_MAX_BODY_BYTES" $.root.Values.server.maxBodyBytes }}
+      - name: {{ $name }}
+        value: {{ $value | int64 | quote }}
+      {{- end }}
+      - name: TIDEGATE_ENGINE
+        value: {{ $.root.Values.server.engine | quote }}
+      - name: TIDEGATE_ACCESS_LOG
+        value: {{ $.root.Values.server.accessLog | quote }}
+      {{- with $.root.Values.server.trustedTypes }}
+      - name: TIDEGATE_TRUSTED_TYPE
+        value: {{ join " " . | quote }}
+      {{- end }}
+      {{- with $.root.Values.server.allowedJoblibDigests }}
+      - name: TIDEGATE_ALLOW_JOBLIB_DIGEST
+        value: {{ join " " . | replace "sha256:" "" | quote }}
+      {{- end }}
+      {{- with $.root.Values.server.env }}
+      {{- toYaml . | nindent 6 }}
+      {{- end }}
+    # KServe's Service maps 80 to the first port and carries the second as h2c because of its name.
+    ports:
+      - name: http
+        containerPort: 8080
+        protocol: TCP
+      - name: grpc
+        containerPort: 8081
+        protocol: TCP
+    startupProbe:
+      httpGet:
+        path: /v2/health/ready
+        port: 8080
+      periodSeconds: 2
+      timeoutSeconds: 2
+      failureThreshold: {{ div (add $.root.Values.server.startupTimeoutSeconds 1) 2 }}
+    # True while draining as well: deletion already takes the endpoint out, and a failing probe would also take
+    # away the terminating endpoint that kube-proxy falls back to. So there is no preStop hook either.
+    readinessProbe:
+      httpGet:
+        path: /v2/health/ready
+        port: 8080
+      periodSeconds: 5
+      timeoutSeconds: 2
+      failureThreshold: 3
+    livenessProbe:
+      httpGet:
+        path: /v2/health/live
+        port: 8080
+      periodSeconds: 10
+      timeoutSeconds: 5
+      failureThreshold: 3
+    # All four: KServe fills in what is missing, and a request above its default limit would be invalid.
+    resources: {{- toYaml $.root.Values.resources | nindent 6 }}
+    securityContext: {{- include "tidegate.containerSecurityContext" $.root | nindent 6 }}
+    terminationMessagePolicy: FallbackToLogsOnError
+    volumeMounts:
+      - {{- include "tidegate.bundleVolumeMount" $ | nindent 8 }}
+      - name: tmp
+        mountPath: /tmp
+volumes:
+  {{- include "tidegate.volumes" $ | nindent 2 }}
+{{- end }}
