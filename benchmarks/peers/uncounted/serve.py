@@ -17,9 +17,9 @@ def _nothing(*_: object) -> None:
 
 def strip() -> None:
     """Remove the recording from this process's server."""
-    for name in ("record_response", "record_batch", "read", "record_rejection", "record_stage"):
+    for name in ("record_response", "record_batch", "record_parse", "record_rejection", "record_stage"):
         _replace(Metrics, name)
-    for name in ("record_error", "seen"):
+    for name in ("record_error", "record_batch"):
         _replace(DriftMonitor, name)
 
 
