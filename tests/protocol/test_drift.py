@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""The drift metrics of a live server."""
+"""The drift and violation metrics of a live server.
+
+A server counts while a test reads its metrics. Therefore each test compares values of one scrape only.
+"""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,9 +11,9 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 from sklearn.datasets import load_breast_cancer
 
-from tests.protocol.clients import JSON_HEADERS, scrape
 from tests.support.servers import LiveServer, serving
 from tidegate.bundle import Bundle
 from tidegate.errors import ConfigurationError
@@ -22,6 +25,9 @@ from tidegate_serving.observability.drift_monitor import MIN_WINDOW_ROWS
 THRESHOLD = 0.25
 """Siddiqi's threshold, and the alert's default."""
 
+Scrape = dict[str, dict[str, float]]
+"""By sample name, the values by the labels' values."""
+
 
 @pytest.fixture
 def unused_server(numeric_bundle: Bundle, tmp_path: Path) -> Iterator[LiveServer]:
@@ -30,46 +36,56 @@ def unused_server(numeric_bundle: Bundle, tmp_path: Path) -> Iterator[LiveServer
         yield server
 
 
-def send_until_a_window_is_full(server: LiveServer, transform: Callable[[np.ndarray], np.ndarray]) -> int:
-    """Send transformed training rows in small requests; the monitor drops rows that exceed its CPU budget.
+def scrape(server: LiveServer) -> Scrape:
+    values: Scrape = {}
+    for family in text_string_to_metric_families(httpx.get(f"{server.http}/metrics").text):
+        for sample in family.samples:
+            values.setdefault(sample.name, {})[" ".join(sample.labels.values())] = sample.value
+    return values
+
+
+def send_until_window_is_full(
+    server: LiveServer, transform: Callable[[np.ndarray], np.ndarray]
+) -> tuple[int, Scrape]:
+    """Send transformed training rows in small requests. The monitor drops rows above its CPU budget.
 
     Returns:
-        The number of rows sent.
+        The number of rows sent, and the scrape that shows the full window.
     """
     table = transform(load_breast_cancer().data)
     generator, sent = np.random.default_rng(1), 0
-    assert scrape(server).get("tidegate_feature_drift_psi", {}) == {}
-    while scrape(server)["tidegate_drift_window_rows"][""] < MIN_WINDOW_ROWS:
+    metrics = scrape(server)
+    assert "tidegate_feature_drift_psi" not in metrics
+    while metrics["tidegate_drift_window_rows"][""] < MIN_WINDOW_ROWS:
         rows = table[generator.permutation(len(table))[:50]].tolist()
         response = httpx.post(
             f"{server.http}/v1/models/{server.name}:predict",
             content=v1_body(server.bundle.contract, rows),
-            headers=JSON_HEADERS,
+            headers={"Content-Type": "application/json"},
             timeout=30,
         )
         assert response.status_code == 200
         sent += len(rows)
-    return sent
+        metrics = scrape(server)
+    return sent, metrics
 
 
-def test_rows_like_the_training_data_show_no_drift(unused_server: LiveServer) -> None:
-    send_until_a_window_is_full(unused_server, lambda table: table)
-    metrics = scrape(unused_server)
+def test_drift_training_rows_are_below_threshold(unused_server: LiveServer) -> None:
+    _, metrics = send_until_window_is_full(unused_server, lambda table: table)
     drift = metrics["tidegate_feature_drift_psi"]
     assert list(drift) == list(unused_server.bundle.contract.feature_names)
     assert max(drift.values()) < THRESHOLD
     assert metrics["tidegate_prediction_drift_psi"][""] < THRESHOLD
 
 
-def test_shifted_feature_shows_drift_alone(unused_server: LiveServer) -> None:
+def test_drift_shifted_feature_alone_is_above_threshold(unused_server: LiveServer) -> None:
     shifted = unused_server.bundle.contract.feature_names.index("worst perimeter")
 
     def shift(table: np.ndarray) -> np.ndarray:
         table[:, shifted] += 2 * table[:, shifted].std()
         return table
 
-    sent = send_until_a_window_is_full(unused_server, shift)
-    metrics = scrape(unused_server)
+    sent, metrics = send_until_window_is_full(unused_server, shift)
     drift = metrics["tidegate_feature_drift_psi"]
     assert drift.pop("worst perimeter") > THRESHOLD > max(drift.values())
     counted = metrics["tidegate_drift_rows_total"]["counted"]
@@ -80,22 +96,15 @@ def test_shifted_feature_shows_drift_alone(unused_server: LiveServer) -> None:
     assert sum(predictions.values()) == counted
 
 
-def test_violation_is_counted_by_feature_and_kind(numeric_server: LiveServer) -> None:
-    contract = numeric_server.bundle.contract
+def test_violation_is_counted_per_feature_and_kind(unused_server: LiveServer) -> None:
+    contract = unused_server.bundle.contract
     row = list(contract.golden.rows[0])
     row[3] = None
     name = contract.feature_names[3]
-
-    def violations() -> float:
-        return (
-            scrape(numeric_server)
-            .get("tidegate_input_violations_total", {})
-            .get(f"{name} missing_feature", 0)
-        )
-
-    before = violations()
     for protocol in (Protocol.V1, Protocol.V2, Protocol.GRPC):
-        address = numeric_server.grpc if protocol is Protocol.GRPC else numeric_server.http
+        address = unused_server.grpc if protocol is Protocol.GRPC else unused_server.http
         with pytest.raises(ConfigurationError, match=name):
-            predict(address, numeric_server.name, protocol, [row])
-    assert violations() == before + 3
+            predict(address, unused_server.name, protocol, [row])
+    violations = scrape(unused_server)["tidegate_input_violations_total"]
+    assert violations.pop(f"{name} missing_feature") == 3
+    assert not any(violations.values())

@@ -8,16 +8,23 @@ A misspelt name gives an empty panel or an alert that never fires, without any e
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.charts.chart import ROOT, of_kind, render
-from tests.protocol.clients import one_row, post_once
-from tests.support.servers import LiveServer
+from tests.support.servers import LiveServer, serving
+from tidegate.bundle import Bundle
+from tidegate.errors import ConfigurationError
+from tidegate.protocol.constants import Protocol
 from tidegate.protocol.requests import v1_body
+from tidegate.protocol.samples import sample_rows
+from tidegate_serving.client import predict
+from tidegate_serving.errors import ErrorCode
 
 DIGEST = "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae"
 VALUES: dict[str, Any] = {
@@ -43,20 +50,38 @@ KUBE_STATE_METRICS = {
 
 PROMETHEUS = {"up"}
 
+ERROR_CODES = '"50[0-3]|INTERNAL|UNKNOWN|UNAVAILABLE"'
+"""The status codes of the error rate, as PromQL writes them."""
+
 PACKAGES = {path.parent.name for path in ROOT.glob("*/tidegate_*/__init__.py")}
 """Packages, whose names look like those of metrics."""
+
+
+def scrape(server: LiveServer) -> list[Metric]:
+    return list(text_string_to_metric_families(httpx.get(f"{server.http}/metrics").text))
+
+
+def post(server: LiveServer, body: bytes) -> None:
+    """Send a V1 request."""
+    httpx.post(
+        f"{server.http}/v1/models/{server.name}:predict",
+        content=body,
+        headers={"Content-Type": "application/json"},
+    )
+
+
+def one_row(server: LiveServer) -> list[list[Any]]:
+    return sample_rows(server.bundle.contract, 1, seed=0)
 
 
 @pytest.fixture(scope="module")
 def types(numeric_server: LiveServer, regression_server: LiveServer) -> dict[str, str]:
     """The type of each metric that the server of a classifier or of a regression exposes."""
-    types = {}
-    for server in (numeric_server, regression_server):
-        for line in httpx.get(f"{server.http}/metrics").text.splitlines():
-            if line.startswith("# TYPE "):
-                name, kind = line.removeprefix("# TYPE ").split()
-                types[name] = kind
-    return types
+    return {
+        f"{family.name}_total" if family.type == "counter" else family.name: family.type
+        for server in (numeric_server, regression_server)
+        for family in scrape(server)
+    }
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +97,7 @@ def exposed(types: dict[str, str]) -> set[str]:
 
 
 def selected(expression: str) -> set[str]:
-    """The metrics that a query selects; every selector here has braces."""
+    """Return the metrics that a query selects; every selector here has braces."""
     return set(re.findall(r"\b([a-z_]+)\{", expression))
 
 
@@ -121,7 +146,7 @@ def test_every_page_names_metrics_that_exist(exposed: set[str]) -> None:
 
 
 def documented() -> dict[str, tuple[str, set[str]]]:
-    """By metric, the first word of its type and its labels, from the tables of docs/monitoring.md."""
+    """Return the type and the labels of each metric in the tables of docs/monitoring.md."""
     text, metrics = (ROOT / "docs" / "monitoring.md").read_text(), {}
     for cells in re.findall(r"^\| (`tidegate_[^|]+)\| ([^|]+)\| ([^|]*)\|", text, flags=re.MULTILINE):
         for name in re.findall(r"`([a-z_]+)`", cells[0]):
@@ -144,9 +169,70 @@ def test_page_has_the_labels_of_every_metric(
     table = documented()
     for server in (numeric_server, regression_server):
         for body in (v1_body(server.bundle.contract, one_row(server)), b"{}"):
-            post_once(server, f"/v1/models/{server.name}:predict", body)
-        for family in text_string_to_metric_families(httpx.get(f"{server.http}/metrics").text):
+            post(server, body)
+        for family in scrape(server):
             for sample in family.samples:
                 name = family.name if family.name in table else f"{family.name}_total"
                 if name in table:
                     assert sample.labels.keys() - {"le"} == table[name][1], sample
+
+
+def test_model_name_has_one_label_name(numeric_server: LiveServer) -> None:
+    """A dashboard joins ``tidegate_model_info`` with KServe's histograms by this label."""
+    names: dict[str, set[str]] = {}
+    for family in scrape(numeric_server):
+        for sample in family.samples:
+            for name, value in sample.labels.items():
+                if value == numeric_server.name:
+                    names.setdefault(name, set()).add(family.name)
+    stages = {f"request_{stage}_seconds" for stage in ("preprocess", "predict", "postprocess")}
+    assert names.keys() == {"model_name"}
+    assert names["model_name"] >= stages | {"tidegate_model_info"}
+
+
+@pytest.fixture
+def unused_server(numeric_bundle: Bundle, tmp_path: Path) -> Iterator[LiveServer]:
+    """A server that has received no request."""
+    with serving(numeric_bundle, tmp_path / "log") as server:
+        yield server
+
+
+def counters(server: LiveServer) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    """Return the values of Tidegate's counters in one scrape, by sample name and labels."""
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in scrape(server)
+        if family.type == "counter" and family.name.startswith("tidegate_")
+        for sample in family.samples
+    }
+
+
+def test_first_scrape_has_every_counter_at_zero(unused_server: LiveServer) -> None:
+    """``increase()`` does not see the event that creates a series."""
+    first = counters(unused_server)
+    assert not any(first.values())
+    for protocol in ("v1", "v2", "grpc"):
+        for code in ("OK", "INTERNAL") if protocol == "grpc" else ("200", "500"):
+            assert ("tidegate_requests_total", (("code", code), ("protocol", protocol))) in first
+    for error in ErrorCode:
+        assert ("tidegate_requests_rejected_total", (("reason", error.reason),)) in first
+
+    valid, invalid = one_row(unused_server), [[None] * len(unused_server.bundle.contract.features)]
+    for protocol in (Protocol.V1, Protocol.V2, Protocol.GRPC):
+        address = unused_server.grpc if protocol is Protocol.GRPC else unused_server.http
+        predict(address, unused_server.name, protocol, valid)
+        with pytest.raises(ConfigurationError):
+            predict(address, unused_server.name, protocol, invalid)
+    post(unused_server, b"not JSON")
+    second = counters(unused_server)
+    assert second.keys() == first.keys()
+    assert second["tidegate_requests_total", (("code", "400"), ("protocol", "v1"))] == 2
+    assert second["tidegate_requests_rejected_total", (("reason", "invalid_argument"),)] == 4
+
+
+def test_error_rate_has_one_definition() -> None:
+    page = (ROOT / "docs" / "monitoring.md").read_text()
+    section = page.partition("\n## Error rate\n")[2].partition("\n## ")[0]
+    assert ERROR_CODES in section
+    assert page.count("50[0-3]") == 1
+    assert ERROR_CODES in dict(alerts())["TidegateHighErrorRate"]

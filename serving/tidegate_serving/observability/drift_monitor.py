@@ -6,7 +6,7 @@ A batch costs the request path one append to a list. Counting follows later, on 
 that are shorter than a health probe. If more rows arrive than the monitor may count, it counts a sample and
 exposes the number of dropped rows.
 
-The monitor exposes the drift of a feature, and never a value, bin or category of a feature, whatever its
+The monitor exposes the drift of a feature, and never a value, bin or category of a feature of any
 sensitivity.
 """
 

@@ -15,7 +15,7 @@ def is_recorded():
     registry = CollectorRegistry()
     metrics = Metrics(registry)
     metrics.record_response("v1", "200", 1, 0.001)
-    return b'tidegate_requests_total{code="200"' in generate_latest(registry)
+    return b'tidegate_requests_total{code="200",protocol="v1"} 1.0' in generate_latest(registry)
 
 assert is_recorded()
 runpy.run_path(sys.argv[1])["strip"]()
