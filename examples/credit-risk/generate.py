@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""Write ``loans.csv``: made-up consumer loans, the same ones in every run.
+"""Write ``loans.csv``: made-up consumer loans, the same loans in every run.
 
-No real applicant is in it. The chance of default follows a rule that is known here and noisy, so that a
-model can learn something and not everything.
+The file has no real applicant. The probability of default follows the rule below with noise, so that no model
+can be perfect.
 """
 
 import csv
@@ -19,8 +19,8 @@ PURPOSES = {"car": 0.0, "education": 0.3, "furniture": 0.1, "holiday": 0.8, "ren
 HOUSING = {"owner": -0.5, "rent": 0.3, "with family": 0.0}
 
 
-def loan(source: random.Random, day: date) -> dict[str, object]:
-    """One loan with what was known when it was applied for, and what became of it."""
+def make_loan(source: random.Random, day: date) -> dict[str, object]:
+    """Make one loan: the application, and whether the loan defaulted."""
     age = min(80, 18 + int(source.gammavariate(4, 6)))
     income = round(source.lognormvariate(7.8, 0.4), 2)
     amount = round(min(60_000, source.lognormvariate(8.9, 0.7)), 2)
@@ -54,13 +54,13 @@ def loan(source: random.Random, day: date) -> dict[str, object]:
 
 
 def main() -> None:
-    """Write the file beside this one."""
+    """Write the file next to this script."""
     source = random.Random(SEED)
     day = date(2021, 1, 4)
     rows = []
     for _ in range(ROWS):
         day += timedelta(days=source.choice((0, 0, 1)))
-        rows.append(loan(source, day))
+        rows.append(make_loan(source, day))
     with (Path(__file__).parent / "loans.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
         writer.writeheader()

@@ -99,7 +99,9 @@ def _model(config: TrainingConfig, contract: Contract, parity: ParityReport) -> 
     parameters = ", ".join(f"{key}={value!r}" for key, value in sorted(config.algorithm.parameters.items()))
     lines = [f"- Algorithm: {config.algorithm.name}({parameters})"]
     numeric = config.preprocessing.numeric
-    lines.append(f"- Numbers: impute {numeric.impute}, scale {numeric.scale}, floats {config.float_dtype}")
+    lines.append(
+        f"- Numbers: impute={numeric.impute}, scale={numeric.scale}, float_dtype={config.float_dtype}"
+    )
     lines.append(
         f"- Outputs: {', '.join(f'{output.name} ({output.datatype})' for output in contract.outputs)}"
     )
