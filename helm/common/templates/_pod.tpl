@@ -1,3 +1,5 @@
+{{/* Settings of every pod and container: image, service account, scheduling, security. */}}
+
 {{- define "tidegate.serviceAccountName" -}}
 {{- if .Values.serviceAccount.name -}}
 {{ .Values.serviceAccount.name }}
@@ -17,7 +19,7 @@ default
 {{- end }}
 {{- end }}
 
-{{/* Scheduling, identity and pull secrets of a pod. Takes (dict "root" $). */}}
+{{/* A pod's service account, security context, pull secrets and scheduling. Argument: (dict "root" $). */}}
 {{- define "tidegate.podSettings" -}}
 {{- $values := .root.Values -}}
 serviceAccountName: {{ include "tidegate.serviceAccountName" .root | quote }}
@@ -41,7 +43,7 @@ affinity: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end }}
 
-{{/* Pod Security "restricted", and a root file system that cannot be written to. */}}
+{{/* The restricted Pod Security Standard, and a read-only root file system. */}}
 {{- define "tidegate.containerSecurityContext" -}}
 allowPrivilegeEscalation: false
 privileged: false

@@ -1,14 +1,16 @@
 {{/*
-The campaign's name, which all its objects have: a hash of the release and of all that the Jobs are made of. A Job's
-template cannot be changed, so a changed one is another campaign; an unchanged upgrade finds the one that was run.
+The campaign's name, which all its objects have: a hash of the release and of everything in the Jobs. A Job's template is
+immutable, so a change creates another campaign. An upgrade without changes finds the existing one. The hash covers the
+parsed specifications, so a reworded comment starts no campaign.
 */}}
 {{- define "loadtest.campaignName" -}}
-{{- $specs := list (include "loadtest.masterJobSpec" (dict "root" . "campaign" "")) (include "loadtest.workerJobSpec" (dict "root" . "campaign" "")) -}}
+{{- $scope := dict "root" . "campaign" "" -}}
+{{- $specs := list (include "loadtest.masterJobSpec" $scope | fromYaml) (include "loadtest.workerJobSpec" $scope | fromYaml) -}}
 {{- $content := list .Release.Namespace .Release.Name $specs (include "loadtest.planText" .) -}}
 {{ include "tidegate.fullname" . }}-{{ $content | toJson | sha256sum | trunc 10 }}
 {{- end }}
 
-{{/* The plan's text. */}}
+{{/* The plan's text, byte for byte if it is given as text. */}}
 {{- define "loadtest.planText" -}}
 {{- if kindIs "string" .Values.plan -}}
 {{ .Values.plan }}
@@ -17,7 +19,6 @@ template cannot be changed, so a changed one is another campaign; an unchanged u
 {{- end }}
 {{- end }}
 
-{{/* The bundle's reference. */}}
 {{- define "loadtest.bundleReference" -}}
 {{ .Values.model.uri }}@sha256:{{ trimPrefix "sha256:" .Values.model.digest }}
 {{- end }}

@@ -1,4 +1,4 @@
-{{/* What both Jobs say of themselves. A second try would be another campaign, with other neighbours: there is none. */}}
+{{/* Settings of both Jobs. They are not retried, because a retry would be another campaign under other conditions. */}}
 {{- define "loadtest.jobSettings" -}}
 backoffLimit: 0
 {{- if not (kindIs "invalid" .Values.ttlSecondsAfterFinished) }}
@@ -6,26 +6,26 @@ ttlSecondsAfterFinished: {{ int64 .Values.ttlSecondsAfterFinished }}
 {{- end }}
 {{- end }}
 
-{{/* What the pods of both Jobs share. Takes (dict "root" $). */}}
+{{/* Settings of both Jobs' pods. Argument: (dict "root" $). */}}
 {{- define "loadtest.podSettings" -}}
 restartPolicy: Never
-# What is told to end has nothing to save.
+# A terminated pod has no state to save.
 terminationGracePeriodSeconds: 5
 {{ include "tidegate.podSettings" . }}
 {{- end }}
 
-{{/* What the containers of both share. */}}
+{{/* Settings of both Jobs' containers. */}}
 {{- define "loadtest.containerSettings" -}}
 image: {{ include "tidegate.image" . | quote }}
 imagePullPolicy: {{ .Values.image.pullPolicy }}
 securityContext: {{- include "tidegate.containerSecurityContext" . | nindent 2 }}
-# The sentence that says why it failed stands in the pod's status as well.
+# The error is in the pod's status as well.
 terminationMessagePolicy: FallbackToLogsOnError
 {{- end }}
 
 {{/*
-The master: reads the bundle, tells the workers what to ask, collects their samples, judges, and ends with the verdict's
-exit code. Takes (dict "root" $ "campaign" <the campaign's name>).
+The master reads the bundle, sends the requests to the workers, collects their samples, and exits with the verdict's exit
+code. Argument: (dict "root" $ "campaign" <the campaign's name>).
 */}}
 {{- define "loadtest.masterJobSpec" -}}
 {{- $values := .root.Values -}}
@@ -91,8 +91,8 @@ template:
 {{- end }}
 
 {{/*
-The workers: they get plan and questions from the master, and so need neither the store nor its credentials.
-Takes (dict "root" $ "campaign" <the campaign's name>).
+The workers receive the plan and the requests from the master, so they need neither the store nor its credentials.
+Argument: (dict "root" $ "campaign" <the campaign's name>).
 */}}
 {{- define "loadtest.workerJobSpec" -}}
 {{- $values := .root.Values -}}

@@ -1,4 +1,4 @@
-{{/* The files of the ConfigMap as JSON: train.yaml, or <index>.yaml for each run of a sweep. */}}
+{{/* The ConfigMap's files as a JSON map: train.yaml, or <index>.yaml per run of a sweep. */}}
 {{- define "training.configFiles" -}}
 {{- $files := dict }}
 {{- if .Values.sweep }}
@@ -12,21 +12,21 @@
 {{- end }}
 
 {{/*
-The Job's name and its configuration's: a hash of the release and of all that the Job is made of. A Job's template
-cannot be changed, nor its queue once it runs, so a changed one is another Job; an unchanged upgrade finds the Job that
-is already there.
+The name of the Job and of its ConfigMap: a hash of the release and of everything in the Job. A Job's template is
+immutable, and so is the queue of a running Job, so a change creates another Job. An upgrade without changes finds the
+existing one. The hash covers the parsed specification, so a reworded comment starts no training.
 */}}
 {{- define "training.jobName" -}}
-{{- $spec := include "training.jobSpec" (dict "root" . "config" "") -}}
+{{- $spec := include "training.jobSpec" (dict "root" . "config" "") | fromYaml -}}
 {{- $content := list .Release.Namespace .Release.Name .Values.kueue.queueName $spec (include "training.configFiles" .) -}}
 {{ include "tidegate.fullname" . }}-{{ $content | toJson | sha256sum | trunc 10 }}
 {{- end }}
 
 {{/*
-A Job's specification. Takes (dict "root" $ "config" <name of the ConfigMap>).
+A Job's specification. Argument: (dict "root" $ "config" <name of the ConfigMap>).
 
-Exit codes decide what happens next: 2 is wrong data or configuration and 3 a gate that was not passed, which another
-try would only repeat; 1 is everything else. A pod that its node loses does not count as a try.
+The exit code decides about a retry. 2 is wrong data or a wrong configuration, and 3 is a missed gate: a retry would fail
+in the same way. 1 is any other error, which is retried. A pod that is lost with its node does not count as a try.
 */}}
 {{- define "training.jobSpec" -}}
 {{- $values := .root.Values -}}
@@ -39,7 +39,7 @@ backoffLimitPerIndex: {{ int64 $values.backoffLimit }}
 {{- else }}
 backoffLimit: {{ int64 $values.backoffLimit }}
 {{- end }}
-# A second pod only when the first is surely gone: two would push at once.
+# A second pod starts only after the first has ended, because two pods would push at the same time.
 podReplacementPolicy: Failed
 podFailurePolicy:
   rules:
@@ -73,7 +73,7 @@ template:
         imagePullPolicy: {{ $values.image.pullPolicy }}
         args:
           - train
-          # The kubelet puts the run's number in.
+          # Kubernetes replaces the variable by the run's index.
           - /etc/tidegate/{{ ternary "$(JOB_COMPLETION_INDEX)" "train" (gt $sweep 0) }}.yaml
           - --out
           - /work/bundle
@@ -92,7 +92,7 @@ template:
         {{- end }}
         resources: {{- toYaml $values.resources | nindent 10 }}
         securityContext: {{- include "tidegate.containerSecurityContext" .root | nindent 10 }}
-        # The sentence that says what is wrong stands in the pod's status as well.
+        # The error is in the pod's status as well.
         terminationMessagePolicy: FallbackToLogsOnError
         volumeMounts:
           - name: config

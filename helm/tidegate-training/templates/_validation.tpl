@@ -1,22 +1,25 @@
-{{/* Every combination of values that cannot work: one sentence each, with what to write instead. */}}
+{{/*
+Rules that the schema cannot express, or whose violation needs an explanation. A message names the value, what it is, what
+is expected, and the fix.
+*/}}
 {{- define "training.validate" -}}
 {{- $errors := list }}
 {{- $name := include "tidegate.fullname" . }}
 {{- if not (regexMatch "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$" $name) }}
-{{- $errors = append $errors (printf "The release is named %q, and a Job's name has only a-z, 0-9 and '-': name the release otherwise, or set fullnameOverride." $name) }}
+{{- $errors = append $errors (printf "The release's name is %q: expected only a-z, 0-9 and '-', as in a Job's name. Use another release name, or set fullnameOverride." $name) }}
 {{- else if gt (len $name) 48 }}
-{{- $errors = append $errors (printf "The release's name %q has %d characters: with what is added to it, it may have 48; shorten it or set fullnameOverride." $name (len $name)) }}
+{{- $errors = append $errors (printf "The release's name %q has %d characters: expected at most 48, because the chart appends a suffix. Shorten it, or set fullnameOverride." $name (len $name)) }}
 {{- end }}
 {{- if not .Values.config }}
-{{- $errors = append $errors "config is not set: give the training run, for example --set-file config=train.yaml." }}
+{{- $errors = append $errors "config is not set: set the training run, for example --set-file config=train.yaml." }}
 {{- end }}
 {{- if and .Values.sweep (kindIs "string" .Values.config) }}
-{{- $errors = append $errors "sweep is set and config is a text: a sweep lays maps over it, so write config as a map in a values file." }}
+{{- $errors = append $errors "sweep is set and config is text: expected a map, because a sweep merges maps over it; write config as a map in a values file." }}
 {{- end }}
 {{- if not .Values.store }}
-{{- $errors = append $errors "store is not set: the bundle would vanish with the pod; give its place, for example --set store=s3://models." }}
+{{- $errors = append $errors "store is not set: the bundle would be deleted with the pod. Set a store, for example --set store=s3://models." }}
 {{- else if hasPrefix "file://" .Values.store }}
-{{- $errors = append $errors (printf "store is %q, a folder that vanishes with the pod: give object storage, s3://, gs:// or az://." .Values.store) }}
+{{- $errors = append $errors (printf "store is %q, a folder that is deleted with the pod: set a store in object storage, s3://, gs:// or az://." .Values.store) }}
 {{- else if not (regexMatch "^(s3|gs|az)://[^/\\s@]+(/[^/\\s@]+)*/?$" .Values.store) }}
 {{- $errors = append $errors (printf "store is %q: expected s3://, gs:// or az:// and a bucket, without the model's name, for example s3://models." .Values.store) }}
 {{- end }}
@@ -24,10 +27,10 @@
 {{- $errors = append $errors (printf "channel is %q: expected at most 52 characters of a-z, 0-9 and '-', for example candidate." .Values.channel) }}
 {{- end }}
 {{- if and .Values.sweep .Values.channel }}
-{{- $errors = append $errors "channel and sweep are both set: every run would move the channel, and the last would win; remove channel, and move it to the run that you choose." }}
+{{- $errors = append $errors "channel and sweep are both set: every run would move the channel, and it would point to the last one. Remove channel, and move the channel to the run that you select." }}
 {{- end }}
 {{- if and .Values.objectStore.endpoint (regexMatch "^(gs|az)://" .Values.store) (not (list .Values.config .Values.sweep | toJson | contains "s3://")) }}
-{{- $errors = append $errors (printf "objectStore.endpoint is set, store is %q, and config reads nothing from s3://, to which an endpoint belongs: remove it." .Values.store) }}
+{{- $errors = append $errors (printf "objectStore.endpoint is set, but store is %q, config reads no s3:// URL, and an endpoint belongs to s3://: remove the endpoint." .Values.store) }}
 {{- end }}
 {{- $macro := "@(yearly|annually|monthly|weekly|daily|midnight|hourly|every [0-9hms.]+)" }}
 {{- $fields := "([0-9*/,?-]+ +){3}[0-9A-Za-z*/,?-]+ +[0-9A-Za-z*/,?-]+" }}

@@ -1,11 +1,11 @@
 {{/*
-Where a bundle is and how a pod gets it. A URI and a digest say it all:
+The bundle's place, and how a pod gets the bundle. The URI and the digest determine both:
 
   s3://, gs://, az://<store>/<name>    an init container pulls and verifies <store>/<name>@sha256:<digest>
-  pvc://<claim>/<folder>/<name>        the claim holds a store: the bundle is its folder <folder>/<name>/<digest>
-  oci://<registry>/<repository>/<name> an image volume: the bundle is the root of the image tagged with its digest
+  pvc://<claim>/<folder>/<name>        the claim holds a store; the bundle is its directory <folder>/<name>/<digest>
+  oci://<registry>/<repository>/<name> an image volume; the bundle is the root of the image whose tag is the digest
 
-The server checks the digest again before it parses a byte, whichever way the bundle came.
+In every form, the server verifies the digest again before it parses the bundle.
 */}}
 
 {{- define "tidegate.bundleScheme" -}}
@@ -17,16 +17,17 @@ The server checks the digest again before it parses a byte, whichever way the bu
 {{ regexReplaceAll "^[a-z0-9]+://" .Values.model.uri "" }}
 {{- end }}
 
+{{/* "true" if an init container pulls the bundle, otherwise empty. */}}
 {{- define "tidegate.pullsBundle" -}}
 {{ if has (include "tidegate.bundleScheme" .) (list "s3" "gs" "az") }}true{{ end }}
 {{- end }}
 
-{{/* The name under which both tracks serve the model: clients never see the track. */}}
+{{/* The model's name in requests. Both tracks have the same name, so clients do not depend on the track. */}}
 {{- define "tidegate.modelName" -}}
 {{ .Values.model.name | default (base .Values.model.uri) }}
 {{- end }}
 
-{{/* The digest of a track, 64 hexadecimal digits. Takes (dict "root" $ "track" "stable"). */}}
+{{/* The digest of a track, 64 hexadecimal digits. Argument: (dict "root" $ "track" "stable"). */}}
 {{- define "tidegate.bundleDigest" -}}
 {{ ternary .root.Values.canary.digest .root.Values.model.digest (eq .track "canary") | trimPrefix "sha256:" }}
 {{- end }}
@@ -40,7 +41,7 @@ The server checks the digest again before it parses a byte, whichever way the bu
 {{- end }}
 {{- end }}
 
-{{/* Where the volume "model" is mounted, read-only but for the init container that fills it. */}}
+{{/* The mount of the volume "model". It is read-only except in the init container, which writes the bundle. */}}
 {{- define "tidegate.bundleVolumeMount" -}}
 name: model
 mountPath: {{ ternary "/mnt/models/bundle" "/mnt/models" (eq (include "tidegate.bundleScheme" .root) "oci") }}
@@ -68,9 +69,10 @@ readOnly: true
 {{- end }}
 
 {{/*
-The init container that pulls and verifies. KServe reports the end of one named "storage-initializer", and of no
-other, in the InferenceService's status; with FallbackToLogsOnError the reason for a refusal stands there.
-It alone has the store's credentials. Takes (dict "root" $ "track" "stable" "resources" …).
+The init container that pulls and verifies the bundle. KServe copies the termination message of an init container to the
+InferenceService's status only if its name is "storage-initializer". FallbackToLogsOnError makes the error that message.
+Only this container has the store's credentials.
+Argument: (dict "root" $ "track" "stable" "resources" <the container's resources>).
 */}}
 {{- define "tidegate.storageInitializer" -}}
 - name: storage-initializer

@@ -1,42 +1,42 @@
-{{/* Where the init container has to get: the object store, the proxy, and whoever gives the pod its identity. */}}
+{{/* Egress that the init container needs: the object store, the proxy, and the service that gives the cloud identity. */}}
 
-{{/* The port of an address such as https://s3.example.com:9000; without one, its scheme's. */}}
+{{/* The port of a URL such as https://s3.example.com:9000; by default its scheme's port. */}}
 {{- define "tidegate.urlPort" -}}
-{{- $address := urlParse . -}}
-{{ regexFind ":[0-9]+$" $address.host | trimPrefix ":" | default (ternary "80" "443" (eq $address.scheme "http")) }}
+{{- $url := urlParse . -}}
+{{ regexFind ":[0-9]+$" $url.host | trimPrefix ":" | default (ternary "80" "443" (eq $url.scheme "http")) }}
 {{- end }}
 
-{{/* A policy is about the pods behind a Service and so about their port: who sets objectStorePort knows it. */}}
+{{/* A NetworkPolicy applies to the pods behind a Service, so networkPolicy.objectStorePort overrides the endpoint's port. */}}
 {{- define "tidegate.objectStorePort" -}}
-{{- $given := .Values.networkPolicy.objectStorePort -}}
-{{- if kindIs "invalid" $given -}}
+{{- $port := .Values.networkPolicy.objectStorePort -}}
+{{- if kindIs "invalid" $port -}}
 {{ include "tidegate.urlPort" (.Values.objectStore.endpoint | default "https://") }}
 {{- else -}}
-{{ int64 $given }}
+{{ int64 $port }}
 {{- end }}
 {{- end }}
 
-{{/* Who gives the pods their identity: what is said, or what the account's annotations ask for. */}}
+{{/* The value of networkPolicy.cloudIdentity; if it is empty, the identity that the service account's annotations name. */}}
 {{- define "tidegate.cloudIdentity" -}}
-{{- $asked := .Values.serviceAccount.annotations -}}
+{{- $annotations := .Values.serviceAccount.annotations -}}
 {{- if .Values.networkPolicy.cloudIdentity -}}
 {{ .Values.networkPolicy.cloudIdentity }}
-{{- else if hasKey $asked "eks.amazonaws.com/role-arn" -}}
+{{- else if hasKey $annotations "eks.amazonaws.com/role-arn" -}}
 aws-irsa
-{{- else if hasKey $asked "iam.gke.io/gcp-service-account" -}}
+{{- else if hasKey $annotations "iam.gke.io/gcp-service-account" -}}
 gcp
-{{- else if hasKey $asked "azure.workload.identity/client-id" -}}
+{{- else if hasKey $annotations "azure.workload.identity/client-id" -}}
 azure
 {{- end }}
 {{- end }}
 
-{{/* AWS STS takes the role's token, from an address that only its name tells. */}}
+{{/* AWS STS exchanges the role's token. Its addresses are not fixed. */}}
 {{- define "tidegate.cloudIdentity.aws-irsa" -}}
 - ports:
     - {protocol: TCP, port: 443}
 {{- end }}
 
-{{/* The agent on the node, by its two fixed addresses. */}}
+{{/* The EKS Pod Identity agent on the node, at its two fixed addresses. */}}
 {{- define "tidegate.cloudIdentity.aws-pod-identity" -}}
 - to:
     - ipBlock: {cidr: 169.254.170.23/32}
@@ -45,7 +45,7 @@ azure
     - {protocol: TCP, port: 80}
 {{- end }}
 
-{{/* The metadata server: its own address with Dataplane V2, and the one behind it that other policies see. */}}
+{{/* GKE's metadata server. Dataplane V2 matches its own address, other policy engines match the redirected address. */}}
 {{- define "tidegate.cloudIdentity.gcp" -}}
 - to:
     - ipBlock: {cidr: 169.254.169.254/32}
@@ -57,7 +57,7 @@ azure
     - {protocol: TCP, port: 988}
 {{- end }}
 
-{{/* Workload identity asks Entra ID; a managed identity of the node asks its metadata service. */}}
+{{/* Entra ID for workload identity; the node's metadata service for a managed identity. */}}
 {{- define "tidegate.cloudIdentity.azure" -}}
 - ports:
     - {protocol: TCP, port: 443}

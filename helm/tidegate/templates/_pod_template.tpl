@@ -1,6 +1,7 @@
 {{/*
-All that a track's pods are made of beside their labels and annotations. What scales or replaces them stands below:
-it changes with every promotion, and no pod is to restart for it. Takes (dict "root" $ "track" "stable" "resources" …).
+A track's pod specification. The InferenceService annotates the pods with its checksum, and a change restarts them.
+Replicas and the update strategy are therefore not part of it: they change with every promotion.
+Argument: (dict "root" $ "track" "stable" "resources" <the server's resources>).
 */}}
 {{- define "tidegate.podTemplate" -}}
 terminationGracePeriodSeconds: {{ include "tidegate.terminationGracePeriodSeconds" $.root }}
@@ -51,7 +52,7 @@ containers:
       {{- with $.root.Values.server.env }}
       {{- toYaml . | nindent 6 }}
       {{- end }}
-    # KServe's Service maps 80 to the first port and carries the second as h2c because of its name.
+    # KServe's Service maps port 80 to the first port. The second port's name makes it h2c.
     ports:
       - name: http
         containerPort: 8080
@@ -66,8 +67,8 @@ containers:
       periodSeconds: 2
       timeoutSeconds: 2
       failureThreshold: {{ div (add $.root.Values.server.startupTimeoutSeconds 1) 2 }}
-    # True while draining as well: deletion already takes the endpoint out, and a failing probe would also take
-    # away the terminating endpoint that kube-proxy falls back to. So there is no preStop hook either.
+    # The probe succeeds during the drain as well. Deletion already removes the endpoint, and a failing probe would
+    # also remove the terminating endpoint that kube-proxy falls back to. The server drains without a preStop hook.
     readinessProbe:
       httpGet:
         path: /v2/health/ready
@@ -82,7 +83,7 @@ containers:
       periodSeconds: 10
       timeoutSeconds: 5
       failureThreshold: 3
-    # All four: KServe fills in what is missing, and a request above its default limit would be invalid.
+    # All four amounts are set: KServe sets a missing one, and a request above its default limit is invalid.
     resources: {{- toYaml $.root.Values.resources | nindent 6 }}
     securityContext: {{- include "tidegate.containerSecurityContext" $.root | nindent 6 }}
     terminationMessagePolicy: FallbackToLogsOnError

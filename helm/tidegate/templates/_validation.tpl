@@ -1,6 +1,7 @@
 {{/*
-Every combination of values that cannot work, found before anything is applied: one sentence each, naming the value,
-what is wrong with it and what to write instead. Types, ranges and unknown keys are the schema's part.
+Rules that the schema cannot express, or whose violation needs an explanation. Every violation fails the rendering before
+anything is applied. A message names the value, what it is, what is expected, and the fix. Each "tidegate.validate.*"
+returns a JSON list of messages.
 */}}
 {{- define "tidegate.validate" -}}
 {{- $errors := concat
@@ -18,15 +19,15 @@ what is wrong with it and what to write instead. Types, ranges and unknown keys 
 {{- $errors := list }}
 {{- $name := include "tidegate.fullname" . }}
 {{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" $name) }}
-{{- $errors = append $errors (printf "The release is named %q, and KServe wants a letter first and then only a-z, 0-9 and '-': name the release otherwise, or set fullnameOverride." $name) }}
+{{- $errors = append $errors (printf "The release's name is %q: KServe expects a letter first, and then only a-z, 0-9 and '-'. Use another release name, or set fullnameOverride." $name) }}
 {{- else if hasSuffix "-canary" $name }}
-{{- $errors = append $errors (printf "The release is named %q, which is what the canary of another release would be called: name it without '-canary' at the end, or set fullnameOverride." $name) }}
+{{- $errors = append $errors (printf "The release's name is %q: the canary of another release could have this name. Use a name without '-canary' at the end, or set fullnameOverride." $name) }}
 {{- end }}
 {{- range include "tidegate.tracks" . | splitList " " }}
-{{- $isvc := include "tidegate.inferenceServiceName" (dict "root" $ "track" .) }}
-{{- $length := add (len $isvc) (len $.Release.Namespace) }}
+{{- $inferenceService := include "tidegate.inferenceServiceName" (dict "root" $ "track" .) }}
+{{- $length := add (len $inferenceService) (len $.Release.Namespace) }}
 {{- if gt $length 52 }}
-{{- $errors = append $errors (printf "The InferenceService %q in the namespace %q is named too long: KServe makes the host name <name>-predictor-<namespace> of at most 63 characters, so both together may have 52, and have %d; shorten the release's name or set fullnameOverride." $isvc $.Release.Namespace $length) }}
+{{- $errors = append $errors (printf "The InferenceService's name %q and the namespace %q have %d characters together: expected at most 52, because KServe builds the host name <name>-predictor-<namespace> of at most 63 characters. Shorten the release's name, or set fullnameOverride." $inferenceService $.Release.Namespace $length) }}
 {{- end }}
 {{- end }}
 {{- toJson $errors }}
@@ -37,20 +38,20 @@ what is wrong with it and what to write instead. Types, ranges and unknown keys 
 {{- $model := .Values.model }}
 {{- $scheme := include "tidegate.bundleScheme" . }}
 {{- if not $model.uri }}
-{{- $errors = append $errors "model.uri is not set: give the bundle's store and name, for example --set model.uri=s3://models/breast-cancer." }}
+{{- $errors = append $errors "model.uri is not set: expected the bundle's store and name, for example --set model.uri=s3://models/breast-cancer." }}
 {{- else if contains "@" $model.uri }}
-{{- $errors = append $errors (printf "model.uri is %q: give the store and the name alone, and what follows '@sha256:' as model.digest." $model.uri) }}
+{{- $errors = append $errors (printf "model.uri is %q: expected only the store and the name. Set the part after '@sha256:' as model.digest." $model.uri) }}
 {{- else if eq $scheme "file" }}
-{{- $errors = append $errors (printf "model.uri is %q, a folder of one machine that pods do not share: push the bundle to s3://, gs:// or az://, or name a claim that holds the store as pvc://<claim>/<folder>/<name>." $model.uri) }}
+{{- $errors = append $errors (printf "model.uri is %q, a folder of one machine, which pods do not share: push the bundle to s3://, gs:// or az://, or use a claim that holds the store, pvc://<claim>/<folder>/<name>." $model.uri) }}
 {{- else if not (has $scheme (list "s3" "gs" "az" "pvc" "oci")) }}
 {{- $errors = append $errors (printf "model.uri is %q: expected s3://, gs:// or az:// and <bucket>/<name>, or pvc://<claim>/<folder>/<name>, or oci://<registry>/<repository>/<name>." $model.uri) }}
 {{- else if regexMatch ":[^/]+$" (include "tidegate.bundlePath" .) }}
-{{- $errors = append $errors (printf "model.uri is %q: a channel or tag moves, and a release is pinned; run 'tidegate inspect' on it, and give the URI without ':…' and the digest as model.digest." $model.uri) }}
+{{- $errors = append $errors (printf "model.uri is %q: a channel or tag moves, but a release serves a fixed digest. Run 'tidegate inspect' on it, remove ':…' from the URI, and set the printed digest as model.digest." $model.uri) }}
 {{- else if not (regexMatch "^[^/\\s]+(/[^/\\s]+)*/[a-z0-9]([-a-z0-9]{0,50}[a-z0-9])?$" (include "tidegate.bundlePath" .)) }}
-{{- $errors = append $errors (printf "model.uri is %q: after %s:// it has to name a place and, as its last part, the bundle in a-z, 0-9 and '-', for example %s://models/breast-cancer." $model.uri $scheme $scheme) }}
+{{- $errors = append $errors (printf "model.uri is %q: expected a store after %s:// and the bundle's name as the last part, in a-z, 0-9 and '-', for example %s://models/breast-cancer." $model.uri $scheme $scheme) }}
 {{- end }}
 {{- if not $model.digest }}
-{{- $errors = append $errors "model.digest is not set: a release serves exactly one bundle; 'tidegate inspect <uri>:<channel>' prints the digest, to be given as --set model.digest=<64 hex digits>." }}
+{{- $errors = append $errors "model.digest is not set: a release serves exactly one bundle. Run 'tidegate inspect <uri>:<channel>' and set the printed digest, --set model.digest=<64 hex digits>." }}
 {{- end }}
 {{- $digests := dict "model.digest" $model.digest "canary.digest" .Values.canary.digest }}
 {{- range $index, $digest := $model.previous }}
@@ -61,14 +62,14 @@ what is wrong with it and what to write instead. Types, ranges and unknown keys 
 {{- end }}
 {{- $errors = include "tidegate.validate.digests" $digests | fromJsonArray | concat $errors }}
 {{- if and $model.name (not (regexMatch "^[a-z0-9]([-a-z0-9]{0,50}[a-z0-9])?$" $model.name)) }}
-{{- $errors = append $errors (printf "model.name is %q: expected at most 52 characters of a-z, 0-9 and '-', neither first nor last a '-'; leave it empty for the last part of model.uri." $model.name) }}
+{{- $errors = append $errors (printf "model.name is %q: expected at most 52 characters of a-z, 0-9 and '-', with a letter or digit first and last. Leave it empty to use the last part of model.uri." $model.name) }}
 {{- end }}
 {{- $store := .Values.objectStore }}
 {{- if and $store.endpoint (has $scheme (list "gs" "az")) }}
-{{- $errors = append $errors (printf "objectStore.endpoint is set and model.uri begins with %s://: an endpoint belongs to s3://; remove it." $scheme) }}
+{{- $errors = append $errors (printf "objectStore.endpoint is set, but model.uri starts with %s:// and an endpoint belongs to s3://: remove the endpoint." $scheme) }}
 {{- end }}
 {{- if and (has $scheme (list "pvc" "oci")) (or $store.secretName $store.endpoint $store.caConfigMap $store.httpsProxy) }}
-{{- $errors = append $errors (printf "objectStore is set and model.uri begins with %s://, which pulls nothing from object storage: remove objectStore's values." $scheme) }}
+{{- $errors = append $errors (printf "objectStore is set, but model.uri starts with %s://, which does not pull from object storage: remove objectStore's values." $scheme) }}
 {{- end }}
 {{- toJson $errors }}
 {{- end }}
@@ -77,10 +78,10 @@ what is wrong with it and what to write instead. Types, ranges and unknown keys 
 {{- $errors := list }}
 {{- $canary := .Values.canary }}
 {{- if and (gt (int $canary.weight) 0) (not $canary.digest) }}
-{{- $errors = append $errors (printf "canary.weight is %d and there is no canary: set canary.digest, at weight 0 first, and the weight when 'tidegate status --wait' says that the canary serves." (int $canary.weight)) }}
+{{- $errors = append $errors (printf "canary.weight is %d, but there is no canary: set canary.digest with weight 0 first, and set the weight after 'tidegate status --wait' succeeds." (int $canary.weight)) }}
 {{- end }}
 {{- if and (gt (int $canary.weight) 0) (not .Values.route.enabled) }}
-{{- $errors = append $errors (printf "canary.weight is %d and there is no route: only a Gateway divides requests, so set route.enabled, route.parentRefs and route.hostnames." (int $canary.weight)) }}
+{{- $errors = append $errors (printf "canary.weight is %d, but there is no route, and only a Gateway divides requests by weight: set route.enabled, route.parentRefs and route.hostnames." (int $canary.weight)) }}
 {{- end }}
 {{- toJson $errors }}
 {{- end }}
@@ -93,7 +94,7 @@ what is wrong with it and what to write instead. Types, ranges and unknown keys 
 {{- $min := include "tidegate.minReplicas" $scope | int }}
 {{- $max := include "tidegate.maxReplicas" $scope | int }}
 {{- if and (ne $scaling.type "none") (gt $min $max) }}
-{{- $errors = append $errors (printf "The %s track may have at least %d and at most %d replicas: raise its maxReplicas or lower its minReplicas." . $min $max) }}
+{{- $errors = append $errors (printf "The %s track's minReplicas is %d and exceeds its maxReplicas, %d: lower the minimum or raise the maximum." . $min $max) }}
 {{- end }}
 {{- end }}
 {{- if ne $scaling.type "none" }}
@@ -101,75 +102,76 @@ what is wrong with it and what to write instead. Types, ranges and unknown keys 
 {{- $down := $scaling.behavior.scaleDown | default dict }}
 {{- if eq (get $down "selectPolicy" | toString) "Disabled" }}
 {{- else if gt $grace 1800 }}
-{{- $errors = append $errors (printf "A pod takes up to %d s to go (server.drainSeconds + server.shutdownTimeoutSeconds + 5), and an autoscaler that waits for it has at most 1800 s: lower one of them, or set autoscaling.type to none." $grace) }}
+{{- $errors = append $errors (printf "A pod takes up to %d s to stop (server.drainSeconds + server.shutdownTimeoutSeconds + 5), but an autoscaler can wait at most 1800 s for it: lower one of them, or set autoscaling.type to none." $grace) }}
 {{- else if not $down.policies }}
-{{- $errors = append $errors "autoscaling.behavior.scaleDown has no policies, and Kubernetes' own would take all replicas above the minimum away every 15 s: give one, for example [{type: Pods, value: 1, periodSeconds: 60}], or selectPolicy Disabled." }}
+{{- $errors = append $errors "autoscaling.behavior.scaleDown has no policies: Kubernetes' default policy would remove all replicas above the minimum every 15 s. Set a policy, for example [{type: Pods, value: 1, periodSeconds: 60}], or set selectPolicy to Disabled." }}
 {{- else }}
 {{- range $down.policies }}
 {{- if lt (int .periodSeconds) $grace }}
-{{- $errors = append $errors (printf "autoscaling.behavior.scaleDown removes replicas every %d s, and one takes up to %d s to go (server.drainSeconds + server.shutdownTimeoutSeconds + 5): set periodSeconds to %d or more." (int .periodSeconds) $grace $grace) }}
+{{- $errors = append $errors (printf "autoscaling.behavior.scaleDown removes replicas every %d s, but a pod takes up to %d s to stop (server.drainSeconds + server.shutdownTimeoutSeconds + 5): set periodSeconds to %d or more." (int .periodSeconds) $grace $grace) }}
 {{- end }}
 {{- if and (eq .type "Percent") (ge (int .value) 100) }}
-{{- $errors = append $errors (printf "autoscaling.behavior.scaleDown has a policy of %d percent, which takes all replicas above the minimum away at once: set its value below 100, or its type to Pods." (int .value)) }}
+{{- $errors = append $errors (printf "autoscaling.behavior.scaleDown has a policy of %d percent, which removes all replicas above the minimum at once: set its value below 100, or its type to Pods." (int .value)) }}
 {{- end }}
 {{- end }}
 {{- end }}
 {{- end }}
 {{- if and (eq $scaling.type "keda") (not $scaling.keda.prometheusAddress) }}
-{{- $errors = append $errors "autoscaling.type is keda and autoscaling.keda.prometheusAddress is not set: give Prometheus' address, for example http://prometheus-operated.monitoring:9090." }}
+{{- $errors = append $errors "autoscaling.type is keda, but autoscaling.keda.prometheusAddress is not set: set Prometheus' URL, for example http://prometheus-operated.monitoring:9090." }}
 {{- end }}
 {{- if and (eq $scaling.type "keda") (not $scaling.keda.query) (not .Values.serviceMonitor.enabled) }}
-{{- $errors = append $errors "autoscaling.type is keda, its query is the chart's own, and nothing lets Prometheus read what it asks for: set serviceMonitor.enabled, or autoscaling.keda.query if Prometheus reads the pods in another way." }}
+{{- $errors = append $errors "autoscaling.type is keda with the chart's own query, but Prometheus does not scrape the metric of that query: set serviceMonitor.enabled, or set autoscaling.keda.query if Prometheus scrapes the pods in another way." }}
 {{- end }}
 {{- if and (eq $scaling.type "keda") $scaling.keda.query .Values.canary.digest (not (contains "@SERVICE@" $scaling.keda.query)) }}
-{{- $errors = append $errors (printf "autoscaling.keda.query is %q and there is a canary, which would have as many replicas as the stable track's load needs: ask for one track's load, with @SERVICE@ in place of its Service, for example sum(tidegate_requests_in_flight{namespace=%q,service=\"@SERVICE@\"})." $scaling.keda.query $.Release.Namespace) }}
+{{- $errors = append $errors (printf "autoscaling.keda.query is %q and there is a canary, but the query does not select one track's load, so both tracks would scale alike: write @SERVICE@ in place of the track's Service, for example sum(tidegate_requests_in_flight{namespace=%q,service=\"@SERVICE@\"})." $scaling.keda.query $.Release.Namespace) }}
 {{- end }}
 {{- if and $scaling.metrics (ne $scaling.type "hpa") }}
-{{- $errors = append $errors (printf "autoscaling.metrics is set and autoscaling.type is %s: metrics belong to hpa; remove them or set the type to hpa." $scaling.type) }}
+{{- $errors = append $errors (printf "autoscaling.metrics is set, but autoscaling.type is %s and metrics belong to hpa: remove the metrics, or set the type to hpa." $scaling.type) }}
 {{- end }}
 {{- toJson $errors }}
 {{- end }}
 
 {{- define "tidegate.validate.route" -}}
 {{- $errors := list }}
-{{- if .Values.route.enabled }}
-{{- $request := int .Values.route.requestTimeoutSeconds }}
+{{- $route := .Values.route }}
+{{- if $route.enabled }}
+{{- $request := int $route.requestTimeoutSeconds }}
 {{- $shutdown := int .Values.server.shutdownTimeoutSeconds }}
 {{- if gt $request $shutdown }}
-{{- $errors = append $errors (printf "route.requestTimeoutSeconds is %d and exceeds server.shutdownTimeoutSeconds, %d: a stopping server would end requests that the route still allows; lower the first or raise the second." $request $shutdown) }}
+{{- $errors = append $errors (printf "route.requestTimeoutSeconds is %d and exceeds server.shutdownTimeoutSeconds, %d: a stopping server would end requests that the route still allows. Lower the route's timeout, or raise the server's." $request $shutdown) }}
 {{- end }}
-{{- if not .Values.route.parentRefs }}
-{{- $errors = append $errors "route.enabled is true and route.parentRefs is empty: name the Gateway, for example [{name: public, namespace: gateways}]." }}
+{{- if not $route.parentRefs }}
+{{- $errors = append $errors "route.enabled is true, but route.parentRefs is empty: set the Gateway, for example [{name: public, namespace: gateways}]." }}
 {{- end }}
-{{- if not .Values.route.hostnames }}
-{{- $errors = append $errors "route.enabled is true and route.hostnames is empty: a route for every host would take the requests of other models; name one, for example [breast-cancer.models.example.com]." }}
+{{- if not $route.hostnames }}
+{{- $errors = append $errors "route.enabled is true, but route.hostnames is empty: a route for every host would receive the requests of other models. Set a host name, for example [breast-cancer.models.example.com]." }}
 {{- end }}
-{{- range .Values.route.hostnames }}
+{{- range $route.hostnames }}
 {{- if not (and (regexMatch "^(\\*\\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$" .) (le (len .) 253)) }}
-{{- $errors = append $errors (printf "route.hostnames has %q: expected a host name in small letters alone, without scheme, port or path (those are the Gateway's listener's), for example breast-cancer.models.example.com." .) }}
+{{- $errors = append $errors (printf "route.hostnames has %q: expected a host name in lower case, without scheme, port or path (the Gateway's listener has these), for example breast-cancer.models.example.com." .) }}
 {{- else if regexMatch "^[0-9.]+$" . }}
-{{- $errors = append $errors (printf "route.hostnames has %q, an address, which no route can match: give the name that resolves to it." .) }}
+{{- $errors = append $errors (printf "route.hostnames has %q, an IP address, which an HTTPRoute cannot match: set a host name that resolves to it." .) }}
 {{- end }}
 {{- end }}
 {{- else if .Values.backendTrafficPolicy.enabled }}
-{{- $errors = append $errors "backendTrafficPolicy.enabled is true and there is no route for it to apply to: set route.enabled, or turn it off." }}
+{{- $errors = append $errors "backendTrafficPolicy.enabled is true, but there is no route to which the policy applies: set route.enabled, or set backendTrafficPolicy.enabled to false." }}
 {{- end }}
 {{- toJson $errors }}
 {{- end }}
 
 {{- define "tidegate.validate.server" -}}
 {{- $errors := dict "resources" .Values.resources | include "tidegate.validate.resources" | fromJsonArray }}
-{{- $ours := dict
+{{- $valueOfVariable := dict
       "TIDEGATE_DRAIN_SECONDS" "drainSeconds" "TIDEGATE_SHUTDOWN_TIMEOUT" "shutdownTimeoutSeconds"
       "TIDEGATE_MAX_ROWS" "maxRows" "TIDEGATE_MAX_BODY_BYTES" "maxBodyBytes" "TIDEGATE_ENGINE" "engine"
       "TIDEGATE_TRUSTED_TYPE" "trustedTypes" "TIDEGATE_ALLOW_JOBLIB_DIGEST" "allowedJoblibDigests" "TIDEGATE_ACCESS_LOG" "accessLog" }}
 {{- range .Values.server.env }}
 {{- if eq .name "PYTHONPATH" }}
-{{- $errors = append $errors "server.env sets PYTHONPATH, which KServe refuses because it brings code into the server: remove it, and build an image instead." }}
+{{- $errors = append $errors "server.env sets PYTHONPATH, which KServe rejects because it adds code to the server: remove it, and add the code to the image." }}
 {{- else if has .name (list "TIDEGATE_HTTP_PORT" "TIDEGATE_GRPC_PORT" "TIDEGATE_HOST") }}
-{{- $errors = append $errors (printf "server.env sets %s, and KServe's Service and the probes reach the server only where the chart lets it listen: remove it." .name) }}
-{{- else if hasKey $ours .name }}
-{{- $errors = append $errors (printf "server.env sets %s, which the chart sets itself: use server.%s." .name (get $ours .name)) }}
+{{- $errors = append $errors (printf "server.env sets %s, but KServe's Service and the probes expect the server at the chart's address and ports: remove it." .name) }}
+{{- else if hasKey $valueOfVariable .name }}
+{{- $errors = append $errors (printf "server.env sets %s, which the chart sets from a value: use server.%s." .name (get $valueOfVariable .name)) }}
 {{- end }}
 {{- end }}
 {{- toJson $errors }}

@@ -1,17 +1,19 @@
 {{- /* Generated from helm/common; do not edit. */ -}}
+{{/* Names and labels of a release's objects. */}}
+
 {{- define "tidegate.fullname" -}}
 {{ .Values.fullnameOverride | default .Release.Name }}
 {{- end }}
 
-{{/* What selects the objects of this release. Selectors are immutable: never add to it. */}}
+{{/* Labels that select the objects of this release. Selectors are immutable: never add a label. */}}
 {{- define "tidegate.selectorLabels" -}}
 app.kubernetes.io/name: {{ .Chart.Name | quote }}
 app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
 {{/*
-Not for pods, nor for an InferenceService, whose labels KServe copies to its pods. These change with the chart: every
-model would restart with it, and a Job's template cannot change at all.
+Labels of every object except pods and InferenceServices, whose labels KServe copies to pods. These labels change with
+the chart's version, so they would restart every model, and a Job's template is immutable.
 */}}
 {{- define "tidegate.labels" -}}
 {{ include "tidegate.selectorLabels" . }}

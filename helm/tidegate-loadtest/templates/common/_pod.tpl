@@ -1,4 +1,6 @@
 {{- /* Generated from helm/common; do not edit. */ -}}
+{{/* Settings of every pod and container: image, service account, scheduling, security. */}}
+
 {{- define "tidegate.serviceAccountName" -}}
 {{- if .Values.serviceAccount.name -}}
 {{ .Values.serviceAccount.name }}
@@ -18,7 +20,7 @@ default
 {{- end }}
 {{- end }}
 
-{{/* Scheduling, identity and pull secrets of a pod. Takes (dict "root" $). */}}
+{{/* A pod's service account, security context, pull secrets and scheduling. Argument: (dict "root" $). */}}
 {{- define "tidegate.podSettings" -}}
 {{- $values := .root.Values -}}
 serviceAccountName: {{ include "tidegate.serviceAccountName" .root | quote }}
@@ -42,7 +44,7 @@ affinity: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end }}
 
-{{/* Pod Security "restricted", and a root file system that cannot be written to. */}}
+{{/* The restricted Pod Security Standard, and a read-only root file system. */}}
 {{- define "tidegate.containerSecurityContext" -}}
 allowPrivilegeEscalation: false
 privileged: false

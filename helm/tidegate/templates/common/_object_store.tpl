@@ -1,5 +1,7 @@
 {{- /* Generated from helm/common; do not edit. */ -}}
-{{/* The Secret with the object store's credentials; the chart that serves never makes one. */}}
+{{/* Access of a container to the object store: credentials, endpoint, proxy and certificate authorities. */}}
+
+{{/* The name of the Secret with the credentials. The serving chart has no secretData and creates no Secret. */}}
 {{- define "tidegate.objectStoreSecretName" -}}
 {{- if .Values.objectStore.secretData -}}
 {{ include "tidegate.fullname" . }}-store
@@ -8,7 +10,7 @@
 {{- end }}
 {{- end }}
 
-{{/* The environment of a container that reaches the object store: nothing, where nothing is set. */}}
+{{/* envFrom and env of the container; empty if objectStore is empty. */}}
 {{- define "tidegate.objectStoreEnv" -}}
 {{- $store := .Values.objectStore }}
 {{- with include "tidegate.objectStoreSecretName" . }}
@@ -30,7 +32,6 @@ env:
 {{- end }}
 {{- end }}
 
-{{/* Where that container finds the certificate authorities, and the volume that they are in. */}}
 {{- define "tidegate.caVolumeMount" -}}
 {{- if .Values.objectStore.caConfigMap -}}
 - name: store-ca

@@ -1,14 +1,17 @@
 {{- /* Generated from helm/common; do not edit. */ -}}
-{{/* Refuses the release, if there is a reason to. Takes the list of sentences. */}}
+{{/*
+Rules about values that the charts share. The schema validates types, ranges and names; a template validates what depends
+on several values, or what needs an explanation. Each "tidegate.validate.*" returns a JSON list of messages. A message
+names the value, what it is, what is expected, and the fix.
+*/}}
+
+{{/* Fail the rendering with all messages at once. Argument: the list of messages. */}}
 {{- define "tidegate.failOnErrors" -}}
 {{- if . }}
 {{- fail (printf "\n\n  - %s\n" (join "\n  - " .)) }}
 {{- end }}
 {{- end }}
 
-{{/*
-What of the values that the charts have in common cannot be. As every check below, it gives JSON: one sentence each.
-*/}}
 {{- define "tidegate.validate.common" -}}
 {{- concat
       (include "tidegate.validate.image" . | fromJsonArray)
@@ -21,17 +24,17 @@ What of the values that the charts have in common cannot be. As every check belo
 {{- define "tidegate.validate.image" -}}
 {{- $errors := dict "image.digest" .Values.image.digest | include "tidegate.validate.digests" | fromJsonArray }}
 {{- if and .Values.image.tag .Values.image.digest }}
-{{- $errors = append $errors "image.tag and image.digest are both set: keep the digest, which names one image for ever, or the tag." }}
+{{- $errors = append $errors "image.tag and image.digest are both set: expected one of them; keep the digest, which always names the same image, or the tag." }}
 {{- end }}
 {{- toJson $errors }}
 {{- end }}
 
-{{/* Takes digests by the names of their values. */}}
+{{/* Argument: digests by the names of their values. */}}
 {{- define "tidegate.validate.digests" -}}
 {{- $errors := list }}
-{{- range $key, $digest := . }}
+{{- range $name, $digest := . }}
 {{- if and $digest (not (regexMatch "^(sha256:)?[0-9a-f]{64}$" $digest)) }}
-{{- $errors = append $errors (printf "%s is %q: expected 64 digits of 0-9 and a-f, with or without 'sha256:' before them." $key $digest) }}
+{{- $errors = append $errors (printf "%s is %q: expected 64 digits of 0-9 and a-f, with or without the prefix 'sha256:'." $name $digest) }}
 {{- end }}
 {{- end }}
 {{- toJson $errors }}
@@ -40,14 +43,14 @@ What of the values that the charts have in common cannot be. As every check belo
 {{- define "tidegate.validate.objectStore" -}}
 {{- $errors := list }}
 {{- $store := .Values.objectStore }}
-{{- range $key, $example := dict "endpoint" "https://s3.example.com or http://minio.storage:9000" "httpsProxy" "http://proxy.example.com:3128" }}
-{{- $address := get $store $key }}
-{{- if and $address (not (regexMatch "^https?://[^/\\s]" $address)) }}
-{{- $errors = append $errors (printf "objectStore.%s is %q: expected an address with its scheme, for example %s." $key $address $example) }}
+{{- range $name, $example := dict "endpoint" "https://s3.example.com or http://minio.storage:9000" "httpsProxy" "http://proxy.example.com:3128" }}
+{{- $url := get $store $name }}
+{{- if and $url (not (regexMatch "^https?://[^/\\s]" $url)) }}
+{{- $errors = append $errors (printf "objectStore.%s is %q: expected a URL with its scheme, for example %s." $name $url $example) }}
 {{- end }}
 {{- end }}
 {{- if and $store.secretName $store.secretData }}
-{{- $errors = append $errors "objectStore.secretName and objectStore.secretData are both set: keep the Secret that exists, or let the chart make one." }}
+{{- $errors = append $errors "objectStore.secretName and objectStore.secretData are both set: expected one of them; keep secretName to use an existing Secret, or secretData to create one." }}
 {{- end }}
 {{- toJson $errors }}
 {{- end }}
@@ -58,29 +61,29 @@ What of the values that the charts have in common cannot be. As every check belo
 {{- if not (and (regexMatch "^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$" $name) (le (len $name) 253)) }}
 {{- $errors = append $errors (printf "serviceAccount.name is %q: expected at most 253 characters of a-z, 0-9, '-' and '.', with a letter or digit first and last." $name) }}
 {{- else if and .Values.serviceAccount.create (eq $name "default") }}
-{{- $errors = append $errors "The service account would be called 'default', and every namespace has one of that name, which Helm does not take over: set serviceAccount.name to another, or serviceAccount.create to false to use that one." }}
+{{- $errors = append $errors "The service account's name is 'default', and serviceAccount.create is true: Kubernetes already creates this account in every namespace, and Helm cannot take it over. Set serviceAccount.name to another name, or set serviceAccount.create to false to use this account." }}
 {{- end }}
 {{- toJson $errors }}
 {{- end }}
 
-{{/* What breaks the restricted Pod Security Standard: no pod would be made, and only an event would say why. */}}
+{{/* Settings that violate the restricted Pod Security Standard. Kubernetes would create no pod, and report it only in an event. */}}
 {{- define "tidegate.validate.podSecurityContext" -}}
 {{- $errors := list }}
 {{- $context := .Values.podSecurityContext }}
-{{- $never := "Pod Security's restricted standard forbids it" }}
+{{- $standard := "the restricted Pod Security Standard forbids it" }}
 {{- if eq (get $context "runAsUser" | toString) "0" }}
-{{- $errors = append $errors (printf "podSecurityContext.runAsUser is 0, and %s: give another number, or null on OpenShift, which chooses one." $never) }}
+{{- $errors = append $errors (printf "podSecurityContext.runAsUser is 0, and %s: set another number, or null on OpenShift, which assigns one." $standard) }}
 {{- end }}
 {{- if eq (get $context "runAsNonRoot" | toString) "false" }}
-{{- $errors = append $errors (printf "podSecurityContext.runAsNonRoot is false, and %s: remove it, or set it to true." $never) }}
+{{- $errors = append $errors (printf "podSecurityContext.runAsNonRoot is false, and %s: remove it, or set it to true." $standard) }}
 {{- end }}
 {{- $seccomp := dig "seccompProfile" "type" "" $context }}
 {{- if not (has $seccomp (list "" "RuntimeDefault" "Localhost")) }}
-{{- $errors = append $errors (printf "podSecurityContext.seccompProfile.type is %v, and %s: set it to RuntimeDefault, or to Localhost with a localhostProfile." $seccomp $never) }}
+{{- $errors = append $errors (printf "podSecurityContext.seccompProfile.type is %v, and %s: set it to RuntimeDefault, or to Localhost with a localhostProfile." $seccomp $standard) }}
 {{- end }}
 {{- range $key := list "privileged" "allowPrivilegeEscalation" "capabilities" "readOnlyRootFilesystem" "procMount" }}
 {{- if hasKey $context $key }}
-{{- $errors = append $errors (printf "podSecurityContext.%s is set, which belongs to containers, and theirs are not for choice: remove it." $key) }}
+{{- $errors = append $errors (printf "podSecurityContext.%s is set, but it is a field of containers, whose security context is fixed: remove it." $key) }}
 {{- end }}
 {{- end }}
 {{- toJson $errors }}
@@ -90,27 +93,27 @@ What of the values that the charts have in common cannot be. As every check belo
 {{- $errors := list }}
 {{- range $label, $_ := .Values.podLabels }}
 {{- if regexMatch "^(app\\.kubernetes\\.io|batch\\.kubernetes\\.io|serving\\.kserve\\.io|networking\\.kserve\\.io)/" $label }}
-{{- $errors = append $errors (printf "podLabels sets %s, by which the chart, Kubernetes or KServe finds pods: remove it, or choose another name." $label) }}
+{{- $errors = append $errors (printf "podLabels sets %s, by which the chart, Kubernetes or KServe selects pods: remove it, or use another name." $label) }}
 {{- end }}
 {{- end }}
 {{- toJson $errors }}
 {{- end }}
 
-{{/* Takes the requests and limits of containers by the names of their values. */}}
+{{/* Argument: maps with the requests and limits of containers, by the names of their values. */}}
 {{- define "tidegate.validate.resources" -}}
 {{- $errors := list }}
-{{- range $where, $amounts := . }}
-{{- range $resource, $request := $amounts.requests }}
-{{- $limit := get $amounts.limits $resource }}
+{{- range $name, $resources := . }}
+{{- range $resource, $request := $resources.requests }}
+{{- $limit := get $resources.limits $resource }}
 {{- if gt (include "tidegate.quantity" $request | float64) (include "tidegate.quantity" $limit | float64) }}
-{{- $errors = append $errors (printf "%s.requests.%s is %v and above %s.limits.%s, %v: lower the request or raise the limit." $where $resource $request $where $resource $limit) }}
+{{- $errors = append $errors (printf "%s.requests.%s is %v and exceeds %s.limits.%s, %v: lower the request or raise the limit." $name $resource $request $name $resource $limit) }}
 {{- end }}
 {{- end }}
 {{- end }}
 {{- toJson $errors }}
 {{- end }}
 
-{{/* A Kubernetes quantity such as 500m or 1Gi as a plain number, for comparing. */}}
+{{/* A Kubernetes quantity such as 500m or 1Gi as a plain number. */}}
 {{- define "tidegate.quantity" -}}
 {{- $text := toString . }}
 {{- $unit := regexFind "[A-Za-z]*$" $text }}
