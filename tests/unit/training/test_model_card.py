@@ -1,13 +1,13 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
 import pytest
+
+from tests.support.bundles import contract
+from tests.support.training import configuration
 from tidegate_training.bundling.parity import ParityReport
 from tidegate_training.evaluation import Overfitting
 from tidegate_training.gates import evaluate_gates, parse_gate
 from tidegate_training.model_card import NOT_STATED, render_model_card
-
-from tests.support.bundles import contract
-from tests.support.training import configuration
 
 METRICS = {split: {"f1": 0.5, "roc_auc": None} for split in ("train", "validation", "test")}
 EQUAL = ParityReport("equal", rows=100, max_abs_difference=1e-7)
