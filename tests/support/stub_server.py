@@ -22,7 +22,7 @@ from tidegate.digest import canonical_json
 FEATURES = ("width", "height", "depth")
 
 Fault = Literal["status", "bytes", "cut", "label"]
-"""A faulty response: status 500; status 503 without text; a closed connection within the body; a wrong label."""
+"""A faulty response: status 500; 503 without text; a connection closed within the body; a wrong label."""
 
 
 def predict(row: Sequence[float]) -> tuple[int, list[float]]:
