@@ -43,7 +43,7 @@ def test_render_model_card_without_texts_says_so() -> None:
     assert render().count(NOT_STATED) == 2
 
 
-def test_render_model_card_has_metrics_gates_features_and_versions() -> None:
+def test_render_model_card_has_metrics_gates_and_features() -> None:
     card = render(warnings=("ConvergenceWarning: slow",))
     for line in (
         "| f1 | 0.5 | 0.5 | 0.5 |",
