@@ -154,7 +154,9 @@ def _section_faults(node: ast.FunctionDef | ast.AsyncFunctionDef, text: str) -> 
         for argument in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)
         if argument.arg not in ("self", "cls")
     ]
-    if len(parameters) >= 3 and not node.name.startswith("_") and "Args:" not in text:
+    # The docstring of a command is its help text, and each option has a help text of its own.
+    is_command = re.search(r"typer\.|(Option|Argument)\b", ast.unparse(node.args))
+    if len(parameters) >= 3 and not (node.name.startswith("_") or is_command or "Args:" in text):
         yield f"{len(parameters)} parameters and no 'Args:'"
     annotations = [
         *(ast.unparse(p.annotation) for p in parameters if p.annotation),
