@@ -369,7 +369,7 @@ def test_a_batch_of_several_takes_no_longer_than_others_may_wait() -> None:
 def test_an_engine_that_can_computes_only_what_is_asked_for() -> None:
     class Selecting(Doubling):
         selects_outputs = True
-        asked: Wanted = None
+        asked: OutputNames = None
 
         def run(self, batch: Batch, wanted: OutputNames = None) -> Mapping[str, Array]:
             self.asked = wanted
