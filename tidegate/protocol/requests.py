@@ -75,8 +75,8 @@ def encode_raw_tensor(array: NDArray[Any]) -> bytes:
     """
     if array.dtype != object:
         return bytes(array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes())
-    encoded = (str(text).encode() for text in array.ravel())
-    return b"".join(struct.pack("<I", len(text)) + text for text in encoded)
+    encoded = [str(text).encode() for text in array.ravel().tolist()]
+    return b"".join([struct.pack("<I", len(text)) + text for text in encoded])
 
 
 def _tensor(name: str, datatype: Datatype, shape: list[int]) -> dict[str, Any]:

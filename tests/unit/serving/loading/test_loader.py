@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -169,19 +170,18 @@ def test_load_rejects_an_untrusted_type_by_name(forest_bundle: Bundle, tmp_path:
         load_and_check(bundle.path)
 
 
-def test_load_rejects_a_broken_archive(forest_bundle: Bundle, tmp_path: Path) -> None:
-    bundle = altered(
-        forest_bundle, tmp_path / "broken", lambda path: (path / "model.skops").write_bytes(b"PK")
-    )  # type: ignore[arg-type,return-value]
-    with pytest.raises(BundleError, match=r"model\.skops cannot be built"):
-        load_and_check(bundle.path)
+@pytest.mark.parametrize(
+    ("which", "name", "message"),
+    [("forest", "model.skops", "cannot be built"), ("numeric", "model.onnx", "cannot be loaded")],
+)
+def test_load_rejects_a_broken_model_file(
+    which: str, name: str, message: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    def damage(path: Path) -> None:
+        (path / name).write_bytes(b"PK")
 
-
-def test_load_rejects_a_broken_compiled_model(numeric_bundle: Bundle, tmp_path: Path) -> None:
-    bundle = altered(
-        numeric_bundle, tmp_path / "broken", lambda path: (path / "model.onnx").write_bytes(b"no")
-    )  # type: ignore[arg-type,return-value]
-    with pytest.raises(BundleError, match=r"model\.onnx cannot be loaded"):
+    bundle = altered(request.getfixturevalue(f"{which}_bundle"), tmp_path / "broken", damage)
+    with pytest.raises(BundleError, match=f"{re.escape(name)} {message}"):
         load_and_check(bundle.path)
 
 
