@@ -75,7 +75,7 @@ class StubDriftMonitor:
 
 @dataclass
 class StubPredictor:
-    """What the transports need of a predictor."""
+    """The attributes of a predictor that the transports use."""
 
     service: Service
     metrics: Metrics

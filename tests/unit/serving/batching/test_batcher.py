@@ -2,388 +2,350 @@
 # SPDX-License-Identifier: Apache-2.0
 import asyncio
 import threading
-import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
 
-from tidegate.batch import Array, Batch
+from tests.support.fakes import HANG_SECONDS, FakeClock, FakeEngine, FakeRequest, label_values, run_iterations
+from tidegate.batch import Batch
 from tidegate.contract import Datatype, Output
-from tidegate_serving.batching.admission import OVERLOAD_SECONDS, PATIENCE_SECONDS
-from tidegate_serving.batching.batcher import BATCH_SECONDS, LOOP_SECONDS, Batcher, Outcome
-from tidegate_serving.batching.runner import run_batch
-from tidegate_serving.batching.service_time import ServiceTimeEstimator
-from tidegate_serving.engines.base import OutputNames
-from tidegate_serving.engines.result import ResultSlice
+from tidegate_serving.batching.admission import MAX_QUEUE_DELAY, OVERLOAD_INTERVAL, OVERLOAD_QUEUE_DELAY
+from tidegate_serving.batching.batcher import MAX_BATCH_SECONDS, MAX_INLINE_SECONDS, Batcher
+from tidegate_serving.batching.service_time import MIN_SAMPLES, ServiceTimeEstimator
 from tidegate_serving.errors import ErrorCode, RequestError
 from tidegate_serving.observability.metrics import Metrics
 
 
-def batch(*values: float) -> Batch:
-    return Batch({"input-0": np.array([[value] for value in values], dtype=np.float32)})
+@dataclass
+class Bench:
+    """A batcher with an engine and a clock of the test."""
+
+    batcher: Batcher
+    engine: FakeEngine
+    clock: FakeClock
+
+    def request(self, *values: float, timeout: float | None = None) -> FakeRequest:
+        deadline = None if timeout is None else self.clock() + timeout
+        return FakeRequest(*values, clock=self.clock, deadline=deadline)
+
+    def submit(self, *values: float) -> FakeRequest:
+        request = self.request(*values)
+        self.batcher.submit(request)
+        return request
+
+    def submit_until_rejected(self, *values: float) -> list[FakeRequest]:
+        """Submit equal requests until one is rejected."""
+        admitted: list[FakeRequest] = []
+        while len(admitted) < 100:
+            try:
+                admitted.append(self.submit(*values))
+            except RequestError:
+                return admitted
+        raise AssertionError(f"{len(admitted)} requests were admitted")
+
+    async def busy(self, *values: float) -> FakeRequest:
+        """Submit a request that occupies the engine's thread until the engine is unblocked."""
+        self.engine.block()
+        request = self.submit(*values or (1,))
+        await self.engine.entered()
+        return request
 
 
-class Doubling:
-    """Doubles each value; fails on a batch with a negative one; can be held."""
-
-    name = platform = "doubling"
-    selects_outputs = False
-
-    def __init__(self) -> None:
-        self.sizes: list[int] = []
-        self.threads: set[int] = set()
-        self.free = threading.Event()
-        self.free.set()
-        self.entered = threading.Event()
-
-    def run(self, batch: Batch, wanted: OutputNames = None) -> Mapping[str, Array]:
-        self.entered.set()
-        assert self.free.wait(30)
-        self.sizes.append(len(batch))
-        self.threads.add(threading.get_ident())
-        values = batch.arrays["input-0"]
-        if (values < 0).any():
-            raise ValueError("negative")
-        return {"label": values.reshape(-1) * 2}
-
-
-class Asked:
-    """A request that keeps what it is told."""
-
-    def __init__(self, *values: float, deadline: float | None = None) -> None:
-        self.inputs = batch(*values)
-        self.rows = len(values)
-        self.outputs: tuple[Output, ...] = ()
-        self.enqueued_at = time.perf_counter()
-        self.deadline = deadline
-        self.cancelled = False
-        self.outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-
-    def resolve(self, outcome: Outcome) -> None:
-        self.outcome.set_result(outcome)
-
-
-def labels(outcome: Outcome) -> list[float]:
-    assert isinstance(outcome, ResultSlice), outcome
-    return list(outcome.array("label").tolist())
-
-
-def known(seconds: float, *rows: int) -> ServiceTimeEstimator:
-    """A cost that is the same for these numbers of rows."""
-    cost = ServiceTimeEstimator()
-    for count in rows:
-        for _ in range(3):
-            cost.measured(count, seconds)
-    return cost
+def service_times(seconds_by_rows: dict[int, float]) -> ServiceTimeEstimator:
+    estimator = ServiceTimeEstimator()
+    for rows, seconds in seconds_by_rows.items():
+        for _ in range(MIN_SAMPLES):
+            estimator.record(rows, seconds)
+    return estimator
 
 
 def run(
-    scenario: Callable[[Batcher, Doubling], Awaitable[Any]],
-    cost: ServiceTimeEstimator | None = None,
+    scenario: Callable[[Bench], Awaitable[Any]],
+    seconds_by_rows: dict[int, float] | None = None,
+    *,
+    call_seconds: float = 0.0,
+    selects_outputs: bool = False,
     **limits: int,
 ) -> None:
+    """Run a scenario with a batcher that has measured these service times."""
+
     async def main() -> None:
-        engine = Doubling()
+        clock = FakeClock()
+        engine = FakeEngine(clock, call_seconds, selects_outputs=selects_outputs)
         batcher = Batcher(
             engine,
             Batch.concatenate,  # type: ignore[arg-type]
             Metrics(CollectorRegistry()),
-            cost,
+            service_times(seconds_by_rows or {}),
+            clock=clock,
             **limits,
         )
         try:
-            await asyncio.wait_for(scenario(batcher, engine), 60)
+            await asyncio.wait_for(scenario(Bench(batcher, engine, clock)), 2 * HANG_SECONDS)
         finally:
-            engine.free.set()
+            engine.unblock()
             batcher.close()
-        assert batcher.rows == 0
+        assert batcher.queued_rows == 0
 
     asyncio.run(main())
 
 
-def record_error(batcher: Batcher, job: Asked) -> bool:
-    try:
-        batcher.submit(job)
-    except RequestError:
-        return True
-    return False
+def test_batcher_one_iteration_is_one_inline_batch() -> None:
+    async def scenario(bench: Bench) -> None:
+        requests = [bench.submit(value) for value in (1, 2, 3)]
+        assert bench.batcher.queued_rows == 3
+        assert [label_values(await request.outcome) for request in requests] == [[2], [4], [6]]
+        assert bench.engine.batch_rows == [3]
+        assert bench.engine.threads == [threading.get_ident()]
+
+    run(scenario, {3: MAX_INLINE_SECONDS / 2})
 
 
-async def busy(batcher: Batcher, engine: Doubling) -> Asked:
-    """A request that the thread computes until the engine is free."""
-    engine.free.clear()
-    engine.entered.clear()
-    first = Asked(1)
-    batcher.submit(first)
-    await asyncio.to_thread(engine.entered.wait, 30)
-    return first
+@pytest.mark.parametrize(
+    "seconds_by_rows", [{}, {1: MAX_INLINE_SECONDS * 2}], ids=["unknown", "longer than inline"]
+)
+def test_batcher_other_batches_run_on_thread(seconds_by_rows: dict[int, float]) -> None:
+    async def scenario(bench: Bench) -> None:
+        request = await bench.busy()
+        assert not request.outcome.done()  # this line runs, so the event loop is free
+        bench.engine.unblock()
+        assert label_values(await request.outcome) == [2]
+        assert threading.get_ident() not in bench.engine.threads
+
+    run(scenario, seconds_by_rows)
 
 
-def test_requests_share_a_call_and_each_gets_its_own_rows() -> None:
-    engine = Doubling()
-    results = run_batch(engine, [batch(1), batch(2, 3), batch(4)])
-    assert [labels(result) for result in results] == [[2], [4, 6], [8]]
-    assert engine.sizes == [4]
+@pytest.mark.parametrize(
+    "next_seconds", [MAX_INLINE_SECONDS / 2, MAX_INLINE_SECONDS * 2], ids=["short", "long"]
+)
+def test_batcher_busy_thread_delays_next_batch(next_seconds: float) -> None:
+    """However short the next batch is, the event loop never runs it while the thread uses the engine."""
+
+    async def scenario(bench: Bench) -> None:
+        first = await bench.busy(*range(64))
+        others = [bench.submit(value) for value in (2, 3, 4)]
+        await run_iterations(1)
+        assert bench.batcher.queued_rows == 3
+        assert bench.engine.batch_rows == []
+        bench.engine.unblock()
+        assert len(label_values(await first.outcome)) == 64
+        assert [label_values(await request.outcome) for request in others] == [[4], [6], [8]]
+        assert bench.engine.batch_rows == [64, 3]
+        inline = bench.engine.threads[1] == threading.get_ident()
+        assert inline is (next_seconds < MAX_INLINE_SECONDS)
+
+    run(scenario, {3: next_seconds, 64: MAX_INLINE_SECONDS * 4})
 
 
-def test_a_row_that_fails_harms_only_its_own_request() -> None:
-    results = run_batch(Doubling(), [batch(1), batch(2, -3), batch(4)])
-    assert labels(results[0]) == [2]
-    assert labels(results[2]) == [8]
-    refused = results[1]
-    assert isinstance(refused, RequestError)
-    assert refused.kind is ErrorCode.INTERNAL
-
-
-def test_one_turn_of_the_loop_is_one_batch_and_known_to_be_cheap_is_computed_on_it() -> None:
-    async def scenario(batcher: Batcher, engine: Doubling) -> None:
-        jobs = [Asked(value) for value in (1, 2, 3)]
-        for job in jobs:
-            batcher.submit(job)
-        assert batcher.rows == 3
-        assert [labels(await job.outcome) for job in jobs] == [[2], [4], [6]]
-        assert engine.sizes == [3]
-        assert engine.threads == {threading.get_ident()}
-
-    run(scenario, known(LOOP_SECONDS / 2, 3))
-
-
-@pytest.mark.parametrize("cost", [None, known(LOOP_SECONDS * 2, 1)], ids=["unknown", "dear"])
-def test_what_is_dear_or_unknown_is_computed_on_the_thread(cost: ServiceTimeEstimator | None) -> None:
-    async def scenario(batcher: Batcher, engine: Doubling) -> None:
-        job = await busy(batcher, engine)
-        assert not job.outcome.done()  # we are running, so the loop is free
-        engine.free.set()
-        assert labels(await job.outcome) == [2]
-        assert threading.get_ident() not in engine.threads
-
-    run(scenario, cost)
-
-
-def test_what_arrives_while_the_thread_computes_is_the_next_batch_however_cheap() -> None:
-    cost = known(LOOP_SECONDS / 2, 2)
-    cost = cost if cost.seconds(1) is None else known(LOOP_SECONDS * 2, 1)
-
-    async def scenario(batcher: Batcher, engine: Doubling) -> None:
-        first = await busy(batcher, engine)
-        others = [Asked(value) for value in (2, 3, 4)]
-        for job in others:
-            batcher.submit(job)
-        await asyncio.sleep(0)
-        assert engine.sizes == []
-        engine.free.set()
-        assert [labels(await job.outcome) for job in (first, *others)] == [[2], [4], [6], [8]]
-        assert engine.sizes == [1, 3]
-
-    run(scenario, cost)
-
-
-def test_a_full_queue_refuses_and_an_empty_one_never() -> None:
-    async def scenario(batcher: Batcher, engine: Doubling) -> None:
-        first = await busy(batcher, engine)
-        large = Asked(2, 3, 4)  # more than may wait, but nothing else does
-        batcher.submit(large)
-        with pytest.raises(RequestError, match="busy") as caught:
-            batcher.submit(Asked(5))
+def test_batcher_full_queue_rejects_an_empty_one_admits() -> None:
+    async def scenario(bench: Bench) -> None:
+        first = await bench.busy()
+        large = bench.submit(2, 3, 4)  # more rows than the queue may hold, but the queue is empty
+        with pytest.raises(RequestError, match=r"4 rows.*\b2\b.*Retry after") as caught:
+            bench.submit(5)
         assert caught.value.code is ErrorCode.RESOURCE_EXHAUSTED
-        engine.free.set()
-        assert labels(await first.outcome) == [2]
-        assert labels(await large.outcome) == [4, 6, 8]
+        bench.engine.unblock()
+        assert label_values(await first.outcome) == [2]
+        assert label_values(await large.outcome) == [4, 6, 8]
 
-    run(scenario, queued_rows=2)
-
-
-def test_a_queue_whose_work_would_take_too_long_refuses_however_few_its_rows() -> None:
-    async def scenario(batcher: Batcher, engine: Doubling) -> None:
-        first = await busy(batcher, engine)
-        waiting = Asked(*range(64))
-        batcher.reject_if_overloaded(time.perf_counter())
-        batcher.submit(waiting)
-        with pytest.raises(RequestError, match="busy"):
-            batcher.submit(Asked(5))
-        with pytest.raises(RequestError, match="busy"):
-            batcher.reject_if_overloaded(time.perf_counter())  # and what comes next is not even read
-        engine.free.set()
-        await first.outcome
-        await waiting.outcome
-
-    cost = known(LOOP_SECONDS * 2, 1)
-    for _ in range(3):
-        cost.measured(64, 30.0)
-    run(scenario, cost)
+    run(scenario, max_queued_rows=2)
 
 
-def test_a_queue_that_one_batch_does_not_empty_takes_as_long_as_its_batches() -> None:
-    async def scenario(batcher: Batcher, engine: Doubling) -> None:
-        first = await busy(batcher, engine)
-        jobs = [Asked(*range(8)) for _ in range(20)]
-        for job in jobs[:2]:
-            batcher.submit(job)
-        engine.free.set()
-        await asyncio.gather(*(job.outcome for job in (first, *jobs[:2])))  # one was left when one was taken
-        last = await busy(batcher, engine)
-        taken = [job for job in jobs[2:] if not refused(batcher, job)]
-        assert 2 <= len(taken) <= 5
-        engine.free.set()
-        await asyncio.gather(*(job.outcome for job in (last, *taken)))
+def test_batcher_long_queue_delay_rejects() -> None:
+    async def scenario(bench: Bench) -> None:
+        first = await bench.busy()
+        bench.batcher.reject_if_overloaded(bench.clock())
+        queued = bench.submit(*range(64))
+        with pytest.raises(RequestError, match=r"queue delay 30\.\d\d s"):
+            bench.submit(5)
+        with pytest.raises(RequestError, match=r"queue delay 30\.\d\d s"):
+            bench.batcher.reject_if_overloaded(bench.clock())  # before the body is parsed
+        bench.engine.unblock()
+        await asyncio.gather(first.outcome, queued.outcome)
 
-    run(scenario, known(PATIENCE_SECONDS / 4, 8), batch_rows=8)
+    run(scenario, {1: MAX_INLINE_SECONDS * 2, 64: 30.0})
 
 
-def test_one_large_request_after_a_small_one_does_not_make_others_wait_as_if_its_rows_came_alone() -> None:
-    async def scenario(batcher: Batcher, engine: Doubling) -> None:
-        engine.free.clear()
-        small, large, other = Asked(1), Asked(*range(64)), Asked(2)
-        batcher.submit(small)
-        batcher.submit(large)
-        await asyncio.to_thread(engine.entered.wait, 30)  # the large one is left
-        batcher.submit(other)
-        engine.free.set()
+def test_batcher_queue_of_full_batches_admits_three() -> None:
+    async def scenario(bench: Bench) -> None:
+        first = await bench.busy()
+        pair = [bench.submit(*range(8)) for _ in range(2)]
+        bench.engine.unblock()
+        await asyncio.gather(*(request.outcome for request in (first, *pair)))  # one batch left one request
+        last = await bench.busy()
+        admitted = bench.submit_until_rejected(*range(8))
+        assert len(admitted) == 3  # a fourth would wait for the running batch and four calls
+        bench.engine.unblock()
+        await asyncio.gather(*(request.outcome for request in (last, *admitted)))
+
+    quarter = MAX_QUEUE_DELAY / 4
+    run(scenario, {8: quarter}, call_seconds=quarter, max_batch_rows=8)
+
+
+def test_batcher_large_request_is_not_many_small_batches() -> None:
+    async def scenario(bench: Bench) -> None:
+        bench.engine.block()
+        small, large = bench.submit(1), bench.submit(*range(64))
+        await bench.engine.entered()  # the large request is left in the queue
+        other = bench.submit(2)
+        bench.engine.unblock()
         await asyncio.gather(small.outcome, large.outcome, other.outcome)
-        assert engine.sizes == [1, 64, 1]
+        assert bench.engine.batch_rows == [1, 64, 1]
 
-    run(scenario, known(PATIENCE_SECONDS / 8, 1, 64), batch_rows=8)
+    eighth = MAX_QUEUE_DELAY / 8
+    run(scenario, {1: eighth, 64: eighth}, call_seconds=eighth, max_batch_rows=8)
 
 
-def test_a_loop_that_is_late_turn_after_turn_refuses_what_has_waited_for_it(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("tidegate_serving.batching.admission.PATIENCE_SECONDS", 0.1)
+def test_batcher_late_event_loop_rejects_until_idle() -> None:
+    async def scenario(bench: Bench) -> None:
+        async def iteration(busy_seconds: float) -> None:
+            bench.batcher.reject_if_overloaded(bench.clock())
+            bench.clock.advance(busy_seconds)
+            await run_iterations(1)
 
-    async def scenario(batcher: Batcher, _: Doubling) -> None:
-        async def turn() -> None:
-            batcher.reject_if_overloaded(time.perf_counter())
-            time.sleep(0.15)  # it reads, and reads
-            await asyncio.sleep(0)
-
-        await turn()
-        await turn()
-        with pytest.raises(RequestError, match="busy"):
-            batcher.reject_if_overloaded(time.perf_counter())
-        await asyncio.sleep(0.2)
-        batcher.reject_if_overloaded(time.perf_counter())  # it has rested
+        busy_seconds = MAX_QUEUE_DELAY * 1.5
+        await iteration(busy_seconds)
+        await iteration(busy_seconds)
+        with pytest.raises(RequestError, match=r"queue delay 0\.75 s"):
+            await iteration(busy_seconds)
+        bench.clock.advance(busy_seconds)
+        await run_iterations(1)
+        bench.clock.advance(busy_seconds + OVERLOAD_INTERVAL)  # idle
+        await iteration(0.0)
 
     run(scenario)
 
 
-def test_what_a_long_turn_has_brought_does_not_wait_for_its_end() -> None:
-    async def scenario(batcher: Batcher, _: Doubling) -> None:
-        first = Asked(1)
-        batcher.submit(first)
-        batcher.reject_if_overloaded(time.perf_counter())
+def test_batcher_long_iteration_starts_its_first_batch() -> None:
+    async def scenario(bench: Bench) -> None:
+        first = bench.submit(1)
+        bench.batcher.reject_if_overloaded(bench.clock())
         assert not first.outcome.done()
-        batcher.reject_if_overloaded(time.perf_counter() + OVERLOAD_SECONDS)
-        assert labels(first.outcome.result()) == [2]
+        bench.clock.advance(OVERLOAD_QUEUE_DELAY)
+        bench.batcher.reject_if_overloaded(bench.clock())
+        assert label_values(first.outcome.result()) == [2]
 
-    run(scenario, known(LOOP_SECONDS / 2, 1))
+    run(scenario, {1: MAX_INLINE_SECONDS / 2})
 
 
-def test_many_cheap_rows_are_no_reason_to_refuse() -> None:
-    async def scenario(batcher: Batcher, engine: Doubling) -> None:
-        first = await busy(batcher, engine)
-        jobs = [Asked(*range(1000)) for _ in range(64)]
-        for job in jobs:
-            batcher.submit(job)
-        engine.free.set()
+def test_batcher_many_short_rows_are_admitted() -> None:
+    async def scenario(bench: Bench) -> None:
+        first = await bench.busy()
+        requests = [bench.submit(*range(1000)) for _ in range(64)]
+        bench.engine.unblock()
         await first.outcome
-        for job in jobs:
-            assert len(labels(await job.outcome)) == 1000
+        for request in requests:
+            assert len(label_values(await request.outcome)) == 1000
 
-    run(scenario, known(LOOP_SECONDS * 2, 1, 1000))
+    run(scenario, {1: MAX_INLINE_SECONDS * 2, 1000: MAX_INLINE_SECONDS * 2})
 
 
-def test_a_client_that_has_gone_is_not_computed_for() -> None:
-    async def scenario(batcher: Batcher, engine: Doubling) -> None:
-        first = await busy(batcher, engine)
-        gone, stays = Asked(2), Asked(3)
-        batcher.submit(gone)
-        batcher.submit(stays)
-        gone.cancelled = True
-        engine.free.set()
+def test_batcher_cancelled_request_is_dropped() -> None:
+    async def scenario(bench: Bench) -> None:
+        first = await bench.busy()
+        cancelled, kept = bench.submit(2), bench.submit(3)
+        cancelled.cancelled = True
+        bench.engine.unblock()
         await first.outcome
-        assert labels(await stays.outcome) == [6]
-        assert not gone.outcome.done()
-        assert engine.sizes == [1, 1]
+        assert label_values(await kept.outcome) == [6]
+        assert not cancelled.outcome.done()
+        assert bench.engine.batch_rows == [1, 1]
 
     run(scenario)
 
 
-def test_a_deadline_that_passes_in_the_queue_is_answered_and_not_computed() -> None:
-    async def scenario(batcher: Batcher, engine: Doubling) -> None:
-        first = await busy(batcher, engine)
-        late = Asked(2, deadline=time.perf_counter() + 5)
-        batcher.submit(late)
-        late.deadline = time.perf_counter() - 1
-        engine.free.set()
+def test_batcher_request_cancelled_in_call_has_no_outcome() -> None:
+    async def scenario(bench: Bench) -> None:
+        first = await bench.busy()
+        first.cancelled = True
+        bench.engine.unblock()
+        assert label_values(await bench.submit(2).outcome) == [4]
+        assert not first.outcome.done()
+
+    run(scenario)
+
+
+def test_batcher_deadline_that_passes_in_queue_is_dropped() -> None:
+    async def scenario(bench: Bench) -> None:
+        first = await bench.busy()
+        late = bench.request(2, timeout=5)
+        bench.batcher.submit(late)
+        bench.clock.advance(6)
+        bench.engine.unblock()
         await first.outcome
         outcome = await late.outcome
         assert isinstance(outcome, RequestError)
         assert outcome.code is ErrorCode.DEADLINE_EXCEEDED
-        assert engine.sizes == [1]
+        assert "1.000 s after the deadline" in str(outcome)
+        assert bench.engine.batch_rows == [1]
 
     run(scenario)
 
 
-def test_a_deadline_that_cannot_be_met_is_refused_at_once() -> None:
-    async def scenario(batcher: Batcher, engine: Doubling) -> None:
-        with pytest.raises(RequestError, match="deadline") as caught:
-            batcher.submit(Asked(1, deadline=time.perf_counter() + 10))
+def test_batcher_deadline_before_outputs_is_rejected() -> None:
+    async def scenario(bench: Bench) -> None:
+        with pytest.raises(RequestError, match=r"\d s after the deadline") as caught:
+            bench.batcher.submit(bench.request(1, timeout=10))
         assert caught.value.code is ErrorCode.DEADLINE_EXCEEDED
-        patient = Asked(1, deadline=time.perf_counter() + 1000)
-        batcher.submit(patient)
-        assert labels(await patient.outcome) == [2]
+        admitted = bench.request(1, timeout=1000)
+        bench.batcher.submit(admitted)
+        assert label_values(await admitted.outcome) == [2]
 
-    run(scenario, known(30.0, 1))
-
-
-def test_a_batch_holds_no_more_rows_than_it_may_and_one_request_alone_may_be_larger() -> None:
-    async def scenario(batcher: Batcher, engine: Doubling) -> None:
-        jobs = [Asked(1, 2, 3), Asked(4), Asked(5), Asked(6)]
-        for job in jobs:
-            batcher.submit(job)
-        for job in jobs:
-            await job.outcome
-        assert engine.sizes == [3, 2, 1]
-
-    run(scenario, batch_rows=2)
+    run(scenario, {1: 30.0})
 
 
-def test_a_batch_of_several_takes_no_longer_than_others_may_wait() -> None:
-    async def scenario(batcher: Batcher, engine: Doubling) -> None:
-        jobs = [Asked(*range(8)) for _ in range(4)]
-        for job in jobs:
-            batcher.submit(job)
-        for job in jobs:
-            await job.outcome
-        assert engine.sizes == [8, 8, 8, 8]
+def test_batcher_batch_has_at_most_max_rows() -> None:
+    async def scenario(bench: Bench) -> None:
+        # One request alone may have more rows.
+        requests = [bench.submit(1, 2, 3), bench.submit(4), bench.submit(5), bench.submit(6)]
+        for request in requests:
+            await request.outcome
+        assert bench.engine.batch_rows == [3, 2, 1]
 
-    cost = known(BATCH_SECONDS / 2, 8)
-    for _ in range(3):
-        cost.measured(16, BATCH_SECONDS * 2)
-    run(scenario, cost)
+    run(scenario, max_batch_rows=2)
 
 
-def test_an_engine_that_can_computes_only_what_is_asked_for() -> None:
-    class Selecting(Doubling):
-        selects_outputs = True
-        asked: OutputNames = None
+def test_batcher_batch_of_several_is_short() -> None:
+    async def scenario(bench: Bench) -> None:
+        requests = [bench.submit(*range(8)) for _ in range(4)]
+        for request in requests:
+            await request.outcome
+        assert bench.engine.batch_rows == [8, 8, 8, 8]
 
-        def run(self, batch: Batch, wanted: OutputNames = None) -> Mapping[str, Array]:
-            self.asked = wanted
-            return super().run(batch, wanted)
+    run(scenario, {8: MAX_BATCH_SECONDS / 2, 16: MAX_BATCH_SECONDS * 2})
 
-    async def scenario() -> None:
-        engine = Selecting()
-        batcher = Batcher(engine, Batch.concatenate, Metrics(CollectorRegistry(), "m"))  # type: ignore[arg-type]
-        jobs = [Asked(1), Asked(2)]
-        jobs[1].outputs = (Output(name="label", datatype=Datatype.FP32),)
-        for job in jobs:
-            batcher.submit(job)
-        await asyncio.gather(*(job.outcome for job in jobs))
-        assert engine.asked == {"label"}  # the first one asked for nothing
+
+def test_batcher_selecting_engine_receives_output_names() -> None:
+    async def scenario(bench: Bench) -> None:
+        requests = [bench.request(1), bench.request(2)]
+        requests[1].outputs = (Output(name="label", datatype=Datatype.FP32),)  # the first selects none
+        for request in requests:
+            bench.batcher.submit(request)
+        await asyncio.gather(*(request.outcome for request in requests))
+        assert bench.engine.output_names == [{"label"}]
+
+    run(scenario, selects_outputs=True)
+
+
+def test_batcher_result_is_reported_once_per_call() -> None:
+    async def main() -> None:
+        clock, reported = FakeClock(), []
+        batcher = Batcher(
+            FakeEngine(clock),
+            Batch.concatenate,  # type: ignore[arg-type]
+            Metrics(CollectorRegistry()),
+            service_times({1: MAX_INLINE_SECONDS / 2}),
+            on_result=lambda batch, outputs: reported.append((len(batch), outputs["label"].tolist())),
+            clock=clock,
+        )
+        requests = [FakeRequest(value, clock=clock) for value in (1, 2)]
+        for request in requests:
+            batcher.submit(request)
+        await asyncio.gather(*(request.outcome for request in requests))
         batcher.close()
+        assert reported == [(2, [2, 4])]
 
-    asyncio.run(scenario())
+    asyncio.run(main())
