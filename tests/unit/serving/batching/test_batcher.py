@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from tests.support.fakes import HANG_SECONDS, FakeClock, FakeEngine, FakeRequest, label_values
+from tests.support.fakes import HANG_SECONDS, FakeClock, FakeEngine, FakeRequest, label_values, run_iterations
 from tidegate.batch import Batch
 from tidegate.contract import Datatype, Output
 from tidegate_serving.batching.admission import MAX_QUEUE_DELAY, OVERLOAD_INTERVAL, OVERLOAD_QUEUE_DELAY
@@ -127,7 +127,7 @@ def test_batcher_busy_thread_delays_next_batch(next_seconds: float) -> None:
     async def scenario(bench: Bench) -> None:
         first = await bench.busy(*range(64))
         others = [bench.submit(value) for value in (2, 3, 4)]
-        await asyncio.sleep(0)
+        await run_iterations(1)
         assert bench.batcher.queued_rows == 3
         assert bench.engine.batch_rows == []
         bench.engine.unblock()
@@ -204,7 +204,7 @@ def test_batcher_late_event_loop_rejects_until_idle() -> None:
         async def iteration(busy_seconds: float) -> None:
             bench.batcher.reject_if_overloaded(bench.clock())
             bench.clock.advance(busy_seconds)
-            await asyncio.sleep(0)
+            await run_iterations(1)
 
         busy_seconds = MAX_QUEUE_DELAY * 1.5
         await iteration(busy_seconds)
@@ -212,7 +212,7 @@ def test_batcher_late_event_loop_rejects_until_idle() -> None:
         with pytest.raises(RequestError, match=r"queue delay 0\.75 s"):
             await iteration(busy_seconds)
         bench.clock.advance(busy_seconds)
-        await asyncio.sleep(0)
+        await run_iterations(1)
         bench.clock.advance(busy_seconds + OVERLOAD_INTERVAL)  # idle
         await iteration(0.0)
 
