@@ -35,6 +35,8 @@ from tidegate_serving.engines.base import Engine, Outputs
 from tidegate_serving.engines.result import BatchResult, ResultSlice
 from tidegate_serving.observability.metrics import Metrics
 
+__all__ = ["Batcher", "Outcome", "PendingRequest"]
+
 MAX_BATCH_ROWS = 8_192
 """Most rows of a batch of several requests. Beyond it a larger batch hardly saves time per row."""
 
@@ -46,8 +48,6 @@ MAX_INLINE_SECONDS = 0.001
 
 A health probe or the parsing of a large body blocks the event loop for as long.
 """
-
-__all__ = ["Batcher", "Outcome", "PendingRequest"]
 
 
 class PendingRequest(Protocol):
