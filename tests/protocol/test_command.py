@@ -148,7 +148,11 @@ def test_predict_input_without_rows_exits_with_2(tidegate: Command, rows: str) -
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [("a,b\n1,2,3\n", "ragged in row 1"), ("a,b\n", "at least one line"), ("", "at least one line")],
+    [
+        ("a,b\n1,2,3\n", "row 1: expected 2 values, as in the header, received 3"),
+        ("a,b\n", "at least one line"),
+        ("", "at least one line"),
+    ],
 )
 def test_predict_incomplete_csv_exits_with_2(
     content: str, message: str, tidegate: Command, tmp_path: Path

@@ -17,12 +17,12 @@ from tidegate.contract import Contract
 from tidegate_serving.codecs.request import InferenceRequest, Limits
 from tidegate_serving.engines.base import OutputNames, Outputs
 from tidegate_serving.errors import ErrorCode, RequestError
-from tidegate_serving.observability.baseline import Baseline, CategoryBins, NumberBins
+from tidegate_serving.observability.baseline import Baseline, CategoryBins, NumericBins
 from tidegate_serving.observability.drift_monitor import DriftMonitor
 from tidegate_serving.observability.metrics import Metrics, Record
 from tidegate_serving.service import Service
 
-NUMBERS = NumberBins(np.array([0.0]), np.array([1, 1, 1]))
+NUMBERS = NumericBins(np.array([0.0]), np.array([1, 1, 1]))
 LABELS = CategoryBins(("0", "1", "other"), {"": 3, "0": 0, "1": 1}, np.array([1, 1, 1, 1]))
 BODY = b'{"instances": [[1, 2], [3, 4]]}'
 
