@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""Every ``helm`` command that the pages show, in the order in which a reader would type them, renders."""
+"""Every ``helm`` command of the pages and of the charts' notes renders, in the order of the page."""
 
 import re
 import shlex
@@ -21,23 +21,23 @@ PAGES = [
     *sorted(ROOT.glob("examples/*/README.md")),
 ]
 COMMAND = re.compile(r"helm (?:install|upgrade|template)\b")
-OTHERS_CHARTS = ("oci://ghcr.io/kserve/charts/", "oci://docker.io/envoyproxy/", "metrics-server/")
+THIRD_PARTY_CHARTS = ("oci://ghcr.io/kserve/charts/", "oci://docker.io/envoyproxy/", "metrics-server/")
 MODEL: Values = {"model": {"uri": "s3://models/breast-cancer", "digest": DIGEST}}
-# What a reader puts in.
-FILLED = {
+PLACEHOLDERS = {
     "<digest>": DIGEST,
     "2c26b46b…": DIGEST,
     "digest=…": f"digest={DIGEST}",
     "<new>": OTHER,
     "<old>": DIGEST,
-    ",<those before it>": "",
+    ",<older>": "",
     "<n>": "3",
-    "<what it was>": "2",
+    "<original>": "2",
 }
+"""Values for the placeholders of the pages."""
 
 
 def commands(text: str) -> Iterator[str]:
-    """Each command, from fenced blocks, and from code within lines where it sets something."""
+    """Yield each command of fenced blocks, and of inline code with ``--set``."""
     for fence, inline in re.findall(r"```\w*\n(.*?)```|`(helm [^`\n]+ --set [^`\n]+)`", text, re.DOTALL):
         for line in (fence or inline).replace("\\\n", " ").splitlines():
             for part in re.split(r"&&|\s#\s", line):
@@ -46,11 +46,15 @@ def commands(text: str) -> Iterator[str]:
 
 
 def run(command: str, before: Values) -> tuple[str, Values]:
-    """The chart that a command is about, and the values that its release then has."""
-    for placeholder, value in FILLED.items():
+    """Return the chart of a command, and the values of its release afterwards.
+
+    Raises:
+        AssertionError: If the command has an unknown option or placeholder.
+    """
+    for placeholder, value in PLACEHOLDERS.items():
         command = command.replace(placeholder, value)
     words = iter(shlex.split(command)[1:])
-    verb, places, settings, given = next(words), [], [], {}
+    verb, arguments, settings, given = next(words), [], [], {}
     for word in words:
         match word:
             case "--set":
@@ -65,32 +69,35 @@ def run(command: str, before: Values) -> tuple[str, Values]:
                 given = merged(MODEL, given)
             case _:
                 assert not word.startswith("-"), f"{command}: {word}"
-                places.append(word)
-    # Together, as Helm reads them: two may be about one item of a list.
+                arguments.append(word)
+    # Together, as Helm parses them, because two settings can change one item of a list.
     given = merged(given, helm_python.parse_set_string(",".join(settings)))
-    assert not re.search("[…<>]", str([*places, *settings])), (
-        f"{command} has a placeholder that is not known here"
+    assert not re.search("[…<>]", str([*arguments, *settings])), (
+        f"{command}: expected only the placeholders {sorted(PLACEHOLDERS)}"
     )
-    chart = places[1] if len(places) > 1 else "helm/tidegate"
+    chart = arguments[1] if len(arguments) > 1 else "helm/tidegate"
     return chart, given if verb == "install" else merged(before, given)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_every_command_of_a_page_renders_one_after_the_other(page: Path, monkeypatch) -> None:
+def test_helm_commands_of_page_render_in_order(page: Path, monkeypatch) -> None:
     monkeypatch.chdir(ROOT / "examples" / "breast-cancer")
     values = MODEL
     for command in commands(page.read_text()):
         chart, given = run(command, values)
-        if chart.startswith(OTHERS_CHARTS):
+        if chart.startswith(THIRD_PARTY_CHARTS):
             continue
         assert render(given, chart.removeprefix("helm/")), command
         values = given if chart == "helm/tidegate" else values
 
 
-def test_the_pages_have_such_commands_and_a_wrong_one_is_found() -> None:
-    found = [command for page in PAGES for command in commands(page.read_text())]
-    assert len([command for command in found if "helm/tidegate" in command]) >= 6
-    assert any("canary.weight=100" in command for command in found)
+def test_pages_contain_helm_commands() -> None:
+    texts = [command for page in PAGES for command in commands(page.read_text())]
+    assert len([command for command in texts if "helm/tidegate" in command]) >= 6
+    assert any("canary.weight=100" in command for command in texts)
+
+
+def test_helm_command_with_invalid_values_fails() -> None:
     chart, values = run("helm upgrade --set canary.digest=<new> --set canary.weight=20", MODEL)
     with pytest.raises(RefusedError, match="there is no route"):
         render(values, chart.removeprefix("helm/"))
@@ -102,21 +109,20 @@ SNIPPETS = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "credentials.md").r
 @pytest.mark.parametrize(
     "text", SNIPPETS, ids=[text.splitlines()[0] + str(i) for i, text in enumerate(SNIPPETS)]
 )
-def test_every_recipe_for_credentials_is_values_of_the_charts(text: str) -> None:
+def test_credentials_recipe_renders_in_the_charts(text: str) -> None:
     values = yaml.safe_load(text)
     assert render(merged(MODEL, values))
     if "networkPolicy" not in values:
-        least = yaml.safe_load((HELM / "tidegate-training" / "ci" / "minimal-values.yaml").read_text())
-        del least["objectStore"]
-        assert render(merged(least, values), "tidegate-training")
+        minimal = yaml.safe_load((HELM / "tidegate-training" / "ci" / "minimal-values.yaml").read_text())
+        del minimal["objectStore"]
+        assert render(merged(minimal, values), "tidegate-training")
 
 
 @pytest.mark.parametrize("path", CI_FILES, ids=lambda path: f"{path.parent.parent.name}/{path.name}")
-def test_every_upgrade_that_the_notes_advise_renders(path: Path) -> None:
+def test_upgrade_commands_of_notes_render(path: Path) -> None:
     chart = path.parent.parent.name
     values = yaml.safe_load(path.read_text())
     for line in notes(values, chart).splitlines():
-        # The notes' commands have the namespace first where kubectl's have it too.
         command = line.strip().replace("--namespace models ", "").replace("<chart>", f"helm/{chart}")
         if COMMAND.match(command):
             named, upgraded = run(command, values)
