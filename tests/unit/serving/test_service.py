@@ -138,7 +138,7 @@ def test_infer_of_an_invalid_body_raises_before_the_queue(service: Service) -> N
     async def scenario() -> None:
         with pytest.raises(RequestError, match="instances"):
             await service.infer(lambda: service.parse_v1(b"{}"), Record())
-        assert service.batcher.rows == 0
+        assert service.batcher.queued_rows == 0
 
     run(scenario)
 
