@@ -15,6 +15,7 @@ import typer
 
 from tidegate.console import OutputFormat, OutputOption, print_result, progress
 from tidegate.errors import GateNotPassedError, TidegateError
+from tidegate_loadtests.worker_pool import ALL_INTERFACES, MASTER_PORT, WorkerPool, parse_host
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from tidegate_loadtests.report import Report
     from tidegate_loadtests.runner import Progress
 
-_MASTER_PORT = 5557
 _COLOURS = {"pass": "green", "fail": "red", "inconclusive": "yellow"}
 
 app = typer.Typer(no_args_is_help=True, help="Load-test a server, with a verdict.")
@@ -53,10 +53,10 @@ def run(
     ] = None,
     master_bind_host: Annotated[
         str, typer.Option(help="Interface for workers to connect to; '*' is every interface.")
-    ] = "*",
+    ] = ALL_INTERFACES,
     master_bind_port: Annotated[
         int, typer.Option(min=1, max=65535, help="Port for workers to connect to.")
-    ] = _MASTER_PORT,
+    ] = MASTER_PORT,
     push: Annotated[
         str | None,
         typer.Option(
@@ -77,7 +77,6 @@ def run(
     from tidegate_loadtests.report import REPORT, SUMMARY, Report
     from tidegate_loadtests.summary import summarise
     from tidegate_loadtests.verdict import judge
-    from tidegate_loadtests.worker_pool import WorkerPool, parse_host
 
     plan = load_yaml(loadtest, LoadTest)
     pool = None
@@ -140,7 +139,7 @@ def worker(
     master_host: Annotated[
         str, typer.Option(help="Host of 'tidegate loadtest run --expect-workers'.", metavar="HOST")
     ],
-    master_port: Annotated[int, typer.Option(min=1, max=65535, help="The master's port.")] = _MASTER_PORT,
+    master_port: Annotated[int, typer.Option(min=1, max=65535, help="The master's port.")] = MASTER_PORT,
 ) -> None:
     """Make a part of the load of a campaign. The master sends the plan and the model's contract.
 
@@ -148,7 +147,6 @@ def worker(
     code if the campaign ends before.
     """
     from tidegate_loadtests.locust_process import exec_worker
-    from tidegate_loadtests.worker_pool import parse_host
 
     exec_worker(parse_host(master_host, "--master-host"), master_port)
 

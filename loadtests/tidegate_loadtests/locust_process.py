@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The Locust process: how Locust starts, alone, as the master of workers, or as one worker.
 
-Locust runs in a process of its own because it replaces the standard library's sockets, and because the runner
-pins it to a CPU and measures it. The locustfile defines the process's work.
+Locust runs in a process of its own because it replaces the standard library's sockets. The runner also pins
+the process to a CPU and measures it. The locustfile defines the process's work.
 """
 
 import math

@@ -131,17 +131,24 @@ def _monitor(
             break
         if (cpu_times := generator_cpu.read_cpu_times(monitored)) is not None:
             measurements.append(cpu_times)
-        if status.measure_start is None:
-            if now > start_deadline:
-                raise TidegateError(_start_timeout_message(status, pool, log))
-        elif now > status.measure_start + plan.duration + 2 * plan.timeout + START_TIMEOUT_SECONDS:
-            raise TidegateError(f"The load generator did not end in time: see its log {log}.")
+        if now > _deadline(plan, status, start_deadline):
+            raise TidegateError(_timeout_message(status, pool, log))
     if exit_code != 0:
         raise TidegateError(f"The load generator failed with exit code {exit_code}: see its log {log}.")
     return measurements
 
 
-def _start_timeout_message(status: RunStatus, pool: WorkerPool | None, log: Path) -> str:
+def _deadline(plan: LoadTest, status: RunStatus, start_deadline: float) -> float:
+    """Return when the process must have started the load or, after that, must have ended."""
+    if status.measure_start is None:
+        return start_deadline
+    # After its intended start, a request waits at most one timeout for a connection and one for a response.
+    return status.measure_start + plan.duration + 2 * plan.timeout + START_TIMEOUT_SECONDS
+
+
+def _timeout_message(status: RunStatus, pool: WorkerPool | None, log: Path) -> str:
+    if status.measure_start is not None:
+        return f"The load generator did not end in time: see its log {log}."
     if pool is None or status.ready_workers == pool.workers:
         return f"The load generator did not start the load in time: see its log {log}."
     return (

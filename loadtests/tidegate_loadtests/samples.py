@@ -99,10 +99,10 @@ class Samples:
             columns = list(zip(*lines, strict=True)) or [()] * len(COLUMNS)
             times = [np.array(column, dtype=np.float64) for column in columns[:4]]
             status, rows = (np.array(columns[index], dtype=np.int64) for index in (4, 6))
-            protocol, error = (np.array(columns[index], dtype=np.str_) for index in (5, 7))
-        except (OSError, ValueError) as error_:
-            raise TidegateError(f"{path} is not a file of samples: {error_}.") from None
-        return cls(times[0], times[1], times[2], times[3], status, protocol, rows, error)
+            protocol, errors = (np.array(columns[index], dtype=np.str_) for index in (5, 7))
+        except (OSError, ValueError) as error:
+            raise TidegateError(f"{path} is not a file of samples: {error}.") from None
+        return cls(times[0], times[1], times[2], times[3], status, protocol, rows, errors)
 
     def __len__(self) -> int:
         return len(self.intended_start)

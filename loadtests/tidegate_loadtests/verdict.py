@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The verdict: pass, fail or inconclusive, decided by fixed rules from metrics and thresholds.
 
-A campaign is inconclusive if it has too few requests or missing samples, or if a load generator was the
-bottleneck or sent its requests late. An inconclusive campaign never passes, however good its metrics are.
+A campaign is inconclusive if it has too few requests or missing samples. The same holds if a load generator
+was the bottleneck or sent its requests late. An inconclusive campaign never passes, even with good metrics.
 """
 
 from collections.abc import Sequence

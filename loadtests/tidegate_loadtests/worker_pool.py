@@ -10,9 +10,12 @@ import ipaddress
 import re
 import socket
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from tidegate.errors import ConfigurationError
-from tidegate_loadtests.plan import LoadTest
+
+if TYPE_CHECKING:  # the command line imports this module for its defaults
+    from tidegate_loadtests.plan import LoadTest
 
 MASTER_PORT = 5557
 """The master's default port, which is Locust's."""
@@ -51,7 +54,7 @@ def parse_host(text: str, option: str) -> str:
     return host
 
 
-def validate_worker_pool(plan: LoadTest, pool: WorkerPool) -> None:
+def validate_worker_pool(plan: "LoadTest", pool: WorkerPool) -> None:
     """Check that a pool's workers can divide a plan, and that its master can listen.
 
     Raises:

@@ -26,8 +26,8 @@ _POLL_SECONDS = 0.5
 _MAX_MISSED_HEARTBEATS = 10
 """The heartbeats, one per second, that a worker may miss before it counts as lost. Locust's default is three.
 
-On a busy node a worker may stall for some seconds. Its late requests are then in its samples, and the CPU
-time that it lacked is in its report, so a stall alone is not a reason to abort.
+On a busy node a worker may stall for some seconds. A stall alone is not a reason to abort. The samples
+have the late requests, and the worker's report has the CPU time that it lacked.
 """
 
 

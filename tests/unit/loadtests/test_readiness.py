@@ -13,7 +13,7 @@ from tidegate_loadtests.readiness import verify_readiness
 
 
 @pytest.mark.parametrize(
-    "reason", [ConnectionRefusedError(111, "connection refused"), socket.gaierror(-3, "try again")]
+    "reason", [ConnectionRefusedError(111, "Connection refused"), socket.gaierror(-3, "try again")]
 )
 def test_readiness_retries_a_failed_connection(reason: OSError, monkeypatch: pytest.MonkeyPatch) -> None:
     failures = [reason] * 3

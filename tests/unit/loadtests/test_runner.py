@@ -14,7 +14,9 @@ from tidegate.errors import ServerError, TidegateError
 from tidegate.protocol.connect import retry_connect
 from tidegate_loadtests import locust_process, readiness, runner
 from tidegate_loadtests.plan import LoadTest
+from tidegate_loadtests.run_files import RunStatus
 from tidegate_loadtests.runner import Progress
+from tidegate_loadtests.worker_pool import WorkerPool
 
 
 def ignore(progress: Progress) -> None:
@@ -67,3 +69,31 @@ def test_run_with_a_failed_generator_names_its_log(tmp_path: Path, monkeypatch: 
     ):
         runner.run(LoadTest(users=1, duration=1), make_contract(), stub.url, tmp_path, ignore)
     assert (tmp_path / "locust.log").read_text() == "out of order\n"
+
+
+def test_deadline_is_for_the_start_and_then_for_the_end() -> None:
+    plan = LoadTest(users=1, duration=10, timeout=5)
+    assert runner._deadline(plan, RunStatus(), start_deadline=60) == 60
+    assert runner._deadline(plan, RunStatus(measure_start=100), start_deadline=60) == 100 + 10 + 2 * 5 + 60
+
+
+@pytest.mark.parametrize(
+    ("status", "pool", "expected"),
+    [
+        (RunStatus(), None, ["did not start the load in time", "locust.log"]),
+        (RunStatus(ready_workers=2), WorkerPool(2), ["did not start the load in time", "locust.log"]),
+        (
+            RunStatus(ready_workers=1),
+            WorkerPool(2),
+            ["expected 2 workers", "1 connected", "--master-port 5557"],
+        ),
+        (RunStatus(measure_start=1), None, ["did not end in time", "locust.log"]),
+        (RunStatus(measure_start=1, ready_workers=2), WorkerPool(2), ["did not end in time", "locust.log"]),
+    ],
+)
+def test_timeout_message_names_the_phase_and_the_way_out(
+    status: RunStatus, pool: WorkerPool | None, expected: list[str]
+) -> None:
+    message = runner._timeout_message(status, pool, Path("locust.log"))
+    for text in expected:
+        assert text in message
