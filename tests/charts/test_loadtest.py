@@ -207,17 +207,17 @@ def test_the_chart_grants_no_right_in_the_cluster() -> None:
 def test_the_notes_say_how_to_follow_wait_and_read_the_exit_code() -> None:
     master = jobs()[0]["metadata"]["name"]
     text = notes(LOAD, "tidegate-loadtest", "load")
-    assert text.startswith("2 workers ask http://breast-cancer-predictor.models.")
+    assert text.startswith("2 workers send requests to http://breast-cancer-predictor.models.")
     assert f"pod --selector batch.kubernetes.io/job-name={master}" in text
     assert f"logs --follow job/{master}" in text
     assert f"wait --for=condition=complete --timeout=1m job/{master}" in text
     assert f"--selector batch.kubernetes.io/job-name={master}" in text
-    assert "The report ends with the pod" in text
+    assert "The report is deleted with the pod" in text
     pushed = notes(
         merged(LOAD, {"push": "s3://models/loadtests/", "workers": 1}), "tidegate-loadtest", "load"
     )
-    assert pushed.startswith("1 worker asks ")
-    assert "stored under s3://models/loadtests/breast-cancer/<time>" in pushed
+    assert pushed.startswith("1 worker sends requests to ")
+    assert "pushed to s3://models/loadtests/breast-cancer/<time>" in pushed
 
 
 SENTENCES = [
@@ -234,7 +234,7 @@ SENTENCES = [
     ("objectStore: {secretName: a, secretData: {b: c}}", ["secretName and objectStore.secretData", "keep"]),
     (
         "{model: {uri: gs://models/m}, objectStore: {endpoint: 'https://x'}}",
-        ['model.uri is "gs://models/m"', "remove it"],
+        ['model.uri is "gs://models/m"', "remove the endpoint"],
     ),
     *(
         (f"resources: {{{pod}: {{requests: {{cpu: 4}}}}}}", [f"resources.{pod}.requests.cpu is 4", "lower"])

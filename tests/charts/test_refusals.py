@@ -25,7 +25,7 @@ SENTENCES = [
     ("model: {uri: 's3://breast-cancer'}", ["model.uri is", "s3://models/breast-cancer"]),
     ("model: {uri: 's3://models/Breast_Cancer'}", ["model.uri is", "a-z, 0-9 and '-'"]),
     ("model: {uri: 's3://models/breast-cancer/'}", ["model.uri is", "last part"]),
-    ("model: {name: Tumour}", ['model.name is "Tumour"', "leave it empty"]),
+    ("model: {name: Tumour}", ['model.name is "Tumour"', "Leave it empty"]),
     ("model: {previous: [abc]}", ['model.previous[0] is "abc"', "64 digits"]),
     ("canary: {digest: abc}", ['canary.digest is "abc"', "64 digits"]),
     ("canary: {weight: 20}", ["there is no canary", "set canary.digest", "tidegate status --wait"]),
@@ -38,27 +38,27 @@ SENTENCES = [
         ["TIDEGATE_SHUTDOWN_TIMEOUT", "use server.shutdownTimeoutSeconds"],
     ),
     *(
-        (f"server: {{env: [{{name: {name}, value: '1'}}]}}", [f"sets {name}", "lets it listen: remove it"])
+        (f"server: {{env: [{{name: {name}, value: '1'}}]}}", [f"sets {name}", "the chart's address and ports: remove it"])
         for name in ("TIDEGATE_HTTP_PORT", "TIDEGATE_GRPC_PORT", "TIDEGATE_HOST")
     ),
     (
         "{model: {uri: 'gs://models/m'}, objectStore: {endpoint: 'https://x'}}",
-        ["belongs to s3://", "remove it"],
+        ["belongs to s3://", "remove the endpoint"],
     ),
     (
         "{model: {uri: 'pvc://claim/m'}, objectStore: {secretName: x}}",
-        ["pulls nothing", "remove objectStore"],
+        ["does not pull from object storage", "remove objectStore"],
     ),
     (
         "{model: {uri: 'oci://registry/m'}, objectStore: {caConfigMap: x}}",
-        ["pulls nothing", "remove objectStore"],
+        ["does not pull from object storage", "remove objectStore"],
     ),
-    ("autoscaling: {minReplicas: 5, maxReplicas: 4}", ["stable track", "at least 5 and at most 4"]),
-    (f"canary: {{digest: {OTHER}, minReplicas: 9}}", ["canary track", "at least 9 and at most 4"]),
+    ("autoscaling: {minReplicas: 5, maxReplicas: 4}", ["stable track", "minReplicas is 5", "maxReplicas, 4", "lower the minimum"]),
+    (f"canary: {{digest: {OTHER}, minReplicas: 9}}", ["canary track", "minReplicas is 9", "maxReplicas, 4", "lower the minimum"]),
     ("server: {drainSeconds: 120}", ["scaleDown", "every 60 s", "periodSeconds to 140"]),
     ("server: {shutdownTimeoutSeconds: 1800}", ["up to 1815 s", "at most 1800 s", "lower one of them"]),
     ("autoscaling: {behavior: {scaleDown: null}}", ["no policies", "periodSeconds: 60"]),
-    ("autoscaling: {behavior: {scaleDown: {policies: null}}}", ["no policies", "selectPolicy Disabled"]),
+    ("autoscaling: {behavior: {scaleDown: {policies: null}}}", ["no policies", "selectPolicy to Disabled"]),
     (
         "autoscaling: {behavior: {scaleDown: {policies: [{type: Percent, value: 100, periodSeconds: 60}]}}}",
         ["100 percent", "at once", "below 100"],
@@ -77,8 +77,8 @@ SENTENCES = [
         "autoscaling: {type: none, metrics: [{type: Resource}]}",
         ["autoscaling.metrics", "set the type to hpa"],
     ),
-    ("route: {enabled: true, hostnames: [a.example.com]}", ["route.parentRefs is empty", "name the Gateway"]),
-    ("route: {enabled: true, parentRefs: [{name: g}]}", ["route.hostnames is empty", "name one"]),
+    ("route: {enabled: true, hostnames: [a.example.com]}", ["route.parentRefs is empty", "set the Gateway"]),
+    ("route: {enabled: true, parentRefs: [{name: g}]}", ["route.hostnames is empty", "Set a host name"]),
     *(
         (
             f"route: {{enabled: true, parentRefs: [{{name: g}}], hostnames: ['{host}']}}",
@@ -88,8 +88,8 @@ SENTENCES = [
             ("https://a.example.com", ["without scheme"]),
             ("a.example.com:8443", ["port"]),
             ("a.example.com/v2", ["path"]),
-            ("A.example.com", ["small letters"]),
-            ("10.0.0.1", ["an address", "the name"]),
+            ("A.example.com", ["lower case"]),
+            ("10.0.0.1", ["an IP address", "set a host name"]),
         )
     ),
     ("backendTrafficPolicy: {enabled: true}", ["no route", "set route.enabled"]),

@@ -109,7 +109,7 @@ WRONG = [
         ["seccompProfile.type is Unconfined", "set it to RuntimeDefault"],
     ),
     *(
-        (f"podSecurityContext: {{{wrong}}}", ["belongs to containers", "remove it"])
+        (f"podSecurityContext: {{{wrong}}}", ["a field of containers", "remove it"])
         for wrong in (
             "privileged: true",
             "allowPrivilegeEscalation: true",
@@ -119,7 +119,7 @@ WRONG = [
     ),
     ("serviceAccount: {name: My_Account}", ['serviceAccount.name is "My_Account"', "expected"]),
     ("serviceAccount: {name: -models}", ['serviceAccount.name is "-models"', "expected"]),
-    ("serviceAccount: {name: default}", ["called 'default'", "serviceAccount.create to false"]),
+    ("serviceAccount: {name: default}", ["name is 'default'", "serviceAccount.create to false"]),
 ]
 
 
@@ -134,7 +134,7 @@ def test_what_cannot_be_is_refused_with_a_way_out(chart: str, wrong: str, said: 
 
 @pytest.mark.parametrize("chart", CHARTS)
 def test_a_release_called_default_uses_the_namespaces_account_only_if_it_is_told_to(chart: str) -> None:
-    with pytest.raises(RefusedError, match="called 'default'"):
+    with pytest.raises(RefusedError, match="name is 'default'"):
         render(least(chart), chart, release="default")
     made = render(merged(least(chart), {"serviceAccount": {"create": False}}), chart, release="default")
     assert not of_kind(made, "ServiceAccount")

@@ -264,7 +264,7 @@ def test_the_notes_are_for_who_has_just_installed(minimal) -> None:
 
 def test_the_notes_give_the_services_address_and_not_kserves_which_leads_nowhere(minimal) -> None:
     text = notes(minimal)
-    assert "http://demo-predictor.models, and demo-predictor.models:8081 for gRPC" in text
+    assert "http://demo-predictor.models, or demo-predictor.models:8081 for gRPC" in text
     assert "status.url" not in text
     assert "get inferenceservice" not in text
 

@@ -185,7 +185,7 @@ def test_a_run_on_schedule_finds_its_configuration_after_an_upgrade_and_who_inst
     values = merged(ONCE, {"schedule": "0 3 * * 1"})
     [(name, config)] = of_kind(objects(values), "ConfigMap").items()
     assert config["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
-    assert f"{name} is the one in use" in notes(values, "tidegate-training", "train")
+    assert f"Current is {name}." in notes(values, "tidegate-training", "train")
     # A Job goes with its configuration.
     [config] = of_kind(objects(ONCE), "ConfigMap").values()
     assert "annotations" not in config["metadata"]
@@ -251,9 +251,9 @@ SENTENCES = [
     ("store: models", ['store is "models"', "s3://models"]),
     ("store: 's3://models/m@sha256:1'", ["store is", "without the model's name"]),
     ("channel: Prod", ['channel is "Prod"', "for example candidate"]),
-    ("{channel: prod, sweep: [{seed: 1}]}", ["channel and sweep", "remove channel"]),
+    ("{channel: prod, sweep: [{seed: 1}]}", ["channel and sweep", "Remove channel"]),
     ("objectStore: {secretName: a, secretData: {b: c}}", ["secretName and objectStore.secretData", "keep"]),
-    ("{store: gs://models, objectStore: {endpoint: 'https://x'}}", ['store is "gs://models"', "remove it"]),
+    ("{store: gs://models, objectStore: {endpoint: 'https://x'}}", ['store is "gs://models"', "remove the endpoint"]),
     ("schedule: daily", ['schedule is "daily"', "'0 3 * * 1'", "@daily"]),
     ("schedule: '0 3 * *'", ['schedule is "0 3 * *"', "minute, hour"]),
     ("schedule: 'TZ=UTC 0 3 * * 1'", ["schedule is", "@daily"]),
