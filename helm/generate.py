@@ -2,16 +2,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Write what is generated for the charts: copies of ``helm/common``, JSON schemas and reference pages.
 
-Usage: ``python helm/generate.py`` writes the files that are out of date. With ``--check`` it only lists them and
-exits with 1.
+Usage: ``python helm/generate.py`` writes the files that are out of date. With ``--check`` it only lists them
+and exits with 1.
 
 A chart's ``values.schema.yaml`` is the only source of its values. It takes a section of
-``common/values.schema.yaml`` by ``extends: <section>``; the keys next to ``extends`` override the section's keys.
-The JSON schema requires every value whose default is not null, because Helm removes a default that is set to null
-and no template handles a missing value.
+``common/values.schema.yaml`` by ``extends: <section>``; the keys next to ``extends`` override the section's
+keys. The JSON schema requires every value whose default is not null, because Helm removes a default that is
+set to null and no template handles a missing value.
 
-The templates are copied because a library chart would be a dependency: ``helm install`` of a folder would need
-``helm dependency build`` first.
+The templates are copied because a library chart would be a dependency: ``helm install`` of a folder would
+need ``helm dependency build`` first.
 """
 
 import json
@@ -128,7 +128,8 @@ def page(chart: str, schema: Schema, values: Schema) -> str:
     source = f"helm/{chart}/values.schema.yaml"
     head = (
         f"# Values of helm/{chart}\n\n"
-        f"Generated from `{source}` by `make charts`; edit the source. Helm validates types, ranges and names\n"
+        f"Generated from `{source}` by `make charts`; edit the source. Helm validates types, ranges and "
+        "names\n"
         "against the same source and rejects an unknown name. It also rejects `null`, unless `null` is the\n"
         'default: to leave a value out, write `""`, `[]` or `{}`.\n'
     )

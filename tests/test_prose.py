@@ -35,7 +35,10 @@ FORBIDDEN = {
     "successful responses, goodput": r"\bright (answers?|responses?)\b",
     "event-loop iteration": r"\bturns? of the (event )?loop\b|\bloop's (own )?turns?\b",
     "fast path": r"\bhot[ -]?path\b|\bHotPath\b|\bHotProtocol\b",
-    "reject, error response": r"\brefus(e|es|al|als|ing)\b|(?<!connection )(?<!connections )\brefused\b",
+    "reject, error response": (
+        r"\brefus(e|es|al|als|ing)\b"
+        r"|(?<!connection )(?<!connections )\brefused\b(?!-stream)"
+    ),
     "internal error": r"\bour[ _]fault\b|\b(fault|faults) of ours\b",
     "usually": r"\bmostly\b",
     "except": r"\bbut for\b",

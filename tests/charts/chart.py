@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""Rendering a chart with Helm's own library, without a cluster: values in, Kubernetes objects out.
+"""Render a chart with Helm's library, without a cluster: values in, Kubernetes objects out.
 
-Every object is validated against its published schema on the way, so every test of a chart is a test of
-schemas too. It does not look into objects: that is the tests' part.
+Every object is validated against its published schema, so every test of a chart also tests the schemas.
+Assertions about objects belong to the tests.
 """
 
 import json
@@ -25,30 +25,30 @@ Object = dict[str, Any]
 Values = dict[str, Any]
 
 
-class RefusedError(Exception):
-    """The chart refuses these values; the text is what Helm prints."""
+class InvalidValuesError(Exception):
+    """The chart rejects these values; the message is Helm's output."""
 
 
 @cache
 def load(chart: str) -> helm_python.Chart:
-    """A chart of this repository."""
+    """Load a chart of this repository."""
     return helm_python.Chart.load(HELM / chart)
 
 
 def manifests(
     values: Values, chart: str = "tidegate", release: str = "demo", namespace: str = "models"
 ) -> dict[str, str]:
-    """The rendered text of each template, by its path in the chart.
+    """Render each template; return the texts by path in the chart.
 
     Raises:
-        RefusedError: The schema or a template refuses the values.
+        InvalidValuesError: If the schema or a template rejects the values.
     """
     loaded = load(chart)
     try:
         loaded.validate_schema(values)
         rendered = loaded.render(values, name=release, namespace=namespace)
     except (helm_python.HelmValuesError, helm_python.HelmRenderError) as error:
-        raise RefusedError(str(error)) from None
+        raise InvalidValuesError(str(error)) from None
     prefix = f"{chart}/templates/"
     return {path.removeprefix(prefix): text for path, text in rendered.items()}
 
@@ -56,11 +56,11 @@ def manifests(
 def render(
     values: Values, chart: str = "tidegate", release: str = "demo", namespace: str = "models"
 ) -> list[Object]:
-    """The objects that ``helm install`` would create, each valid by its schema.
+    """Render the objects of ``helm install`` and validate each.
 
     Raises:
-        RefusedError: The schema or a template refuses the values.
-        jsonschema.ValidationError: An object is not what Kubernetes or its custom resource definition wants.
+        InvalidValuesError: If the schema or a template rejects the values.
+        jsonschema.ValidationError: If an object is invalid for Kubernetes or its custom resource definition.
     """
     texts = manifests(values, chart, release, namespace)
     return [
@@ -73,12 +73,12 @@ def render(
 
 
 def notes(values: Values, chart: str = "tidegate", release: str = "demo", namespace: str = "models") -> str:
-    """What Helm prints after an installation."""
+    """Render the text that Helm prints after an installation."""
     return manifests(values, chart, release, namespace)["NOTES.txt"]
 
 
 def validated(document: Object) -> Object:
-    """The object itself, if it is valid: by the vendored schemas, or by Kubernetes' own."""
+    """Validate an object by the vendored schemas or by those of Kubernetes, and return it."""
     text = json.dumps(document, sort_keys=True)
     if text not in _valid:
         _validate(document)
@@ -86,7 +86,7 @@ def validated(document: Object) -> Object:
     return document
 
 
-# Most tests render the same objects besides the one that they are about; validating takes the time.
+# Most tests render the same objects, and validation is slow.
 _valid: set[str] = set()
 
 
@@ -104,12 +104,12 @@ def _validator(path: Path) -> jsonschema.Draft202012Validator:
 
 
 def of_kind(objects: list[Object], kind: str) -> dict[str, Object]:
-    """The objects of one kind by their names."""
+    """Return the objects of one kind by name."""
     return {item["metadata"]["name"]: item for item in objects if item["kind"] == kind}
 
 
 def pod_specs(objects: list[Object]) -> dict[str, Object]:
-    """Every pod specification that the objects lead to, by kind and name."""
+    """Return every pod specification in the objects, by kind and name."""
     found = {}
     for item in objects:
         spec = item.get("spec", {})
@@ -129,5 +129,5 @@ def pod_specs(objects: list[Object]) -> dict[str, Object]:
 
 
 def containers(pod: Object) -> list[Object]:
-    """All containers of a pod, those of initialization first."""
+    """Return all containers of a pod, init containers first."""
     return [*pod.get("initContainers", []), *pod["containers"]]

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the charts call is what the command line offers: subcommands, options, environment variables."""
+"""The subcommands, options and environment variables in the charts exist in the command line."""
 
 from functools import cache
 from pathlib import Path

@@ -11,7 +11,7 @@ import helm_python
 import pytest
 import yaml
 
-from tests.charts.chart import HELM, ROOT, RefusedError, Values, notes, render
+from tests.charts.chart import HELM, ROOT, InvalidValuesError, Values, notes, render
 from tests.charts.conftest import DIGEST, OTHER, merged
 from tests.charts.test_examples import CI_FILES
 
@@ -99,7 +99,7 @@ def test_pages_contain_helm_commands() -> None:
 
 def test_helm_command_with_invalid_values_fails() -> None:
     chart, values = run("helm upgrade --set canary.digest=<new> --set canary.weight=20", MODEL)
-    with pytest.raises(RefusedError, match="there is no route"):
+    with pytest.raises(InvalidValuesError, match="there is no route"):
         render(values, chart.removeprefix("helm/"))
 
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""What people copy must work: every values file under ``ci/``, and every example in a schema."""
+"""Every values file in ``ci/`` and every example in a schema renders, because users copy them."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.charts.chart import Object, RefusedError, Values, containers, notes, of_kind, render
+from tests.charts.chart import InvalidValuesError, Object, Values, containers, notes, of_kind, render
 from tests.charts.conftest import DIGEST, merged
 from tidegate.settings import load_yaml
 from tidegate_loadtests.plan import LoadTest
@@ -220,7 +220,7 @@ def test_the_notes_say_how_to_follow_wait_and_read_the_exit_code() -> None:
     assert "pushed to s3://models/loadtests/breast-cancer/<time>" in pushed
 
 
-SENTENCES = [
+MESSAGES = [
     ("plan: null", ["plan is not set", "--set-file plan=loadtest.yaml"]),
     ("url: ''", ["url is not set", "--set url="]),
     ("url: breast-cancer.models:80", ['url is "breast-cancer.models:80"', "http://"]),
@@ -243,26 +243,26 @@ SENTENCES = [
 ]
 
 
-@pytest.mark.parametrize(("wrong", "said"), SENTENCES, ids=[wrong for wrong, _ in SENTENCES])
-def test_a_combination_that_cannot_work_is_refused_with_a_way_out(wrong: str, said: list[str]) -> None:
-    change = yaml.safe_load(wrong)
-    values = {k: v for k, v in LOAD.items() if k != "plan"} if "plan" in change else merged(LOAD, change)
-    with pytest.raises(RefusedError) as refusal:
+@pytest.mark.parametrize(("change", "parts"), MESSAGES, ids=[change for change, _ in MESSAGES])
+def test_render_invalid_values_name_the_value_and_the_fix(change: str, parts: list[str]) -> None:
+    parsed = yaml.safe_load(change)
+    values = {k: v for k, v in LOAD.items() if k != "plan"} if "plan" in parsed else merged(LOAD, parsed)
+    with pytest.raises(InvalidValuesError) as caught:
         objects(values)
-    for words in said:
-        assert words in str(refusal.value)
+    for part in parts:
+        assert part in str(caught.value)
 
 
 @pytest.mark.parametrize("release", ["a" * 41, "my.load", "1load"])
-def test_a_name_that_a_service_cannot_have_is_refused(release: str) -> None:
-    with pytest.raises(RefusedError, match="fullnameOverride"):
+def test_render_name_invalid_for_a_service_fails(release: str) -> None:
+    with pytest.raises(InvalidValuesError, match="fullnameOverride"):
         objects(LOAD, release=release)
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    "change",
     ["wrokers: 2", "workers: 0", "workers: 1000", "plan: []", "resources: {worker: {limits: {cpu: x}}}"],
 )
-def test_a_value_of_the_wrong_kind_is_refused_by_name(wrong: str) -> None:
-    with pytest.raises(RefusedError, match=wrong.partition(":")[0]):
-        objects(merged(LOAD, yaml.safe_load(wrong)))
+def test_render_schema_error_names_the_value(change: str) -> None:
+    with pytest.raises(InvalidValuesError, match=change.partition(":")[0]):
+        objects(merged(LOAD, yaml.safe_load(change)))

@@ -30,9 +30,9 @@ def kustomize(base: str) -> list[Object]:
     kubectl = shutil.which("kubectl", path=path)
     assert kubectl, "kubectl is missing: the development environment brings it, so run 'make setup'"
     command = [kubectl, "kustomize", str(ROOT / "manifests" / base)]
-    answer = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert answer.returncode == 0, answer.stderr
-    return [validated(document) for document in yaml.safe_load_all(answer.stdout)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return [validated(document) for document in yaml.safe_load_all(done.stdout)]
 
 
 def the(base: str, kind: str) -> Object:
@@ -183,7 +183,7 @@ def test_who_submits_may_do_what_helm_and_following_a_job_take_and_no_more() -> 
     helm = {kind: {"create", "get", "patch", "delete"} for kind in kinds}
     # Helm's own records, of which it keeps ten.
     helm["configmaps"] |= {"list", "update"}
-    # What training/tidegate_training/submit.py asks for: the release's Jobs, a Job's pods and their logs.
+    # training/tidegate_training/submit.py reads the release's Jobs, a Job's pods and their logs.
     assert granted == helm | {
         "jobs": helm["jobs"] | {"list"},
         "pods": {"list"},

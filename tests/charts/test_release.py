@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the charts have in common: what they refuse alike, and what they are as parts of another chart."""
+"""The common parts of the charts: names, validation, and their use as subcharts."""
 
 import shutil
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ import helm_python
 import pytest
 import yaml
 
-from tests.charts.chart import HELM, RefusedError, Values, load, of_kind, pod_specs, render
+from tests.charts.chart import HELM, InvalidValuesError, Values, load, of_kind, pod_specs, render
 from tests.charts.conftest import OTHER, merged
 from tests.charts.test_examples import CHARTS, defaults_of, described, schema_of
 
@@ -44,7 +44,7 @@ WITHOUT = [(chart, name) for chart, name, default in DEFAULTED if default is Non
 
 @pytest.mark.parametrize(("chart", "name"), WITH_DEFAULT)
 def test_no_value_with_a_default_can_be_taken_away_by_null(chart: str, name: str) -> None:
-    with pytest.raises(RefusedError, match=f"missing property '{name.rpartition('.')[2]}'"):
+    with pytest.raises(InvalidValuesError, match=f"missing property '{name.rpartition('.')[2]}'"):
         render(merged(least(chart), nulled(name)), chart)
 
 
@@ -78,7 +78,7 @@ def test_the_charts_may_be_parts_of_one_and_each_keeps_its_names(parent) -> None
 
 
 @pytest.mark.parametrize("chart", CHARTS)
-def test_a_part_refuses_null_as_well(parent, chart: str) -> None:
+def test_subchart_null_value_is_rejected(parent, chart: str) -> None:
     parts = {name: least(name) for name in CHARTS}
     parent.validate_schema(parts)
     with pytest.raises(helm_python.HelmValuesError, match="missing property 'caKey'"):
@@ -124,17 +124,17 @@ WRONG = [
 
 
 @pytest.mark.parametrize("chart", CHARTS)
-@pytest.mark.parametrize(("wrong", "said"), WRONG, ids=[wrong for wrong, _ in WRONG])
-def test_what_cannot_be_is_refused_with_a_way_out(chart: str, wrong: str, said: list[str]) -> None:
-    with pytest.raises(RefusedError) as refusal:
-        render(merged(least(chart), yaml.safe_load(wrong)), chart)
-    for words in said:
-        assert words in str(refusal.value)
+@pytest.mark.parametrize(("values", "parts"), WRONG, ids=[values for values, _ in WRONG])
+def test_render_invalid_values_name_the_value_and_the_fix(chart: str, values: str, parts: list[str]) -> None:
+    with pytest.raises(InvalidValuesError) as caught:
+        render(merged(least(chart), yaml.safe_load(values)), chart)
+    for part in parts:
+        assert part in str(caught.value)
 
 
 @pytest.mark.parametrize("chart", CHARTS)
 def test_a_release_called_default_uses_the_namespaces_account_only_if_it_is_told_to(chart: str) -> None:
-    with pytest.raises(RefusedError, match="name is 'default'"):
+    with pytest.raises(InvalidValuesError, match="name is 'default'"):
         render(least(chart), chart, release="default")
     made = render(merged(least(chart), {"serviceAccount": {"create": False}}), chart, release="default")
     assert not of_kind(made, "ServiceAccount")

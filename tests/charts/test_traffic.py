@@ -64,7 +64,7 @@ def weights(objects: list[Object]) -> dict[str, int]:
     return {name.removesuffix("-predictor"): share for name, share in shares(route).items()}
 
 
-def test_no_step_of_a_promotion_restarts_or_removes_a_track_that_answers(routed) -> None:
+def test_promotion_steps_keep_the_serving_track_unchanged(routed) -> None:
     values, before = routed, render(routed)
     for step in PROMOTION:
         values = merged(values, step)
@@ -143,7 +143,7 @@ def test_the_network_policy_lets_in_the_namespace_and_those_that_are_named(minim
 
 
 def allowed(values: Values, **more) -> set[tuple[str, str, int]]:
-    """What the pods may call, as (where, protocol, port); "" is everywhere."""
+    """Return the permitted egress of the pods, as (destination, protocol, port); "" is any destination."""
     reached = set()
     for rule in policy(values, **more)["egress"]:
         places = [

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.charts.chart import Object, RefusedError, Values, load, notes, of_kind, render
+from tests.charts.chart import InvalidValuesError, Object, Values, load, notes, of_kind, render
 from tests.charts.conftest import merged
 from tidegate.errors import ExitCode
 from tidegate.settings import load_yaml
@@ -244,7 +244,7 @@ def test_the_notes_name_the_job_that_was_made() -> None:
     )
 
 
-SENTENCES = [
+MESSAGES = [
     ("config: null", ["config is not set", "--set-file config=train.yaml"]),
     ("store: ''", ["store is not set", "--set store=s3://models"]),
     ("store: file:///models", ['store is "file:///models"', "s3://"]),
@@ -253,7 +253,10 @@ SENTENCES = [
     ("channel: Prod", ['channel is "Prod"', "for example candidate"]),
     ("{channel: prod, sweep: [{seed: 1}]}", ["channel and sweep", "Remove channel"]),
     ("objectStore: {secretName: a, secretData: {b: c}}", ["secretName and objectStore.secretData", "keep"]),
-    ("{store: gs://models, objectStore: {endpoint: 'https://x'}}", ['store is "gs://models"', "remove the endpoint"]),
+    (
+        "{store: gs://models, objectStore: {endpoint: 'https://x'}}",
+        ['store is "gs://models"', "remove the endpoint"],
+    ),
     ("schedule: daily", ['schedule is "daily"', "'0 3 * * 1'", "@daily"]),
     ("schedule: '0 3 * *'", ['schedule is "0 3 * *"', "minute, hour"]),
     ("schedule: 'TZ=UTC 0 3 * * 1'", ["schedule is", "@daily"]),
@@ -264,14 +267,14 @@ SENTENCES = [
 ]
 
 
-@pytest.mark.parametrize(("wrong", "said"), SENTENCES, ids=[wrong for wrong, _ in SENTENCES])
-def test_a_combination_that_cannot_work_is_refused_with_a_way_out(wrong, said) -> None:
-    change = yaml.safe_load(wrong)
-    values = merged(ONCE, change) if change.get("config", "") is not None else {"store": "s3://models"}
-    with pytest.raises(RefusedError) as refusal:
+@pytest.mark.parametrize(("change", "parts"), MESSAGES, ids=[change for change, _ in MESSAGES])
+def test_render_invalid_values_name_the_value_and_the_fix(change, parts) -> None:
+    parsed = yaml.safe_load(change)
+    values = merged(ONCE, parsed) if parsed.get("config", "") is not None else {"store": "s3://models"}
+    with pytest.raises(InvalidValuesError) as caught:
         objects(values)
-    for words in said:
-        assert words in str(refusal.value)
+    for part in parts:
+        assert part in str(caught.value)
 
 
 def test_an_endpoint_may_be_for_the_data_while_the_bundle_goes_elsewhere() -> None:
@@ -284,22 +287,22 @@ def test_an_endpoint_may_be_for_the_data_while_the_bundle_goes_elsewhere() -> No
 
 
 def test_a_sweep_needs_a_map() -> None:
-    with pytest.raises(RefusedError, match="write config as a map"):
+    with pytest.raises(InvalidValuesError, match="write config as a map"):
         objects({"config": "name: x", "store": "s3://models", "sweep": [{"seed": 1}]})
 
 
 @pytest.mark.parametrize("release", ["a" * 49, "my.training"])
-def test_a_name_that_a_job_cannot_have_is_refused(release) -> None:
-    with pytest.raises(RefusedError, match="fullnameOverride"):
+def test_render_name_invalid_for_a_job_fails(release) -> None:
+    with pytest.raises(InvalidValuesError, match="fullnameOverride"):
         objects(ONCE, release=release)
 
 
 @pytest.mark.parametrize(
-    "wrong", ["stroe: x", "backoffLimit: -1", "parallelism: 0", "sweep: {}", "resources: {limits: {cpu: x}}"]
+    "change", ["stroe: x", "backoffLimit: -1", "parallelism: 0", "sweep: {}", "resources: {limits: {cpu: x}}"]
 )
-def test_a_value_of_the_wrong_kind_is_refused_by_name(wrong) -> None:
-    with pytest.raises(RefusedError, match=wrong.partition(":")[0]):
-        objects(merged(ONCE, yaml.safe_load(wrong)))
+def test_render_schema_error_names_the_value(change) -> None:
+    with pytest.raises(InvalidValuesError, match=change.partition(":")[0]):
+        objects(merged(ONCE, yaml.safe_load(change)))
 
 
 def test_the_chart_grants_no_right_in_the_cluster() -> None:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""What ``tidegate status`` waits by: a checksum of a track's pods, which KServe copies to the Deployment."""
+"""The checksum of a track's pods for ``tidegate status --wait``, which KServe copies to the Deployment."""
 
 import pytest
 

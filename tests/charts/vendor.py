@@ -41,7 +41,7 @@ _FORBIDDEN = {
     "huggingface", "lightgbm", "loadBalancer", "logger", "onnx", "paddle", "pmml", "pytorch", "rateLimit",
     "responseOverride", "sklearn", "status", "tensorflow", "transformer", "triton", "workerSpec", "xgboost",
 }  # fmt: skip
-# What a user writes himself goes through the charts as it is.
+# The charts pass these objects of the user on unchanged.
 _OPAQUE = {"affinity", "lifecycle"}
 
 
@@ -78,10 +78,10 @@ def closed(schema: Any) -> Any:
 def main() -> None:
     """Write every schema."""
     for kind, (module, pattern) in SOURCES.items():
-        answer = subprocess.run(
+        done = subprocess.run(
             ["go", "mod", "download", "-json", module], check=True, capture_output=True, cwd=SCHEMAS
         )
-        [path] = Path(json.loads(answer.stdout)["Dir"]).glob(pattern)
+        [path] = Path(json.loads(done.stdout)["Dir"]).glob(pattern)
         # Envoy Gateway keeps its definitions as templates: the directives stand on lines of their own.
         lines = [line for line in path.read_text().splitlines() if not line.startswith("{{")]
         definition = yaml.load("\n".join(lines), Loader=yaml.CSafeLoader)

@@ -129,7 +129,9 @@ def test_no_client_loses_a_request_after_the_signal(
 
         def http(keep: bool) -> Infer:
             path = f"/v2/models/{server.name}/infer"
-            return HttpClient(address.hostname, address.port, "x", path, body, keep_alive=keep, retry=False).infer
+            return HttpClient(
+                address.hostname, address.port, "x", path, body, keep_alive=keep, retry=False
+            ).infer
 
         rows = [list(numeric_bundle.contract.golden.rows[0])]
         message = infer_request(server, rows, raw=False).SerializeToString()

@@ -1,17 +1,17 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""Values that helm/tidegate cannot work with are refused at render, with a sentence that helps."""
+"""Invalid values of helm/tidegate fail at render, with a message that names the value and the fix."""
 
 import pytest
 import yaml
 
-from tests.charts.chart import RefusedError, render
+from tests.charts.chart import InvalidValuesError, render
 from tests.charts.conftest import DIGEST, OTHER, merged
 
 GOOD = {"model": {"uri": "s3://models/breast-cancer", "digest": DIGEST}}
 
-# What is wrong, in YAML; and what the sentence must say: the value's name and the way out.
-SENTENCES = [
+# Invalid values in YAML, and parts of the message: the value's name, the received value and the fix.
+MESSAGES = [
     ("model: {uri: ''}", ["model.uri is not set", "--set model.uri=s3://"]),
     ("model: {digest: ''}", ["model.digest is not set", "tidegate inspect"]),
     ("model: {digest: abc}", ['model.digest is "abc"', "64 digits"]),
@@ -38,7 +38,10 @@ SENTENCES = [
         ["TIDEGATE_SHUTDOWN_TIMEOUT", "use server.shutdownTimeoutSeconds"],
     ),
     *(
-        (f"server: {{env: [{{name: {name}, value: '1'}}]}}", [f"sets {name}", "the chart's address and ports: remove it"])
+        (
+            f"server: {{env: [{{name: {name}, value: '1'}}]}}",
+            [f"sets {name}", "the chart's address and ports: remove it"],
+        )
         for name in ("TIDEGATE_HTTP_PORT", "TIDEGATE_GRPC_PORT", "TIDEGATE_HOST")
     ),
     (
@@ -53,8 +56,14 @@ SENTENCES = [
         "{model: {uri: 'oci://registry/m'}, objectStore: {caConfigMap: x}}",
         ["does not pull from object storage", "remove objectStore"],
     ),
-    ("autoscaling: {minReplicas: 5, maxReplicas: 4}", ["stable track", "minReplicas is 5", "maxReplicas, 4", "lower the minimum"]),
-    (f"canary: {{digest: {OTHER}, minReplicas: 9}}", ["canary track", "minReplicas is 9", "maxReplicas, 4", "lower the minimum"]),
+    (
+        "autoscaling: {minReplicas: 5, maxReplicas: 4}",
+        ["stable track", "minReplicas is 5", "maxReplicas, 4", "lower the minimum"],
+    ),
+    (
+        f"canary: {{digest: {OTHER}, minReplicas: 9}}",
+        ["canary track", "minReplicas is 9", "maxReplicas, 4", "lower the minimum"],
+    ),
     ("server: {drainSeconds: 120}", ["scaleDown", "every 60 s", "periodSeconds to 140"]),
     ("server: {shutdownTimeoutSeconds: 1800}", ["up to 1815 s", "at most 1800 s", "lower one of them"]),
     ("autoscaling: {behavior: {scaleDown: null}}", ["no policies", "periodSeconds: 60"]),
@@ -82,9 +91,9 @@ SENTENCES = [
     *(
         (
             f"route: {{enabled: true, parentRefs: [{{name: g}}], hostnames: ['{host}']}}",
-            [f'route.hostnames has "{host}"', *said],
+            [f'route.hostnames has "{host}"', *parts],
         )
-        for host, said in (
+        for host, parts in (
             ("https://a.example.com", ["without scheme"]),
             ("a.example.com:8443", ["port"]),
             ("a.example.com/v2", ["path"]),
@@ -99,7 +108,7 @@ SENTENCES = [
     ("resources: {limits: {memory: 500M}}", ["resources.requests.memory is 512Mi", "500M"]),
 ]
 
-# What the schema refuses; Helm's own message names the value.
+# Values that the schema rejects; Helm's message names the value.
 SCHEMA = [
     ("modle: {}", "modle"),
     ("model: {url: s3://x/y}", "url"),
@@ -124,8 +133,8 @@ SCHEMA = [
         "stabilizationWindowSeconds",
     ),
     *(
-        (f"autoscaling: {{behavior: {{scaleUp: {{policies: [{policy}]}}}}}}", said)
-        for policy, said in (
+        (f"autoscaling: {{behavior: {{scaleUp: {{policies: [{policy}]}}}}}}", match)
+        for policy, match in (
             ("{type: Pods, value: 0, periodSeconds: 15}", "policies/0/value"),
             ("{type: Pods, value: 1, periodSeconds: 0}", "policies/0/periodSeconds"),
             ("{type: Pods, value: 1, periodSeconds: 1801}", "policies/0/periodSeconds"),
@@ -154,29 +163,29 @@ SCHEMA = [
 ]
 
 
-@pytest.mark.parametrize(("wrong", "said"), SENTENCES, ids=[wrong for wrong, _ in SENTENCES])
-def test_a_combination_that_cannot_work_is_refused_with_a_way_out(wrong, said) -> None:
-    with pytest.raises(RefusedError) as refusal:
-        render(merged(GOOD, yaml.safe_load(wrong)))
-    for words in said:
-        assert words in str(refusal.value)
+@pytest.mark.parametrize(("values", "parts"), MESSAGES, ids=[values for values, _ in MESSAGES])
+def test_render_invalid_values_name_the_value_and_the_fix(values, parts) -> None:
+    with pytest.raises(InvalidValuesError) as caught:
+        render(merged(GOOD, yaml.safe_load(values)))
+    for part in parts:
+        assert part in str(caught.value)
 
 
-@pytest.mark.parametrize(("wrong", "said"), SCHEMA, ids=[wrong for wrong, _ in SCHEMA])
-def test_a_value_of_the_wrong_kind_is_refused_by_name(wrong, said) -> None:
-    with pytest.raises(RefusedError, match=said):
-        render(merged(GOOD, yaml.safe_load(wrong)))
+@pytest.mark.parametrize(("values", "match"), SCHEMA, ids=[values for values, _ in SCHEMA])
+def test_render_schema_error_names_the_value(values, match) -> None:
+    with pytest.raises(InvalidValuesError, match=match):
+        render(merged(GOOD, yaml.safe_load(values)))
 
 
-def test_everything_that_is_wrong_is_said_at_once() -> None:
-    with pytest.raises(RefusedError) as refusal:
+def test_render_reports_every_invalid_value_at_once() -> None:
+    with pytest.raises(InvalidValuesError) as caught:
         render({"image": {"digest": "abc"}})
     for name in ("model.uri", "model.digest", "image.digest"):
-        assert name in str(refusal.value)
+        assert name in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("release", "namespace", "said"),
+    ("release", "namespace", "match"),
     [
         ("1model", "models", "a letter first"),
         ("my.model", "models", "a letter first"),
@@ -184,18 +193,18 @@ def test_everything_that_is_wrong_is_said_at_once() -> None:
         ("a" * 30, "b" * 23, "at most 63 characters"),
     ],
 )
-def test_a_name_that_kserve_cannot_use_is_refused(release, namespace, said) -> None:
-    with pytest.raises(RefusedError, match=said):
+def test_render_name_invalid_for_kserve_fails(release, namespace, match) -> None:
+    with pytest.raises(InvalidValuesError, match=match):
         render(GOOD, release=release, namespace=namespace)
 
 
-def test_names_fit_to_the_last_character() -> None:
+def test_render_names_fit_up_to_the_limit() -> None:
     assert render(GOOD, release="a" * 30, namespace="b" * 22)
     canary = merged(GOOD, {"canary": {"digest": OTHER}})
     assert render(canary, release="a" * 30, namespace="b" * 15)
-    with pytest.raises(RefusedError, match="a-canary"):
+    with pytest.raises(InvalidValuesError, match="a-canary"):
         render(canary, release="a" * 30, namespace="b" * 16)
 
 
-def test_a_name_that_is_overridden_is_the_one_that_counts() -> None:
+def test_render_fullname_override_replaces_the_name() -> None:
     assert render(merged(GOOD, {"fullnameOverride": "model"}), release="1model")
