@@ -258,8 +258,8 @@ def predict(
 ) -> None:
     """Request predictions from a server, through KServe's own clients.
 
-    With --golden, the rows are the bundle's golden rows, and the command ends with exit code 3 if an output
-    differs from the one that scikit-learn computed in training.
+    With --golden, the rows are the bundle's golden rows. If an output differs from the one that scikit-learn
+    computed in training, the command ends with exit code 3.
     """
     if (rows is None) == (golden is None):
         raise ConfigurationError("Give either --input with rows or --golden with a bundle.")

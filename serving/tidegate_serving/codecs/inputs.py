@@ -18,8 +18,8 @@ from tidegate.contract import MATRIX, Contract
 from tidegate_serving.codecs.validation import Place, array_from_json, validate_values
 
 _ARRAY_VALUES = 2_048
-"""The number of values from which a request is converted to an array at once: a waiting list of Python's
-numbers takes four times the memory."""
+"""The number of values from which a request is converted at once, because an array in the queue takes less
+memory than a list of Python's numbers."""
 
 
 @dataclass(slots=True)

@@ -197,7 +197,7 @@ class ResponseEncoder:
             The body, and how many of its bytes are JSON; None if all are.
         """
         outputs, rows = request.outputs, result.stop - result.start
-        if outputs is self._outputs and not request.binary:  # the usual request, in half the time
+        if outputs is self._outputs and not request.binary:  # the usual request
             template = self._templates.get(rows) or self._make_template(rows)
             elements = [encode_elements(result, name) for name in self._names]
             return template % (orjson.dumps(request.id), *elements), None

@@ -2,9 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Thread pools: the numeric libraries' threads, limited to the process's CPUs by affinity and quota.
 
-The libraries count the node's CPUs. In a pod with a quota of one CPU, forty threads would compete for it,
-and the kernel would throttle all of them when the quota is used up. ONNX Runtime has a limit of its own, in
-``onnx``.
+The libraries count the node's CPUs. In a pod with a quota of one CPU, forty threads would compete for it.
+When the quota is used up, the kernel throttles all of them. ONNX Runtime has a limit of its own, in ``onnx``.
 """
 
 import math

@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import asyncio
 import json
-import threading
 from collections.abc import Awaitable, Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -11,11 +10,10 @@ import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
 
-from tests.support.contracts import MATRIX, MIXED
-from tidegate.batch import Batch
+from tests.support.contracts import MATRIX, MIXED, contract
+from tests.support.fakes import FakeEngine
 from tidegate.contract import Contract
 from tidegate_serving.codecs.request import InferenceRequest, Limits
-from tidegate_serving.engines.base import OutputNames, Outputs
 from tidegate_serving.errors import ErrorCode, RequestError
 from tidegate_serving.observability.baseline import Baseline, CategoryBins, NumericBins
 from tidegate_serving.observability.drift_monitor import DriftMonitor
@@ -24,31 +22,9 @@ from tidegate_serving.service import Service
 
 NUMBERS = NumericBins(np.array([0.0]), np.array([1, 1, 1]))
 LABELS = CategoryBins(("0", "1", "other"), {"": 3, "0": 0, "1": 1}, np.array([1, 1, 1, 1]))
-BODY = b'{"instances": [[1, 2], [3, 4]]}'
-
-
-class SumEngine:
-    """Label each row with the sum of its values; fail on a negative sum; wait if blocked."""
-
-    name = "sum"
-    platform = "sum_v1"
-    selects_outputs = False
-
-    def __init__(self) -> None:
-        self.entered = threading.Event()
-        self.unblocked = threading.Event()
-        self.unblocked.set()
-
-    def prepare_thread(self) -> None:
-        pass
-
-    def run(self, batch: Batch, output_names: OutputNames = None) -> Outputs:
-        self.entered.set()
-        assert self.unblocked.wait(30)
-        sums = batch.arrays["input-0"].sum(axis=1)
-        if (sums < 0).any():
-            raise ValueError("negative sum")
-        return {"label": sums.astype(np.int64), "probabilities": batch.arrays["input-0"]}
+BODY = b'{"instances": [[1], [3]]}'
+DOUBLED = b'{"predictions":[2.0,6.0]}'
+ONE_FEATURE = contract([{"name": "a", "datatype": "FP32"}], [{"name": "label", "datatype": "FP32"}])
 
 
 def new_service(contract: Contract, engine: Any, registry: CollectorRegistry) -> Service:
@@ -64,15 +40,15 @@ def registry() -> CollectorRegistry:
 
 
 @pytest.fixture
-def engine() -> SumEngine:
-    return SumEngine()
+def engine() -> FakeEngine:
+    return FakeEngine()
 
 
 @pytest.fixture
-def service(engine: SumEngine, registry: CollectorRegistry) -> Iterator[Service]:
-    made = new_service(MATRIX, engine, registry)
+def service(engine: FakeEngine, registry: CollectorRegistry) -> Iterator[Service]:
+    made = new_service(ONE_FEATURE, engine, registry)
     yield made
-    engine.unblocked.set()
+    engine.unblock()
     made.close()
 
 
@@ -107,29 +83,29 @@ def test_infer_computes_and_encodes_both_protocols(service: Service) -> None:
         record = Record()
         result = await service.infer(lambda: service.parse_v1(BODY), record)
         assert record.rows == 2
-        assert service.encode_v1(*result) == (b'{"predictions":[3,7]}', None)
-        tensor = {"name": "input-0", "shape": [1, 2], "datatype": "FP32", "data": [5, 6]}
+        assert service.encode_v1(*result) == (DOUBLED, None)
+        tensor = {"name": "input-0", "shape": [1, 1], "datatype": "FP32", "data": [5]}
         body = json.dumps({"id": "7", "inputs": [tensor], "outputs": [{"name": "label"}]}).encode()
         result = await service.infer(lambda: service.parse_v2(body, None), Record())
         document = json.loads(service.encode_v2(*result)[0])
         assert (document["id"], document["model_version"]) == ("7", "0123456789ab")
-        assert [(output["name"], output["data"]) for output in document["outputs"]] == [("label", [11])]
+        assert [(output["name"], output["data"]) for output in document["outputs"]] == [("label", [10.0])]
 
     run(scenario)
 
 
 def test_infer_of_a_failing_request_fails_that_request_only(service: Service) -> None:
     async def scenario() -> None:
-        bodies = (BODY, b'{"instances": [[-5, 1]]}', b'{"instances": [[1, "x"]]}')
+        bodies = (BODY, b'{"instances": [[-5]]}', b'{"instances": [[1], ["x"]]}')
         calls = (service.infer(lambda body=body: service.parse_v1(body), Record()) for body in bodies)
         good, failed, invalid = await asyncio.gather(*calls, return_exceptions=True)
         assert not isinstance(good, BaseException)
-        assert service.encode_v1(*good)[0] == b'{"predictions":[3,7]}'
+        assert service.encode_v1(*good)[0] == DOUBLED
         assert isinstance(failed, RequestError)
         assert failed.code is ErrorCode.INTERNAL
         assert isinstance(invalid, RequestError)
         assert invalid.code is ErrorCode.INVALID_ARGUMENT
-        assert "instances[0][1]" in str(invalid)
+        assert "instances[1][0]" in str(invalid)
 
     run(scenario)
 
@@ -143,49 +119,49 @@ def test_infer_of_an_invalid_body_raises_before_the_queue(service: Service) -> N
     run(scenario)
 
 
-def test_infer_cancelled_while_queued_is_not_computed(service: Service, engine: SumEngine) -> None:
+def test_infer_cancelled_while_queued_is_not_computed(service: Service, engine: FakeEngine) -> None:
     async def scenario() -> None:
         def infer() -> "asyncio.Task[tuple[InferenceRequest, Any]]":
             return asyncio.ensure_future(service.infer(lambda: service.parse_v1(BODY), Record()))
 
-        engine.unblocked.clear()
+        engine.block()
         first = infer()
-        assert await asyncio.to_thread(engine.entered.wait, 30)
+        await engine.entered()
         second = infer()
         await asyncio.sleep(0)
         second.cancel()
         with pytest.raises(asyncio.CancelledError):
             await second
-        engine.unblocked.set()
+        engine.unblock()
         request, result = await first
         assert len(request.inputs) == len(result) == 2
 
     run(scenario)
 
 
-def test_infer_cancelled_while_computed_drops_the_result(service: Service, engine: SumEngine) -> None:
+def test_infer_cancelled_while_computed_drops_the_result(service: Service, engine: FakeEngine) -> None:
     async def scenario() -> None:
-        engine.unblocked.clear()
+        engine.block()
         task = asyncio.ensure_future(service.infer(lambda: service.parse_v1(BODY), Record()))
-        assert await asyncio.to_thread(engine.entered.wait, 30)
+        await engine.entered()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        engine.unblocked.set()
+        engine.unblock()
         _, result = await service.infer(lambda: service.parse_v1(BODY), Record())
-        assert result.array("label").tolist() == [3, 7]
+        assert result.array("label").tolist() == [2, 6]
 
     run(scenario)
 
 
-def test_infer_past_its_deadline_is_rejected(service: Service, engine: SumEngine) -> None:
+def test_infer_past_its_deadline_is_rejected(service: Service, engine: FakeEngine) -> None:
     async def scenario() -> None:
-        engine.unblocked.clear()
+        engine.block()
         first = asyncio.ensure_future(service.infer(lambda: service.parse_v1(BODY), Record()))
-        assert await asyncio.to_thread(engine.entered.wait, 30)
+        await engine.entered()
         late = asyncio.ensure_future(service.infer(lambda: service.parse_v1(BODY), Record(), 1e-6))
         await asyncio.sleep(0)
-        engine.unblocked.set()
+        engine.unblock()
         await first
         with pytest.raises(RequestError) as caught:
             await late
@@ -204,11 +180,14 @@ def test_record_error_counts_reason_and_violation(service: Service, registry: Co
     assert registry.get_sample_value("tidegate_input_violations_total", labels) == 1
 
 
-def test_model_metadata_of_a_matrix_is_one_input(service: Service) -> None:
-    assert service.model_metadata() == {
+def test_model_metadata_of_a_matrix_is_one_input() -> None:
+    service = new_service(MATRIX, FakeEngine(), CollectorRegistry())
+    metadata = service.model_metadata()
+    service.close()
+    assert metadata == {
         "name": "test",
         "versions": ["0123456789ab"],
-        "platform": "sum_v1",
+        "platform": "fake",
         "inputs": [{"name": "input-0", "datatype": "FP32", "shape": [-1, 2]}],
         "outputs": [
             {"name": "label", "datatype": "INT64", "shape": [-1]},
@@ -218,7 +197,7 @@ def test_model_metadata_of_a_matrix_is_one_input(service: Service) -> None:
 
 
 def test_model_metadata_of_mixed_types_is_one_input_per_feature() -> None:
-    service = new_service(MIXED, SumEngine(), CollectorRegistry())
+    service = new_service(MIXED, FakeEngine(), CollectorRegistry())
     inputs = service.model_metadata()["inputs"]
     service.close()
     assert [(entry["name"], entry["datatype"], entry["shape"]) for entry in inputs] == [
