@@ -5,10 +5,15 @@
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support.servers import LiveServer, serving
 from tests.support.trained_bundles import BOOSTING, FOREST, MIXED, NUMERIC, REGRESSION, train_bundle
 from tidegate.bundle import Bundle
+
+# Hypothesis limits the wall-clock time of an example, which fails on a busy machine.
+settings.register_profile("tidegate", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tidegate")
 
 # Bundles
 

@@ -12,11 +12,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from tidegate.batch import Batch
+from tidegate.batch import Array, Batch
 from tidegate.contract import MATRIX, Output
 from tidegate_serving.batching.batcher import Outcome, PendingRequest
 from tidegate_serving.codecs.inputs import Inputs
-from tidegate_serving.codecs.validation import Array
 from tidegate_serving.engines.base import Engine, OutputNames
 from tidegate_serving.engines.result import ResultSlice
 
@@ -140,6 +139,6 @@ async def run_iterations(count: int) -> None:
         await asyncio.sleep(0)
 
 
-def _typed(clock: FakeClock, engine: FakeEngine, request: FakeRequest) -> tuple[Engine, PendingRequest]:
-    """Hold the fakes to the protocols that they implement: mypy reads this, no test calls it."""
+def _as_protocols(engine: FakeEngine, request: FakeRequest) -> tuple[Engine, PendingRequest]:
+    """Let mypy compare the fakes with the protocols that they implement."""
     return engine, request

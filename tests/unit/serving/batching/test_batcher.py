@@ -12,8 +12,13 @@ from prometheus_client import CollectorRegistry
 from tests.support.fakes import HANG_SECONDS, FakeClock, FakeEngine, FakeRequest, label_values, run_iterations
 from tidegate.batch import Batch
 from tidegate.contract import Datatype, Output
-from tidegate_serving.batching.admission import MAX_QUEUE_DELAY, OVERLOAD_INTERVAL, OVERLOAD_QUEUE_DELAY
-from tidegate_serving.batching.batcher import MAX_BATCH_SECONDS, MAX_INLINE_SECONDS, Batcher
+from tidegate_serving.batching.admission import (
+    MAX_QUEUE_DELAY,
+    MAX_QUEUED_ROWS,
+    OVERLOAD_INTERVAL,
+    OVERLOAD_QUEUE_DELAY,
+)
+from tidegate_serving.batching.batcher import MAX_BATCH_ROWS, MAX_BATCH_SECONDS, MAX_INLINE_SECONDS, Batcher
 from tidegate_serving.batching.service_time import MIN_SAMPLES, ServiceTimeEstimator
 from tidegate_serving.errors import ErrorCode, RequestError
 from tidegate_serving.observability.metrics import Metrics
@@ -68,7 +73,8 @@ def run(
     *,
     call_seconds: float = 0.0,
     selects_outputs: bool = False,
-    **limits: int,
+    max_queued_rows: int = MAX_QUEUED_ROWS,
+    max_batch_rows: int = MAX_BATCH_ROWS,
 ) -> None:
     """Run a scenario with a batcher that has measured these service times."""
 
@@ -81,7 +87,8 @@ def run(
             Metrics(CollectorRegistry()),
             service_times(seconds_by_rows or {}),
             clock=clock,
-            **limits,
+            max_queued_rows=max_queued_rows,
+            max_batch_rows=max_batch_rows,
         )
         try:
             await asyncio.wait_for(scenario(Bench(batcher, engine, clock)), 2 * HANG_SECONDS)
@@ -325,7 +332,7 @@ def test_batcher_selecting_engine_receives_output_names() -> None:
         for request in requests:
             bench.batcher.submit(request)
         await asyncio.gather(*(request.outcome for request in requests))
-        assert bench.engine.output_names == [{"label"}]
+        assert bench.engine.output_names == [frozenset({"label"})]
 
     run(scenario, selects_outputs=True)
 

@@ -164,7 +164,7 @@ def test_monitor_full_buffer_drops_and_counts_rows() -> None:
     run(scenario)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.permutations([0, 1, 2, 3]), st.lists(st.integers(1, 400), min_size=4, max_size=4))
 def test_monitor_order_of_batches_changes_nothing(order: list[int], sizes: list[int]) -> None:
     batches = [rows([index - 1.5] * size, [1.5 - index] * size) for index, size in enumerate(sizes)]
