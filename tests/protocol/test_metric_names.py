@@ -236,3 +236,4 @@ def test_error_rate_has_one_definition() -> None:
     assert ERROR_CODES in section
     assert page.count("50[0-3]") == 1
     assert ERROR_CODES in dict(alerts())["TidegateHighErrorRate"]
+    assert ERROR_CODES in dict(panels())["Error rate"]
