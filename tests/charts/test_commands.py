@@ -48,7 +48,7 @@ def check(container: Object) -> None:
 
 
 @pytest.mark.parametrize("path", CI_FILES, ids=lambda path: f"{path.parent.parent.name}/{path.name}")
-def test_every_container_calls_a_command_that_exists_with_options_that_it_has(path: Path) -> None:
+def test_containers_call_existing_commands_and_options(path: Path) -> None:
     pods = pod_specs(render(yaml.safe_load(path.read_text()), path.parent.parent.name))
     called = [container for pod in pods.values() for container in containers(pod)]
     assert called

@@ -43,7 +43,7 @@ EXAMPLES = [
 
 
 @pytest.mark.parametrize("path", CI_FILES, ids=lambda path: f"{path.parent.parent.name}/{path.name}")
-def test_every_values_file_renders_to_valid_objects_and_readable_notes(path: Path) -> None:
+def test_ci_values_render_valid_objects_and_notes(path: Path) -> None:
     chart = path.parent.parent.name
     values = yaml.safe_load(path.read_text())
     assert render(values, chart)
@@ -53,7 +53,7 @@ def test_every_values_file_renders_to_valid_objects_and_readable_notes(path: Pat
 
 
 @pytest.mark.parametrize("path", CI_FILES, ids=lambda path: f"{path.parent.parent.name}/{path.name}")
-def test_every_pod_passes_the_restricted_pod_security_standard(path: Path) -> None:
+def test_pods_pass_the_restricted_pod_security_standard(path: Path) -> None:
     pods = pod_specs(render(yaml.safe_load(path.read_text()), path.parent.parent.name))
     assert pods
     for name, pod in pods.items():

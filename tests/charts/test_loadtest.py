@@ -81,7 +81,7 @@ def test_a_files_text_arrives_byte_for_byte() -> None:
     assert config["data"] == {"loadtest.yaml": text}
 
 
-def test_a_campaign_that_did_not_pass_is_a_failed_job_and_is_not_tried_again() -> None:
+def test_job_of_a_failed_campaign_fails_without_retry() -> None:
     for job in jobs():
         assert job["spec"]["backoffLimit"] == 0
         assert pod(job)["restartPolicy"] == "Never"
@@ -93,7 +93,7 @@ def test_every_worker_has_a_pod_at_the_same_time() -> None:
     assert "completions" not in jobs()[0]["spec"]
 
 
-def test_the_workers_find_the_master_by_a_service_that_is_there_before_it_is_ready() -> None:
+def test_master_service_publishes_addresses_before_readiness() -> None:
     master, workers = jobs()
     [(name, service)] = of_kind(objects(), "Service").items()
     assert container(workers)["args"] == [
@@ -172,7 +172,7 @@ def test_a_change_is_another_campaign_in_every_name(change: Values) -> None:
     assert not before & after
 
 
-def test_two_releases_and_two_namespaces_have_campaigns_of_their_own() -> None:
+def test_campaign_names_differ_per_release_and_namespace() -> None:
     names = {
         jobs(LOAD, release=release, namespace=namespace)[0]["metadata"]["name"].split("-")[-2]
         for release in ("a", "b")
@@ -200,11 +200,11 @@ def test_a_time_to_live_of_zero_is_one() -> None:
     ] == [0, 0]
 
 
-def test_the_chart_grants_no_right_in_the_cluster() -> None:
+def test_training_chart_has_no_role() -> None:
     assert not {item["kind"] for item in objects()} & {"Role", "RoleBinding", "ClusterRole"}
 
 
-def test_the_notes_say_how_to_follow_wait_and_read_the_exit_code() -> None:
+def test_notes_show_how_to_follow_and_read_the_exit_code() -> None:
     master = jobs()[0]["metadata"]["name"]
     text = notes(LOAD, "tidegate-loadtest", "load")
     assert text.startswith("2 workers send requests to http://breast-cancer-predictor.models.")

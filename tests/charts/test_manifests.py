@@ -41,7 +41,7 @@ def the(base: str, kind: str) -> Object:
 
 
 @pytest.mark.parametrize("base", BASES)
-def test_every_base_renders_to_valid_objects_with_images_of_a_version(base) -> None:
+def test_base_renders_valid_objects_with_versioned_images(base) -> None:
     assert kustomize(base)
     for pod in pod_specs([item for item in kustomize(base) if item["kind"] != "InferenceService"]).values():
         for container in containers(pod):
@@ -49,14 +49,14 @@ def test_every_base_renders_to_valid_objects_with_images_of_a_version(base) -> N
 
 
 @pytest.mark.parametrize("base", ["training", "object-store"])
-def test_every_pod_passes_the_restricted_pod_security_standard(base) -> None:
+def test_pods_pass_the_restricted_pod_security_standard(base) -> None:
     pods = pod_specs(kustomize(base))
     assert pods
     for name, pod in pods.items():
         assert_restricted(name, pod)
 
 
-def test_what_kserve_puts_into_its_pods_is_restricted_by_itself() -> None:
+def test_kserve_containers_are_restricted() -> None:
     spec = the("runtime", "ClusterServingRuntime")["spec"]
     downloader = the("runtime", "ClusterStorageContainer")["spec"]["container"]
     for container in [*spec["containers"], downloader]:
@@ -68,7 +68,7 @@ def test_what_kserve_puts_into_its_pods_is_restricted_by_itself() -> None:
         assert security["seccompProfile"] == {"type": "RuntimeDefault"}
 
 
-def test_the_runtime_and_its_downloader_are_one_image_of_one_version() -> None:
+def test_runtime_and_storage_container_share_one_image() -> None:
     [server] = the("runtime", "ClusterServingRuntime")["spec"]["containers"]
     downloader = the("runtime", "ClusterStorageContainer")["spec"]["container"]
     values = {"model": {"uri": "pvc://claim/model", "digest": DIGEST}}
@@ -76,7 +76,7 @@ def test_the_runtime_and_its_downloader_are_one_image_of_one_version() -> None:
     assert server["image"] == downloader["image"] == charted["image"]
 
 
-def test_the_runtime_serves_like_the_chart_does() -> None:
+def test_runtime_container_equals_the_charts() -> None:
     [server] = the("runtime", "ClusterServingRuntime")["spec"]["containers"]
     values = {"model": {"uri": "s3://models/model", "digest": DIGEST}}
     [charted] = pod_specs(render(values))["InferenceService/demo"]["containers"]
@@ -87,14 +87,14 @@ def test_the_runtime_serves_like_the_chart_does() -> None:
         assert server[probe] == charted[probe]
 
 
-def test_the_drain_fits_into_the_thirty_seconds_that_kserve_gives() -> None:
+def test_runtime_drain_fits_kserves_grace_period() -> None:
     [server] = the("runtime", "ClusterServingRuntime")["spec"]["containers"]
     [drain] = [entry["value"] for entry in server["env"] if entry["name"] == "TIDEGATE_DRAIN_SECONDS"]
     assert int(drain) + SHUTDOWN_TIMEOUT + 5 <= 30
     assert int(drain) == DRAIN_SECONDS
 
 
-def test_no_stock_runtime_competes_for_the_model_format() -> None:
+def test_model_format_is_unique_to_the_runtime() -> None:
     spec = the("runtime", "ClusterServingRuntime")["spec"]
     [model_format] = spec["supportedModelFormats"]
     assert (model_format["name"], model_format["autoSelect"]) == ("tidegate", True)
@@ -102,7 +102,7 @@ def test_no_stock_runtime_competes_for_the_model_format() -> None:
     assert spec["multiModel"] is False
 
 
-def test_the_downloader_takes_no_uri_from_others() -> None:
+def test_storage_container_handles_only_its_own_uris() -> None:
     spec = the("runtime", "ClusterStorageContainer")["spec"]
     assert spec["workloadType"] == "initContainer"
     for uri_format in spec["supportedUriFormats"]:
@@ -110,7 +110,7 @@ def test_the_downloader_takes_no_uri_from_others() -> None:
 
 
 @pytest.mark.parametrize("scheme", ["s3", "gs", "az"])
-def test_the_downloader_pulls_what_kserve_names_below_the_directory_that_exists(scheme, tmp_path) -> None:
+def test_storage_container_pulls_below_the_given_directory(scheme, tmp_path) -> None:
     command = the("runtime", "ClusterStorageContainer")["spec"]["container"]["command"]
     said = tmp_path / "said"
     program = tmp_path / "tidegate"
@@ -124,7 +124,7 @@ def test_the_downloader_pulls_what_kserve_names_below_the_directory_that_exists(
     assert "/mnt/models/bundle" in server["args"]
 
 
-def test_the_example_names_a_bundle_that_the_downloader_takes() -> None:
+def test_example_uri_is_handled_by_the_storage_container() -> None:
     isvc = the("model", "InferenceService")
     uri = isvc["spec"]["predictor"]["model"]["storageUri"]
     prefixes = [f["prefix"] for f in the("runtime", "ClusterStorageContainer")["spec"]["supportedUriFormats"]]
@@ -137,13 +137,13 @@ def test_the_example_names_a_bundle_that_the_downloader_takes() -> None:
     assert the("model", "ServiceAccount")["secrets"] == [{"name": the("model", "Secret")["metadata"]["name"]}]
 
 
-def test_the_example_is_ten_lines() -> None:
+def test_example_has_ten_lines() -> None:
     text = (ROOT / "manifests" / "model" / "inferenceservice.yaml").read_text()
     lines = [line for line in text.splitlines() if line and not line.lstrip().startswith("#")]
     assert len(lines) == 10
 
 
-def test_a_training_without_helm_fails_and_retries_like_one_with_it() -> None:
+def test_training_base_has_the_charts_failure_policy() -> None:
     values = {"config": "name: x", "store": "s3://models", "channel": "candidate"}
     [charted] = of_kind(render(values, "tidegate-training"), "Job").values()
     plain = the("training", "Job")
@@ -172,7 +172,7 @@ def test_the_training_has_no_right_and_who_submits_has_the_least() -> None:
         assert "secrets" not in rule["resources"]
 
 
-def test_who_submits_may_do_what_helm_and_following_a_job_take_and_no_more() -> None:
+def test_submitter_role_has_the_required_permissions_only() -> None:
     granted = {
         resource: set(rule["verbs"])
         for rule in the("training", "Role")["rules"]
@@ -191,7 +191,7 @@ def test_who_submits_may_do_what_helm_and_following_a_job_take_and_no_more() -> 
     }
 
 
-def test_the_only_replica_of_the_development_store_stays_ready_through_a_stall() -> None:
+def test_development_store_probe_tolerates_a_stall() -> None:
     [container] = the("object-store", "Deployment")["spec"]["template"]["spec"]["containers"]
     assert container["readinessProbe"]["timeoutSeconds"] == 5
 

@@ -133,7 +133,7 @@ def test_render_invalid_values_name_the_value_and_the_fix(chart: str, values: st
 
 
 @pytest.mark.parametrize("chart", CHARTS)
-def test_a_release_called_default_uses_the_namespaces_account_only_if_it_is_told_to(chart: str) -> None:
+def test_release_named_default_needs_explicit_service_account(chart: str) -> None:
     with pytest.raises(InvalidValuesError, match="name is 'default'"):
         render(least(chart), chart, release="default")
     made = render(merged(least(chart), {"serviceAccount": {"create": False}}), chart, release="default")

@@ -13,16 +13,14 @@ KEDA = {
 }
 
 
-def test_each_track_has_an_autoscaler_of_its_own_on_its_deployment(two_tracks) -> None:
+def test_each_track_has_an_autoscaler_for_its_deployment(two_tracks) -> None:
     autoscalers = of_kind(render(two_tracks), "HorizontalPodAutoscaler")
     targets = {name: item["spec"]["scaleTargetRef"]["name"] for name, item in autoscalers.items()}
     assert targets == {"demo-hpa": "demo-predictor", "demo-canary-hpa": "demo-canary-predictor"}
 
 
 @pytest.mark.parametrize("kind", ["hpa", "keda"])
-def test_kserve_leaves_replicas_alone_and_no_autoscaler_has_the_name_that_it_would_take_over(
-    two_tracks, kind
-) -> None:
+def test_autoscaler_name_and_class_keep_kserve_away(two_tracks, kind) -> None:
     objects = render(merged(two_tracks, merged(KEDA, {"autoscaling": {"type": kind}})))
     for name, isvc in of_kind(objects, "InferenceService").items():
         assert isvc["metadata"]["annotations"]["serving.kserve.io/autoscalerClass"] == "external"
@@ -33,7 +31,7 @@ def test_kserve_leaves_replicas_alone_and_no_autoscaler_has_the_name_that_it_wou
         assert f"{name}-predictor" not in names
 
 
-def test_cpu_of_the_server_is_the_default_measure(minimal) -> None:
+def test_default_metric_is_cpu_of_the_server(minimal) -> None:
     hpa = of_kind(
         render(merged(minimal, {"autoscaling": {"targetCPUUtilization": 60}})), "HorizontalPodAutoscaler"
     )
@@ -45,7 +43,7 @@ def test_cpu_of_the_server_is_the_default_measure(minimal) -> None:
     }
 
 
-def test_other_metrics_take_the_place_of_cpu(minimal) -> None:
+def test_custom_metrics_replace_cpu(minimal) -> None:
     metric = {
         "type": "Resource",
         "resource": {"name": "memory", "target": {"type": "Utilization", "averageUtilization": 70}},
@@ -54,7 +52,7 @@ def test_other_metrics_take_the_place_of_cpu(minimal) -> None:
     assert hpa["demo-hpa"]["spec"]["metrics"] == [metric]
 
 
-def test_by_default_one_pod_goes_at_a_time_and_slower_than_it_drains(minimal) -> None:
+def test_default_scale_down_is_slower_than_the_drain(minimal) -> None:
     objects = render(minimal)
     behavior = of_kind(objects, "HorizontalPodAutoscaler")["demo-hpa"]["spec"]["behavior"]
     [policy] = behavior["scaleDown"]["policies"]
@@ -63,7 +61,7 @@ def test_by_default_one_pod_goes_at_a_time_and_slower_than_it_drains(minimal) ->
     assert policy["periodSeconds"] > pod["terminationGracePeriodSeconds"]
 
 
-def test_the_canary_has_the_stable_tracks_limits_unless_it_has_its_own(two_tracks) -> None:
+def test_canary_replica_bounds_default_to_the_stable_track(two_tracks) -> None:
     values = merged(
         two_tracks, {"autoscaling": {"minReplicas": 3, "maxReplicas": 9}, "canary": {"minReplicas": 1}}
     )
@@ -72,7 +70,7 @@ def test_the_canary_has_the_stable_tracks_limits_unless_it_has_its_own(two_track
     assert limits == {"demo-hpa": (3, 9), "demo-canary-hpa": (1, 9)}
 
 
-def test_without_an_autoscaler_kserve_keeps_a_fixed_number(two_tracks) -> None:
+def test_autoscaling_none_keeps_a_fixed_number_of_replicas(two_tracks) -> None:
     values = merged(
         two_tracks, {"autoscaling": {"type": "none", "minReplicas": 3}, "canary": {"minReplicas": 1}}
     )
@@ -85,7 +83,7 @@ def test_without_an_autoscaler_kserve_keeps_a_fixed_number(two_tracks) -> None:
     assert replicas == {"demo": 3, "demo-canary": 1}
 
 
-def test_keda_never_scales_down_because_prometheus_is_silent(two_tracks) -> None:
+def test_keda_missing_metric_does_not_scale_down(two_tracks) -> None:
     scaled = of_kind(render(merged(two_tracks, KEDA)), "ScaledObject")
     assert set(scaled) == {"demo", "demo-canary"}
     for name, item in scaled.items():
@@ -96,13 +94,13 @@ def test_keda_never_scales_down_because_prometheus_is_silent(two_tracks) -> None
         assert item["spec"]["minReplicaCount"] >= 1
 
 
-def test_a_query_of_ones_own_needs_no_service_monitor_of_the_charts(minimal) -> None:
+def test_custom_keda_query_needs_no_service_monitor(minimal) -> None:
     own = {"serviceMonitor": {"enabled": False}, "autoscaling": {"keda": {"query": "sum(up)"}}}
     [scaled] = of_kind(render(merged(minimal, merged(KEDA, own))), "ScaledObject").values()
     assert scaled["spec"]["triggers"][0]["metadata"]["query"] == "sum(up)"
 
 
-def test_a_query_of_ones_own_is_asked_of_each_tracks_service(two_tracks) -> None:
+def test_custom_keda_query_uses_the_service_of_each_track(two_tracks) -> None:
     own = {"autoscaling": {"keda": {"query": 'sum(rate(x{service="@SERVICE@"}[1m]))'}}}
     scaled = of_kind(render(merged(two_tracks, merged(KEDA, own))), "ScaledObject")
     queries = {name: item["spec"]["triggers"][0]["metadata"]["query"] for name, item in scaled.items()}
@@ -115,7 +113,7 @@ def test_a_query_of_ones_own_is_asked_of_each_tracks_service(two_tracks) -> None
 @pytest.mark.parametrize(
     "behavior", [{"selectPolicy": "Disabled"}, {"selectPolicy": "Disabled", "policies": None}]
 )
-def test_an_autoscaler_that_never_scales_down_needs_no_policy_and_no_period(minimal, behavior) -> None:
+def test_disabled_scale_down_needs_no_policy(minimal, behavior) -> None:
     values = {
         "autoscaling": {"behavior": {"scaleDown": behavior}},
         "server": {"shutdownTimeoutSeconds": 3600},
@@ -124,7 +122,7 @@ def test_an_autoscaler_that_never_scales_down_needs_no_policy_and_no_period(mini
     assert hpa["spec"]["behavior"]["scaleDown"]["selectPolicy"] == "Disabled"
 
 
-def test_each_track_has_a_budget_that_does_not_hold_up_a_drain(two_tracks) -> None:
+def test_disruption_budget_allows_a_node_drain(two_tracks) -> None:
     objects = render(two_tracks)
     budgets = of_kind(objects, "PodDisruptionBudget")
     for name, isvc in of_kind(objects, "InferenceService").items():
@@ -135,7 +133,7 @@ def test_each_track_has_a_budget_that_does_not_hold_up_a_drain(two_tracks) -> No
         assert spec["selector"]["matchLabels"].items() <= isvc["metadata"]["labels"].items()
 
 
-def test_a_budget_covers_one_track_only(two_tracks) -> None:
+def test_disruption_budget_covers_one_track(two_tracks) -> None:
     objects = render(two_tracks)
     budget = of_kind(objects, "PodDisruptionBudget")["demo"]["spec"]["selector"]["matchLabels"]
     canary = of_kind(objects, "InferenceService")["demo-canary"]["metadata"]["labels"]

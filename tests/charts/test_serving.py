@@ -34,7 +34,7 @@ def environment(container: Object) -> dict[str, str]:
     return {entry["name"]: entry["value"] for entry in container.get("env", [])}
 
 
-def test_a_uri_and_a_digest_are_enough(minimal) -> None:
+def test_uri_and_digest_are_sufficient(minimal) -> None:
     kinds = sorted(item["kind"] for item in render(minimal))
     assert kinds == [
         "HorizontalPodAutoscaler",
@@ -45,30 +45,30 @@ def test_a_uri_and_a_digest_are_enough(minimal) -> None:
     ]
 
 
-def test_a_schema_refuses_what_kserve_would_drop_in_silence(minimal) -> None:
+def test_inference_service_schema_rejects_unknown_fields(minimal) -> None:
     wrong = copy.deepcopy(track(minimal))
     wrong["spec"]["predictor"]["canaryTrafficPercents"] = 20
     with pytest.raises(jsonschema.ValidationError):
         validated(wrong)
 
 
-def test_standard_mode_is_asked_for_whatever_the_cluster_defaults_to(minimal, two_tracks) -> None:
+def test_deployment_mode_standard_is_always_set(minimal, two_tracks) -> None:
     for isvc in of_kind(render(two_tracks), "InferenceService").values():
         assert isvc["metadata"]["annotations"]["serving.kserve.io/deploymentMode"] == "Standard"
 
 
-def test_kserve_makes_no_route_of_its_own(two_tracks) -> None:
+def test_kserve_creates_no_route(two_tracks) -> None:
     for isvc in of_kind(render(two_tracks), "InferenceService").values():
         assert isvc["metadata"]["labels"]["networking.kserve.io/visibility"] == "cluster-local"
 
 
-def test_kserves_own_canary_is_never_used(two_tracks) -> None:
+def test_kserve_canary_traffic_percent_is_never_set(two_tracks) -> None:
     for isvc in of_kind(render(two_tracks), "InferenceService").values():
         assert "canaryTrafficPercent" not in isvc["spec"]["predictor"]
         assert isvc["spec"].keys() == {"predictor"}
 
 
-def test_labels_and_annotations_do_not_change_with_the_chart_so_that_pods_stay(minimal, tmp_path) -> None:
+def test_pod_labels_do_not_change_with_the_chart_version(minimal, tmp_path) -> None:
     folder = load("tidegate").save_dir(tmp_path)
     chart = tmp_path / "tidegate" / "Chart.yaml"
     assert str(chart.parent) == folder
@@ -84,7 +84,7 @@ def test_labels_and_annotations_do_not_change_with_the_chart_so_that_pods_stay(m
     assert yaml.safe_load(rendered["tidegate/templates/inferenceservice.yaml"]) == track(minimal)
 
 
-def test_both_tracks_serve_under_one_name_and_each_its_own_digest(two_tracks) -> None:
+def test_tracks_share_the_model_name_and_differ_in_digest(two_tracks) -> None:
     digests = {"demo": DIGEST, "demo-canary": OTHER}
     for name, digest in digests.items():
         assert server(two_tracks, name)["args"] == [
@@ -102,16 +102,16 @@ def test_both_tracks_serve_under_one_name_and_each_its_own_digest(two_tracks) ->
         ]
 
 
-def test_a_digest_may_carry_its_algorithm_and_changes_nothing_by_it(minimal) -> None:
+def test_digest_with_algorithm_prefix_renders_the_same(minimal) -> None:
     prefixed = merged(minimal, {"model": {"digest": f"sha256:{DIGEST}"}})
     assert render(prefixed) == render(minimal)
 
 
-def test_the_name_in_requests_can_be_chosen(minimal) -> None:
+def test_model_name_can_be_overridden(minimal) -> None:
     assert server(merged(minimal, {"model": {"name": "tumour"}}))["args"][-1] == "tumour"
 
 
-def test_a_name_that_yaml_would_read_as_something_else_stays_a_name(minimal) -> None:
+def test_model_name_like_a_yaml_literal_stays_a_string(minimal) -> None:
     values = merged(
         minimal, {"model": {"uri": "s3://models/on", "name": "1e3"}, "objectStore": {"secretName": "no"}}
     )
@@ -125,13 +125,13 @@ def server_of(objects: list[Object], name: str) -> Object:
     return container
 
 
-def test_the_init_container_has_the_name_whose_end_kserve_reports(minimal) -> None:
+def test_init_container_has_the_name_that_kserve_reports(minimal) -> None:
     container = puller(minimal)
     assert container["name"] == "storage-initializer"
     assert container["terminationMessagePolicy"] == "FallbackToLogsOnError"
 
 
-def test_only_the_init_container_knows_the_object_store(minimal) -> None:
+def test_object_store_credentials_are_in_the_init_container_only(minimal) -> None:
     store = {
         "secretName": "model-store",
         "endpoint": "http://store.storage:9000",
@@ -152,18 +152,18 @@ def test_only_the_init_container_knows_the_object_store(minimal) -> None:
     assert server(values) == server(minimal)
 
 
-def test_the_server_reads_the_bundle_and_cannot_change_it(minimal) -> None:
+def test_server_mounts_the_bundle_read_only(minimal) -> None:
     mounts = {mount["name"]: mount for mount in server(minimal)["volumeMounts"]}
     assert mounts["model"]["readOnly"] is True
     assert set(mounts) == {"model", "tmp"}
 
 
-def test_no_service_puts_its_address_into_the_servers_environment(minimal) -> None:
+def test_service_links_are_disabled(minimal) -> None:
     # A Service called tidegate-http would set TIDEGATE_HTTP_PORT, which is an option of the server.
     assert predictor(minimal)["enableServiceLinks"] is False
 
 
-def test_a_claim_is_mounted_read_only_and_nothing_is_pulled(two_tracks) -> None:
+def test_pvc_is_mounted_read_only_without_pull(two_tracks) -> None:
     values = merged(two_tracks, {"model": {"uri": "pvc://models/store/breast-cancer"}})
     for name, digest in {"demo": DIGEST, "demo-canary": OTHER}.items():
         pod = predictor(values, name)
@@ -175,12 +175,12 @@ def test_a_claim_is_mounted_read_only_and_nothing_is_pulled(two_tracks) -> None:
         assert mount == {"name": "model", "mountPath": "/mnt/models", "readOnly": True}
 
 
-def test_a_claim_that_holds_the_store_at_its_root_works_too(minimal) -> None:
+def test_pvc_with_the_store_at_its_root_is_valid(minimal) -> None:
     values = merged(minimal, {"model": {"uri": "pvc://models/breast-cancer"}})
     assert server(values)["args"][1] == f"/mnt/models/breast-cancer/{DIGEST}"
 
 
-def test_an_image_volume_is_the_image_tagged_with_the_digest(two_tracks) -> None:
+def test_image_volume_uses_the_digest_as_tag(two_tracks) -> None:
     values = merged(two_tracks, {"model": {"uri": "oci://registry.example.com:5000/models/breast-cancer"}})
     for name, digest in {"demo": DIGEST, "demo-canary": OTHER}.items():
         pod = predictor(values, name)
@@ -193,14 +193,14 @@ def test_an_image_volume_is_the_image_tagged_with_the_digest(two_tracks) -> None
 
 
 @pytest.mark.parametrize("scheme", ["s3", "pvc", "oci"])
-def test_the_server_checks_the_digest_however_the_bundle_came(minimal, scheme) -> None:
+def test_server_verifies_the_digest_for_every_scheme(minimal, scheme) -> None:
     values = merged(minimal, {"model": {"uri": f"{scheme}://models/store/breast-cancer"}})
     arguments = server(values)["args"]
     assert arguments[arguments.index("--digest") + 1] == DIGEST
 
 
 @pytest.mark.parametrize(("drain", "timeout"), [(10, 15), (0, 1), (60, 300)])
-def test_grace_period_drain_and_route_have_one_source(routed, drain, timeout) -> None:
+def test_grace_period_is_computed_from_drain_and_timeout(routed, drain, timeout) -> None:
     slow = {"scaleDown": {"policies": [{"type": "Pods", "value": 1, "periodSeconds": 600}]}}
     values = merged(
         routed,
@@ -219,20 +219,20 @@ def test_grace_period_drain_and_route_have_one_source(routed, drain, timeout) ->
         assert rule["timeouts"] == {"request": f"{timeout}s"}
 
 
-def test_the_defaults_drain_fits_the_thirty_seconds_of_kserve(minimal) -> None:
+def test_default_drain_fits_thirty_seconds(minimal) -> None:
     assert predictor(minimal)["terminationGracePeriodSeconds"] <= 30
 
 
-def test_the_process_drains_and_no_hook_does_it_a_second_time(minimal) -> None:
+def test_server_drains_without_pre_stop_hook(minimal) -> None:
     assert "lifecycle" not in server(minimal)
 
 
-def test_an_update_takes_no_pod_away_before_another_is_ready(minimal) -> None:
+def test_rolling_update_has_no_unavailable_pod(minimal) -> None:
     rolling = predictor(minimal)["deploymentStrategy"]["rollingUpdate"]
     assert rolling == {"maxUnavailable": 0, "maxSurge": "25%"}
 
 
-def test_probes_ask_the_server_and_not_the_port(minimal) -> None:
+def test_probes_send_http_requests(minimal) -> None:
     container = server(minimal)
     assert container["readinessProbe"]["httpGet"]["path"] == "/v2/health/ready"
     assert container["startupProbe"]["httpGet"]["path"] == "/v2/health/ready"
@@ -240,18 +240,18 @@ def test_probes_ask_the_server_and_not_the_port(minimal) -> None:
 
 
 @pytest.mark.parametrize(("seconds", "tries"), [(180, 90), (2, 1), (3, 2)])
-def test_a_slow_start_is_allowed_for(minimal, seconds, tries) -> None:
+def test_startup_probe_covers_the_startup_timeout(minimal, seconds, tries) -> None:
     probe = server(merged(minimal, {"server": {"startupTimeoutSeconds": seconds}}))["startupProbe"]
     assert probe["failureThreshold"] == tries
     assert probe["failureThreshold"] * probe["periodSeconds"] >= seconds
 
 
-def test_the_first_port_is_rest_and_the_second_is_known_as_grpc_by_its_name(minimal) -> None:
+def test_first_port_is_rest_and_second_is_named_for_grpc(minimal) -> None:
     ports = [(port["name"], port["containerPort"]) for port in server(minimal)["ports"]]
     assert ports == [("http", 8080), ("grpc", 8081)]
 
 
-def test_the_servers_options_reach_it_as_plain_numbers_and_words(minimal) -> None:
+def test_server_options_are_plain_strings(minimal) -> None:
     options = {
         "maxRows": 100,
         "maxBodyBytes": 16777216,
@@ -272,11 +272,11 @@ def test_the_servers_options_reach_it_as_plain_numbers_and_words(minimal) -> Non
     }
 
 
-def test_the_init_container_asks_for_no_more_than_the_server(minimal) -> None:
+def test_init_container_requests_do_not_exceed_the_server(minimal) -> None:
     assert puller(minimal)["resources"] == server(minimal)["resources"]
 
 
-def test_an_image_can_be_pinned_by_its_digest(minimal) -> None:
+def test_image_digest_replaces_the_tag(minimal) -> None:
     values = merged(
         minimal, {"image": {"repository": "registry.example.com/serving", "digest": f"sha256:{OTHER}"}}
     )
@@ -284,11 +284,11 @@ def test_an_image_can_be_pinned_by_its_digest(minimal) -> None:
     assert images == {f"registry.example.com/serving@sha256:{OTHER}"}
 
 
-def test_the_image_has_the_charts_version_by_default(minimal) -> None:
+def test_image_tag_defaults_to_the_app_version(minimal) -> None:
     assert server(minimal)["image"] == f"tidegate/serving:{load('tidegate').metadata['appVersion']}"
 
 
-def test_pods_of_a_track_are_spread_by_the_labels_of_the_track(two_tracks) -> None:
+def test_topology_spread_selects_the_pods_of_the_track(two_tracks) -> None:
     for name, expected in {"demo": "stable", "demo-canary": "canary"}.items():
         isvc = track(two_tracks, name)
         [constraint] = isvc["spec"]["predictor"]["topologySpreadConstraints"]
@@ -297,7 +297,7 @@ def test_pods_of_a_track_are_spread_by_the_labels_of_the_track(two_tracks) -> No
         assert selector.items() <= isvc["metadata"]["labels"].items()
 
 
-def test_a_constraint_with_a_selector_of_its_own_keeps_it(minimal) -> None:
+def test_topology_spread_keeps_its_own_selector(minimal) -> None:
     own = {
         "maxSkew": 1,
         "topologyKey": "zone",
@@ -310,7 +310,7 @@ def test_a_constraint_with_a_selector_of_its_own_keeps_it(minimal) -> None:
     assert constraint["labelSelector"]["matchLabels"]["team"] == "a"
 
 
-def test_pod_settings_reach_the_pods(minimal) -> None:
+def test_pod_settings_are_set_on_the_pods(minimal) -> None:
     settings = {
         "nodeSelector": {"disk": "ssd"},
         "tolerations": [{"key": "dedicated", "operator": "Exists"}],
@@ -321,7 +321,7 @@ def test_pod_settings_reach_the_pods(minimal) -> None:
     assert settings.items() <= predictor(merged(minimal, settings)).items()
 
 
-def test_labels_and_annotations_of_pods_are_not_the_inference_services(minimal) -> None:
+def test_pod_labels_are_not_labels_of_the_inference_service(minimal) -> None:
     objects = render(merged(minimal, {"podAnnotations": {"a": "b"}, "podLabels": {"c": "d"}}))
     isvc = of_kind(objects, "InferenceService")["demo"]
     assert isvc["spec"]["predictor"]["annotations"]["a"] == "b"
@@ -343,13 +343,13 @@ def test_labels_and_annotations_of_pods_are_not_the_inference_services(minimal) 
         ({"create": False}, [], "default"),
     ],
 )
-def test_a_service_account_is_made_or_found(minimal, account, made, used) -> None:
+def test_service_account_is_created_or_existing(minimal, account, made, used) -> None:
     objects = render(merged(minimal, {"serviceAccount": account}))
     assert list(of_kind(objects, "ServiceAccount")) == made
     assert of_kind(objects, "InferenceService")["demo"]["spec"]["predictor"]["serviceAccountName"] == used
 
 
-def test_helm_test_gets_the_bundle_like_the_server_and_asks_each_track(two_tracks) -> None:
+def test_helm_test_pulls_the_bundle_and_tests_each_track(two_tracks) -> None:
     pods = of_kind(render(two_tracks), "Pod")
     assert set(pods) == {"demo-golden", "demo-canary-golden"}
     for name, pod in pods.items():
@@ -368,7 +368,7 @@ def test_helm_test_gets_the_bundle_like_the_server_and_asks_each_track(two_track
         assert pod["spec"]["initContainers"][0]["args"] == puller(two_tracks, isvc)["args"]
 
 
-def test_the_golden_pod_counts_as_no_replica(two_tracks) -> None:
+def test_helm_test_pod_is_not_selected_as_replica(two_tracks) -> None:
     objects = render(merged(two_tracks, {"networkPolicy": {"enabled": True}}))
     for pod in of_kind(objects, "Pod").values():
         labels = pod["metadata"]["labels"]
@@ -376,7 +376,7 @@ def test_the_golden_pod_counts_as_no_replica(two_tracks) -> None:
         assert "serving.kserve.io/inferenceservice" not in labels
 
 
-def test_two_releases_share_a_namespace_and_no_name(two_tracks) -> None:
+def test_two_releases_in_a_namespace_share_no_name(two_tracks) -> None:
     everything = merged(
         two_tracks,
         {
@@ -395,6 +395,6 @@ def test_two_releases_share_a_namespace_and_no_name(two_tracks) -> None:
     assert not names("one") & names("two")
 
 
-def test_every_object_stands_in_the_releases_namespace(two_tracks) -> None:
+def test_every_object_has_the_namespace_of_the_release(two_tracks) -> None:
     for item in render(two_tracks, namespace="elsewhere"):
         assert item["metadata"]["namespace"] == "elsewhere"

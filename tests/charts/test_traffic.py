@@ -21,12 +21,12 @@ def rules(values: Values) -> list[Object]:
     return of_kind(render(values), "HTTPRoute")["demo"]["spec"]["rules"]
 
 
-def test_there_is_no_route_unless_it_is_asked_for(minimal) -> None:
+def test_route_default_is_off(minimal) -> None:
     assert not of_kind(render(minimal), "HTTPRoute")
 
 
 @pytest.mark.parametrize("weight", [0, 20, 50, 100])
-def test_rest_and_grpc_are_divided_by_the_same_weights(two_tracks, weight) -> None:
+def test_rest_and_grpc_have_the_same_weights(two_tracks, weight) -> None:
     grpc, rest = rules(merged(two_tracks, {"canary": {"weight": weight}}))
     for rule, port in ((grpc, 8081), (rest, 80)):
         wanted = {"demo-predictor": 100 - weight, "demo-canary-predictor": weight}
@@ -34,13 +34,13 @@ def test_rest_and_grpc_are_divided_by_the_same_weights(two_tracks, weight) -> No
         assert {backend["port"] for backend in rule["backendRefs"]} == {port}
 
 
-def test_a_canary_gets_nothing_until_it_is_given_a_weight(routed) -> None:
+def test_canary_without_weight_receives_no_request(routed) -> None:
     for rule in rules(merged(routed, {"canary": {"digest": OTHER}})):
         assert shares(rule) == {"demo-predictor": 100}
 
 
 @pytest.mark.parametrize("weight", [0, 1, 20, 99, 100])
-def test_envoy_s_clusters_neither_come_nor_go_with_a_weight(routed, two_tracks, weight) -> None:
+def test_weight_changes_no_envoy_cluster(routed, two_tracks, weight) -> None:
     for values in (routed, merged(two_tracks, {"canary": {"weight": weight}})):
         for rule in rules(values):
             assert len(rule["backendRefs"]) == 2
@@ -80,7 +80,7 @@ def test_promotion_steps_keep_the_serving_track_unchanged(routed) -> None:
     assert OTHER in str(of_kind(before, "InferenceService")["demo"])
 
 
-def test_each_backend_has_a_filter_so_that_envoy_keeps_a_cluster_a_track(two_tracks) -> None:
+def test_each_backend_has_a_filter_for_its_own_envoy_cluster(two_tracks) -> None:
     for rule in rules(two_tracks):
         for backend in rule["backendRefs"]:
             [filter_] = backend["filters"]
@@ -89,25 +89,25 @@ def test_each_backend_has_a_filter_so_that_envoy_keeps_a_cluster_a_track(two_tra
             assert header["value"] == ("canary" if "canary" in backend["name"] else "stable")
 
 
-def test_a_canary_s_weight_changes_nothing_of_the_stable_backend_but_its_weight(routed, two_tracks) -> None:
+def test_canary_weight_changes_only_weights_of_backends(routed, two_tracks) -> None:
     for before, after in zip(rules(routed), rules(two_tracks), strict=True):
         assert {**before["backendRefs"][0], "weight": 80} == after["backendRefs"][0]
 
 
-def test_the_route_carries_predictions_and_not_metrics(routed) -> None:
+def test_route_does_not_expose_metrics(routed) -> None:
     paths = [match["path"] for rule in rules(routed) for match in rule["matches"]]
     assert [path["value"] for path in paths] == ["/inference.GRPCInferenceService", "/v1", "/v2"]
     assert {path["type"] for path in paths} == {"PathPrefix"}
 
 
-def test_there_is_one_route_and_it_does_not_retry(two_tracks) -> None:
+def test_route_has_no_retry(two_tracks) -> None:
     objects = render(two_tracks)
     assert len(of_kind(objects, "HTTPRoute")) == 1
     assert not of_kind(objects, "GRPCRoute")
     assert all("retry" not in rule for rule in rules(two_tracks))
 
 
-def test_envoy_retries_what_is_safe_and_closes_connections_before_the_server_does(routed) -> None:
+def test_backend_policy_retries_safely_and_closes_idle_first(routed) -> None:
     values = merged(routed, {"backendTrafficPolicy": {"enabled": True}})
     spec = of_kind(render(values), "BackendTrafficPolicy")["demo"]["spec"]
     assert spec["targetRefs"] == [{"group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "name": "demo"}]
@@ -119,7 +119,7 @@ def test_envoy_retries_what_is_safe_and_closes_connections_before_the_server_doe
     assert spec["healthCheck"]["panicThreshold"] == 1
 
 
-def test_envoys_policy_is_off_by_default(routed) -> None:
+def test_backend_traffic_policy_default_is_off(routed) -> None:
     assert not of_kind(render(routed), "BackendTrafficPolicy")
 
 
@@ -129,11 +129,11 @@ def policy(values: Values, **more) -> Object:
     ]["spec"]
 
 
-def test_the_network_policy_is_off_by_default(minimal) -> None:
+def test_network_policy_default_is_off(minimal) -> None:
     assert not of_kind(render(minimal), "NetworkPolicy")
 
 
-def test_the_network_policy_lets_in_the_namespace_and_those_that_are_named(minimal) -> None:
+def test_network_policy_ingress_has_the_named_namespaces(minimal) -> None:
     [rule] = policy(minimal, allowNamespaces=["gateways"])["ingress"]
     assert rule["from"] == [
         {"podSelector": {}},
@@ -186,7 +186,7 @@ DNS = {
         ({"httpsProxy": "http://proxy.example.com"}, {}, {("", "TCP", 443), ("", "TCP", 80)}),
     ],
 )
-def test_the_network_policy_lets_out_to_names_the_store_and_the_proxy(minimal, store, more, expected) -> None:
+def test_network_policy_egress_has_dns_store_and_proxy(minimal, store, more, expected) -> None:
     assert allowed(merged(minimal, {"objectStore": store}), **more) == DNS | expected
 
 
@@ -199,7 +199,7 @@ IDENTITIES = {
 
 
 @pytest.mark.parametrize("identity", IDENTITIES)
-def test_the_network_policy_lets_out_to_who_gives_the_identity(minimal, identity) -> None:
+def test_network_policy_egress_has_the_identity_provider(minimal, identity) -> None:
     inside = merged(minimal, {"objectStore": {"endpoint": "http://s3.storage:9000"}})
     store = {("storage", "TCP", 9000)}
     known = allowed(inside, objectStoreNamespace="storage", cloudIdentity=identity)
@@ -214,22 +214,22 @@ def test_the_network_policy_lets_out_to_who_gives_the_identity(minimal, identity
         ("azure.workload.identity/client-id", "azure"),
     ],
 )
-def test_the_accounts_annotations_say_who_gives_the_identity(minimal, annotation, identity) -> None:
+def test_cloud_identity_follows_service_account_annotations(minimal, annotation, identity) -> None:
     annotated = merged(minimal, {"serviceAccount": {"annotations": {annotation: "x"}}})
     assert policy(annotated) == policy(minimal, cloudIdentity=identity)
 
 
-def test_the_network_policy_lets_out_to_what_else_is_said(minimal) -> None:
+def test_network_policy_egress_has_the_extra_rules(minimal) -> None:
     rule = {"to": [{"ipBlock": {"cidr": "10.0.0.2/32"}}], "ports": [{"protocol": "UDP", "port": 53}]}
     assert policy(minimal, egress=[rule])["egress"] == [*policy(minimal)["egress"], rule]
 
 
-def test_a_pod_that_pulls_nothing_may_call_nobody(minimal) -> None:
+def test_network_policy_without_pull_has_no_egress(minimal) -> None:
     values = merged(minimal, {"model": {"uri": "pvc://models/store/breast-cancer"}})
     assert policy(values)["egress"] == []
 
 
-def test_the_network_policy_selects_the_models_pods(two_tracks) -> None:
+def test_network_policy_selects_the_pods_of_the_model(two_tracks) -> None:
     objects = render(merged(two_tracks, {"networkPolicy": {"enabled": True}}))
     selector = of_kind(objects, "NetworkPolicy")["demo"]["spec"]["podSelector"]
     [expression] = selector["matchExpressions"]
@@ -239,7 +239,7 @@ def test_the_network_policy_selects_the_models_pods(two_tracks) -> None:
         assert labels[expression["key"]] in expression["values"]
 
 
-def test_metrics_are_read_from_kserves_services_and_know_their_track(minimal) -> None:
+def test_service_monitor_selects_services_and_adds_the_track(minimal) -> None:
     objects = render(
         merged(minimal, {"serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}}})
     )
@@ -252,7 +252,7 @@ def test_metrics_are_read_from_kserves_services_and_know_their_track(minimal) ->
     assert endpoint["relabelings"][0]["targetLabel"] == "track"
 
 
-def test_the_notes_are_for_who_has_just_installed(minimal) -> None:
+def test_notes_list_the_next_steps(minimal) -> None:
     text = notes(minimal)
     assert f"s3://models/breast-cancer@sha256:{DIGEST}" in text
     assert "helm test demo --namespace models" in text
@@ -262,20 +262,20 @@ def test_the_notes_are_for_who_has_just_installed(minimal) -> None:
     assert "minReplicas to 2" in text
 
 
-def test_the_notes_give_the_services_address_and_not_kserves_which_leads_nowhere(minimal) -> None:
+def test_notes_have_the_service_address_instead_of_kserves_url(minimal) -> None:
     text = notes(minimal)
     assert "http://demo-predictor.models, or demo-predictor.models:8081 for gRPC" in text
     assert "status.url" not in text
     assert "get inferenceservice" not in text
 
 
-def test_the_notes_ask_a_host_that_a_wildcard_covers(routed) -> None:
+def test_notes_with_wildcard_host_show_a_concrete_host(routed) -> None:
     text = notes(merged(routed, {"route": {"hostnames": ["*.models.example.com"]}}))
     assert "curl http://breast-cancer.models.example.com/v2/models/breast-cancer" in text
     assert "*" not in text
 
 
-def test_the_notes_follow_the_values(two_tracks) -> None:
+def test_notes_follow_the_values(two_tracks) -> None:
     text = notes(merged(two_tracks, {"autoscaling": {"minReplicas": 2}}))
     assert "curl http://breast-cancer.models.example.com/v2/models/breast-cancer" in text
     assert OTHER in text
@@ -283,13 +283,13 @@ def test_the_notes_follow_the_values(two_tracks) -> None:
     assert "minReplicas to 2" not in text
 
 
-def test_the_notes_do_not_show_an_init_container_that_is_not_there(minimal) -> None:
+def test_notes_without_pull_omit_the_init_container(minimal) -> None:
     assert "storage-initializer" not in notes(
         merged(minimal, {"model": {"uri": "pvc://models/store/breast-cancer"}})
     )
 
 
-def test_the_notes_say_when_a_policy_keeps_the_gateway_out(minimal) -> None:
+def test_notes_warn_when_a_policy_blocks_the_gateway(minimal) -> None:
     closed = merged(minimal, {"networkPolicy": {"enabled": True}})
     assert "networkPolicy.allowNamespaces" in notes(closed)
     assert "allowNamespaces" not in notes(
@@ -298,11 +298,11 @@ def test_the_notes_say_when_a_policy_keeps_the_gateway_out(minimal) -> None:
     assert "allowNamespaces" not in notes(minimal)
 
 
-def test_the_notes_name_what_served_before(minimal) -> None:
+def test_notes_name_the_previous_digest(minimal) -> None:
     assert OTHER in notes(merged(minimal, {"model": {"previous": [OTHER]}}))
 
 
-def test_the_chart_brings_no_definition_webhook_or_right_of_its_own(two_tracks) -> None:
+def test_chart_has_no_crd_webhook_or_role(two_tracks) -> None:
     everything = yaml.safe_load(
         "{serviceMonitor: {enabled: true}, alerts: {enabled: true}, networkPolicy: {enabled: true}}"
     )

@@ -77,7 +77,7 @@ def test_exit_codes_decide_what_is_tried_again() -> None:
     assert job(ONCE)["spec"]["podReplacementPolicy"] == "Failed"
 
 
-def test_a_run_of_a_sweep_that_misses_its_gate_does_not_end_the_others() -> None:
+def test_sweep_run_with_missed_gate_keeps_the_others_running() -> None:
     spec = job(SWEEP)["spec"]
     assert spec["podFailurePolicy"]["rules"][1]["action"] == "FailIndex"
     assert "backoffLimit" not in spec
@@ -133,7 +133,7 @@ def test_an_unchanged_upgrade_finds_the_job_that_is_there() -> None:
         {"objectStore": {"region": "eu-central-1"}},
     ],
 )
-def test_a_change_makes_another_job_because_a_jobs_template_cannot_change(change) -> None:
+def test_job_name_changes_with_its_template(change) -> None:
     assert job(merged(ONCE, change))["metadata"]["name"] != job(ONCE)["metadata"]["name"]
 
 
@@ -164,7 +164,7 @@ def test_the_longest_name_makes_names_that_kubernetes_takes() -> None:
     assert len(cron) <= 52
 
 
-def test_a_schedule_makes_it_a_cron_job_that_never_runs_twice_at_once() -> None:
+def test_schedule_renders_a_cron_job_without_concurrency() -> None:
     made = objects(merged(ONCE, {"schedule": "0 3 * * 1", "kueue": {"queueName": "training"}}))
     [cron] = of_kind(made, "CronJob").values()
     assert not of_kind(made, "Job")
@@ -176,12 +176,12 @@ def test_a_schedule_makes_it_a_cron_job_that_never_runs_twice_at_once() -> None:
 @pytest.mark.parametrize(
     "schedule", ["*/15 0-6 1,15 * MON-FRI", "0 3 ? * 1", "@hourly", "@midnight", "@every 1h30m"]
 )
-def test_a_schedule_is_what_kubernetes_takes(schedule) -> None:
+def test_schedule_valid_for_kubernetes_renders(schedule) -> None:
     [cron] = of_kind(objects(merged(ONCE, {"schedule": schedule})), "CronJob").values()
     assert cron["spec"]["schedule"] == schedule
 
 
-def test_a_run_on_schedule_finds_its_configuration_after_an_upgrade_and_who_installed_is_told() -> None:
+def test_schedule_keeps_its_config_map_and_notes_name_it() -> None:
     values = merged(ONCE, {"schedule": "0 3 * * 1"})
     [(name, config)] = of_kind(objects(values), "ConfigMap").items()
     assert config["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
@@ -199,7 +199,7 @@ def test_kueue_is_one_value_and_suspends_the_job_itself() -> None:
     assert "kueue.x-k8s.io/queue-name" not in job(ONCE)["metadata"]["labels"]
 
 
-def test_credentials_come_from_a_secret_that_exists_or_one_that_is_made() -> None:
+def test_credentials_come_from_existing_or_created_secret() -> None:
     existing = merged(ONCE, {"objectStore": {"secretName": "model-store"}})
     assert container(existing)["envFrom"] == [{"secretRef": {"name": "model-store"}}]
     assert not of_kind(objects(existing), "Secret")
@@ -277,7 +277,7 @@ def test_render_invalid_values_name_the_value_and_the_fix(change, parts) -> None
         assert part in str(caught.value)
 
 
-def test_an_endpoint_may_be_for_the_data_while_the_bundle_goes_elsewhere() -> None:
+def test_endpoint_for_s3_data_is_valid_with_another_store() -> None:
     apart = {
         "config": {"data": {"path": "s3://data/breast-cancer.csv"}},
         "store": "gs://models",
@@ -286,7 +286,7 @@ def test_an_endpoint_may_be_for_the_data_while_the_bundle_goes_elsewhere() -> No
     assert job(merged(ONCE, apart))
 
 
-def test_a_sweep_needs_a_map() -> None:
+def test_sweep_with_config_as_text_fails() -> None:
     with pytest.raises(InvalidValuesError, match="write config as a map"):
         objects({"config": "name: x", "store": "s3://models", "sweep": [{"seed": 1}]})
 
@@ -305,6 +305,6 @@ def test_render_schema_error_names_the_value(change) -> None:
         objects(merged(ONCE, yaml.safe_load(change)))
 
 
-def test_the_chart_grants_no_right_in_the_cluster() -> None:
+def test_training_chart_has_no_role() -> None:
     assert not {item["kind"] for item in objects(ONCE)} & {"Role", "RoleBinding", "ClusterRole"}
     assert load("tidegate-training").metadata["name"] == "tidegate-training"

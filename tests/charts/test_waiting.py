@@ -54,13 +54,13 @@ def test_a_new_version_of_the_chart_restarts_no_pod(two_tracks, tmp_path) -> Non
         {"model": {"uri": "pvc://models/breast-cancer"}},  # without an init container
     ],
 )
-def test_whatever_else_changes_the_pods_of_both_tracks_is_waited_for(two_tracks, values) -> None:
+def test_checksum_changes_with_every_value_of_the_pods(two_tracks, values) -> None:
     before, after = checksums(two_tracks), checksums(merged(two_tracks, values))
     assert after.keys() == before.keys()
     assert not set(after.values()) & set(before.values())
 
 
-def test_the_tracks_differ_and_a_new_digest_changes_its_own_track_alone(two_tracks) -> None:
+def test_checksum_of_a_track_depends_on_its_own_digest(two_tracks) -> None:
     before = checksums(two_tracks)
     after = checksums(merged(two_tracks, {"canary": {"digest": "a" * 64}}))
     assert before["demo"] == after["demo"]
@@ -68,7 +68,7 @@ def test_the_tracks_differ_and_a_new_digest_changes_its_own_track_alone(two_trac
     assert checksums(merged(two_tracks, {"model": {"digest": OTHER}}))["demo"] != before["demo"]
 
 
-def test_an_annotation_of_ones_own_stands_beside_the_checksum_and_cannot_replace_it(minimal) -> None:
+def test_pod_annotation_cannot_replace_the_checksum(minimal) -> None:
     own = {"podAnnotations": {CHECKSUM: "mine", "team": "a"}}
     [service] = of_kind(render(merged(minimal, own)), "InferenceService").values()
     annotations = service["spec"]["predictor"]["annotations"]
