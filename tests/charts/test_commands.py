@@ -56,7 +56,7 @@ def test_containers_call_existing_commands_and_options(path: Path) -> None:
         check(container)
 
 
-def test_an_option_that_does_not_exist_is_found() -> None:
+def test_unknown_option_is_found() -> None:
     with pytest.raises(AssertionError, match="no option --speed"):
         check({"args": ["serve", "bundle", "--speed", "fast"]})
     with pytest.raises(AssertionError, match="does not read TIDEGATE_SPEED"):

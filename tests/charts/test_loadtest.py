@@ -42,7 +42,7 @@ def container(job: Object) -> Object:
     return only
 
 
-def test_a_plan_a_server_and_a_bundle_are_enough() -> None:
+def test_plan_url_and_bundle_are_sufficient() -> None:
     kinds = sorted(item["kind"] for item in objects())
     assert kinds == ["ConfigMap", "Job", "Job", "Service", "ServiceAccount"]
     assert container(jobs()[0])["args"] == [
@@ -53,20 +53,20 @@ def test_a_plan_a_server_and_a_bundle_are_enough() -> None:
     ]
 
 
-def test_a_name_and_a_place_for_the_report_are_passed_on() -> None:
+def test_model_name_and_push_are_passed_to_the_command() -> None:
     values = merged(LOAD, {"model": {"name": "eu"}, "push": "s3://models/loadtests"})
     arguments = container(jobs(values)[0])["args"]
     assert arguments[arguments.index("--name") + 1] == "eu"
     assert arguments[-2:] == ["--push", "s3://models/loadtests"]
 
 
-def test_a_digest_may_have_its_prefix() -> None:
+def test_digest_with_algorithm_prefix_is_valid() -> None:
     values = merged(LOAD, {"model": {"digest": f"sha256:{DIGEST}"}})
     assert container(jobs(values)[0])["args"] == container(jobs()[0])["args"]
 
 
 @pytest.mark.parametrize("text", [False, True])
-def test_the_plan_is_read_as_it_was_meant(tmp_path, text: bool) -> None:
+def test_plan_is_parsed_with_its_types(tmp_path, text: bool) -> None:
     plan = LOAD["plan"]
     values = merged(LOAD, {"plan": yaml.safe_dump(plan)}) if text else LOAD
     [config] = of_kind(objects(values), "ConfigMap").values()
@@ -75,7 +75,7 @@ def test_the_plan_is_read_as_it_was_meant(tmp_path, text: bool) -> None:
     assert load_yaml(tmp_path / "loadtest.yaml", LoadTest) == LoadTest.model_validate(plan)
 
 
-def test_a_files_text_arrives_byte_for_byte() -> None:
+def test_file_text_is_rendered_byte_for_byte() -> None:
     text = "# mine\nrate: 100.0\nconnections: 8\nduration: 20\n"
     [config] = of_kind(objects(merged(LOAD, {"plan": text})), "ConfigMap").values()
     assert config["data"] == {"loadtest.yaml": text}
@@ -141,7 +141,7 @@ def test_master_and_workers_have_resources_of_their_own() -> None:
     assert container(master)["resources"] == container(jobs()[0])["resources"]
 
 
-def test_an_unchanged_upgrade_finds_the_campaign_that_was_run() -> None:
+def test_unchanged_upgrade_keeps_the_campaign_name() -> None:
     assert objects() == objects()
 
 
@@ -159,7 +159,7 @@ def test_an_unchanged_upgrade_finds_the_campaign_that_was_run() -> None:
     ],
     ids=str,
 )
-def test_a_change_is_another_campaign_in_every_name(change: Values) -> None:
+def test_changed_campaign_changes_every_name(change: Values) -> None:
     def names(values: Values) -> set[str]:
         return {
             item["metadata"]["name"]
@@ -181,19 +181,19 @@ def test_campaign_names_differ_per_release_and_namespace() -> None:
     assert len(names) == 4
 
 
-def test_the_pods_labels_do_not_follow_the_charts_version() -> None:
+def test_pod_labels_do_not_change_with_the_chart_version() -> None:
     for job in jobs():
         labels = job["spec"]["template"]["metadata"]["labels"]
         assert not {"helm.sh/chart", "app.kubernetes.io/version"} & labels.keys()
 
 
-def test_the_longest_name_makes_names_that_kubernetes_takes() -> None:
+def test_longest_release_name_gives_valid_names() -> None:
     values = merged(LOAD, {"workers": 999})
     for item in objects(values, release="a" * 40):
         assert len(item["metadata"]["name"]) <= 63 - len("-998")
 
 
-def test_a_time_to_live_of_zero_is_one() -> None:
+def test_ttl_of_zero_is_rendered() -> None:
     assert "ttlSecondsAfterFinished" not in jobs()[0]["spec"]
     assert [
         job["spec"]["ttlSecondsAfterFinished"] for job in jobs(merged(LOAD, {"ttlSecondsAfterFinished": 0}))

@@ -154,7 +154,7 @@ def test_training_base_has_the_charts_failure_policy() -> None:
         assert ours[key] == theirs[key]
 
 
-def test_the_training_reads_a_configuration_that_is_valid(tmp_path) -> None:
+def test_training_base_configuration_is_valid(tmp_path) -> None:
     config = the("training", "ConfigMap")
     (tmp_path / "train.yaml").write_text(config["data"]["train.yaml"])
     assert load_yaml(tmp_path / "train.yaml", TrainingConfig).name == "breast-cancer"
@@ -162,7 +162,7 @@ def test_the_training_reads_a_configuration_that_is_valid(tmp_path) -> None:
     assert {"name": "config", "configMap": {"name": config["metadata"]["name"]}} in volumes
 
 
-def test_the_training_has_no_right_and_who_submits_has_the_least() -> None:
+def test_training_account_has_no_role() -> None:
     objects = kustomize("training")
     assert not of_kind(objects, "RoleBinding")
     for rule in the("training", "Role")["rules"]:
@@ -196,7 +196,7 @@ def test_development_store_probe_tolerates_a_stall() -> None:
     assert container["readinessProbe"]["timeoutSeconds"] == 5
 
 
-def test_the_development_store_and_those_who_use_it_agree() -> None:
+def test_development_store_and_its_users_agree() -> None:
     port = the("object-store", "Service")["spec"]["ports"][0]["port"]
     name = the("object-store", "Service")["metadata"]["name"]
     [container] = the("training", "Job")["spec"]["template"]["spec"]["containers"]

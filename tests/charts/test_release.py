@@ -65,7 +65,7 @@ def parent(tmp_path) -> Iterator[helm_python.Chart]:
         yield whole
 
 
-def test_the_charts_may_be_parts_of_one_and_each_keeps_its_names(parent) -> None:
+def test_subcharts_keep_their_names(parent) -> None:
     values = {chart: {"enabled": True, "fullnameOverride": chart, **least(chart)} for chart in CHARTS}
     values["global"] = {"region": "eu"}
     parent.validate_schema(values)
@@ -142,7 +142,7 @@ def test_release_named_default_needs_explicit_service_account(chart: str) -> Non
 
 
 @pytest.mark.parametrize("chart", CHARTS)
-def test_what_a_cluster_chooses_itself_may_be_left_out(chart: str) -> None:
+def test_values_chosen_by_the_cluster_are_optional(chart: str) -> None:
     nothing = {"runAsUser": None, "runAsGroup": None, "runAsNonRoot": None, "seccompProfile": None}
     for pod in pod_specs(render(merged(least(chart), {"podSecurityContext": nothing}), chart)).values():
         assert pod["securityContext"] == {}

@@ -46,7 +46,7 @@ def configurations(values: Values) -> dict[str, str]:
     return only["data"]
 
 
-def test_a_configuration_and_a_store_are_enough() -> None:
+def test_config_and_store_are_sufficient() -> None:
     assert sorted(item["kind"] for item in objects(ONCE)) == ["ConfigMap", "Job", "ServiceAccount"]
     assert container(ONCE)["args"] == [
         "train",
@@ -58,7 +58,7 @@ def test_a_configuration_and_a_store_are_enough() -> None:
     ]
 
 
-def test_a_channel_and_the_other_form_are_passed_on() -> None:
+def test_channel_and_extra_format_are_passed_to_the_command() -> None:
     arguments = container(merged(ONCE, {"channel": "candidate", "extraFormat": "joblib"}))["args"]
     assert arguments[-4:] == ["--channel", "candidate", "--extra-format", "joblib"]
 
@@ -100,7 +100,7 @@ def test_each_run_of_a_sweep_reads_its_own_configuration(tmp_path) -> None:
     assert runs[2].algorithm.parameters == {"C": 0.1}
 
 
-def test_a_map_arrives_as_it_was_written(tmp_path) -> None:
+def test_config_map_is_rendered_unchanged(tmp_path) -> None:
     config = merged(
         CONFIG,
         {"seed": 4294967295, "gates": {"test.f1": ">= 0.9"}, "model_card": {"limitations": "a < b & c"}},
@@ -112,12 +112,12 @@ def test_a_map_arrives_as_it_was_written(tmp_path) -> None:
     assert (read.seed, read.model_card.limitations) == (4294967295, "a < b & c")
 
 
-def test_a_files_text_arrives_byte_for_byte() -> None:
+def test_file_text_is_rendered_byte_for_byte() -> None:
     text = "# mine\nname: breast-cancer\nalgorithm: {name: Ridge, parameters: {alpha: 1.0}}\n"
     assert configurations({"config": text, "store": "s3://models"})["train.yaml"] == text
 
 
-def test_an_unchanged_upgrade_finds_the_job_that_is_there() -> None:
+def test_unchanged_upgrade_keeps_the_job_name() -> None:
     assert job(ONCE) == job(ONCE)
 
 
@@ -146,18 +146,18 @@ def test_two_releases_and_two_namespaces_have_jobs_of_their_own() -> None:
     assert len(names) == 4
 
 
-def test_the_pods_labels_do_not_follow_the_charts_version() -> None:
+def test_pod_labels_do_not_change_with_the_chart_version() -> None:
     labels = job(ONCE)["spec"]["template"]["metadata"]["labels"]
     assert not {"helm.sh/chart", "app.kubernetes.io/version"} & labels.keys()
 
 
-def test_the_job_reads_the_configuration_of_its_own_name() -> None:
+def test_job_mounts_the_config_map_of_its_name() -> None:
     made = of_kind(objects(ONCE), "ConfigMap")
     [volume] = [volume for volume in pod(ONCE)["volumes"] if volume["name"] == "config"]
     assert [volume["configMap"]["name"]] == list(made) == [job(ONCE)["metadata"]["name"]]
 
 
-def test_the_longest_name_makes_names_that_kubernetes_takes() -> None:
+def test_longest_release_name_gives_valid_names() -> None:
     long = "a" * 48
     assert len(job(ONCE, release=long)["metadata"]["name"]) <= 63 - len("-0")
     [cron] = of_kind(objects(merged(ONCE, {"schedule": "0 3 * * *"}), release=long), "CronJob")
@@ -210,7 +210,7 @@ def test_credentials_come_from_existing_or_created_secret() -> None:
     assert "envFrom" not in container(ONCE)
 
 
-def test_a_secret_never_becomes_part_of_a_name() -> None:
+def test_secret_data_does_not_change_a_name() -> None:
     def name(key: str) -> str:
         return job(merged(ONCE, {"objectStore": {"secretData": {"AWS_ACCESS_KEY_ID": key}}}))["metadata"][
             "name"
@@ -219,11 +219,11 @@ def test_a_secret_never_becomes_part_of_a_name() -> None:
     assert name("one") == name("two")
 
 
-def test_the_reason_of_a_failure_stands_in_the_pods_status() -> None:
+def test_termination_message_falls_back_to_the_log() -> None:
     assert container(ONCE)["terminationMessagePolicy"] == "FallbackToLogsOnError"
 
 
-def test_a_claim_with_data_is_mounted_read_only() -> None:
+def test_data_claim_is_mounted_read_only() -> None:
     values = merged(ONCE, {"data": {"existingClaim": "training-data"}})
     [mount] = [mount for mount in container(values)["volumeMounts"] if mount["name"] == "data"]
     assert mount == {"name": "data", "mountPath": "/data", "readOnly": True}
@@ -235,7 +235,7 @@ def test_deadlines_are_set_when_they_are_given_and_zero_is_one() -> None:
     assert (spec["activeDeadlineSeconds"], spec["ttlSecondsAfterFinished"]) == (60, 0)
 
 
-def test_the_notes_name_the_job_that_was_made() -> None:
+def test_notes_name_the_job() -> None:
     text = notes(ONCE, "tidegate-training", "train")
     assert f"logs --follow job/{job(ONCE)['metadata']['name']}" in text
     assert "channel" not in text

@@ -23,11 +23,11 @@ def checksums(values: Values, chart: str = "tidegate") -> dict[str, str]:
         {"canary": {"weight": 70, "minReplicas": 4}},
     ],
 )
-def test_what_scales_or_weighs_the_tracks_restarts_no_pod(two_tracks, values) -> None:
+def test_checksum_ignores_scaling_and_weights(two_tracks, values) -> None:
     assert checksums(merged(two_tracks, values)) == checksums(two_tracks)
 
 
-def test_a_new_version_of_the_chart_restarts_no_pod(two_tracks, tmp_path) -> None:
+def test_checksum_ignores_the_chart_version(two_tracks, tmp_path) -> None:
     folder = load("tidegate").save_dir(tmp_path)
     for file, old, new in [
         ("Chart.yaml", "\nversion: ", "\nversion: 9"),
