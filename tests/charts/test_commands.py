@@ -27,7 +27,7 @@ def subcommand(*names: str) -> tuple[Any, list[str]]:
     return command, rest
 
 
-def check(container: Object) -> None:
+def assert_command_is_valid(container: Object) -> None:
     command, arguments = subcommand(*container["args"])
     options = {option: p for p in command.params for option in p.opts if p.param_type_name == "option"}
     positional = []
@@ -39,8 +39,8 @@ def check(container: Object) -> None:
                 next(rest)
         else:
             positional.append(argument)
-    wanted = [p for p in command.params if p.param_type_name == "argument"]
-    assert len([p for p in wanted if p.required]) <= len(positional) <= len(wanted)
+    expected = [p for p in command.params if p.param_type_name == "argument"]
+    assert len([p for p in expected if p.required]) <= len(positional) <= len(expected)
     known = {p.envvar for p in command.params}
     for entry in container.get("env", []):
         if entry["name"].startswith("TIDEGATE_"):
@@ -53,11 +53,13 @@ def test_containers_call_existing_commands_and_options(path: Path) -> None:
     called = [container for pod in pods.values() for container in containers(pod)]
     assert called
     for container in called:
-        check(container)
+        assert_command_is_valid(container)
 
 
 def test_unknown_option_is_found() -> None:
     with pytest.raises(AssertionError, match="no option --speed"):
-        check({"args": ["serve", "bundle", "--speed", "fast"]})
+        assert_command_is_valid({"args": ["serve", "bundle", "--speed", "fast"]})
     with pytest.raises(AssertionError, match="does not read TIDEGATE_SPEED"):
-        check({"args": ["serve", "bundle"], "env": [{"name": "TIDEGATE_SPEED", "value": "fast"}]})
+        assert_command_is_valid(
+            {"args": ["serve", "bundle"], "env": [{"name": "TIDEGATE_SPEED", "value": "fast"}]}
+        )

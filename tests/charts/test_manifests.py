@@ -112,14 +112,14 @@ def test_storage_container_handles_only_its_own_uris() -> None:
 @pytest.mark.parametrize("scheme", ["s3", "gs", "az"])
 def test_storage_container_pulls_below_the_given_directory(scheme, tmp_path) -> None:
     command = the("runtime", "ClusterStorageContainer")["spec"]["container"]["command"]
-    said = tmp_path / "said"
+    output = tmp_path / "output"
     program = tmp_path / "tidegate"
-    program.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" > {said}\n')
+    program.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" > {output}\n')
     program.chmod(0o755)
     uri = f"{scheme}://models/a folder/model@sha256:{DIGEST}"
     # KServe appends the URI and the directory as arguments of the container.
     subprocess.run([*command, f"tidegate+{uri}", "/mnt/models"], check=True, env={"PATH": str(tmp_path)})
-    assert said.read_text().splitlines() == ["pull", uri, "/mnt/models/bundle"]
+    assert output.read_text().splitlines() == ["pull", uri, "/mnt/models/bundle"]
     [server] = the("runtime", "ClusterServingRuntime")["spec"]["containers"]
     assert "/mnt/models/bundle" in server["args"]
 

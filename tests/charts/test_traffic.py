@@ -29,8 +29,8 @@ def test_route_default_is_off(minimal) -> None:
 def test_rest_and_grpc_have_the_same_weights(two_tracks, weight) -> None:
     grpc, rest = rules(merged(two_tracks, {"canary": {"weight": weight}}))
     for rule, port in ((grpc, 8081), (rest, 80)):
-        wanted = {"demo-predictor": 100 - weight, "demo-canary-predictor": weight}
-        assert shares(rule) == {name: share for name, share in wanted.items() if share}
+        expected = {"demo-predictor": 100 - weight, "demo-canary-predictor": weight}
+        assert shares(rule) == {name: share for name, share in expected.items() if share}
         assert {backend["port"] for backend in rule["backendRefs"]} == {port}
 
 
