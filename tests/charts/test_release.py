@@ -4,6 +4,7 @@
 
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import helm_python
@@ -20,7 +21,7 @@ def least(chart: str) -> Values:
 
 
 def defaulted(chart: str) -> Iterator[tuple[str, Any]]:
-    """Every value with its default, by its path."""
+    """Yield every value with its default, by its path."""
     for name, _ in described(schema_of(chart)):
         if name not in ("global", "enabled"):
             default: Any = defaults_of(chart)
@@ -29,9 +30,8 @@ def defaulted(chart: str) -> Iterator[tuple[str, Any]]:
             yield name, default
 
 
-def nulled(name: str) -> Values:
-    """A null at a path."""
-    value: Any = None
+def at_path(name: str, value: Any) -> Values:
+    """Return values that hold only the value at a path."""
     for step in reversed(name.split(".")):
         value = {step: value}
     return value
@@ -45,12 +45,12 @@ WITHOUT = [(chart, name) for chart, name, default in DEFAULTED if default is Non
 @pytest.mark.parametrize(("chart", "name"), WITH_DEFAULT)
 def test_no_value_with_a_default_can_be_taken_away_by_null(chart: str, name: str) -> None:
     with pytest.raises(InvalidValuesError, match=f"missing property '{name.rpartition('.')[2]}'"):
-        render(merged(least(chart), nulled(name)), chart)
+        render(merged(least(chart), at_path(name, None)), chart)
 
 
 @pytest.mark.parametrize(("chart", "name"), WITHOUT)
 def test_null_is_allowed_where_it_is_the_default(chart: str, name: str) -> None:
-    load(chart).validate_schema(merged(least(chart), nulled(name)))
+    load(chart).validate_schema(merged(least(chart), at_path(name, None)))
 
 
 @pytest.fixture
@@ -146,3 +146,42 @@ def test_values_chosen_by_the_cluster_are_optional(chart: str) -> None:
     nothing = {"runAsUser": None, "runAsGroup": None, "runAsNonRoot": None, "seccompProfile": None}
     for pod in pod_specs(render(merged(least(chart), {"podSecurityContext": nothing}), chart)).values():
         assert pod["securityContext"] == {}
+
+
+REPLACED_NAMES = [
+    ("tidegate", "server.requestTimeoutSeconds", 15),
+    ("tidegate", "server.startupSeconds", 180),
+    ("tidegate", "server.trust", []),
+    ("tidegate", "server.allowJoblib", []),
+    ("tidegate", "networkPolicy.identity", "gcp"),
+    ("tidegate", "alerts.drift", 0.25),
+    ("tidegate", "alerts.shedRatio", 0.01),
+    ("tidegate-training", "retries", 3),
+    ("tidegate-training", "deadlineSeconds", 60),
+    ("tidegate-training", "ttlSeconds", 60),
+    ("tidegate-training", "dataClaim", "training-data"),
+    ("tidegate-training", "queue", "training"),
+    ("tidegate-training", "joblib", True),
+    ("tidegate-loadtest", "ttlSeconds", 60),
+]
+
+
+@pytest.mark.parametrize(("chart", "name", "value"), REPLACED_NAMES)
+def test_render_replaced_value_name_is_rejected(chart: str, name: str, value: Any) -> None:
+    key = name.rpartition(".")[2]
+    with pytest.raises(InvalidValuesError, match=f"additional properties '{key}' not allowed"):
+        render(merged(least(chart), at_path(name, value)), chart)
+
+
+@pytest.mark.parametrize("chart", ["tidegate-training", "tidegate-loadtest"])
+def test_reworded_template_comment_keeps_every_name(tmp_path, chart: str) -> None:
+    folder = Path(load(chart).save_dir(tmp_path))
+    template = folder / "templates" / "_job.tpl"
+    text = template.read_text()
+    assert "\n    containers:\n" in text
+    template.write_text(text.replace("\n    containers:\n", "\n    # Another comment.\n    containers:\n"))
+
+    def names(rendered: str) -> set[tuple[str, str]]:
+        return {(item["kind"], item["metadata"]["name"]) for item in render(least(chart), rendered)}
+
+    assert names(str(folder)) == names(chart)

@@ -199,14 +199,14 @@ def test_server_verifies_the_digest_for_every_scheme(minimal, scheme) -> None:
     assert arguments[arguments.index("--digest") + 1] == DIGEST
 
 
-@pytest.mark.parametrize(("drain", "timeout"), [(10, 15), (0, 1), (60, 300)])
-def test_grace_period_is_computed_from_drain_and_timeout(routed, drain, timeout) -> None:
+@pytest.mark.parametrize(("drain", "timeout", "request_timeout"), [(10, 15, 15), (0, 1, 1), (60, 300, 30)])
+def test_grace_period_is_computed_from_drain_and_timeout(routed, drain, timeout, request_timeout) -> None:
     slow = {"scaleDown": {"policies": [{"type": "Pods", "value": 1, "periodSeconds": 600}]}}
     values = merged(
         routed,
         {
             "server": {"drainSeconds": drain, "shutdownTimeoutSeconds": timeout},
-            "route": {"requestTimeoutSeconds": timeout},
+            "route": {"requestTimeoutSeconds": request_timeout},
             "autoscaling": {"behavior": slow},
         },
     )
@@ -216,7 +216,11 @@ def test_grace_period_is_computed_from_drain_and_timeout(routed, drain, timeout)
     assert environment(pod["containers"][0])["TIDEGATE_DRAIN_SECONDS"] == str(drain)
     assert environment(pod["containers"][0])["TIDEGATE_SHUTDOWN_TIMEOUT"] == str(timeout)
     for rule in of_kind(objects, "HTTPRoute")["demo"]["spec"]["rules"]:
-        assert rule["timeouts"] == {"request": f"{timeout}s"}
+        assert rule["timeouts"] == {"request": f"{request_timeout}s"}
+
+
+def test_shutdown_timeout_without_a_route_needs_no_route_timeout(minimal) -> None:
+    assert predictor(merged(minimal, {"server": {"shutdownTimeoutSeconds": 1}}))
 
 
 def test_default_drain_fits_thirty_seconds(minimal) -> None:

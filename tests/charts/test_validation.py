@@ -87,6 +87,14 @@ MESSAGES = [
         ["autoscaling.metrics", "set the type to hpa"],
     ),
     ("route: {enabled: true, hostnames: [a.example.com]}", ["route.parentRefs is empty", "set the Gateway"]),
+    (
+        "route: {enabled: true, requestTimeoutSeconds: 16}",
+        ["route.requestTimeoutSeconds is 16", "server.shutdownTimeoutSeconds, 15", "raise the server's"],
+    ),
+    (
+        "{server: {shutdownTimeoutSeconds: 14}, route: {enabled: true}}",
+        ["route.requestTimeoutSeconds is 15", "server.shutdownTimeoutSeconds, 14", "Lower the route's"],
+    ),
     ("route: {enabled: true, parentRefs: [{name: g}]}", ["route.hostnames is empty", "Set a host name"]),
     *(
         (
