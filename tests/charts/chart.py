@@ -110,7 +110,7 @@ def of_kind(objects: list[Object], kind: str) -> dict[str, Object]:
 
 def pod_specs(objects: list[Object]) -> dict[str, Object]:
     """Return every pod specification in the objects, by kind and name."""
-    found = {}
+    specs = {}
     for item in objects:
         spec = item.get("spec", {})
         match item["kind"]:
@@ -124,8 +124,8 @@ def pod_specs(objects: list[Object]) -> dict[str, Object]:
                 pod = spec["jobTemplate"]["spec"]["template"]["spec"]
             case _:
                 continue
-        found[f"{item['kind']}/{item['metadata']['name']}"] = pod
-    return found
+        specs[f"{item['kind']}/{item['metadata']['name']}"] = pod
+    return specs
 
 
 def containers(pod: Object) -> list[Object]:

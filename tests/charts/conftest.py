@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""Values that several tests start from."""
+"""Base values of the charts' tests."""
 
 from typing import Any
 
@@ -13,11 +13,13 @@ OTHER = "486ea46224d1bb4fb680f34f7c9ad96a8f24ec88be73ea8e5a6c65260e9cb8a7"
 
 
 def merged(base: Values, more: Values) -> Values:
-    """Values over values, as Helm lays one file over another."""
+    """Merge values over a base, as Helm merges one values file over another."""
     result = dict(base)
     for key, value in more.items():
-        known: Any = result.get(key)
-        result[key] = merged(known, value) if isinstance(known, dict) and isinstance(value, dict) else value
+        current: Any = result.get(key)
+        result[key] = (
+            merged(current, value) if isinstance(current, dict) and isinstance(value, dict) else value
+        )
     return result
 
 

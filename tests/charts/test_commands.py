@@ -17,7 +17,7 @@ from tidegate.cli import build
 
 @cache
 def subcommand(*names: str) -> tuple[Any, list[str]]:
-    """The command that the first arguments name, and the arguments that are left."""
+    """Return the command that the first arguments name, and the remaining arguments."""
     command: Any = typer.main.get_command(build())
     rest = list(names)
     while hasattr(command, "commands"):

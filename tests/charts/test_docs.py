@@ -54,29 +54,29 @@ def run(command: str, before: Values) -> tuple[str, Values]:
     for placeholder, value in PLACEHOLDERS.items():
         command = command.replace(placeholder, value)
     words = iter(shlex.split(command)[1:])
-    verb, arguments, settings, given = next(words), [], [], {}
+    verb, arguments, settings, changes = next(words), [], [], {}
     for word in words:
         match word:
             case "--set":
                 settings.append(next(words))
             case "--set-file":
-                given = merged(given, helm_python.parse_set_file(next(words)))
+                changes = merged(changes, helm_python.parse_set_file(next(words)))
             case "--namespace" | "--version":
                 next(words)
             case "--reset-then-reuse-values" | "--create-namespace":
                 pass
             case "…":
-                given = merged(MODEL, given)
+                changes = merged(MODEL, changes)
             case _:
                 assert not word.startswith("-"), f"{command}: {word}"
                 arguments.append(word)
     # Together, as Helm parses them, because two settings can change one item of a list.
-    given = merged(given, helm_python.parse_set_string(",".join(settings)))
+    changes = merged(changes, helm_python.parse_set_string(",".join(settings)))
     assert not re.search("[…<>]", str([*arguments, *settings])), (
         f"{command}: expected only the placeholders {sorted(PLACEHOLDERS)}"
     )
     chart = arguments[1] if len(arguments) > 1 else "helm/tidegate"
-    return chart, given if verb == "install" else merged(before, given)
+    return chart, changes if verb == "install" else merged(before, changes)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -84,11 +84,11 @@ def test_helm_commands_of_page_render_in_order(page: Path, monkeypatch) -> None:
     monkeypatch.chdir(ROOT / "examples" / "breast-cancer")
     values = MODEL
     for command in commands(page.read_text()):
-        chart, given = run(command, values)
+        chart, changes = run(command, values)
         if chart.startswith(THIRD_PARTY_CHARTS):
             continue
-        assert render(given, chart.removeprefix("helm/")), command
-        values = given if chart == "helm/tidegate" else values
+        assert render(changes, chart.removeprefix("helm/")), command
+        values = changes if chart == "helm/tidegate" else values
 
 
 def test_pages_contain_helm_commands() -> None:

@@ -19,7 +19,7 @@ CI_FILES = sorted(HELM.glob("*/ci/*-values.yaml"))
 
 
 def described(schema: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every named value of a schema, by its path."""
+    """Yield every named value of a schema, by its path."""
     for key, part in schema.get("properties", {}).items():
         name = f"{path}.{key}" if path else key
         yield name, part

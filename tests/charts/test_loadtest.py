@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""helm/tidegate-loadtest: a campaign runs once, workers know nothing but the master, a fail is a fail."""
+"""helm/tidegate-loadtest: a campaign runs once, workers reach only the master, a failure fails the Job."""
 
 from typing import Any
 
@@ -25,11 +25,11 @@ def objects(values: Values = LOAD, **options: Any) -> list[Object]:
 
 
 def jobs(values: Values = LOAD, **options: Any) -> tuple[Object, Object]:
-    """The master's and the workers'."""
-    made = of_kind(objects(values, **options), "Job")
-    (master,) = (job for name, job in made.items() if name.endswith("-master"))
-    (workers,) = (job for name, job in made.items() if name.endswith("-worker"))
-    assert len(made) == 2
+    """Return the Jobs of the master and of the workers."""
+    by_name = of_kind(objects(values, **options), "Job")
+    (master,) = (job for name, job in by_name.items() if name.endswith("-master"))
+    (workers,) = (job for name, job in by_name.items() if name.endswith("-worker"))
+    assert len(by_name) == 2
     return master, workers
 
 
@@ -168,7 +168,7 @@ def test_changed_campaign_changes_every_name(change: Values) -> None:
         }
 
     before, after = names(LOAD), names(merged(LOAD, change))
-    assert len(before) == len(after) == 3  # the Service and the ConfigMap have the campaign's
+    assert len(before) == len(after) == 3  # the Service and the ConfigMap share the campaign's name
     assert not before & after
 
 

@@ -25,7 +25,7 @@ BASES = ("runtime", "model", "training", "object-store")
 
 @cache
 def kustomize(base: str) -> list[Object]:
-    """The objects that ``kubectl apply -k`` would apply, each valid by its schema."""
+    """Render the objects of ``kubectl apply -k`` and validate each."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     kubectl = shutil.which("kubectl", path=path)
     assert kubectl, "kubectl is missing: the development environment brings it, so run 'make setup'"

@@ -55,12 +55,12 @@ def test_null_is_allowed_where_it_is_the_default(chart: str, name: str) -> None:
 
 @pytest.fixture
 def parent(tmp_path) -> Iterator[helm_python.Chart]:
-    """A chart that has all of these as its parts, each with a condition."""
+    """Load a parent chart with every chart as a subchart, each with a condition."""
     for chart in CHARTS:
         shutil.copytree(HELM / chart, tmp_path / "charts" / chart)
-    parts = [{"name": chart, "version": "0.1.0", "condition": f"{chart}.enabled"} for chart in CHARTS]
-    about = {"apiVersion": "v2", "name": "parent", "version": "1.0.0", "dependencies": parts}
-    (tmp_path / "Chart.yaml").write_text(yaml.safe_dump(about))
+    subcharts = [{"name": chart, "version": "0.1.0", "condition": f"{chart}.enabled"} for chart in CHARTS]
+    metadata = {"apiVersion": "v2", "name": "parent", "version": "1.0.0", "dependencies": subcharts}
+    (tmp_path / "Chart.yaml").write_text(yaml.safe_dump(metadata))
     with helm_python.Chart.load(tmp_path) as whole:
         yield whole
 
@@ -79,10 +79,10 @@ def test_subcharts_keep_their_names(parent) -> None:
 
 @pytest.mark.parametrize("chart", CHARTS)
 def test_subchart_null_value_is_rejected(parent, chart: str) -> None:
-    parts = {name: least(name) for name in CHARTS}
-    parent.validate_schema(parts)
+    values = {name: least(name) for name in CHARTS}
+    parent.validate_schema(values)
     with pytest.raises(helm_python.HelmValuesError, match="missing property 'caKey'"):
-        parent.validate_schema(merged(parts, {chart: {"objectStore": {"caKey": None}}}))
+        parent.validate_schema(merged(values, {chart: {"objectStore": {"caKey": None}}}))
 
 
 WRONG = [
@@ -136,9 +136,11 @@ def test_render_invalid_values_name_the_value_and_the_fix(chart: str, values: st
 def test_release_named_default_needs_explicit_service_account(chart: str) -> None:
     with pytest.raises(InvalidValuesError, match="name is 'default'"):
         render(least(chart), chart, release="default")
-    made = render(merged(least(chart), {"serviceAccount": {"create": False}}), chart, release="default")
-    assert not of_kind(made, "ServiceAccount")
-    assert {pod["serviceAccountName"] for pod in pod_specs(made).values()} == {"default"}
+    rendered_objects = render(
+        merged(least(chart), {"serviceAccount": {"create": False}}), chart, release="default"
+    )
+    assert not of_kind(rendered_objects, "ServiceAccount")
+    assert {pod["serviceAccountName"] for pod in pod_specs(rendered_objects).values()} == {"default"}
 
 
 @pytest.mark.parametrize("chart", CHARTS)

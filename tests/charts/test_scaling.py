@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""Autoscalers and budgets of helm/tidegate: one of each a track, and none that KServe would take over."""
+"""Autoscalers and PodDisruptionBudgets of helm/tidegate: one of each per track."""
 
 import pytest
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""The InferenceServices of helm/tidegate, and the traps of KServe in Standard mode that they must avoid."""
+"""The InferenceServices of helm/tidegate in KServe's Standard mode."""
 
 import copy
 from typing import Any
@@ -332,7 +332,7 @@ def test_pod_labels_are_not_labels_of_the_inference_service(minimal) -> None:
     assert isvc["spec"]["predictor"]["labels"] == {"c": "d"}
     assert "a" not in isvc["metadata"]["annotations"]
     assert "c" not in isvc["metadata"]["labels"]
-    # The golden pod pulls with the same identity, which such a label may be about.
+    # The golden pod pulls with the same identity, and the label may select the identity.
     golden = of_kind(objects, "Pod")["demo-golden"]["metadata"]
     assert golden["labels"]["c"] == "d"
     assert golden["annotations"]["a"] == "b"

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""How requests reach helm/tidegate's tracks, and what is known of them: route, policies, metrics, notes."""
+"""Requests to helm/tidegate's tracks: route, policies, metrics and notes."""
 
 import pytest
 import yaml
@@ -9,12 +9,12 @@ from tests.charts.chart import Object, Values, notes, of_kind, render
 from tests.charts.conftest import DIGEST, OTHER, merged
 
 
-def shares(rule: Object) -> dict[str, int]:
-    """A rule's weights by Service, of which one may have both places."""
-    found: dict[str, int] = {}
+def weights_by_service(rule: Object) -> dict[str, int]:
+    """Return a rule's weights by Service; one Service can be both backends."""
+    weights: dict[str, int] = {}
     for backend in rule["backendRefs"]:
-        found[backend["name"]] = found.get(backend["name"], 0) + backend["weight"]
-    return found
+        weights[backend["name"]] = weights.get(backend["name"], 0) + backend["weight"]
+    return weights
 
 
 def rules(values: Values) -> list[Object]:
@@ -30,13 +30,13 @@ def test_rest_and_grpc_have_the_same_weights(two_tracks, weight) -> None:
     grpc, rest = rules(merged(two_tracks, {"canary": {"weight": weight}}))
     for rule, port in ((grpc, 8081), (rest, 80)):
         expected = {"demo-predictor": 100 - weight, "demo-canary-predictor": weight}
-        assert shares(rule) == {name: share for name, share in expected.items() if share}
+        assert weights_by_service(rule) == {name: weight for name, weight in expected.items() if weight}
         assert {backend["port"] for backend in rule["backendRefs"]} == {port}
 
 
 def test_canary_without_weight_receives_no_request(routed) -> None:
     for rule in rules(merged(routed, {"canary": {"digest": OTHER}})):
-        assert shares(rule) == {"demo-predictor": 100}
+        assert weights_by_service(rule) == {"demo-predictor": 100}
 
 
 @pytest.mark.parametrize("weight", [0, 1, 20, 99, 100])
@@ -47,7 +47,7 @@ def test_weight_changes_no_envoy_cluster(routed, two_tracks, weight) -> None:
             assert all(backend["weight"] > 0 for backend in rule["backendRefs"])
 
 
-# docs/canary.md, step by step: what each upgrade sets on top of what was set before.
+# The upgrades of docs/canary.md in order, each merged over the values before.
 PROMOTION = [
     {"canary": {"digest": OTHER}},
     {"canary": {"weight": 20}},
@@ -59,9 +59,9 @@ PROMOTION = [
 ]
 
 
-def weights(objects: list[Object]) -> dict[str, int]:
+def weights_by_track(objects: list[Object]) -> dict[str, int]:
     route = of_kind(objects, "HTTPRoute")["demo"]["spec"]["rules"][0]
-    return {name.removesuffix("-predictor"): share for name, share in shares(route).items()}
+    return {name.removesuffix("-predictor"): weight for name, weight in weights_by_service(route).items()}
 
 
 def test_promotion_steps_keep_the_serving_track_unchanged(routed) -> None:
@@ -69,13 +69,13 @@ def test_promotion_steps_keep_the_serving_track_unchanged(routed) -> None:
     for step in PROMOTION:
         values = merged(values, step)
         after = render(values)
-        for track, share in weights(before).items():
-            if share:
+        for track, weight in weights_by_track(before).items():
+            if weight:
                 assert of_kind(after, "InferenceService")[track] == of_kind(before, "InferenceService")[track]
-        for track, share in weights(after).items():
-            assert not share or track in of_kind(before, "InferenceService"), f"{track} is not there yet"
+        for track, weight in weights_by_track(after).items():
+            assert not weight or track in of_kind(before, "InferenceService"), f"{track} does not exist yet"
         before = after
-    assert weights(before) == {"demo": 100}
+    assert weights_by_track(before) == {"demo": 100}
     assert set(of_kind(before, "InferenceService")) == {"demo"}
     assert OTHER in str(of_kind(before, "InferenceService")["demo"])
 
@@ -144,7 +144,7 @@ def test_network_policy_ingress_has_the_named_namespaces(minimal) -> None:
 
 def allowed(values: Values, **more) -> set[tuple[str, str, int]]:
     """Return the permitted egress of the pods, as (destination, protocol, port); "" is any destination."""
-    reached = set()
+    destinations = set()
     for rule in policy(values, **more)["egress"]:
         places = [
             place["ipBlock"]["cidr"]
@@ -153,8 +153,8 @@ def allowed(values: Values, **more) -> set[tuple[str, str, int]]:
             for place in rule.get("to", [])
         ]
         for port in rule["ports"]:
-            reached |= {(place, port["protocol"], port["port"]) for place in places or [""]}
-    return reached
+            destinations |= {(place, port["protocol"], port["port"]) for place in places or [""]}
+    return destinations
 
 
 DNS = {
@@ -202,8 +202,8 @@ IDENTITIES = {
 def test_network_policy_egress_has_the_identity_provider(minimal, identity) -> None:
     inside = merged(minimal, {"objectStore": {"endpoint": "http://s3.storage:9000"}})
     store = {("storage", "TCP", 9000)}
-    known = allowed(inside, objectStoreNamespace="storage", cloudIdentity=identity)
-    assert known == DNS | store | IDENTITIES[identity]
+    actual = allowed(inside, objectStoreNamespace="storage", cloudIdentity=identity)
+    assert actual == DNS | store | IDENTITIES[identity]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""helm/tidegate-training: Jobs that retry what another try can mend, and nothing else."""
+"""helm/tidegate-training: Jobs retry only errors that a retry can fix."""
 
 from typing import Any
 
@@ -72,7 +72,7 @@ def test_exit_codes_decide_what_is_tried_again() -> None:
         "operator": "In",
         "values": [ExitCode.BAD_INPUT, ExitCode.GATE_NOT_PASSED],
     }
-    # A policy by exit codes needs both.
+    # A podFailurePolicy by exit code needs both.
     assert pod(ONCE)["restartPolicy"] == "Never"
     assert job(ONCE)["spec"]["podReplacementPolicy"] == "Failed"
 
@@ -152,9 +152,9 @@ def test_pod_labels_do_not_change_with_the_chart_version() -> None:
 
 
 def test_job_mounts_the_config_map_of_its_name() -> None:
-    made = of_kind(objects(ONCE), "ConfigMap")
+    config_maps = of_kind(objects(ONCE), "ConfigMap")
     [volume] = [volume for volume in pod(ONCE)["volumes"] if volume["name"] == "config"]
-    assert [volume["configMap"]["name"]] == list(made) == [job(ONCE)["metadata"]["name"]]
+    assert [volume["configMap"]["name"]] == list(config_maps) == [job(ONCE)["metadata"]["name"]]
 
 
 def test_longest_release_name_gives_valid_names() -> None:
@@ -165,9 +165,9 @@ def test_longest_release_name_gives_valid_names() -> None:
 
 
 def test_schedule_renders_a_cron_job_without_concurrency() -> None:
-    made = objects(merged(ONCE, {"schedule": "0 3 * * 1", "kueue": {"queueName": "training"}}))
-    [cron] = of_kind(made, "CronJob").values()
-    assert not of_kind(made, "Job")
+    scheduled = objects(merged(ONCE, {"schedule": "0 3 * * 1", "kueue": {"queueName": "training"}}))
+    [cron] = of_kind(scheduled, "CronJob").values()
+    assert not of_kind(scheduled, "Job")
     assert cron["spec"]["schedule"] == "0 3 * * 1"
     assert cron["spec"]["concurrencyPolicy"] == "Forbid"
     assert cron["spec"]["jobTemplate"]["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "training"
@@ -186,7 +186,7 @@ def test_schedule_keeps_its_config_map_and_notes_name_it() -> None:
     [(name, config)] = of_kind(objects(values), "ConfigMap").items()
     assert config["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
     assert f"Current is {name}." in notes(values, "tidegate-training", "train")
-    # A Job goes with its configuration.
+    # Helm deletes a Job's configuration with the Job.
     [config] = of_kind(objects(ONCE), "ConfigMap").values()
     assert "annotations" not in config["metadata"]
 
@@ -194,7 +194,7 @@ def test_schedule_keeps_its_config_map_and_notes_name_it() -> None:
 def test_kueue_is_one_value_and_suspends_the_job_itself() -> None:
     queued = job(merged(ONCE, {"kueue": {"queueName": "training"}}))
     assert queued["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "training"
-    # With 'suspend: true' in the manifest, an unchanged upgrade would stop the Job that Kueue has let run.
+    # With 'suspend: true' in the manifest, an upgrade without changes would suspend the admitted Job.
     assert "suspend" not in queued["spec"]
     assert "kueue.x-k8s.io/queue-name" not in job(ONCE)["metadata"]["labels"]
 

@@ -10,7 +10,7 @@ from tidegate_rollout.status import CHECKSUM
 
 
 def checksums(values: Values, chart: str = "tidegate") -> dict[str, str]:
-    """Each InferenceService's, by its name."""
+    """Return the checksum of each InferenceService by name."""
     services = of_kind(render(values, chart), "InferenceService")
     return {name: it["spec"]["predictor"]["annotations"][CHECKSUM] for name, it in services.items()}
 
@@ -31,7 +31,7 @@ def test_checksum_ignores_the_chart_version(two_tracks, tmp_path) -> None:
     folder = load("tidegate").save_dir(tmp_path)
     for file, old, new in [
         ("Chart.yaml", "\nversion: ", "\nversion: 9"),
-        ("templates/_pod_template.tpl", "\ncontainers:\n", "\n# Laid out otherwise.\n\ncontainers:\n"),
+        ("templates/_pod_template.tpl", "\ncontainers:\n", "\n# Another layout.\n\ncontainers:\n"),
     ]:
         path = tmp_path / "tidegate" / file
         text = path.read_text()

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""Make ``schemas/*.json`` from the custom resource definitions of the modules that the charts are for.
+"""Write ``schemas/*.json`` from the custom resource definitions that the charts use.
 
-Usage: ``python -m tests.charts.vendor``; it needs Go and the network, and the tests need neither. Prose goes,
-and so do the parts that no chart here writes; what a definition does not know is an error here, where a
-cluster would drop it in silence.
+Usage: ``python -m tests.charts.vendor``. It needs Go and the network; the tests need neither. Descriptions
+and the fields that no chart sets are removed. An unknown field is an error here, because a cluster would drop
+it without an error.
 """
 
 import json
@@ -35,7 +35,7 @@ SOURCES = {
     "prometheusrule": (_PROMETHEUS, "example/prometheus-operator-crd/*_prometheusrules.yaml"),
 }
 _PROSE = {"description", "default", "example", "format", "nullable"}
-# No chart here may write these. They are most of the definitions' size.
+# Fields that the charts must not set. They are most of the definitions' size.
 _FORBIDDEN = {
     "admissionControl", "batcher", "canary", "ephemeralContainers", "explainer", "faultInjection",
     "huggingface", "lightgbm", "loadBalancer", "logger", "onnx", "paddle", "pmml", "pytorch", "rateLimit",
@@ -46,7 +46,7 @@ _OPAQUE = {"affinity", "lifecycle"}
 
 
 def closed(schema: Any) -> Any:
-    """An OpenAPI schema as a strict JSON schema, less the patterns that only Go understands."""
+    """Convert an OpenAPI schema to a strict JSON schema, without patterns in Go's syntax."""
     if isinstance(schema, list):
         return [closed(part) for part in schema]
     if not isinstance(schema, dict):
@@ -82,7 +82,7 @@ def main() -> None:
             ["go", "mod", "download", "-json", module], check=True, capture_output=True, cwd=SCHEMAS
         )
         [path] = Path(json.loads(done.stdout)["Dir"]).glob(pattern)
-        # Envoy Gateway keeps its definitions as templates: the directives stand on lines of their own.
+        # Envoy Gateway's definitions are templates, with every directive on a line of its own.
         lines = [line for line in path.read_text().splitlines() if not line.startswith("{{")]
         definition = yaml.load("\n".join(lines), Loader=yaml.CSafeLoader)
         [version] = [version for version in definition["spec"]["versions"] if version["storage"]]
