@@ -51,7 +51,9 @@ def status(
         raise ConfigurationError(f"{name} will not start: {observed.error}")
     if observed.pending:
         waited = f" after {timeout:g} s" if wait else ""
-        raise ServerError(f"{name} is not ready{waited}: {'; '.join(observed.pending)}.")
+        # A pending reason may be a sentence of its own, such as a pod's termination message.
+        reasons = "; ".join(reason.rstrip(".") for reason in observed.pending)
+        raise ServerError(f"{name} is not ready{waited}: {reasons}.")
 
 
 def _observe(cluster: "Cluster", name: str, namespace: str, *, tolerate_failures: bool) -> "Status":

@@ -88,6 +88,12 @@ def test_status_wait_ends_at_a_permanent_error(replay):
     assert len(reads) == 1
 
 
+def test_status_message_of_a_pod_ends_with_one_period(replay):
+    replay(release(track(pods=[pod(**terminated(1, "error: The store s3://models failed."))])))
+    with pytest.raises(ServerError, match=r"The store s3://models failed\.$"):
+        status("iris", "models")
+
+
 @pytest.mark.parametrize(
     ("wait", "error"),
     [
