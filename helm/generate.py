@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""Write what is generated for the charts: copies of ``helm/common``, JSON schemas and reference pages.
+"""Write the generated files of the charts: copies of ``helm/common``, JSON schemas and reference pages.
 
 Usage: ``python helm/generate.py`` writes the files that are out of date. With ``--check`` it only lists them
 and exits with 1.
@@ -128,10 +128,9 @@ def page(chart: str, schema: Schema, values: Schema) -> str:
     source = f"helm/{chart}/values.schema.yaml"
     head = (
         f"# Values of helm/{chart}\n\n"
-        f"Generated from `{source}` by `make charts`; edit the source. Helm validates types, ranges and "
-        "names\n"
-        "against the same source and rejects an unknown name. It also rejects `null`, unless `null` is the\n"
-        'default: to leave a value out, write `""`, `[]` or `{}`.\n'
+        f"Generated from `{source}` by `make charts`; edit the source. Helm validates types, ranges\n"
+        "and names against the same source and rejects an unknown name. It also rejects `null`, unless\n"
+        '`null` is the default: to leave a value out, write `""`, `[]` or `{}`.\n'
     )
     return "\n".join([head, *sections_of_page(schema, values)])
 

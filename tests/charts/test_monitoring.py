@@ -94,6 +94,11 @@ def test_max_replicas_alert_requires_an_autoscaler(minimal) -> None:
     assert "TidegateMaxReplicasReached" not in alerts(merged(minimal, {"autoscaling": {"type": "none"}}))
 
 
+def test_canary_alert_compares_with_zero_if_stable_is_idle(two_tracks) -> None:
+    # The error rate of an idle track is 0 / 0: NaN, which no comparison with the canary exceeds.
+    assert ">= 0 or vector(0))" in alerts(two_tracks)["TidegateCanaryErrorRate"]["expr"]
+
+
 def test_canary_alert_compares_the_canary_with_stable(minimal, two_tracks) -> None:
     assert "TidegateCanaryErrorRate" not in alerts(minimal)
     expression = alerts(two_tracks)["TidegateCanaryErrorRate"]["expr"]
