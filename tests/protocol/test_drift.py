@@ -5,17 +5,14 @@
 A server counts while a test reads its metrics. Therefore each test compares values of one scrape only.
 """
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
-import httpx
 import numpy as np
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 from sklearn.datasets import load_breast_cancer
 
-from tests.support.servers import LiveServer, serving
-from tidegate.bundle import Bundle
+from tests.protocol.clients import post_once, scrape
+from tests.support.servers import LiveServer
 from tidegate.errors import ConfigurationError
 from tidegate.protocol.constants import Protocol
 from tidegate.protocol.requests import v1_body
@@ -27,21 +24,6 @@ THRESHOLD = 0.25
 
 Scrape = dict[str, dict[str, float]]
 """By sample name, the values by the labels' values."""
-
-
-@pytest.fixture
-def unused_server(numeric_bundle: Bundle, tmp_path: Path) -> Iterator[LiveServer]:
-    """A server that has received no request."""
-    with serving(numeric_bundle, tmp_path / "log") as server:
-        yield server
-
-
-def scrape(server: LiveServer) -> Scrape:
-    values: Scrape = {}
-    for family in text_string_to_metric_families(httpx.get(f"{server.http}/metrics").text):
-        for sample in family.samples:
-            values.setdefault(sample.name, {})[" ".join(sample.labels.values())] = sample.value
-    return values
 
 
 def send_until_window_is_full(
@@ -58,12 +40,8 @@ def send_until_window_is_full(
     assert "tidegate_feature_drift_psi" not in metrics
     while metrics["tidegate_drift_window_rows"][""] < MIN_WINDOW_ROWS:
         rows = table[generator.permutation(len(table))[:50]].tolist()
-        response = httpx.post(
-            f"{server.http}/v1/models/{server.name}:predict",
-            content=v1_body(server.bundle.contract, rows),
-            headers={"Content-Type": "application/json"},
-            timeout=30,
-        )
+        body = v1_body(server.bundle.contract, rows)
+        response = post_once(server, f"/v1/models/{server.name}:predict", body)
         assert response.status_code == 200
         sent += len(rows)
         metrics = scrape(server)

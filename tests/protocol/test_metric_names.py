@@ -8,7 +8,6 @@ A misspelt name gives an empty panel or an alert that never fires, without any e
 import json
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -17,12 +16,11 @@ from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.charts.chart import ROOT, of_kind, render
-from tests.support.servers import LiveServer, serving
-from tidegate.bundle import Bundle
+from tests.protocol.clients import one_row, post_once
+from tests.support.servers import LiveServer
 from tidegate.errors import ConfigurationError
 from tidegate.protocol.constants import Protocol
 from tidegate.protocol.requests import v1_body
-from tidegate.protocol.samples import sample_rows
 from tidegate_serving.client import predict
 from tidegate_serving.errors import ErrorCode
 
@@ -57,21 +55,8 @@ PACKAGES = {path.parent.name for path in ROOT.glob("*/tidegate_*/__init__.py")}
 """Packages, whose names look like those of metrics."""
 
 
-def scrape(server: LiveServer) -> list[Metric]:
+def scrape_families(server: LiveServer) -> list[Metric]:
     return list(text_string_to_metric_families(httpx.get(f"{server.http}/metrics").text))
-
-
-def post(server: LiveServer, body: bytes) -> None:
-    """Send a V1 request."""
-    httpx.post(
-        f"{server.http}/v1/models/{server.name}:predict",
-        content=body,
-        headers={"Content-Type": "application/json"},
-    )
-
-
-def one_row(server: LiveServer) -> list[list[Any]]:
-    return sample_rows(server.bundle.contract, 1, seed=0)
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +65,7 @@ def types(numeric_server: LiveServer, regression_server: LiveServer) -> dict[str
     return {
         f"{family.name}_total" if family.type == "counter" else family.name: family.type
         for server in (numeric_server, regression_server)
-        for family in scrape(server)
+        for family in scrape_families(server)
     }
 
 
@@ -169,8 +154,8 @@ def test_page_has_the_labels_of_every_metric(
     table = documented()
     for server in (numeric_server, regression_server):
         for body in (v1_body(server.bundle.contract, one_row(server)), b"{}"):
-            post(server, body)
-        for family in scrape(server):
+            post_once(server, f"/v1/models/{server.name}:predict", body)
+        for family in scrape_families(server):
             for sample in family.samples:
                 name = family.name if family.name in table else f"{family.name}_total"
                 if name in table:
@@ -180,7 +165,7 @@ def test_page_has_the_labels_of_every_metric(
 def test_model_name_has_one_label_name(numeric_server: LiveServer) -> None:
     """A dashboard joins ``tidegate_model_info`` with KServe's histograms by this label."""
     names: dict[str, set[str]] = {}
-    for family in scrape(numeric_server):
+    for family in scrape_families(numeric_server):
         for sample in family.samples:
             for name, value in sample.labels.items():
                 if value == numeric_server.name:
@@ -190,18 +175,11 @@ def test_model_name_has_one_label_name(numeric_server: LiveServer) -> None:
     assert names["model_name"] >= stages | {"tidegate_model_info"}
 
 
-@pytest.fixture
-def unused_server(numeric_bundle: Bundle, tmp_path: Path) -> Iterator[LiveServer]:
-    """A server that has received no request."""
-    with serving(numeric_bundle, tmp_path / "log") as server:
-        yield server
-
-
 def counters(server: LiveServer) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
     """Return the values of Tidegate's counters in one scrape, by sample name and labels."""
     return {
         (sample.name, tuple(sorted(sample.labels.items()))): sample.value
-        for family in scrape(server)
+        for family in scrape_families(server)
         if family.type == "counter" and family.name.startswith("tidegate_")
         for sample in family.samples
     }
@@ -223,7 +201,7 @@ def test_first_scrape_has_every_counter_at_zero(unused_server: LiveServer) -> No
         predict(address, unused_server.name, protocol, valid)
         with pytest.raises(ConfigurationError):
             predict(address, unused_server.name, protocol, invalid)
-    post(unused_server, b"not JSON")
+    post_once(unused_server, f"/v1/models/{unused_server.name}:predict", b"not JSON")
     second = counters(unused_server)
     assert second.keys() == first.keys()
     assert second["tidegate_requests_total", (("code", "400"), ("protocol", "v1"))] == 2

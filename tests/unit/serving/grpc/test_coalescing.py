@@ -4,16 +4,12 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
+from tests.support.fakes import run_iterations
 from tidegate_serving.grpc.coalescing import PROBE_INTERVAL, QUIET_ITERATIONS, CallCoalescer
 
 
 def run(scenario: Coroutine[Any, Any, None]) -> None:
     asyncio.run(asyncio.wait_for(scenario, 20))
-
-
-async def run_iterations(count: int) -> None:
-    for _ in range(count):
-        await asyncio.sleep(0)
 
 
 def test_wait_calls_close_together_continue_together() -> None:
