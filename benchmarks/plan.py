@@ -9,7 +9,7 @@ model. Long requests, gRPC and the other models compare Tidegate with the KServe
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from benchmarks.case import Case, Load, Protocol
+from benchmarks.case import Case, Protocol
 
 CONNECTIONS = (1, 16, 64)
 OVERLOAD_LOAD_FACTORS = (0.8, 2.0)
@@ -48,12 +48,6 @@ class Plan:
     def cases(self) -> tuple[Case, ...]:
         """The cases of a round, in order."""
         return tuple(case for run in self.runs for case in run.cases)
-
-    @property
-    def minimum_seconds(self) -> int:
-        """Duration of the measurements alone, in seconds."""
-        loaded = sum(case.load is not Load.START for case in self.cases)
-        return self.rounds * loaded * (self.warmup_seconds + self.measured_seconds)
 
 
 def full() -> Plan:

@@ -59,7 +59,6 @@ def page(result: Result) -> str:
         "ms": _ms,
         "target": _target,
         "value": _value,
-        "percent": _percent,
     }
     measured = list(dict.fromkeys(row["server"] for row in result["rows"]))
     return environment.get_template("performance.md.j2").render(
@@ -114,10 +113,6 @@ def _ms(row: Mapping[str, Any] | None, name: str = "p99_ms") -> str:
     if row is None:
         return "-"
     return f"{row['median'][name]:,.2f}" if name in row["median"] else "inconclusive"
-
-
-def _percent(row: Mapping[str, Any], name: str) -> str:
-    return f"{row['median'][name]:.0%}" if name in row["median"] else "inconclusive"
 
 
 def _target(ratio: Mapping[str, Any]) -> str:
