@@ -25,7 +25,7 @@ from tidegate.contract import NAME_PATTERN
 from tidegate.errors import BundleError, ConfigurationError, GateNotPassedError
 from tidegate.protocol.constants import Protocol
 from tidegate_serving.codecs.request import Limits
-from tidegate_serving.config import DRAIN_SECONDS, SHUTDOWN_TIMEOUT, EngineChoice
+from tidegate_serving.config import DRAIN_SECONDS, MAX_QUEUE_DELAY, SHUTDOWN_TIMEOUT, EngineChoice
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -93,6 +93,15 @@ def serve(
             envvar="TIDEGATE_MAX_BODY_BYTES", min=1, help="The largest body of a request, in bytes."
         ),
     ] = _LIMITS.body_bytes,
+    max_queue_delay: Annotated[
+        float,
+        typer.Option(
+            envvar="TIDEGATE_MAX_QUEUE_DELAY",
+            min=0.01,
+            help="The longest time in seconds that a request may wait for the engine. A request that would "
+            "wait longer is rejected with 429.",
+        ),
+    ] = MAX_QUEUE_DELAY,
     engine: Annotated[
         EngineChoice,
         typer.Option(envvar="TIDEGATE_ENGINE", help="auto: the compiled model if it is proven equal."),
@@ -174,6 +183,7 @@ def serve(
             policy=policy,
             engine=engine,
             limits=Limits(max_rows, max_body_bytes),
+            max_queue_delay=max_queue_delay,
         )
         predictor.load()
         server.start([predictor])

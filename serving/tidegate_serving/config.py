@@ -17,6 +17,12 @@ SHUTDOWN_TIMEOUT = 15.0
 Together with the default drain it fits into Kubernetes' default grace period of 30 s."""
 
 
+MAX_QUEUE_DELAY = 2.0
+"""The longest estimated time in seconds that an accepted request waits before its engine call.
+
+A short one rejects bursts that the server would work off, and hardly a client prefers a rejection."""
+
+
 class EngineChoice(StrEnum):
     """The engine that computes batches."""
 

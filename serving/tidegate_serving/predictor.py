@@ -23,7 +23,7 @@ from tidegate_serving._kserve import (
 )
 from tidegate_serving.codecs import v1
 from tidegate_serving.codecs.request import Limits
-from tidegate_serving.config import EngineChoice
+from tidegate_serving.config import MAX_QUEUE_DELAY, EngineChoice
 from tidegate_serving.loading.loader import LoadedModel, load
 from tidegate_serving.loading.policy import Policy
 from tidegate_serving.observability.baseline import load_baseline
@@ -43,6 +43,7 @@ class Predictor(Model):
         policy: What may be built from the bundle.
         engine: The engine to use.
         limits: The largest request that is accepted.
+        max_queue_delay: The longest accepted queue delay, in seconds.
         registry: The Prometheus registry that exposes the metrics.
     """
 
@@ -55,6 +56,7 @@ class Predictor(Model):
         policy: Policy | None = None,
         engine: EngineChoice = EngineChoice.AUTO,
         limits: Limits | None = None,
+        max_queue_delay: float = MAX_QUEUE_DELAY,
         registry: CollectorRegistry = REGISTRY,
     ) -> None:
         super().__init__(name)
@@ -63,6 +65,7 @@ class Predictor(Model):
         self._policy = policy or Policy()
         self._engine = engine
         self._limits = limits or Limits()
+        self._max_queue_delay = max_queue_delay
         self._registry = registry
         self._service: Service | None = None
 
@@ -79,7 +82,7 @@ class Predictor(Model):
         metrics = Metrics(self._registry, self.name, replaced=kserve_metrics)
         metrics.record_model(self.name, model)
         drift_monitor = DriftMonitor(model.contract, load_baseline(model.bundle), self._registry)
-        self._service = Service(self.name, model, self._limits, metrics, drift_monitor)
+        self._service = Service(self.name, model, self._limits, metrics, drift_monitor, self._max_queue_delay)
         self.ready = True
         return True
 

@@ -14,11 +14,13 @@ from functools import partial
 from typing import Any
 
 from tidegate.contract import MATRIX, Output
+from tidegate_serving.batching.admission import AdmissionController
 from tidegate_serving.batching.batcher import Batcher, Outcome
 from tidegate_serving.codecs import v1, v2
 from tidegate_serving.codecs.inputs import Inputs, validate_inputs
 from tidegate_serving.codecs.json_rows import parse_object
 from tidegate_serving.codecs.request import InferenceRequest, Limits
+from tidegate_serving.config import MAX_QUEUE_DELAY
 from tidegate_serving.engines.result import ResultSlice
 from tidegate_serving.errors import ErrorCode, RequestError
 from tidegate_serving.loading.loader import LoadedModel
@@ -56,10 +58,17 @@ class Service:
         limits: The largest request that is accepted.
         metrics: The server's metrics.
         drift_monitor: Counts features and predictions for drift.
+        max_queue_delay: The longest accepted queue delay, in seconds.
     """
 
     def __init__(
-        self, name: str, model: LoadedModel, limits: Limits, metrics: Metrics, drift_monitor: DriftMonitor
+        self,
+        name: str,
+        model: LoadedModel,
+        limits: Limits,
+        metrics: Metrics,
+        drift_monitor: DriftMonitor,
+        max_queue_delay: float = MAX_QUEUE_DELAY,
     ) -> None:
         self.name = name
         self.model = model
@@ -72,6 +81,7 @@ class Service:
             model.engine,
             partial(validate_inputs, self.contract),
             metrics,
+            admission=AdmissionController(max_queue_delay),
             on_result=drift_monitor.record_batch,
             prepare_thread=model.engine.prepare_thread,
         )
@@ -144,19 +154,24 @@ class Service:
             RequestError: If the request is rejected, or the model fails on it.
         """
         started = time.perf_counter()
-        self.batcher.reject_if_overloaded(started)
-        request = parse()
-        record.rows = len(request.inputs)
-        pending = _FutureRequest(
-            request.inputs,
-            record.rows,
-            request.outputs,
-            enqueued_at=time.perf_counter(),
-            deadline=None if timeout is None else started + timeout,
-            result=asyncio.get_running_loop().create_future(),
-        )
-        self.metrics.record_parse(pending.enqueued_at - started)
-        self.batcher.submit(pending)
+        try:
+            self.batcher.reject_if_overloaded(started)
+            request = parse()
+            record.rows = len(request.inputs)
+            pending = _FutureRequest(
+                request.inputs,
+                record.rows,
+                request.outputs,
+                enqueued_at=time.perf_counter(),
+                deadline=None if timeout is None else started + timeout,
+                result=asyncio.get_running_loop().create_future(),
+            )
+            self.metrics.record_parse(pending.enqueued_at - started)
+            self.batcher.submit(pending)
+        except RequestError as error:
+            if error.code is ErrorCode.RESOURCE_EXHAUSTED:
+                await asyncio.sleep(self.batcher.rejection_seconds)
+            raise
         try:
             return request, await pending.result
         except asyncio.CancelledError:

@@ -259,6 +259,7 @@ def test_server_options_are_plain_strings(minimal) -> None:
     options = {
         "maxRows": 100,
         "maxBodyBytes": 16777216,
+        "maxQueueDelaySeconds": 0.25,
         "engine": "sklearn",
         "trustedTypes": ["a.B", "c.D"],
         "allowedJoblibDigests": [f"sha256:{DIGEST}"],
@@ -269,6 +270,7 @@ def test_server_options_are_plain_strings(minimal) -> None:
         "TIDEGATE_SHUTDOWN_TIMEOUT": "15",
         "TIDEGATE_MAX_ROWS": "100",
         "TIDEGATE_MAX_BODY_BYTES": "16777216",
+        "TIDEGATE_MAX_QUEUE_DELAY": "0.25",
         "TIDEGATE_ENGINE": "sklearn",
         "TIDEGATE_TRUSTED_TYPE": "a.B c.D",
         "TIDEGATE_ALLOW_JOBLIB_DIGEST": DIGEST,

@@ -37,6 +37,8 @@ containers:
       - name: {{ $name }}
         value: {{ $value | int64 | quote }}
       {{- end }}
+      - name: TIDEGATE_MAX_QUEUE_DELAY
+        value: {{ $.root.Values.server.maxQueueDelaySeconds | quote }}
       - name: TIDEGATE_ENGINE
         value: {{ $.root.Values.server.engine | quote }}
       - name: TIDEGATE_ACCESS_LOG

@@ -164,6 +164,7 @@ returns a JSON list of messages.
 {{- $valueOfVariable := dict
       "TIDEGATE_DRAIN_SECONDS" "drainSeconds" "TIDEGATE_SHUTDOWN_TIMEOUT" "shutdownTimeoutSeconds"
       "TIDEGATE_MAX_ROWS" "maxRows" "TIDEGATE_MAX_BODY_BYTES" "maxBodyBytes" "TIDEGATE_ENGINE" "engine"
+      "TIDEGATE_MAX_QUEUE_DELAY" "maxQueueDelaySeconds"
       "TIDEGATE_TRUSTED_TYPE" "trustedTypes" "TIDEGATE_ALLOW_JOBLIB_DIGEST" "allowedJoblibDigests" "TIDEGATE_ACCESS_LOG" "accessLog" }}
 {{- range .Values.server.env }}
 {{- if eq .name "PYTHONPATH" }}

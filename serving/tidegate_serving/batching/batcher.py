@@ -21,12 +21,7 @@ from typing import Protocol
 
 from tidegate.batch import Batch
 from tidegate.contract import Output
-from tidegate_serving.batching.admission import (
-    ALWAYS_ADMITTED_QUEUE_DELAY,
-    MAX_QUEUED_ROWS,
-    AdmissionController,
-    deadline_exceeded,
-)
+from tidegate_serving.batching.admission import AdmissionController, deadline_exceeded
 from tidegate_serving.batching.queue_delay import QueueDelayEstimator
 from tidegate_serving.batching.runner import Outcome, Validate, run_batch
 from tidegate_serving.batching.service_time import ServiceTimeEstimator
@@ -41,7 +36,17 @@ MAX_BATCH_ROWS = 8_192
 """Most rows of a batch of several requests. Beyond it a larger batch hardly saves time per row."""
 
 MAX_BATCH_SECONDS = 0.05
-"""Longest expected service time of a batch of several requests, in seconds: the next request waits for it."""
+"""Longest expected service time of a batch that saves little time, in seconds; the next one waits for it."""
+
+MAX_BATCH_SHARE = 0.7
+"""Largest service time of a longer batch, as a share of the time that its requests take one by one."""
+
+MAX_BATCH_CALLS = 10
+"""Longest expected service time of any batch of several requests, in shortest calls.
+
+If a call takes ``a + b * rows``, a batch that takes ten times ``a`` has nine tenths of the highest
+throughput.
+"""
 
 MAX_INLINE_SECONDS = 0.001
 """Longest expected service time of a batch that runs on the event loop, in seconds.
@@ -77,7 +82,7 @@ class Batcher:
         validate: The function that makes one validated batch of several requests' inputs.
         metrics: The counters of this server.
         service_time: The engine's service times, if some are already measured.
-        max_queued_rows: Rows that may wait in the queue.
+        admission: The bounds on the queue.
         max_batch_rows: Most rows of a batch of several requests. A single request may have more.
         on_result: Called on the event loop with the batch and the outputs of each engine call.
         prepare_thread: Called once on the engine's thread, before its first batch.
@@ -91,7 +96,7 @@ class Batcher:
         metrics: Metrics,
         service_time: ServiceTimeEstimator | None = None,
         *,
-        max_queued_rows: int = MAX_QUEUED_ROWS,
+        admission: AdmissionController | None = None,
         max_batch_rows: int = MAX_BATCH_ROWS,
         on_result: Callable[[Batch, Outputs], object] = lambda batch, outputs: None,
         prepare_thread: Callable[[], object] = lambda: None,
@@ -108,8 +113,13 @@ class Batcher:
         """Whether the thread computes a batch."""
         # The decisions
         self._service_time = service_time or ServiceTimeEstimator()
-        self._delay = QueueDelayEstimator(clock, self._service_time, max_queued_rows)
-        self._admission = AdmissionController(max_queued_rows)
+        self._admission = admission or AdmissionController()
+        self.rejection_seconds = self._admission.rejection_seconds
+        """Seconds for which a transport holds the response to a request that was rejected as overload."""
+        self._short_delay = self._admission.always_admitted_delay
+        self._delay = QueueDelayEstimator(clock, self._service_time, self._short_delay)
+        self._always_admitted_rows = 0
+        """Queued rows that are accepted without an estimate while the engine is idle."""
         self._max_batch_rows = max_batch_rows
         # The queue
         self._queue: deque[PendingRequest] = deque()
@@ -131,7 +141,7 @@ class Batcher:
             self._schedule_flush(request.enqueued_at)
         queued = self.queued_rows
         if request.deadline is not None or (
-            queued and (self._busy or queued + rows > self._delay.always_admit_rows)
+            queued and (self._busy or queued + rows > self._always_admitted_rows)
         ):
             self._admit(request, rows)
         self._queue.append(request)
@@ -152,16 +162,16 @@ class Batcher:
         if not self._flush_scheduled:
             self._schedule_flush(now)
         queued, delay = self.queued_rows, self._delay
-        late = now - delay.lag.earliest_arrival > ALWAYS_ADMITTED_QUEUE_DELAY
-        if not (late or queued > delay.always_admit_rows or (queued and self._busy)):
+        late = now - delay.lag.earliest_arrival > self._short_delay
+        if not (late or queued > self._always_admitted_rows or (queued and self._busy)):
             return
-        if queued and not self._busy and now - self._collecting_since > ALWAYS_ADMITTED_QUEUE_DELAY:
+        if queued and not self._busy and now - self._collecting_since > self._short_delay:
             # With very many clients an iteration is long, and its first requests must not wait for its end.
             self._collecting_since = now
             self._start_batch()
         queued = self.queued_rows
         self._admission.reject_if_overloaded(
-            now, delay.queue_delay(now, queued), self._service_time.minimum, queued
+            delay.queue_delay(now, queued), self._service_time.minimum, queued
         )
 
     def close(self) -> None:
@@ -172,7 +182,7 @@ class Batcher:
         now, queued = request.enqueued_at, self.queued_rows
         queue_delay = self._delay.queue_delay(now, queued)
         if queued:  # an empty queue admits a request of any size
-            self._admission.reject_if_overloaded(now, queue_delay, self._service_time.minimum, queued + rows)
+            self._admission.reject_if_overloaded(queue_delay, self._service_time.minimum, queued + rows)
         if request.deadline is not None:
             service_time = self._service_time.service_time(rows) or 0.0
             computed_at = self._delay.lag.earliest_arrival + queue_delay + service_time
@@ -205,9 +215,9 @@ class Batcher:
             self._resolve(requests, rows, *self._compute(requests))
             return
         self._busy = True
-        started_at = self._delay.start_batch(expected_seconds or 0.0)
+        self._delay.start_batch(expected_seconds or 0.0)
         computed = asyncio.get_running_loop().run_in_executor(self._thread, self._compute, requests)
-        computed.add_done_callback(partial(self._end_batch, requests, rows, started_at))
+        computed.add_done_callback(partial(self._end_batch, requests, rows))
 
     def _pop_batch(self) -> tuple[list[PendingRequest], int]:
         """Pop the next batch in FIFO order.
@@ -220,12 +230,15 @@ class Batcher:
         batch: list[PendingRequest] = []
         waits: list[float] = []
         rows, now = 0, self._clock()
+        separate_seconds = 0.0
         all_fit = self._fits(self.queued_rows)  # one test for all requests, because they usually fit
         while self._queue:
             request = self._queue[0]
             request_rows = request.rows
-            if batch and not (all_fit or self._fits(rows + request_rows)):
-                break
+            if not all_fit:
+                separate_seconds += self._service_time.service_time(request_rows) or 0.0
+                if batch and not self._fits(rows + request_rows, separate_seconds):
+                    break
             self._queue.popleft()
             self.queued_rows -= request_rows
             if request.cancelled:
@@ -236,19 +249,39 @@ class Batcher:
             waits.append(now - request.enqueued_at)
             batch.append(request)
             rows += request_rows
-        self._delay.record_batch(rows, self._queue[0].rows if self._queue else None)
+        next_rows = self._queue[0].rows if self._queue else 0
+        full = next_rows and self._is_known(rows + next_rows)
+        self._delay.record_batch(now, rows, next_rows if full else None)
         if batch:
             self._metrics.record_batch(rows, waits)
         return batch, rows
 
-    def _fits(self, rows: int) -> bool:
-        """Return whether one batch of several requests may have this many rows."""
+    def _fits(self, rows: int, separate_seconds: float = 0.0) -> bool:
+        """Return whether several requests may form one batch.
+
+        A batch may be long only if it saves time: otherwise its first requests would wait for the others.
+
+        Args:
+            rows: Rows of all the requests.
+            separate_seconds: Expected service time of the requests, each in a batch of its own.
+        """
         if rows > self._max_batch_rows:
             return False
         expected_seconds = self._service_time.service_time(rows)
+        if expected_seconds is None:  # an engine without measurements computes its first requests one by one
+            return False
         # Two of the slowest calls always fit, or the estimator would never measure that batching saves time.
-        limit = max(MAX_BATCH_SECONDS, 2 * self._service_time.minimum)
-        return expected_seconds is None or expected_seconds <= limit
+        call = self._service_time.minimum
+        saving = min(MAX_BATCH_SHARE * separate_seconds, MAX_BATCH_CALLS * call)
+        limit = max(MAX_BATCH_SECONDS, 2 * call, saving)
+        return expected_seconds <= limit
+
+    def _is_known(self, rows: int) -> bool:
+        """Return whether more measurements cannot change whether a batch may have this many rows."""
+        service_time = self._service_time
+        return rows > self._max_batch_rows or (
+            service_time.has_slope and service_time.service_time(rows) is not None
+        )
 
     def _compute(self, requests: Sequence[PendingRequest]) -> tuple[list[Outcome], float]:
         """Run one batch, on the event loop or on the thread, never on both at a time.
@@ -267,14 +300,13 @@ class Batcher:
         self,
         requests: Sequence[PendingRequest],
         rows: int,
-        started_at: float,
         computed: "asyncio.Future[tuple[list[Outcome], float]]",
     ) -> None:
         self._busy = False
         if computed.cancelled():  # the event loop is closing, and no client is connected
             return
         outcomes, service_seconds = computed.result()
-        ended_at = self._delay.end_batch(started_at, service_seconds)
+        ended_at = self._delay.end_batch()
         self._resolve(requests, rows, outcomes, service_seconds)
         now = self._clock()
         self._delay.lag.add_busy_time(ended_at, now)
@@ -288,7 +320,9 @@ class Batcher:
         outcomes: Sequence[Outcome],
         service_seconds: float,
     ) -> None:
-        self._delay.record_service_time(rows, service_seconds)
+        delay = self._delay
+        delay.record_service_time(rows, service_seconds)
+        self._always_admitted_rows = min(self._admission.max_queued_rows, delay.short_delay_rows)
         started_at = self._clock()
         result: BatchResult | None = None
         for request, outcome in zip(requests, outcomes, strict=True):

@@ -10,11 +10,13 @@ all queued rows: ``QueueDelayEstimator`` estimates that part from measured servi
 
 from collections.abc import Callable
 
-from tidegate_serving.batching.admission import ALWAYS_ADMITTED_QUEUE_DELAY, MAX_QUEUED_ROWS
 from tidegate_serving.batching.service_time import ServiceTimeEstimator
 
-OVERHEAD_BATCHES = 8
-"""Batches over which the dispatch overhead is averaged, as an exponential moving average."""
+AVERAGED_BATCHES = 8
+"""Full batches over which their rows and their time are averaged."""
+
+MAX_GROWTH = 4.0
+"""Largest factor by which one batch may exceed the average, so that one stall hardly changes it."""
 
 
 class EventLoopLag:
@@ -49,36 +51,49 @@ class EventLoopLag:
         self._ended_at = now
 
 
+class _Average:
+    """An exponential moving average over the last full batches; 0.0 before the first."""
+
+    def __init__(self) -> None:
+        self.value = 0.0
+
+    def add(self, value: float) -> None:
+        if self.value:
+            self.value += (min(value, MAX_GROWTH * self.value) - self.value) / AVERAGED_BATCHES
+        else:
+            self.value = float(value)
+
+
 class QueueDelayEstimator:
     """Estimated delay of one engine's queue, used from one event loop.
 
     Args:
         clock: Seconds of a monotonic clock.
         service_time: The engine's service times, which this estimator also records.
-        max_queued_rows: Rows that may wait in the queue.
+        short_delay: The queue delay in seconds that :attr:`short_delay_rows` keep.
     """
 
     def __init__(
-        self,
-        clock: Callable[[], float],
-        service_time: ServiceTimeEstimator,
-        max_queued_rows: int = MAX_QUEUED_ROWS,
+        self, clock: Callable[[], float], service_time: ServiceTimeEstimator, short_delay: float
     ) -> None:
         self.lag = EventLoopLag()
-        self.always_admit_rows = 0
-        """Rows that an idle engine is known to compute within ``ALWAYS_ADMITTED_QUEUE_DELAY``."""
+        self.short_delay_rows = 0
+        """Rows that an idle engine is known to compute within the short delay."""
         self._clock = clock
         self._service_time = service_time
-        self._max_queued_rows = max_queued_rows
+        self._short_delay = short_delay
         self._busy_until = -float("inf")
         """Expected end of the batch on the engine's thread, in the clock's seconds."""
-        self._typical_batch_rows = 0
-        """Rows of a full batch, known once a batch has left rows in the queue; 0 before that."""
-        self._dispatch_overhead = 0.0
-        """Seconds that a batch on the thread takes in addition to its service time.
+        self._full_batch_rows = _Average()
+        """Rows of a full batch, known once a batch has left rows in the queue."""
+        self._full_batch_seconds = _Average()
+        """Average time from the start of a full batch to the start of the next batch.
 
-        Under load the event loop and the thread wait for each other to release the interpreter.
+        In addition to the service time, it has the time in which the event loop reads requests and writes
+        responses, and in which the loop and the engine's thread wait for each other.
         """
+        self._full_batch_started_at: float | None = None
+        """Start of the last batch if that batch left rows in the queue, in the clock's seconds."""
 
     def queue_delay(self, now: float, queued_rows: int) -> float:
         """Return the seconds from a request's arrival at its socket until all rows before it are computed.
@@ -88,54 +103,46 @@ class QueueDelayEstimator:
             queued_rows: Rows in the queue.
         """
         delay = max(now, self._busy_until) - self.lag.earliest_arrival
-        if not self._typical_batch_rows:  # one batch has always emptied the queue
+        if not self._full_batch_rows.value:  # one batch has always emptied the queue
             return delay + self._service_time.queue_time(queued_rows)
-        full_batches, rest = divmod(queued_rows, self._typical_batch_rows)
-        batch_seconds = self._service_time.queue_time(self._typical_batch_rows) + self._dispatch_overhead
+        batch_rows = round(self._full_batch_rows.value)
+        full_batches, rest = divmod(queued_rows, batch_rows)
+        batch_seconds = self._full_batch_seconds.value or self._service_time.queue_time(batch_rows)
         return delay + full_batches * batch_seconds + self._service_time.queue_time(rest)
 
-    def record_batch(self, rows: int, next_request_rows: int | None) -> None:
-        """Record how many rows left the queue as one batch.
+    def record_batch(self, now: float, rows: int, next_request_rows: int | None) -> None:
+        """Record that a batch left the queue, before its engine call.
 
         Args:
+            now: The time, in the clock's seconds.
             rows: Rows of the batch.
-            next_request_rows: Rows of the first request that is still in the queue; None if the queue is
-                empty.
+            next_request_rows: Rows of the next request if the batch was full without it; None if the batch
+                emptied the queue, or if a larger one may run as soon as more service times are measured.
         """
+        if self._full_batch_started_at is not None:
+            self._full_batch_seconds.add(now - self._full_batch_started_at)
+            self._full_batch_started_at = None
         if next_request_rows is not None:
             # The next request may be larger than the batch, and one engine call will compute it.
-            self._typical_batch_rows = max(rows, next_request_rows)
-        elif self._typical_batch_rows:
-            self._typical_batch_rows = max(self._typical_batch_rows, rows)
+            self._full_batch_rows.add(max(rows, next_request_rows))
+            self._full_batch_started_at = now
+        elif rows > self._full_batch_rows.value:  # batches that were full are no longer
+            self._full_batch_rows, self._full_batch_seconds = _Average(), _Average()
 
-    def start_batch(self, expected_seconds: float) -> float:
-        """Record that the thread starts a batch with this expected service time.
+    def start_batch(self, expected_seconds: float) -> None:
+        """Record that the thread starts a batch with this expected service time."""
+        self._busy_until = self._clock() + expected_seconds
 
-        Returns:
-            The time of the start, in the clock's seconds.
-        """
-        started_at = self._clock()
-        self._busy_until = started_at + expected_seconds + self._dispatch_overhead
-        return started_at
-
-    def end_batch(self, started_at: float, service_seconds: float) -> float:
+    def end_batch(self) -> float:
         """Record that the event loop has received the outputs of the thread's batch.
-
-        Args:
-            started_at: The time of the batch's start, from :meth:`start_batch`.
-            service_seconds: Measured seconds of the engine call.
 
         Returns:
             The time of the end, in the clock's seconds.
         """
-        ended_at = self._clock()
         self._busy_until = -float("inf")
-        overhead = max(0.0, ended_at - started_at - service_seconds)
-        self._dispatch_overhead += (overhead - self._dispatch_overhead) / OVERHEAD_BATCHES
-        return ended_at
+        return self._clock()
 
     def record_service_time(self, rows: int, seconds: float) -> None:
         """Learn from one engine call, on the event loop or on the thread."""
         self._service_time.record(rows, seconds)
-        known_rows = self._service_time.rows_within(ALWAYS_ADMITTED_QUEUE_DELAY)
-        self.always_admit_rows = min(self._max_queued_rows, known_rows)
+        self.short_delay_rows = self._service_time.rows_within(self._short_delay)

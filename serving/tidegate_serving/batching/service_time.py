@@ -3,14 +3,15 @@
 """Service time: how long one engine call takes, by its number of rows.
 
 The estimator learns from measured calls only. Batch sizes fall into classes, one per power of two. The
-estimate of a class is the median of its last calls, so one slow call does not change it. The estimator knows
-no queue and reads no clock.
+estimate of a class is the mean of its last calls without the slowest, so one stall does not change it. A
+median would be too low in a container with a CPU limit, where some calls wait for the next quota period. The
+estimator knows no queue and reads no clock.
 """
 
 from collections import deque
 
 SAMPLES_PER_CLASS = 9
-"""Calls per size class. Five slower calls change the median, so the estimate follows the machine's speed."""
+"""Calls per size class, few enough that the estimate follows the machine's speed."""
 
 MIN_SAMPLES = 3
 """Calls of a size class before it has an estimate."""
@@ -20,14 +21,15 @@ MAX_EXTRAPOLATED_CLASSES = 2
 
 
 class ServiceTimeEstimator:
-    """Engine time by batch size: the median of the last nine calls of each size class, in seconds."""
+    """Engine time by batch size: a trimmed mean of the last nine calls of each size class, in seconds."""
 
     def __init__(self) -> None:
-        self._samples: dict[int, deque[float]] = {}
-        self._medians: dict[int, float] = {}
-        """By size class, which is the number of binary digits of the row count."""
-        self._derived: dict[int, float | None] = {}
-        """Estimates of size classes without a median. A new sample clears them."""
+        self._samples: dict[int, deque[tuple[float, int]]] = {}
+        """Seconds and rows of the last calls by size class, the number of binary digits of the row count."""
+        self._means: dict[int, float] = {}
+        self._mean_rows: dict[int, float] = {}
+        self._slope: float | None = None
+        """Seconds per additional row, once two classes are measured."""
 
     def record(self, rows: int, seconds: float) -> None:
         """Add one engine call."""
@@ -35,70 +37,86 @@ class ServiceTimeEstimator:
         samples = self._samples.get(size_class)
         if samples is None:
             samples = self._samples[size_class] = deque(maxlen=SAMPLES_PER_CLASS)
-        samples.append(seconds)
+        samples.append((seconds, rows))
         if len(samples) >= MIN_SAMPLES:
-            self._medians[size_class] = sorted(samples)[len(samples) // 2]
-            self._derived.clear()
+            kept = sorted(samples)[:-1]
+            self._means[size_class] = sum(seconds for seconds, _ in kept) / len(kept)
+            self._mean_rows[size_class] = sum(rows for _, rows in kept) / len(kept)
+            self._slope = self._fit_slope()
 
     def service_time(self, rows: int) -> float | None:
         """Return the expected seconds of one call with these rows, or None if too little is measured."""
-        size_class = rows.bit_length()
-        median = self._medians.get(size_class)
-        if median is not None:
-            return median
-        if size_class not in self._derived:
-            self._derived[size_class] = self._derive(size_class)
-        return self._derived[size_class]
-
-    def _derive(self, size_class: int) -> float | None:
-        """Estimate a size class from its measured neighbours.
-
-        Between two of them the estimate is linear, above all of them proportional to the rows, and below all
-        of them equal to the smallest.
-        """
-        below = max((other for other in self._medians if other < size_class), default=None)
-        above = min((other for other in self._medians if other > size_class), default=None)
-        if above is None:
-            if below is None or size_class - below > MAX_EXTRAPOLATED_CLASSES:
-                return None
-            return self._medians[below] * float(1 << (size_class - below))
-        if below is None:
-            return self._medians[above]
-        position = ((1 << size_class) - (1 << below)) / ((1 << above) - (1 << below))
-        return self._medians[below] + position * (self._medians[above] - self._medians[below])
+        mean = self._means.get(rows.bit_length())
+        return self._derive(rows) if mean is None else mean
 
     def queue_time(self, rows: int) -> float:
         """Return the expected seconds until this many queued rows are computed, rather too few than too many.
 
-        Above the largest measured class the estimate follows the line through the two largest classes. With
-        only one class the slope is unknown and taken as 0, because single rows do not show the time of a
-        large batch.
+        With only one measured class the slope is unknown and taken as 0, because single rows do not show the
+        time of a large batch.
         """
-        *others, largest = sorted(self._medians) or [0]
-        if not largest:
+        largest = max(self._means, default=0)
+        if not (rows and largest):
             return 0.0
         if rows.bit_length() <= largest:
             return self.service_time(rows) or 0.0
-        if not others:
-            return self._medians[largest]
-        rise = self._medians[largest] - self._medians[others[-1]]
-        slope = rise / (_middle(largest) - _middle(others[-1]))
-        return self._medians[largest] + max(0.0, slope) * (rows - _middle(largest))
+        return self._extrapolate(rows)
 
     def rows_within(self, seconds: float) -> int:
         """Return the largest row count with a measured service time of at most ``seconds``, or 0."""
         largest = 1
-        for size_class, median in self._medians.items():
-            if median <= seconds:
+        for size_class, mean in self._means.items():
+            if mean <= seconds:
                 largest = max(largest, 1 << size_class)
         return largest - 1
 
     @property
     def minimum(self) -> float:
         """The shortest measured service time of any size class, in seconds; 0.0 before there is one."""
-        return min(self._medians.values(), default=0.0)
+        return min(self._means.values(), default=0.0)
 
+    @property
+    def has_slope(self) -> bool:
+        """Whether two size classes are measured, so that the time of larger batches can be estimated."""
+        return self._slope is not None
 
-def _middle(size_class: int) -> float:
-    """Return the middle of the row counts of a size class."""
-    return 0.75 * (1 << size_class)
+    def _derive(self, rows: int) -> float | None:
+        """Estimate the time of rows whose size class is not measured.
+
+        Between two measured classes the estimate is linear, and below all of them equal to the smallest.
+        Above all of them it follows their slope; with one class it is proportional to the rows.
+        """
+        size_class = rows.bit_length()
+        below = max((other for other in self._means if other < size_class), default=None)
+        above = min((other for other in self._means if other > size_class), default=None)
+        if above is None:
+            if below is None or size_class - below > MAX_EXTRAPOLATED_CLASSES:
+                return None
+            if self.has_slope:
+                return self._extrapolate(rows)
+            return self._means[below] * rows / self._mean_rows[below]
+        if below is None:
+            return self._means[above]
+        position = (rows - self._mean_rows[below]) / (self._mean_rows[above] - self._mean_rows[below])
+        return self._means[below] + position * (self._means[above] - self._means[below])
+
+    def _extrapolate(self, rows: float) -> float:
+        largest = max(self._means)
+        return self._means[largest] + (self._slope or 0.0) * (rows - self._mean_rows[largest])
+
+    def _fit_slope(self) -> float | None:
+        """Return the slope of the least-squares line through the means of the classes, at least 0.0.
+
+        The largest classes decide it. The two largest alone would not do, because their rows may be almost
+        the same.
+        """
+        count = len(self._means)
+        if count < 2:
+            return None
+        mean_rows = sum(self._mean_rows.values()) / count
+        mean_seconds = sum(self._means.values()) / count
+        deviations = {key: rows - mean_rows for key, rows in self._mean_rows.items()}
+        covariance = sum(
+            deviation * (self._means[key] - mean_seconds) for key, deviation in deviations.items()
+        )
+        return max(0.0, covariance / sum(deviation**2 for deviation in deviations.values()))

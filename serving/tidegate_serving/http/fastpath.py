@@ -21,7 +21,7 @@ from uvicorn.server import ServerState
 from tidegate_serving.batching.batcher import Outcome
 from tidegate_serving.codecs.inputs import Inputs
 from tidegate_serving.codecs.request import InferenceRequest
-from tidegate_serving.errors import RequestError, internal_error
+from tidegate_serving.errors import ErrorCode, RequestError, internal_error
 from tidegate_serving.http.head import RequestHead, RequestHeadParser
 from tidegate_serving.http.responses import (
     BINARY_LINES,
@@ -133,6 +133,40 @@ class FastPathRequest:
             self.connection.send_response(self.protocol, 200, lines, body, self.rows, self.arrived_at)
 
 
+class RejectedRequest:
+    """A rejected request whose response is held, so that a client that retries at once uses little CPU.
+
+    Args:
+        connection: The connection, which reads no further request meanwhile.
+        protocol: The request's protocol, for the metrics.
+        error: The reason.
+        rows: The request's rows; 0 if they are unknown.
+        arrived_at: The time of the request's last byte.
+    """
+
+    __slots__ = ("arrived_at", "cancelled", "connection", "error", "protocol", "rows")
+
+    def __init__(
+        self,
+        connection: "FastPathProtocol",
+        protocol: str,
+        error: RequestError,
+        rows: int,
+        arrived_at: float,
+    ) -> None:
+        self.connection = connection
+        self.protocol = protocol
+        self.error = error
+        self.rows = rows
+        self.arrived_at = arrived_at
+        self.cancelled = False
+        connection.loop.call_later(connection.fast_path.batcher.rejection_seconds, self._send)
+
+    def _send(self) -> None:
+        if not self.cancelled:
+            self.connection.send_error(self.protocol, self.error, self.rows, self.arrived_at)
+
+
 class FastPathProtocol(HttpToolsProtocol):
     """A connection: uvicorn's protocol with the fast path for plain requests.
 
@@ -165,7 +199,7 @@ class FastPathProtocol(HttpToolsProtocol):
         """The chunks of a request that is not complete."""
         self._bytes_remaining = 0
         """The number of bytes that complete it, or 1 while its head is not complete."""
-        self._request: FastPathRequest | None = None
+        self._request: FastPathRequest | RejectedRequest | None = None
         """The request whose response is not written yet."""
         self._buffered = b""
         """The bytes that arrived after it."""
@@ -255,7 +289,10 @@ class FastPathProtocol(HttpToolsProtocol):
             fast_path.metrics.record_parse(request.enqueued_at - arrived_at)
             fast_path.batcher.submit(request)
         except RequestError as error:
-            self.send_error(head.protocol, error, rows, arrived_at)
+            if error.code is ErrorCode.RESOURCE_EXHAUSTED:
+                self._request = RejectedRequest(self, head.protocol, error, rows, arrived_at)
+            else:
+                self.send_error(head.protocol, error, rows, arrived_at)
         except Exception:  # the log receives the cause, the client a general message
             logger.exception("Inference request failed (protocol %s).", head.protocol)
             self.send_error(head.protocol, internal_error(), rows, arrived_at)

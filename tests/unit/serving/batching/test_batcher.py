@@ -13,13 +13,19 @@ from tests.support.fakes import HANG_SECONDS, FakeClock, FakeEngine, FakeRequest
 from tidegate.batch import Batch
 from tidegate.contract import Datatype, Output
 from tidegate_serving.batching.admission import (
-    MAX_QUEUE_DELAY,
+    ALWAYS_ADMITTED_QUEUE_DELAY,
     MAX_QUEUED_ROWS,
-    OVERLOAD_INTERVAL,
-    OVERLOAD_QUEUE_DELAY,
+    AdmissionController,
 )
-from tidegate_serving.batching.batcher import MAX_BATCH_ROWS, MAX_BATCH_SECONDS, MAX_INLINE_SECONDS, Batcher
+from tidegate_serving.batching.batcher import (
+    MAX_BATCH_ROWS,
+    MAX_BATCH_SECONDS,
+    MAX_BATCH_SHARE,
+    MAX_INLINE_SECONDS,
+    Batcher,
+)
 from tidegate_serving.batching.service_time import MIN_SAMPLES, ServiceTimeEstimator
+from tidegate_serving.config import MAX_QUEUE_DELAY
 from tidegate_serving.errors import ErrorCode, RequestError
 from tidegate_serving.observability.metrics import Metrics
 
@@ -87,7 +93,7 @@ def run(
             Metrics(CollectorRegistry()),
             service_times(seconds_by_rows or {}),
             clock=clock,
-            max_queued_rows=max_queued_rows,
+            admission=AdmissionController(max_queued_rows=max_queued_rows),
             max_batch_rows=max_batch_rows,
         )
         try:
@@ -176,7 +182,7 @@ def test_batcher_long_queue_delay_rejects() -> None:
     run(scenario, {1: MAX_INLINE_SECONDS * 2, 64: 30.0})
 
 
-def test_batcher_queue_of_full_batches_admits_three() -> None:
+def test_batcher_queue_of_full_batches_admits_four() -> None:
     async def scenario(bench: Bench) -> None:
         first = await bench.busy()
         pair = [bench.submit(*range(8)) for _ in range(2)]
@@ -184,7 +190,7 @@ def test_batcher_queue_of_full_batches_admits_three() -> None:
         await asyncio.gather(*(request.outcome for request in (first, *pair)))  # one batch left one request
         last = await bench.busy()
         admitted = bench.submit_until_rejected(*range(8))
-        assert len(admitted) == 3  # a fourth would wait for the running batch and four calls
+        assert len(admitted) == 4  # a fifth would wait for the running batch and four calls
         bench.engine.unblock()
         await asyncio.gather(*(request.outcome for request in (last, *admitted)))
 
@@ -216,11 +222,11 @@ def test_batcher_late_event_loop_rejects_until_idle() -> None:
         busy_seconds = MAX_QUEUE_DELAY * 1.5
         await iteration(busy_seconds)
         await iteration(busy_seconds)
-        with pytest.raises(RequestError, match=r"queue delay 0\.75 s"):
+        with pytest.raises(RequestError, match=r"queue delay 3\.00 s"):
             await iteration(busy_seconds)
         bench.clock.advance(busy_seconds)
         await run_iterations(1)
-        bench.clock.advance(busy_seconds + OVERLOAD_INTERVAL)  # idle
+        bench.clock.advance(busy_seconds)  # idle
         await iteration(0.0)
 
     run(scenario)
@@ -231,7 +237,7 @@ def test_batcher_long_iteration_starts_its_first_batch() -> None:
         first = bench.submit(1)
         bench.batcher.reject_if_overloaded(bench.clock())
         assert not first.outcome.done()
-        bench.clock.advance(OVERLOAD_QUEUE_DELAY)
+        bench.clock.advance(ALWAYS_ADMITTED_QUEUE_DELAY * 2)
         bench.batcher.reject_if_overloaded(bench.clock())
         assert label_values(first.outcome.result()) == [2]
 
@@ -312,7 +318,19 @@ def test_batcher_batch_has_at_most_max_rows() -> None:
             await request.outcome
         assert bench.engine.batch_rows == [3, 2, 1]
 
-    run(scenario, max_batch_rows=2)
+    run(scenario, {1: MAX_BATCH_SECONDS / 2, 2: MAX_BATCH_SECONDS / 2}, max_batch_rows=2)
+
+
+def test_batcher_without_measurements_runs_one_by_one() -> None:
+    """Otherwise the first batch would be as long as the queue, and nothing shorter would be measured."""
+
+    async def scenario(bench: Bench) -> None:
+        requests = [bench.submit(value) for value in range(MIN_SAMPLES + 2)]
+        for request in requests:
+            await request.outcome
+        assert bench.engine.batch_rows == [1] * MIN_SAMPLES + [2]
+
+    run(scenario)
 
 
 def test_batcher_batch_of_several_is_short() -> None:
@@ -325,6 +343,20 @@ def test_batcher_batch_of_several_is_short() -> None:
     run(scenario, {8: MAX_BATCH_SECONDS / 2, 16: MAX_BATCH_SECONDS * 2})
 
 
+@pytest.mark.parametrize(
+    ("share", "batch_rows"), [(MAX_BATCH_SHARE * 0.9, [32]), (MAX_BATCH_SHARE * 1.1, [8, 8, 8, 8])]
+)
+def test_batcher_long_batch_runs_if_it_saves_time(share: float, batch_rows: list[int]) -> None:
+    async def scenario(bench: Bench) -> None:
+        requests = [bench.submit(*range(8)) for _ in range(4)]
+        for request in requests:
+            await request.outcome
+        assert bench.engine.batch_rows == batch_rows
+
+    seconds = MAX_BATCH_SECONDS * 10
+    run(scenario, {1: seconds / 2, 8: seconds, 16: 2 * seconds * share, 32: 4 * seconds * share})
+
+
 def test_batcher_selecting_engine_receives_output_names() -> None:
     async def scenario(bench: Bench) -> None:
         requests = [bench.request(1), bench.request(2)]
@@ -334,7 +366,7 @@ def test_batcher_selecting_engine_receives_output_names() -> None:
         await asyncio.gather(*(request.outcome for request in requests))
         assert bench.engine.output_names == [frozenset({"label"})]
 
-    run(scenario, selects_outputs=True)
+    run(scenario, {1: MAX_INLINE_SECONDS}, selects_outputs=True)
 
 
 def test_batcher_result_is_reported_once_per_call() -> None:

@@ -5,8 +5,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.fakes import FakeClock
-from tidegate_serving.batching.admission import ALWAYS_ADMITTED_QUEUE_DELAY
-from tidegate_serving.batching.queue_delay import OVERHEAD_BATCHES, EventLoopLag, QueueDelayEstimator
+from tidegate_serving.batching.queue_delay import (
+    AVERAGED_BATCHES,
+    MAX_GROWTH,
+    EventLoopLag,
+    QueueDelayEstimator,
+)
 from tidegate_serving.batching.service_time import MIN_SAMPLES, ServiceTimeEstimator
 
 
@@ -67,9 +71,12 @@ def clock() -> FakeClock:
     return FakeClock()
 
 
-def estimator(clock: FakeClock, seconds_by_rows: dict[int, float], **limits: int) -> QueueDelayEstimator:
+SHORT_DELAY = 0.03
+
+
+def estimator(clock: FakeClock, seconds_by_rows: dict[int, float]) -> QueueDelayEstimator:
     """Return an estimator with these service times, at the start of an iteration without lag."""
-    delay = QueueDelayEstimator(clock, ServiceTimeEstimator(), **limits)
+    delay = QueueDelayEstimator(clock, ServiceTimeEstimator(), SHORT_DELAY)
     for rows, seconds in seconds_by_rows.items():
         for _ in range(MIN_SAMPLES):
             delay.record_service_time(rows, seconds)
@@ -77,9 +84,7 @@ def estimator(clock: FakeClock, seconds_by_rows: dict[int, float], **limits: int
     return delay
 
 
-@pytest.mark.parametrize(
-    ("queued_rows", "seconds"), [(0, 0.01), (1, 0.01), (8, 0.08), (15, 0.08), (16, 0.107)]
-)
+@pytest.mark.parametrize(("queued_rows", "seconds"), [(0, 0.0), (1, 0.01), (8, 0.08), (15, 0.08), (16, 0.16)])
 def test_queue_delay_idle_engine_is_queue_time(clock: FakeClock, queued_rows: int, seconds: float) -> None:
     delay = estimator(clock, {1: 0.01, 8: 0.08})
     assert delay.queue_delay(clock(), queued_rows) == pytest.approx(seconds, rel=0.01)
@@ -105,9 +110,9 @@ def test_queue_delay_includes_rest_of_running_batch(clock: FakeClock, elapsed: f
 
 def test_queue_delay_after_early_end_has_no_running_batch(clock: FakeClock) -> None:
     delay = estimator(clock, {})
-    started_at = delay.start_batch(5.0)
+    delay.start_batch(5.0)
     clock.advance(0.1)
-    assert delay.end_batch(started_at, 0.1) == clock()
+    assert delay.end_batch() == clock()
     delay.lag.start_iteration(clock())
     assert delay.queue_delay(clock(), 0) == 0.0
 
@@ -115,11 +120,11 @@ def test_queue_delay_after_early_end_has_no_running_batch(clock: FakeClock) -> N
 @pytest.mark.parametrize(
     ("batches", "queued_rows", "seconds"),
     [
-        pytest.param([(8, None)], 25, 0.167, id="every batch empties the queue"),
-        pytest.param([(8, 4)], 25, 0.25, id="a batch leaves rows"),
-        pytest.param([(8, 4), (8, None)], 25, 0.25, id="a later batch empties the queue"),
-        pytest.param([(1, 8)], 25, 0.25, id="the next request is larger than the batch"),
-        pytest.param([(1, 1), (8, None)], 25, 0.25, id="a later batch is larger"),
+        pytest.param([(8, None)], 24, 0.24, id="every batch empties the queue"),
+        pytest.param([(8, 4)], 24, 0.24, id="a batch leaves rows"),
+        pytest.param([(8, 4)], 25, 0.25, id="and there is a rest"),
+        pytest.param([(8, 4), (8, None)], 24, 0.24, id="a later batch empties the queue"),
+        pytest.param([(1, 8)], 24, 0.24, id="the next request is larger than the batch"),
     ],
 )
 def test_queue_delay_full_batches_run_one_by_one(
@@ -127,33 +132,43 @@ def test_queue_delay_full_batches_run_one_by_one(
 ) -> None:
     delay = estimator(clock, {1: 0.01, 8: 0.08})
     for rows, next_request_rows in batches:
-        delay.record_batch(rows, next_request_rows)
-    assert delay.queue_delay(clock(), queued_rows) == pytest.approx(seconds, rel=0.01)
-
-
-def test_queue_delay_learns_dispatch_overhead(clock: FakeClock) -> None:
-    delay = estimator(clock, {1: 0.0, 8: 0.08})
-    for _ in range(10 * OVERHEAD_BATCHES):
-        started_at = delay.start_batch(0.08)
-        clock.advance(0.10)
-        delay.end_batch(started_at, service_seconds=0.08)
-    delay.record_batch(8, 8)
+        delay.record_batch(clock(), rows, next_request_rows)
+        clock.advance(0.08)
     delay.lag.start_iteration(clock())
-    assert delay.queue_delay(clock(), 16) == pytest.approx(2 * 0.10, rel=0.01)
-    delay.start_batch(0.08)
-    assert delay.queue_delay(clock(), 0) == pytest.approx(0.10, rel=0.01)
+    assert delay.queue_delay(clock(), queued_rows) == pytest.approx(seconds, rel=0.05)
 
 
-def test_dispatch_overhead_is_never_negative(clock: FakeClock) -> None:
-    delay = estimator(clock, {})
-    started_at = delay.start_batch(0.0)
-    delay.end_batch(started_at, service_seconds=1.0)
-    delay.start_batch(0.0)
-    assert delay.queue_delay(clock(), 0) == 0.0
+def full_batches(delay: QueueDelayEstimator, clock: FakeClock, *seconds: float) -> None:
+    """Record full batches of eight rows, each with its time until the next."""
+    for each in seconds:
+        delay.record_batch(clock(), 8, 8)
+        clock.advance(each)
+    delay.record_batch(clock(), 8, None)
+    delay.lag.start_iteration(clock())
 
 
-def test_always_admit_rows_follow_service_time(clock: FakeClock) -> None:
-    assert estimator(clock, {}).always_admit_rows == 0
-    short, long = ALWAYS_ADMITTED_QUEUE_DELAY / 2, ALWAYS_ADMITTED_QUEUE_DELAY * 2
-    assert estimator(clock, {8: short, 64: long}).always_admit_rows == 15
-    assert estimator(clock, {64: short}, max_queued_rows=10).always_admit_rows == 10
+def test_queue_delay_uses_the_whole_time_of_full_batches(clock: FakeClock) -> None:
+    """The engine call is a part of it: the event loop also reads requests and writes responses."""
+    delay = estimator(clock, {8: 0.08})
+    full_batches(delay, clock, *[0.1] * AVERAGED_BATCHES)
+    assert delay.queue_delay(clock(), 16) == pytest.approx(2 * 0.1)
+
+
+def test_queue_delay_one_stall_hardly_changes_it(clock: FakeClock) -> None:
+    delay = estimator(clock, {8: 0.1})
+    full_batches(delay, clock, *[0.1] * AVERAGED_BATCHES, 60.0)
+    most = 0.1 * (1 + (MAX_GROWTH - 1) / AVERAGED_BATCHES)
+    assert delay.queue_delay(clock(), 8) == pytest.approx(most)
+
+
+def test_queue_delay_time_without_queue_is_no_batch(clock: FakeClock) -> None:
+    delay = estimator(clock, {8: 0.1})
+    full_batches(delay, clock, 0.1)
+    clock.advance(60.0)
+    full_batches(delay, clock, 0.1)
+    assert delay.queue_delay(clock(), 8) == pytest.approx(0.1)
+
+
+def test_short_delay_rows_follow_service_time(clock: FakeClock) -> None:
+    assert estimator(clock, {}).short_delay_rows == 0
+    assert estimator(clock, {8: SHORT_DELAY / 2, 64: SHORT_DELAY * 2}).short_delay_rows == 15

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate_serving.batching.service_time import MIN_SAMPLES, ServiceTimeEstimator
+from tidegate_serving.batching.service_time import MIN_SAMPLES, SAMPLES_PER_CLASS, ServiceTimeEstimator
 
 
 def measured(seconds_by_rows: dict[int, float]) -> ServiceTimeEstimator:
@@ -32,15 +32,37 @@ def test_service_time_one_slow_call_changes_nothing() -> None:
     assert estimator.service_time(4) == 0.001
 
 
-def test_service_time_five_slower_calls_change_the_estimate() -> None:
+def test_service_time_slower_calls_change_the_estimate() -> None:
     estimator = measured({4: 0.001})
-    for _ in range(5):
+    for _ in range(SAMPLES_PER_CLASS):
         estimator.record(4, 0.002)
-    assert estimator.service_time(4) == 0.002
+    assert estimator.service_time(4) == pytest.approx(0.002)
+
+
+def test_service_time_includes_calls_that_wait_for_the_cpu() -> None:
+    """A CPU limit of 0.3 lets two calls of 10 ms end at once and delays the third to the next period."""
+    estimator = ServiceTimeEstimator()
+    for _ in range(SAMPLES_PER_CLASS // 3):
+        for seconds in (0.01, 0.01, 0.08):
+            estimator.record(4, seconds)
+    assert estimator.service_time(4) == pytest.approx(0.1 / 3, rel=0.2)  # a median would be 0.01
+
+
+def test_queue_time_without_rows_is_zero() -> None:
+    assert measured({1: 0.003}).queue_time(0) == 0.0
 
 
 @pytest.mark.parametrize(
-    ("rows", "seconds"), [(1, 1.0), (4, 1.0), (16, 13 / 5), (64, 9.0), (128, 18.0), (256, 36.0), (512, None)]
+    ("rows", "seconds"),
+    [
+        (1, 1.0),
+        (4, 1.0),
+        (16, 1.0 + 8 * 12 / 60),
+        (64, 9.0),
+        (128, 9 + 8 * 64 / 60),
+        (256, 9 + 8 * 192 / 60),
+        (512, None),
+    ],
 )
 def test_service_time_derives_unmeasured_sizes(rows: int, seconds: float | None) -> None:
     assert measured({4: 1.0, 64: 9.0}).service_time(rows) == (
@@ -51,7 +73,7 @@ def test_service_time_derives_unmeasured_sizes(rows: int, seconds: float | None)
 def test_queue_time_long_queue_follows_largest_batches() -> None:
     estimator = measured({1: 0.003, 256: 0.006})
     assert estimator.queue_time(1) == 0.003
-    assert estimator.queue_time(384_000) == pytest.approx(3.0, rel=0.02)
+    assert estimator.queue_time(255_256) == pytest.approx(3.006)
 
 
 def test_queue_time_one_measured_size_has_no_slope() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.fake_connection import FakeHttpServer, FakeTransport, wait_until
 from tests.support.stub_service import BlockingEngine, FailingEngine, make_predictor
+from tidegate_serving.errors import ErrorCode, RequestError
 from tidegate_serving.http.fastpath import FastPathProtocol
 from tidegate_serving.http.responses import CONNECTION_CLOSE
 
@@ -172,6 +173,46 @@ def test_paused_writing_pauses_reading() -> None:
         assert connection.reading_paused
         connection.protocol.resume_writing()
         assert not connection.reading_paused
+
+    run(scenario)
+
+
+def reject_all(server: FakeHttpServer) -> None:
+    """Let admission reject every request."""
+
+    def reject(now: float) -> None:
+        raise RequestError("Server overloaded.", ErrorCode.RESOURCE_EXHAUSTED)
+
+    server.fast_path.batcher.reject_if_overloaded = reject  # type: ignore[method-assign]
+    server.fast_path.batcher.rejection_seconds = 1e-3
+
+
+@pytest.mark.parametrize("fast_path", [True, False])
+def test_rejection_is_held_and_delays_the_next_request(fast_path: bool) -> None:
+    async def scenario(server: FakeHttpServer, connection: FakeTransport) -> None:
+        reject_all(server)
+        for _ in range(2):  # a client that does not wait, and retries at once
+            connection.protocol.data_received(REQUEST)
+        assert not connection.written
+        await connection.wait_for_change()
+        assert [response.status for response in connection.responses] == [429]
+        await connection.wait_for_change()
+        assert [response.status for response in connection.responses] == [429, 429]
+        assert connection.responses[0].headers["retry-after"] == "1"
+
+    run(scenario, fast_path=fast_path)
+
+
+def test_rejection_after_a_disconnection_is_not_sent() -> None:
+    async def scenario(server: FakeHttpServer, connection: FakeTransport) -> None:
+        reject_all(server)
+        connection.protocol.data_received(REQUEST)
+        connection.lose()
+        other = server.connect()
+        other.protocol.data_received(REQUEST)  # its rejection is due after the first
+        await other.wait_for_change()
+        assert not connection.written
+        other.lose()
 
     run(scenario)
 

@@ -1,0 +1,245 @@
+# SPDX-FileCopyrightText: The Tidegate authors
+# SPDX-License-Identifier: Apache-2.0
+"""Overload in virtual time: the real batcher with simulated clients, engines and CPU limits."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+from prometheus_client import CollectorRegistry
+
+from tests.support.fakes import FakeRequest
+from tests.support.virtual_time import VirtualLoop, run
+from tidegate.batch import Array, Batch
+from tidegate.schedule import poisson_arrivals
+from tidegate.stats import percentile
+from tidegate_serving.batching.admission import AdmissionController
+from tidegate_serving.batching.batcher import Batcher
+from tidegate_serving.config import MAX_QUEUE_DELAY
+from tidegate_serving.engines.base import OutputNames
+from tidegate_serving.errors import ErrorCode, RequestError
+from tidegate_serving.observability.metrics import Metrics
+
+ROWS = 16
+PARSE_SECONDS = 100e-6
+"""CPU time of the event loop for an accepted request."""
+REJECT_SECONDS = 30e-6
+"""CPU time of the event loop for a rejected one."""
+CLIENTS = (1, 2, 4, 6, 12, 24, 64)
+
+
+@dataclass
+class SimulatedEngine:
+    """An engine whose call takes ``call_seconds + row_seconds * rows`` of the CPU."""
+
+    loop: VirtualLoop
+    call_seconds: float
+    row_seconds: float
+    name = platform = "simulated"
+    selects_outputs = False
+
+    def run(self, batch: Batch, output_names: OutputNames = None) -> Mapping[str, Array]:
+        self.loop.work(self.call_seconds + self.row_seconds * len(batch))
+        return {"label": np.zeros(len(batch))}
+
+    def prepare_thread(self) -> None:
+        pass
+
+
+@dataclass
+class Server:
+    """A batcher with what a transport adds: parsing, and the hold of rejections."""
+
+    loop: VirtualLoop
+    batcher: Batcher
+    responses: list[tuple[float, float]] = field(default_factory=list)
+    """The end and the latency of each success, in seconds."""
+    rejections: list[float] = field(default_factory=list)
+    """The time of each rejection, in seconds."""
+
+    async def request(self) -> bool:
+        """Send one request; return whether it succeeds."""
+        sent_at = self.loop.now
+        await asyncio.sleep(0)  # the socket: the server reads in an iteration of its loop
+        try:
+            self.batcher.reject_if_overloaded(self.loop.now)
+            self.loop.work(PARSE_SECONDS)
+            request = FakeRequest(*range(ROWS), clock=self.loop.time)  # type: ignore[arg-type]
+            self.batcher.submit(request)
+        except RequestError as error:
+            if error.code is not ErrorCode.RESOURCE_EXHAUSTED:
+                raise
+            self.loop.work(REJECT_SECONDS)
+            self.rejections.append(self.loop.now)
+            await asyncio.sleep(self.batcher.rejection_seconds)
+            return False
+        await request.outcome
+        self.responses.append((self.loop.now, self.loop.now - sent_at))
+        return True
+
+    def goodput(self, start: float, end: float) -> float:
+        """Return the successes per second between two times."""
+        return sum(start <= ended_at < end for ended_at, _ in self.responses) / (end - start)
+
+    def p99(self, start: float) -> float:
+        """Return the 99th percentile of the latency of successes that end after a time, in seconds."""
+        value = percentile(
+            np.array([latency for ended_at, latency in self.responses if ended_at > start]), 99
+        )
+        assert value is not None
+        return value
+
+
+def make_server(
+    loop: VirtualLoop, call_seconds: float, row_seconds: float, limit: float = MAX_QUEUE_DELAY
+) -> Server:
+    batcher = Batcher(
+        SimulatedEngine(loop, call_seconds, row_seconds),
+        Batch.concatenate,  # type: ignore[arg-type]
+        Metrics(CollectorRegistry()),
+        admission=AdmissionController(limit),
+        clock=loop.time,
+    )
+    return Server(loop, batcher)
+
+
+async def closed_loop(server: Server, clients: int, seconds: float) -> None:
+    """Let clients send one request after the other, and again at once after a rejection."""
+    end = server.loop.now + seconds
+
+    async def client() -> None:
+        while server.loop.now < end:
+            await server.request()
+
+    await asyncio.gather(*(client() for _ in range(clients)))
+
+
+async def open_loop(server: Server, rate: float, seconds: float, retries: int = 0) -> None:
+    """Send requests at random times, each rejected one again and at once this many times together."""
+
+    async def request(depth: int) -> None:
+        if not await server.request() and depth:
+            await asyncio.gather(*(request(0) for _ in range(retries)))
+
+    start = server.loop.now
+    arrivals = poisson_arrivals(round(rate * seconds), 0.0, seconds, np.random.default_rng(0))
+    requests = []
+    for arrival in arrivals:
+        await asyncio.sleep(max(0.0, start + arrival - server.loop.now))
+        requests.append(asyncio.ensure_future(request(1)))
+    await asyncio.gather(*requests)
+
+
+def measure_closed_loop(
+    clients: int, cpu: float, call_seconds: float, row_seconds: float
+) -> tuple[float, int]:
+    """Return the successes per second in the second half of a run, and the rejections of the whole."""
+    seconds = 1 + 200 * (call_seconds + ROWS * row_seconds) / cpu
+
+    async def main(loop: VirtualLoop) -> tuple[float, int]:
+        server = make_server(loop, call_seconds, row_seconds)
+        await closed_loop(server, clients, seconds)
+        server.batcher.close()
+        return server.goodput(seconds / 2, seconds), len(server.rejections)
+
+    result: tuple[float, int] = run(main, cpu)
+    return result
+
+
+@pytest.mark.parametrize("cpu", [0.3, 1.0])
+@pytest.mark.parametrize("call_seconds", [0.001, 0.005, 0.02, 0.1])
+@pytest.mark.parametrize("row_share", [0.0, 0.02, 0.05])
+def test_overload_closed_loop_is_never_rejected(cpu: float, call_seconds: float, row_share: float) -> None:
+    """More clients never cost throughput, and none is rejected."""
+    row_seconds = row_share * call_seconds / ROWS
+    best = 0.0
+    for clients in CLIENTS:
+        goodput, rejections = measure_closed_loop(clients, cpu, call_seconds, row_seconds)
+        assert rejections == 0, clients
+        assert goodput >= 0.9 * best, clients
+        best = max(best, goodput)
+
+
+@pytest.mark.parametrize("cpu", [0.3, 1.0])
+@pytest.mark.parametrize("request_seconds", [0.005, 0.02, 0.1])
+def test_overload_without_batching_gain_keeps_throughput(cpu: float, request_seconds: float) -> None:
+    """An engine that gains nothing from batches rejects only what would wait longer than the limit."""
+    best = 0.0
+    for clients in CLIENTS:
+        goodput, rejections = measure_closed_loop(clients, cpu, 0.0, request_seconds / ROWS)
+        assert goodput >= 0.9 * best, clients
+        best = max(best, goodput)
+        if clients * request_seconds / cpu < MAX_QUEUE_DELAY * 0.9:
+            assert rejections == 0, clients
+
+
+@pytest.mark.parametrize("factor", [1.2, 2.0, 4.0])
+@pytest.mark.parametrize(
+    ("call_seconds", "row_seconds"), [(0.0, 0.001), (0.01, 0.0002), (0.0, 0.0001)], ids=str
+)
+def test_overload_keeps_goodput_and_delay(factor: float, call_seconds: float, row_seconds: float) -> None:
+    async def main(loop: VirtualLoop) -> None:
+        server = make_server(loop, call_seconds, row_seconds)
+        await closed_loop(server, 128 if call_seconds else 16, seconds=20)
+        assert not server.rejections
+        capacity = server.goodput(10, 20)
+        start = loop.now
+        await open_loop(server, factor * capacity, seconds=20)
+        assert server.goodput(start + 5, start + 20) >= 0.9 * capacity
+        longest_call = 2 * max(call_seconds, 0.05) + 256 * ROWS * row_seconds * (call_seconds > 0)
+        assert server.p99(start) <= MAX_QUEUE_DELAY + 2 * longest_call
+        server.batcher.close()
+
+    run(main)
+
+
+@pytest.mark.parametrize("clients", [4, 32])
+def test_overload_stall_ends_within_two_seconds(clients: int) -> None:
+    async def main(loop: VirtualLoop) -> None:
+        server = make_server(loop, 0.02, 0.0001)
+        loop.call_at(20.0, loop.stall, 1.0)
+        await closed_loop(server, clients, seconds=40)
+        assert not server.rejections
+        assert server.goodput(22, 30) >= 0.95 * server.goodput(10, 20)
+        assert server.goodput(20, 21) == 0.0  # the stall happened
+        server.batcher.close()
+
+    run(main)
+
+
+def test_overload_retry_storm_ends_with_its_load() -> None:
+    async def main(loop: VirtualLoop) -> None:
+        server = make_server(loop, 0.0, 0.001)
+        await closed_loop(server, 16, seconds=10)
+        capacity = server.goodput(5, 10)
+        storm = asyncio.ensure_future(open_loop(server, 2 * capacity, seconds=20, retries=3))
+        await asyncio.sleep(20)
+        assert len(server.rejections) > 20 * capacity
+        ended_at = loop.now
+        await open_loop(server, capacity / 2, seconds=20)
+        await storm
+        last_rejection = max(server.rejections)
+        assert last_rejection < ended_at + 2 * server.batcher.rejection_seconds + MAX_QUEUE_DELAY
+        assert server.goodput(ended_at + 5, ended_at + 20) == pytest.approx(capacity / 2, rel=0.15)
+        server.batcher.close()
+
+    run(main)
+
+
+def test_overload_without_hold_would_collapse(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The simulation shows the failure that holding rejections prevents."""
+    goodputs = []
+    for hold in (True, False):
+
+        async def main(loop: VirtualLoop, hold: bool = hold) -> float:
+            server = make_server(loop, 0.0, 0.1 / ROWS)
+            if not hold:
+                server.batcher.rejection_seconds = 0.0
+            await closed_loop(server, 64, seconds=10)
+            server.batcher.close()
+            return server.goodput(5, 10)
+
+        goodputs.append(run(main))
+    assert goodputs[1] < goodputs[0] / 2
