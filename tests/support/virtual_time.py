@@ -3,8 +3,8 @@
 """An event loop in virtual time with one CPU, on which the real batcher serves simulated clients.
 
 Time passes in two ways only: the loop skips to its next timer when nothing is ready, and a callback uses
-the CPU with :meth:`VirtualLoop.work`. What the executor computes runs beside the loop's callbacks on the same
-CPU, so each delays the other, as in a container with a CPU limit.
+the CPU with :meth:`VirtualLoop.work`. The executor and the loop's callbacks share the CPU, so each delays the
+other, as in a container with a CPU limit.
 """
 
 import asyncio

@@ -228,7 +228,7 @@ def test_overload_retry_storm_ends_with_its_load() -> None:
     run(main)
 
 
-def test_overload_without_hold_would_collapse(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_overload_without_hold_would_collapse() -> None:
     """The simulation shows the failure that holding rejections prevents."""
     goodputs = []
     for hold in (True, False):
