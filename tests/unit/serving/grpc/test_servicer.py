@@ -16,6 +16,7 @@ from tests.support.stub_service import (
     make_predictor,
 )
 from tidegate_serving._kserve import pb
+from tidegate_serving.batching.service_time import MIN_SAMPLES
 from tidegate_serving.errors import ErrorCode, RequestError
 from tidegate_serving.grpc.servicer import SERVICE, Servicer
 
@@ -185,6 +186,8 @@ def test_model_infer_calls_at_once_share_a_batch() -> None:
     predictor = make_predictor(CountingEngine())
 
     async def scenario(servicer: Servicer) -> None:
+        for _ in range(MIN_SAMPLES):  # an engine without measurements computes its first requests one by one
+            await servicer.model_infer(infer_request(0), None)
         calls = [servicer.model_infer(infer_request(value), None) for value in range(5)]
         responses = await asyncio.gather(*calls)
         labels = [list(response.outputs[0].contents.int64_contents) for response in responses]
@@ -192,7 +195,7 @@ def test_model_infer_calls_at_once_share_a_batch() -> None:
 
     run(predictor, scenario)
     predictor.service.close()
-    assert batches == [5]
+    assert batches == [1] * MIN_SAMPLES + [5]
 
 
 @pytest.mark.parametrize("name", ["RepositoryModelLoad", "RepositoryModelUnload"])
