@@ -27,9 +27,9 @@ class ServiceTimeEstimator:
         self._samples: dict[int, deque[tuple[float, int]]] = {}
         """Seconds and rows of the last calls by size class, the number of binary digits of the row count."""
         self._means: dict[int, float] = {}
-        self._mean_rows: dict[int, float] = {}
-        self._slope: float | None = None
-        """Seconds per additional row, once two classes are measured."""
+        """Mean seconds by size class, of the calls without the slowest."""
+        self._line: tuple[float, float, float] | None = None
+        """Rows and seconds of the largest class, and the seconds per further row; None after a record."""
 
     def record(self, rows: int, seconds: float) -> None:
         """Add one engine call."""
@@ -39,10 +39,12 @@ class ServiceTimeEstimator:
             samples = self._samples[size_class] = deque(maxlen=SAMPLES_PER_CLASS)
         samples.append((seconds, rows))
         if len(samples) >= MIN_SAMPLES:
-            kept = sorted(samples)[:-1]
-            self._means[size_class] = sum(seconds for seconds, _ in kept) / len(kept)
-            self._mean_rows[size_class] = sum(rows for _, rows in kept) / len(kept)
-            self._slope = self._fit_slope()
+            # Only the means of the seconds, because this runs after each engine call.
+            total = 0.0
+            for kept, _ in sorted(samples)[:-1]:
+                total += kept
+            self._means[size_class] = total / (len(samples) - 1)
+            self._line = None
 
     def service_time(self, rows: int) -> float | None:
         """Return the expected seconds of one call with these rows, or None if too little is measured."""
@@ -78,7 +80,7 @@ class ServiceTimeEstimator:
     @property
     def has_slope(self) -> bool:
         """Whether two size classes are measured, so that the time of larger batches can be estimated."""
-        return self._slope is not None
+        return len(self._means) > 1
 
     def _derive(self, rows: int) -> float | None:
         """Estimate the time of rows whose size class is not measured.
@@ -94,29 +96,40 @@ class ServiceTimeEstimator:
                 return None
             if self.has_slope:
                 return self._extrapolate(rows)
-            return self._means[below] * rows / self._mean_rows[below]
+            return self._means[below] * rows / self._mean_rows(below)
         if below is None:
             return self._means[above]
-        position = (rows - self._mean_rows[below]) / (self._mean_rows[above] - self._mean_rows[below])
+        rows_below, rows_above = self._mean_rows(below), self._mean_rows(above)
+        position = (rows - rows_below) / (rows_above - rows_below)
         return self._means[below] + position * (self._means[above] - self._means[below])
 
     def _extrapolate(self, rows: float) -> float:
-        largest = max(self._means)
-        return self._means[largest] + (self._slope or 0.0) * (rows - self._mean_rows[largest])
+        """Estimate the time of more rows than the largest class has."""
+        if self._line is None:
+            self._line = self._fit_line()
+        largest_rows, largest_seconds, slope = self._line
+        return largest_seconds + slope * (rows - largest_rows)
 
-    def _fit_slope(self) -> float | None:
-        """Return the slope of the least-squares line through the means of the classes, at least 0.0.
+    def _fit_line(self) -> tuple[float, float, float]:
+        """Return the rows and the seconds of the largest class, and the least-squares slope of all classes.
 
-        The largest classes decide it. The two largest alone would not do, because their rows may be almost
-        the same.
+        The largest classes decide the slope. The two largest alone would not do, because their rows may be
+        almost the same. With one class the slope is 0.0, and it is never negative.
         """
-        count = len(self._means)
-        if count < 2:
-            return None
-        mean_rows = sum(self._mean_rows.values()) / count
-        mean_seconds = sum(self._means.values()) / count
-        deviations = {key: rows - mean_rows for key, rows in self._mean_rows.items()}
-        covariance = sum(
-            deviation * (self._means[key] - mean_seconds) for key, deviation in deviations.items()
-        )
-        return max(0.0, covariance / sum(deviation**2 for deviation in deviations.values()))
+        largest = max(self._means)
+        class_rows = {key: self._mean_rows(key) for key in self._means}
+        slope = 0.0
+        if self.has_slope:
+            mean_rows = sum(class_rows.values()) / len(class_rows)
+            mean_seconds = sum(self._means.values()) / len(class_rows)
+            deviations = {key: rows - mean_rows for key, rows in class_rows.items()}
+            covariance = sum(
+                deviation * (self._means[key] - mean_seconds) for key, deviation in deviations.items()
+            )
+            slope = max(0.0, covariance / sum(deviation**2 for deviation in deviations.values()))
+        return class_rows[largest], self._means[largest], slope
+
+    def _mean_rows(self, size_class: int) -> float:
+        """Return the mean rows of the calls of :attr:`_means`."""
+        kept = sorted(self._samples[size_class])[:-1]
+        return sum(rows for _, rows in kept) / len(kept)

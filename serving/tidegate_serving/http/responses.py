@@ -18,12 +18,15 @@ from tidegate.protocol.constants import (
     INFERENCE_HEADER_CONTENT_LENGTH,
     JSON_MEDIA_TYPE,
 )
+from tidegate_serving.batching.admission import RETRY_AFTER_SECONDS
 from tidegate_serving.errors import ErrorCode, RequestError
 
 CONNECTION_CLOSE = (b"connection", b"close")
 """The header that ends a connection, in the form of uvicorn's default headers."""
 
-ERROR_HEADERS: Mapping[ErrorCode, Mapping[str, str]] = {ErrorCode.RESOURCE_EXHAUSTED: {"Retry-After": "1"}}
+ERROR_HEADERS: Mapping[ErrorCode, Mapping[str, str]] = {
+    ErrorCode.RESOURCE_EXHAUSTED: {"Retry-After": str(RETRY_AFTER_SECONDS)}
+}
 """Headers of an error response in addition to its content type."""
 
 
