@@ -191,7 +191,7 @@ class Diurnal(LoadModel):
         return self
 
     def rate_at(self, second: float, duration: float) -> float:
-        """Return mean − amplitude · cos(2π · second / period)."""
+        """Return the cosine curve, which begins at its lowest."""
         return self.mean_rate - self.amplitude * cos(2 * pi * second / self.period_seconds)
 
     def expected_requests(self, seconds: Floats, duration: float) -> Floats:
@@ -238,7 +238,7 @@ class Replay(LoadModel):
 
     def expected_requests(self, seconds: Floats, duration: float) -> Floats:
         """Return the number of recorded requests before each time, ``[times]``."""
-        return np.searchsorted(self.recorded.time, seconds * self.speed, "left").astype(np.float64)
+        return np.asarray(np.searchsorted(self.recorded.time, seconds * self.speed), dtype=np.float64)
 
 
 class Closed(BaseModel):
