@@ -101,7 +101,7 @@ class Steps(LoadModel):
         """Return the requests of all earlier steps and of a part of the current one, ``[times]``."""
         edges = np.arange(len(self.rates) + 1) * self.step_seconds
         totals = np.concatenate([[0.0], np.cumsum(self.rates) * self.step_seconds])
-        return np.interp(seconds, edges, totals)
+        return np.asarray(np.interp(seconds, edges, totals))
 
     def validate_duration(self, duration: float) -> None:
         """Check that the steps fill the phase.
@@ -266,6 +266,6 @@ Load = Annotated[
 
 
 def resolve_path(path: Path, info: ValidationInfo) -> Path:
-    """Resolve a path that is relative to the file that :func:`tidegate.settings.load_yaml` reads."""
-    folder = (info.context or {}).get("folder")
-    return path if folder is None else (folder / path).resolve()
+    """Resolve a path that is relative to the file of :func:`tidegate.settings.load_yaml`, if any."""
+    folder: Path = (info.context or {}).get("folder", Path())
+    return (folder / path).resolve()

@@ -48,6 +48,7 @@ class PhasePart(_Model):
     """The load of all generators together."""
     users: int
     """The largest number of this generator's requests in flight."""
+    judged: bool = True
     recorded: RecordedArrivals | None = None
     """This generator's arrivals of a replay."""
 
@@ -87,6 +88,11 @@ class Partition(_Model):
     def duration_seconds(self) -> float:
         """The duration of all phases."""
         return self.phases[-1].end
+
+    @property
+    def judged(self) -> list[tuple[float, float]]:
+        """Start and end of each judged phase, in seconds from the campaign's start."""
+        return [(phase.start, phase.end) for phase in self.phases if phase.judged]
 
     @property
     def request_sizes(self) -> tuple[int, ...]:
@@ -148,14 +154,14 @@ def split_load(
         campaign: The load.
         contract: The contract of the model that the server serves.
         count: Number of partitions.
-        recorded_rows: The rows of the campaign's payload file, if it names one.
+        recorded_rows: The rows of the campaign's payload file, if any; each partition has other rows.
     """
     return [
         Partition(
             contract=contract,
             protocols=campaign.protocols,
             rows_per_request=campaign.rows_per_request,
-            recorded_rows=recorded_rows,
+            recorded_rows=recorded_rows and (recorded_rows[index::count] or recorded_rows),
             headers=campaign.target.headers,
             grpc_url=campaign.target.grpc_url,
             timeout=campaign.timeout,
@@ -166,6 +172,7 @@ def split_load(
                     duration=phase.duration,
                     load=phase.load,
                     users=split_evenly(campaign.phase_concurrency(phase), index, count),
+                    judged=phase.judged,
                     recorded=_record_part(phase, index, count),
                 )
                 for phase, bounds in zip(campaign.phases, campaign.bounds(), strict=True)

@@ -11,7 +11,6 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 

@@ -72,7 +72,7 @@ def test_outputs_of_a_response_are_parsed(raw: bool) -> None:
 def test_texts_of_a_response_are_parsed() -> None:
     response = pb.ModelInferResponse()
     output = response.outputs.add(name="label", datatype="BYTES", shape=[2])
-    output.contents.bytes_contents.extend(["a".encode(), "ä".encode()])
+    output.contents.bytes_contents.extend([b"a", "ä".encode()])
     assert parse_infer_response(response.SerializeToString()) == {"label": ["a", "ä"]}
 
 
