@@ -177,7 +177,7 @@ class Phase(_Model):
 
     @model_validator(mode="after")
     def _validate_decidable(self) -> Self:
-        if not self.judged and "thresholds" in self.model_fields_set:
+        if not self.judged and self.thresholds != Thresholds():
             raise FieldError(("thresholds",), "expected none in a phase that is not judged, received some")
         if isinstance(self.load, Closed):
             return self

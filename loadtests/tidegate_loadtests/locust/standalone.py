@@ -41,13 +41,14 @@ class Standalone:
         if not self._source.started.is_set():
             self._started_at = time.time()
             self._source.start()
+            self._write_status()
             gevent.spawn(self._flush_regularly)
 
     def _flush_regularly(self) -> None:
         while not CampaignShape.finished:
+            gevent.sleep(_FLUSH_SECONDS)
             self._flush()
             CampaignShape.finished = self._source.finished
-            gevent.sleep(_FLUSH_SECONDS)
 
     def _flush(self) -> None:
         samples = self._source.samples.take()
