@@ -254,8 +254,8 @@ def _texts(column: Any) -> NDArray[np.str_]:
     encoded = column.combine_chunks()
     if not len(encoded):
         return np.array([], dtype=np.str_)
-    texts: NDArray[np.str_] = np.array(encoded.dictionary.to_pylist(), dtype=np.str_)
-    return np.take(texts, encoded.indices.to_numpy())
+    indices: NDArray[np.int32] = encoded.indices.to_numpy()
+    return np.array(encoded.dictionary.to_pylist(), dtype=np.str_)[indices]
 
 
 def _describe(schema: Any) -> str:
