@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.campaigns import make_campaign
+from tests.support.campaigns import make_load_campaign
 from tests.support.stub_server import make_contract, run_stub_server, write_bundle
 from tests.unit.loadtests.test_cli import write_campaign
 from tidegate.console import OutputFormat
@@ -87,7 +87,7 @@ def test_workers_together_send_the_planned_requests(
 
 def test_campaign_with_a_killed_worker_is_inconclusive(tmp_path: Path) -> None:
     port = free_port()
-    campaign = make_campaign({"model": "poisson", "rate": 20}, duration=60, connections=2)
+    campaign = make_load_campaign({"model": "poisson", "rate": 20}, duration=60, connections=2)
     pool = WorkerPool(2, "127.0.0.1", port)
     with run_stub_server() as stub, start_workers(port, 2) as processes:
 
@@ -110,7 +110,7 @@ def test_campaign_with_a_killed_worker_is_inconclusive(tmp_path: Path) -> None:
 
 def test_campaign_with_a_stalled_worker_is_complete(tmp_path: Path) -> None:
     port = free_port()
-    campaign = make_campaign({"model": "poisson", "rate": 10}, connections=2, timeout=20)
+    campaign = make_load_campaign({"model": "poisson", "rate": 10}, connections=2, timeout=20)
     pool = WorkerPool(2, "127.0.0.1", port)
     # While one worker stalls, the other sends five requests per second. Locust's default limit of heartbeats
     # is five seconds, thus 25 requests.
@@ -142,9 +142,9 @@ def test_campaign_without_its_workers_is_inconclusive(
     monkeypatch.setattr(runner, "_WORKERS_TIMEOUT_SECONDS", 0.6)
     port = free_port()
     pool = WorkerPool(3, "127.0.0.1", port)
+    campaign = make_load_campaign({"model": "closed", "users": 3})
     with run_stub_server() as stub, pytest.raises(TidegateError) as error:
-        campaign = make_campaign({"model": "closed", "users": 3}, target={"url": stub.url})
-        runner.run(campaign, make_contract(), tmp_path, lambda _: None, pool)
+        runner.run(campaign.with_addresses(stub.url, None), make_contract(), tmp_path, lambda _: None, pool)
     expected = ("inconclusive: expected 3 workers within 0.6 s, 0 connected; start", f"--master-port {port}")
     for text in expected:
         assert text in str(error.value)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.campaigns import make_campaign
+from tests.support.campaigns import make_load_campaign
 from tests.support.stub_server import make_contract
 from tidegate_loadtests.partition import Partition, split_load
 
@@ -30,7 +30,7 @@ def all_starts(partitions: list[Partition], phase: int) -> list[float]:
 @settings(deadline=None, max_examples=20)
 @given(count=st.integers(1, 9), seed=st.integers(0, 2**32))
 def test_partitions_add_up_to_the_load(load: dict[str, Any], count: int, seed: int) -> None:
-    campaign = make_campaign(load, load, seed=seed)
+    campaign = make_load_campaign(load, load, seed=seed)
     partitions = split_load(campaign, CONTRACT, count)
     for number, phase in enumerate(campaign.bounds()):
         starts = all_starts(partitions, number)
@@ -42,14 +42,14 @@ def test_partitions_add_up_to_the_load(load: dict[str, Any], count: int, seed: i
 
 @pytest.mark.parametrize("load", LOADS.values(), ids=LOADS)
 def test_partition_is_the_same_after_its_way_to_a_worker(load: dict[str, Any]) -> None:
-    for partition in split_load(make_campaign(load), CONTRACT, 3):
+    for partition in split_load(make_load_campaign(load), CONTRACT, 3):
         received = Partition.model_validate_json(partition.model_dump_json())
         assert received == partition
         assert list(received.arrivals(0)) == list(partition.arrivals(0))
 
 
 def test_partitions_and_phases_have_random_numbers_of_their_own() -> None:
-    campaign = make_campaign(LOADS["poisson"], LOADS["poisson"])
+    campaign = make_load_campaign(LOADS["poisson"], LOADS["poisson"])
     partitions = split_load(campaign, CONTRACT, 4)
     other = split_load(campaign.model_copy(update={"seed": 1}), CONTRACT, 4)
     firsts = {
@@ -61,7 +61,7 @@ def test_partitions_and_phases_have_random_numbers_of_their_own() -> None:
 
 
 def test_partitions_together_are_a_poisson_process() -> None:
-    campaign = make_campaign({"model": "poisson", "rate": 3000})
+    campaign = make_load_campaign({"model": "poisson", "rate": 3000})
     times = np.array(all_starts(split_load(campaign, CONTRACT, 10), 0))
     gaps = np.diff(times)
     assert abs(gaps.std() / gaps.mean() - 1) < 0.05
@@ -71,7 +71,7 @@ def test_partitions_together_are_a_poisson_process() -> None:
 
 
 def test_users_of_each_phase_are_divided() -> None:
-    campaign = make_campaign({"model": "closed", "users": 5}, LOADS["poisson"], connections=4)
+    campaign = make_load_campaign({"model": "closed", "users": 5}, LOADS["poisson"], connections=4)
     partitions = split_load(campaign, CONTRACT, 3)
     assert [[phase.users for phase in one.phases] for one in partitions] == [[2, 2], [2, 1], [1, 1]]
     assert [one.users for one in partitions] == [2, 2, 1]
@@ -82,7 +82,7 @@ def test_replay_is_divided_with_its_rows(tmp_path: Path) -> None:
     trace = tmp_path / "trace.csv"
     lines = [f"{index / 10},{1 + index % 3}" for index in range(200)]
     trace.write_text("time_seconds,rows\n" + "\n".join(lines))
-    campaign = make_campaign({"model": "replay", "trace": trace, "speed": 2}, rows_per_request=7)
+    campaign = make_load_campaign({"model": "replay", "trace": trace, "speed": 2}, rows_per_request=7)
     partitions = [
         Partition.model_validate_json(one.model_dump_json()) for one in split_load(campaign, CONTRACT, 2)
     ]
@@ -94,7 +94,7 @@ def test_replay_is_divided_with_its_rows(tmp_path: Path) -> None:
 
 def test_recorded_rows_are_divided_like_the_arrivals() -> None:
     rows = tuple((float(index), 0.0, 0.0) for index in range(5))
-    campaign = make_campaign(LOADS["constant"])
+    campaign = make_load_campaign(LOADS["constant"])
     partitions = split_load(campaign, CONTRACT, 2, rows)
     assert [one.recorded_rows for one in partitions] == [rows[::2], rows[1::2]]
     assert split_load(campaign, CONTRACT, 9, rows)[8].recorded_rows == rows
@@ -102,7 +102,7 @@ def test_recorded_rows_are_divided_like_the_arrivals() -> None:
 
 def test_partition_has_no_threshold_and_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOKEN", "secret-value")
-    campaign = make_campaign(LOADS["poisson"], target={"headers": {"Authorization": "Bearer ${TOKEN}"}})
+    campaign = make_load_campaign(LOADS["poisson"], target={"headers": {"Authorization": "Bearer ${TOKEN}"}})
     (partition,) = split_load(campaign, CONTRACT)
     text = partition.model_dump_json()
     assert "${TOKEN}" in text

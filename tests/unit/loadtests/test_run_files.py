@@ -3,7 +3,7 @@
 
 from pathlib import Path
 
-from tests.support.campaigns import make_campaign
+from tests.support.campaigns import make_load_campaign
 from tests.support.stub_server import make_contract
 from tidegate_loadtests.generator_cpu import Generator
 from tidegate_loadtests.live_metrics import LiveMetrics
@@ -28,7 +28,7 @@ def test_run_status_written_is_read_back(tmp_path: Path) -> None:
 
 def test_run_config_survives_json(tmp_path: Path) -> None:
     config = RunConfig(
-        campaign=make_campaign({"model": "closed", "users": 1}, protocols={"v1": 1, "v2-binary": 2}),
+        campaign=make_load_campaign({"model": "closed", "users": 1}, protocols={"v1": 1, "v2-binary": 2}),
         contract=make_contract(),
         samples_path=tmp_path / "samples.parquet",
         status_path=tmp_path / "status.json",

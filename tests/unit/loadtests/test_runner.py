@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.support.campaigns import make_campaign
+from tests.support.campaigns import make_load_campaign
 from tests.support.stub_server import make_contract, run_stub_server
 from tidegate.errors import ConfigurationError, ServerError, TidegateError
 from tidegate.protocol.connect import retry_connect
@@ -33,7 +33,7 @@ def read_all(path: Path) -> Samples:
 
 
 def test_run_of_several_phases_follows_their_loads(tmp_path: Path) -> None:
-    campaign = make_campaign(
+    campaign = make_load_campaign(
         {"model": "closed", "users": 2},
         {"model": "constant", "rate": 40},
         {"model": "closed", "users": 1},
@@ -62,7 +62,7 @@ def test_run_of_several_phases_follows_their_loads(tmp_path: Path) -> None:
 def test_run_without_responses_ends_after_the_timeouts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    campaign = make_campaign({"model": "poisson", "rate": 20}, duration=1, connections=2, timeout=0.3)
+    campaign = make_load_campaign({"model": "poisson", "rate": 20}, duration=1, connections=2, timeout=0.3)
     monkeypatch.setattr(runner, "verify_readiness", lambda *_: None)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         campaign = campaign.with_addresses(f"http://127.0.0.1:{silent.getsockname()[1]}", None)
@@ -79,7 +79,9 @@ def test_run_without_a_header_variable_starts_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("TOKEN", raising=False)
-    campaign = make_campaign(USERS, target={"url": "http://a.example", "headers": {"X-Token": "${TOKEN}"}})
+    campaign = make_load_campaign(
+        USERS, target={"url": "http://a.example", "headers": {"X-Token": "${TOKEN}"}}
+    )
     with pytest.raises(ConfigurationError, match=r"'target.headers.X-Token'.* 'TOKEN' is not set"):
         runner.run(campaign, make_contract(), tmp_path, ignore)
     assert list(tmp_path.iterdir()) == []
@@ -91,7 +93,7 @@ def test_run_without_a_server_starts_nothing(tmp_path: Path, monkeypatch: pytest
     with socket.create_server(("127.0.0.1", 0)) as closed:
         url = f"http://127.0.0.1:{closed.getsockname()[1]}"
     with pytest.raises(ServerError, match=r"stub/ready did not respond .*: start the server"):
-        runner.run(make_campaign(USERS, target={"url": url}), make_contract(), tmp_path, ignore)
+        runner.run(make_load_campaign(USERS, target={"url": url}), make_contract(), tmp_path, ignore)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -102,12 +104,12 @@ def test_run_with_a_failed_generator_names_its_log(tmp_path: Path, monkeypatch: 
         run_stub_server() as stub,
         pytest.raises(TidegateError, match=r"generator failed with exit code 1: .* log .*locust\.log"),
     ):
-        runner.run(make_campaign(USERS, target={"url": stub.url}), make_contract(), tmp_path, ignore)
+        runner.run(make_load_campaign(USERS, target={"url": stub.url}), make_contract(), tmp_path, ignore)
     assert (tmp_path / "locust.log").read_text() == "out of order\n"
 
 
 def test_deadline_is_for_the_start_and_then_for_the_end() -> None:
-    campaign = make_campaign(USERS, timeout=5)
+    campaign = make_load_campaign(USERS, timeout=5)
     assert runner._deadline(campaign, RunStatus(), start_deadline=60) == 60
     assert runner._deadline(campaign, RunStatus(start_time=100), start_deadline=60) == 100 + 10 + 2 * 5 + 60
 

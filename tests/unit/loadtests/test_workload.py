@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 
-from tests.support.campaigns import make_campaign
+from tests.support.campaigns import make_load_campaign
 from tests.support.stub_server import make_contract
 from tidegate.protocol.constants import INFERENCE_HEADER_CONTENT_LENGTH, Protocol
 from tidegate_loadtests.partition import Partition, split_load
@@ -50,7 +50,7 @@ def binary_response(labels: list[int], probabilities: list[float]) -> tuple[str,
 
 
 def make_partition(recorded_rows: tuple[tuple[float, ...], ...] | None = None, **fields: Any) -> Partition:
-    campaign = make_campaign({"model": "closed", "users": 1}, **fields)
+    campaign = make_load_campaign({"model": "closed", "users": 1}, **fields)
     (partition,) = split_load(campaign, CONTRACT, 1, recorded_rows)
     return partition
 
