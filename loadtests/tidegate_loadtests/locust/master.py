@@ -135,6 +135,9 @@ class Master:
             self._closed = True
             self._writer.close()
             self._update_status(generators=tuple(generators), live=self._counter.read())
+            # With its page, Locust would stop the workers and then not reach them when it quits.
+            for node_id in self._workers:
+                self._runner.send_message("quit", client_id=node_id)
             CampaignShape.finished = True
 
     def _monitor_workers(self) -> None:

@@ -55,6 +55,8 @@ class RequestSource:
         self.workload = workload
         self.headers = headers
         self.samples = SampleBuffer()
+        # The first conversion imports pandas, if it is installed, which would delay the first requests.
+        self.samples.take().to_bytes()
         self.started = gevent.event.Event()
         self.start_time = 0.0
         """Start of the campaign, on the monotonic clock."""

@@ -68,7 +68,7 @@ class Worker:
         finished = False
         while not finished:
             finished = self._runner.user_greenlets.join(timeout=_REPORT_SECONDS)
-            if (cpu_times := generator_cpu.read_cpu_times(process)) is not None:
+            if (cpu_times := generator_cpu.read_cpu_times(process, children=False)) is not None:
                 measurements.append(cpu_times)
             self._send_samples(source)
         if self._runner.state != STATE_RUNNING:  # the master ended the campaign
