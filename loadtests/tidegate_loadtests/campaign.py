@@ -12,9 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
-from tidegate.errors import FieldError
+from tidegate.errors import ConfigurationError, FieldError
 from tidegate.protocol.constants import Protocol
 from tidegate_loadtests.load_models import Closed, Load, Positive, resolve_path
 
@@ -26,7 +34,7 @@ Count = Annotated[int, Field(ge=0)]
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class Watch(_Model):
@@ -169,7 +177,7 @@ class Phase(_Model):
 
     @model_validator(mode="after")
     def _validate_decidable(self) -> Self:
-        if not self.judged and "thresholds" in self.model_fields_set:
+        if not self.judged and self.thresholds != Thresholds():
             raise FieldError(("thresholds",), "expected none in a phase that is not judged, received some")
         if isinstance(self.load, Closed):
             return self
@@ -255,6 +263,37 @@ class Campaign(_Model):
                 "expected a phase with a latency threshold, received none",
             )
         return self
+
+    def with_addresses(self, url: str | None, grpc_url: str | None) -> Self:
+        """Return the campaign with the addresses of the command line, which replace those of the file.
+
+        Args:
+            url: The server's base URL.
+            grpc_url: Host and port for gRPC.
+
+        Raises:
+            ConfigurationError: If an address has another form, or a protocol has none.
+        """
+        fields = {"url": url or self.target.url, "grpc_url": grpc_url or self.target.grpc_url}
+        try:
+            target = Target.model_validate(self.target.model_dump(exclude_unset=True) | fields)
+        except ValidationError as error:
+            (field,) = error.errors()[0]["loc"]
+            option, expected = {
+                "url": ("--url", "http://… or https://…"),
+                "grpc_url": ("--grpc-url", "HOST:PORT"),
+            }[str(field)]
+            raise ConfigurationError(
+                f"{option}: '{fields[str(field)]}' is not an address of a server: expected {expected}."
+            ) from None
+        if target.url is None and set(self.protocols) != {Protocol.GRPC}:
+            raise ConfigurationError("The campaign has no address: give --url or 'target.url'.")
+        if target.grpc_url is None and Protocol.GRPC in self.protocols:
+            raise ConfigurationError(
+                "The campaign has no address for gRPC: give --grpc-url or 'target.grpc_url', or remove "
+                "'grpc' from 'protocols'."
+            )
+        return self.model_copy(update={"target": target})
 
     @property
     def duration_seconds(self) -> float:

@@ -26,7 +26,7 @@ NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 class LoadModel(BaseModel):
     """An open loop: requests arrive at their intended starts, even if the server falls behind."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     random: ClassVar[bool] = True
     """Whether arrivals are random, like those of independent clients, or at fixed times."""
@@ -101,7 +101,7 @@ class Steps(LoadModel):
         """Return the requests of all earlier steps and of a part of the current one, ``[times]``."""
         edges = np.arange(len(self.rates) + 1) * self.step_seconds
         totals = np.concatenate([[0.0], np.cumsum(self.rates) * self.step_seconds])
-        return np.interp(seconds, edges, totals)
+        return np.asarray(np.interp(seconds, edges, totals))
 
     def validate_duration(self, duration: float) -> None:
         """Check that the steps fill the phase.
@@ -191,7 +191,7 @@ class Diurnal(LoadModel):
         return self
 
     def rate_at(self, second: float, duration: float) -> float:
-        """Return mean − amplitude · cos(2π · second / period)."""
+        """Return the cosine curve, which begins at its lowest."""
         return self.mean_rate - self.amplitude * cos(2 * pi * second / self.period_seconds)
 
     def expected_requests(self, seconds: Floats, duration: float) -> Floats:
@@ -238,7 +238,7 @@ class Replay(LoadModel):
 
     def expected_requests(self, seconds: Floats, duration: float) -> Floats:
         """Return the number of recorded requests before each time, ``[times]``."""
-        return np.searchsorted(self.recorded.time, seconds * self.speed, "left").astype(np.float64)
+        return np.asarray(np.searchsorted(self.recorded.time, seconds * self.speed), dtype=np.float64)
 
 
 class Closed(BaseModel):
@@ -247,7 +247,7 @@ class Closed(BaseModel):
     A slower server receives less load, so a closed loop says little about latency.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     model: Literal["closed"]
     users: Annotated[int, Field(ge=1, le=10_000)]
@@ -266,6 +266,6 @@ Load = Annotated[
 
 
 def resolve_path(path: Path, info: ValidationInfo) -> Path:
-    """Resolve a path that is relative to the file that :func:`tidegate.settings.load_yaml` reads."""
-    folder = (info.context or {}).get("folder")
-    return path if folder is None else (folder / path).resolve()
+    """Resolve a path that is relative to the file of :func:`tidegate.settings.load_yaml`, if any."""
+    folder: Path = (info.context or {}).get("folder", Path())
+    return (folder / path).resolve()

@@ -24,3 +24,17 @@ def make_phase(name: str = "main", rate: float = 100.0, duration: float = 20.0, 
 def make_campaign(*phases: Fields, **fields: Any) -> Campaign:
     """Make a campaign of phases; by default one of 2,000 requests in 20 seconds."""
     return Campaign.model_validate({"phases": list(phases) or [make_phase()]} | fields)
+
+
+def make_load_campaign(*loads: Fields, duration: float = 10.0, **fields: Any) -> Campaign:
+    """Make a campaign with one judged phase per load.
+
+    Args:
+        loads: The load of each phase.
+        duration: The duration of each phase, in seconds.
+        fields: Other fields of the campaign.
+    """
+    phases = [
+        {"name": f"phase-{index}", "duration": duration, "load": load} for index, load in enumerate(loads)
+    ]
+    return make_campaign(*phases, **fields)
