@@ -73,11 +73,22 @@ class CheckResult:
     @property
     def value_text(self) -> str:
         """The value with its unit."""
-        return "nothing" if self.value is None else self._format(self.value)
+        if self.value is None:
+            return "never" if self._never_came else "nothing"
+        return self._format(self.value)
+
+    @property
+    def measured_text(self) -> str:
+        """The value as a part of a sentence."""
+        return "never reached" if self._never_came else f"measured {self.value_text}"
+
+    @property
+    def _never_came(self) -> bool:
+        return self.value is None and self.outcome == "fail" and self.name.endswith("_seconds")
 
     def __str__(self) -> str:
         detail = f": {self.detail}" if self.detail else ""
-        return f"{self.label}: expected {self.threshold_text}, measured {self.value_text}{detail}"
+        return f"{self.label}: expected {self.threshold_text}, {self.measured_text}{detail}"
 
     def _format(self, value: float) -> str:
         return _WORDS[self.name][1](value)

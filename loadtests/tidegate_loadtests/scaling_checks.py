@@ -74,6 +74,8 @@ class StepResponse:
     desired_before: int
     desired_after: int
     """The most desired replicas before the next sudden change of the rate."""
+    required: int
+    """The replicas that the load needs by the capacity file, or that the autoscaler desired."""
     needed: bool
     """Whether the load needed more replicas than there were."""
     reaction_seconds: float | None
@@ -108,13 +110,15 @@ def _respond(
     end = min(step.end, step.phase.end)
     missed = _missed_windows(step, series, end)
     needed = after > before or required > before or bool(missed)
+    target = max(after, required)
     reaction = desired.first(step.time, step.end, at_least=before + 1)
-    arrival = ready.first(step.time, step.end, at_least=max(after, required))
+    arrival = ready.first(step.time, step.end, at_least=target)
     recovery = missed[-1] if missed else step.time
     return StepResponse(
         step=step,
         desired_before=before,
         desired_after=after,
+        required=target,
         needed=needed,
         reaction_seconds=None if reaction is None else reaction - step.time,
         ready_seconds=None if reaction is None or arrival is None else arrival - step.time,
@@ -222,9 +226,7 @@ def _describe_step(response: StepResponse, name: str, value: float | None) -> st
         return f"latency stayed above its threshold after the {text}"
     if response.reaction_seconds is None:
         return f"the desired replicas stayed at {response.desired_before} after the {text}"
-    return (
-        f"{response.desired_after} desired replicas were not ready before the next change, after the {text}"
-    )
+    return f"{response.required} replicas were not ready before the next change of the load, after the {text}"
 
 
 def _check_bounds(
@@ -363,7 +365,7 @@ def _check_terminations(campaign: Campaign, series: TimeSeries, timeline: Timeli
         "max",
         outcome,
         mark_seconds=float(first[0]) if outcome == "fail" else None,
-        detail=f"{failures:,} of {requests:,} requests during {len(terminations)} terminations",
+        detail=f"{failures:,} of {requests:,} requests; pods that terminated: {len(terminations)}",
     )
 
 

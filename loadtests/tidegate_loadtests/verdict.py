@@ -28,12 +28,30 @@ from tidegate_loadtests.timeline.records import Timeline
 class Verdict:
     """The outcome of a campaign with the result of each check."""
 
-    outcome: Outcome
-    reasons: tuple[str, ...]
-    """Defects of the measurement, failed checks, then checks without evidence; empty for a pass."""
+    defects: tuple[str, ...]
+    """Defects of the measurement, which make the campaign inconclusive."""
     checks: tuple[CheckResult, ...]
     responses: tuple[StepResponse, ...] = ()
     """The reaction of the replicas to each load step."""
+
+    def with_outcome(self, outcome: Outcome) -> tuple[CheckResult, ...]:
+        """Return the checks that ended with an outcome."""
+        return tuple(check for check in self.checks if check.outcome == outcome)
+
+    @property
+    def outcome(self) -> Outcome:
+        """The outcome of the campaign."""
+        if self.defects:
+            return "inconclusive"
+        if self.with_outcome("fail"):
+            return "fail"
+        return "inconclusive" if self.with_outcome("inconclusive") else "pass"
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Defects of the measurement, failed checks, then checks without evidence; empty for a pass."""
+        undecided = (*self.with_outcome("fail"), *self.with_outcome("inconclusive"))
+        return (*self.defects, *map(str, undecided))
 
 
 def judge(
@@ -67,14 +85,7 @@ def judge(
         *_generator_defects(generators),
         *_timeline_defects(campaign, timeline),
     )
-    failed = tuple(str(check) for check in checks if check.outcome == "fail")
-    undecided = tuple(str(check) for check in checks if check.outcome == "inconclusive")
-    outcome: Outcome = "pass"
-    if defects or (undecided and not failed):
-        outcome = "inconclusive"
-    elif failed:
-        outcome = "fail"
-    return Verdict(outcome, defects + failed + undecided, tuple(checks), responses)
+    return Verdict(defects, tuple(checks), responses)
 
 
 def _check_phase(phase: PhaseSummary, series: TimeSeries) -> Iterator[CheckResult]:
@@ -84,7 +95,8 @@ def _check_phase(phase: PhaseSummary, series: TimeSeries) -> Iterator[CheckResul
     ratio, limit = metrics.failure_ratio, thresholds.max_failure_ratio
     outcome: Outcome = "inconclusive" if ratio is None else compare(ratio, limit, "max")
     mark = _first_time(phase, series, series.failures > 0) if outcome == "fail" else None
-    detail = next(iter(metrics.errors), "") if outcome == "fail" else ""
+    error = next(iter(metrics.errors), None)
+    detail = f"most often '{error}'" if outcome == "fail" else ""
     yield CheckResult("failure_ratio", ratio, limit, "max", outcome, name, mark, detail)
     if thresholds.min_goodput is not None:
         outcome = compare(metrics.goodput, thresholds.min_goodput, "min")
@@ -120,7 +132,7 @@ def _check_latency(phase: PhaseSummary, q: float, limit: float, series: TimeSeri
         value = min(value, limit) if kept else max(value, limit)  # a histogram's percentile has an error
     mark = _first_time(phase, series, series.latency_ms[q] > limit) if outcome == "fail" else None
     if mark is not None:
-        detail = f"above the threshold first at {format_seconds(mark)}"
+        detail = f"first at {format_seconds(mark)}"
     return CheckResult(f"p{q:g}_ms", value, limit, "max", outcome, phase.bounds.name, mark, detail)
 
 

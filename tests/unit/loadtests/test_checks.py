@@ -31,8 +31,12 @@ def test_compare_includes_the_threshold(value: float | None, bound: Bound, outco
             "p99 latency in phase 'peak': expected at most 50 ms, measured 61 ms",
         ),
         (
-            CheckResult("reaction_seconds", None, 30.0, "max", "fail", detail="it never rose"),
-            "reaction time: expected at most 30 s, measured nothing: it never rose",
+            CheckResult("reaction_seconds", None, 30.0, "max", "fail", detail="it stayed at 1"),
+            "reaction time: expected at most 30 s, never reached: it stayed at 1",
+        ),
+        (
+            CheckResult("reaction_seconds", None, 30.0, "max", "inconclusive", detail="no load step"),
+            "reaction time: expected at most 30 s, measured nothing: no load step",
         ),
         (
             CheckResult("failure_ratio", 0.011, 0.01, "max", "fail", "main"),
