@@ -88,21 +88,24 @@ def run(
 ) -> None:
     """Send the load of a campaign, validate the responses, and decide pass, fail or inconclusive.
 
-    Writes report.html, verdict.json and samples.parquet. Exits with 3 if a threshold is missed, and with 1 if
-    the load test is inconclusive.
+    Writes report.html, campaign.png, verdict.json and samples.parquet. Exits with 3 if a threshold is missed,
+    and with 1 if the load test is inconclusive.
     """
     from tidegate.settings import Document
     from tidegate.store import Store, fetch
     from tidegate_loadtests import runner
     from tidegate_loadtests.campaign import Campaign
+    from tidegate_loadtests.capacity.document import Capacity
     from tidegate_loadtests.locust_process import LocustOutputs
-    from tidegate_loadtests.report import REPORT, VERDICT, Report
+    from tidegate_loadtests.report import PLOT, REPORT, VERDICT, Report
     from tidegate_loadtests.samples import read_samples
     from tidegate_loadtests.summary import summarise
     from tidegate_loadtests.verdict import judge
 
     document = Document.read(campaign)
     planned = document.parse_as(Campaign).with_addresses(url, grpc_url)
+    sizes = None if planned.scaling is None else planned.scaling.sizes
+    safe_rate = None if sizes is None else Capacity.read(sizes).safe_rate
     pool = None
     if expect_workers is not None:
         bind_host = parse_host(master_bind_host, "--master-bind-host")
@@ -113,7 +116,7 @@ def run(
         contract = served.contract.model_copy(update={"name": name or served.contract.name})
     out.mkdir(parents=True, exist_ok=True)
     # The report of an earlier campaign must not stay next to the samples of this one.
-    for file in (REPORT, VERDICT):
+    for file in (REPORT, VERDICT, PLOT):
         (out / file).unlink(missing_ok=True)
     with progress() as display:
         task = display.add_task("Starting the load generator", total=planned.duration_seconds)
@@ -130,7 +133,7 @@ def run(
             finished = runner.run(planned, contract, out, show, pool, outputs)
         display.update(task, description="Writing the report")
         summary = summarise(planned, read_samples(finished.samples_path))
-        verdict = judge(planned, summary, finished.generators)
+        verdict = judge(planned, summary, finished.generators, finished.timeline, safe_rate)
         report = Report(
             model=contract.name,
             digest=served.digest,
@@ -139,14 +142,16 @@ def run(
             summary=summary,
             generators=finished.generators,
             verdict=verdict,
+            timeline=finished.timeline,
         )
         (out / REPORT).write_text(report.html(), encoding="utf-8")
+        (out / PLOT).write_bytes(report.png())
         (out / VERDICT).write_text(json.dumps(report.document, indent=2) + "\n", encoding="utf-8")
     location = str(out / REPORT)
     try:
         if store is not None:
             folder = f"{contract.name}/{datetime.fromtimestamp(finished.started_at, UTC):%Y%m%dT%H%M%SZ}"
-            for file in (REPORT, VERDICT, runner.SAMPLES):
+            for file in (REPORT, VERDICT, PLOT, runner.SAMPLES):
                 store.put(f"{folder}/{file}", out / file)
             location = f"{store.uri}/{folder}/{REPORT}"
     finally:  # the verdict is printed even if the store fails
@@ -193,8 +198,9 @@ def _describe(state: "Progress", campaign: "Campaign", workers: int | None) -> s
     intended = campaign.rate_at(state.elapsed_seconds)
     rate = f"{state.live.rate:,.0f} /s" + ("" if intended is None else f" of {intended:,.0f} /s")
     p99 = "" if state.live.p99_ms is None else f", p99 {format_milliseconds(state.live.p99_ms)}"
+    replicas = "" if state.replicas is None else f", {state.replicas} ready replicas"
     phase = campaign.phase_at(state.elapsed_seconds).name
-    return f"Phase {phase}: {rate}{p99}, {state.live.failures:,} failures"
+    return f"Phase {phase}: {rate}{p99}, {state.live.failures:,} failures{replicas}"
 
 
 def _render(report: "Report", location: str) -> "RenderableType":
@@ -203,9 +209,9 @@ def _render(report: "Report", location: str) -> "RenderableType":
     from rich.text import Text
 
     table = Table("check", "value", "threshold", "", box=None, pad_edge=False)
-    for check in report.verdict.checks:
-        outcome = Text(check.outcome, _COLOURS[check.outcome])
-        table.add_row(check.label, check.value_text, check.threshold_text, outcome)
+    for check in report.checks:
+        result = Text(check.outcome, _COLOURS[check.outcome])
+        table.add_row(check.label, check.value_text, check.threshold_text, result)
     judged, generator, outcome = report.summary.judged, report.generator, report.verdict.outcome
     cpu = "a CPU" if generator.pinned_cpu is None else f"CPU {generator.pinned_cpu}"
     facts = (
