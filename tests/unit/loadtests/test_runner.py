@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 
 from tests.support.campaigns import make_load_campaign
+from tests.support.stub_grpc_server import run_stub_grpc_server
 from tests.support.stub_server import make_contract, run_stub_server
 from tidegate.errors import ConfigurationError, ServerError, TidegateError
 from tidegate.protocol.connect import retry_connect
 from tidegate_loadtests import locust_process, readiness, runner
+from tidegate_loadtests.locust_process import LocustOutputs
 from tidegate_loadtests.run_files import RunStatus
 from tidegate_loadtests.runner import Progress
 from tidegate_loadtests.samples import Samples, read_samples
@@ -57,6 +59,38 @@ def test_run_of_several_phases_follows_their_loads(tmp_path: Path) -> None:
     assert progress[-1].live.requests == len(samples)
     assert run.generators[0].utilization_mean > 0
     assert run.started_at > 0
+
+
+def test_run_over_grpc_has_a_connection_per_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOKEN", "secret-value")
+    campaign = make_load_campaign(
+        {"model": "closed", "users": 3},
+        duration=1,
+        timeout=20,
+        protocols={"grpc": 1},
+        target={"headers": {"Host": "a.example", "Authorization": "Bearer ${TOKEN}"}},
+    )
+    with run_stub_grpc_server(fail_every=10) as stub:
+        run = runner.run(
+            campaign.with_addresses(None, stub.address),
+            make_contract(),
+            tmp_path,
+            ignore,
+            outputs=LocustOutputs(html=tmp_path / "locust.html", csv_prefix=tmp_path / "locust"),
+        )
+    samples = read_all(run.samples_path)
+    assert len(samples) == stub.calls["ModelInfer"] > 20
+    failed = samples.select(~samples.successful)
+    assert len(failed) == len(samples) // 10
+    assert set(failed.error) == {"RESOURCE_EXHAUSTED: overloaded"}
+    assert set(failed.status) == {429}
+    assert set(samples.status[samples.successful]) == {200}
+    assert len(stub.peers) == 3
+    assert ("authorization", "Bearer secret-value") in stub.metadata
+    files = {path.name for path in tmp_path.iterdir()}
+    assert {"samples.parquet", "locust.log", "locust.html", "locust_stats.csv"} <= files
+    for path in tmp_path.iterdir():
+        assert b"secret-value" not in path.read_bytes(), path
 
 
 def test_run_without_responses_ends_after_the_timeouts(
