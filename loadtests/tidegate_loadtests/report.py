@@ -41,7 +41,6 @@ class Report:
 
     model: str
     digest: str
-    url: str
     started_at: str
     """ISO 8601, in UTC."""
     campaign: Campaign
@@ -50,6 +49,11 @@ class Report:
     """One per process that made the load."""
     verdict: Verdict
     timeline: Timeline | None = None
+
+    @property
+    def url(self) -> str:
+        """The server's address; empty if the campaign names none."""
+        return self.campaign.target.url or self.campaign.target.grpc_url or ""
 
     @property
     def generator(self) -> Generator:

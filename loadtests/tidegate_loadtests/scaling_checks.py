@@ -160,11 +160,11 @@ def check_scaling(
     return tuple(
         check
         for check in (
+            _check_limit(timeline, responses, safe_rate),
             *_check_times(thresholds, responses),
             *_check_bounds(campaign, thresholds, timeline),
             _check_direction_changes(campaign, thresholds, timeline),
             _check_replica_seconds(campaign, thresholds, timeline, safe_rate),
-            _check_limit(timeline, responses, safe_rate),
             _check_terminations(campaign, series, timeline),
         )
         if check is not None

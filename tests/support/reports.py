@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reports of simulated campaigns: an autoscaler that follows a load step, one that does not, and a gap."""
 
+from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -29,7 +30,7 @@ SCALING = make_campaign(
         "thresholds": {"max_p99_ms": 250, "max_failure_ratio": 0.01},
     },
     protocols={"v1": 1, "v2": 1},
-    target={"watch": {"deployment": "stub"}},
+    target={"url": "http://stub", "watch": {"deployment": "stub"}},
     scaling={"max_reaction_seconds": 30, "max_recovery_seconds": 50, "max_replicas": 4},
 )
 STEP_AT = 70.0
@@ -84,7 +85,6 @@ def make_report(
     return Report(
         model="stub",
         digest="0" * 64,
-        url="http://stub",
         started_at="2026-01-01T00:00:00+00:00",
         campaign=campaign,
         summary=summary,
@@ -94,6 +94,7 @@ def make_report(
     )
 
 
+@cache
 def make_scaling_report(outcome: Literal["pass", "fail", "inconclusive"]) -> Report:
     """Make the report of a load step with this outcome."""
     scaled = [(0.0, 1, 1), (85.0, 2, 1), (95.0, 2, 2)]

@@ -88,8 +88,8 @@ def test_page_lists_causes_before_symptoms() -> None:
         ("recovery_seconds", "fail"),
         ("p99_ms", "fail"),
         ("failure_ratio", "fail"),
-        ("most_replicas", "pass"),
         ("limited_seconds", "pass"),
+        ("most_replicas", "pass"),
     ]
     html = report.html()
     places = [html.index(f"<b>{check.label}</b>".replace("'", "&#39;")) for check in report.checks[:4]]
