@@ -3,9 +3,9 @@
 """Samples: the raw record of a campaign, one row per request, from which every metric is computed.
 
 The load generator writes samples as Parquet while it runs, one row group after the other. Readers stream the
-row groups, so neither side holds a whole campaign. A file gets its name when it is complete: an interrupted
-campaign leaves only ``samples.parquet.partial``, which has no footer and which no reader accepts. This module
-computes no aggregate.
+row groups, so neither side holds a whole campaign. A file gets its name and a mark when it is complete: an
+interrupted campaign leaves only ``samples.parquet.partial``, which no reader accepts. This module computes no
+aggregate.
 """
 
 from collections.abc import Iterable, Iterator
@@ -28,6 +28,8 @@ ROW_GROUP_ROWS = 32_768
 
 _TIMES = ("intended_start", "connection_free", "sent", "completed")
 _TEXTS = ("protocol", "error")
+_COMPLETE = "tidegate.complete"
+"""The key in a file's metadata that says that its writer was closed."""
 _TEXT = pa.dictionary(pa.int32(), pa.string())
 _SCHEMA = pa.schema(
     [
@@ -211,6 +213,8 @@ class SampleWriter:
     def close(self) -> None:
         """Write the remaining samples and the footer, and give the file its name."""
         self._write_row_groups()
+        # pyarrow writes a footer for an interrupted writer as well, so the footer alone proves nothing.
+        self._file.add_key_value_metadata({_COMPLETE: "true"})
         self._file.close()
         self._partial.replace(self._path)
 
@@ -246,6 +250,8 @@ def read_samples(path: Path) -> Iterator[Samples]:
                 f"{path} is not a file of samples: expected the columns {_describe(_SCHEMA)}, "
                 f"received {_describe(file.schema_arrow)}."
             )
+        if _COMPLETE.encode() not in (file.metadata.metadata or {}):
+            raise TidegateError(f"{path} is not a complete file of samples: its writer was interrupted.")
         for index in range(file.num_row_groups):
             yield Samples._from_arrow(file.read_row_group(index))
 
