@@ -121,8 +121,14 @@ class Timeline:
 _KINDS: dict[str, type[Any]] = {"replicas": ReplicaRecord, "pod": PodRecord, "event": EventRecord, "gap": Gap}
 _LISTS = {"replicas": "replicas", "pod": "pods", "event": "events", "gap": "gaps"}
 """The timeline's list by column of the file."""
-_TYPES = {float: pa.float64(), int: pa.int64(), str: pa.string(), bool: pa.bool_()}
-_TYPES |= {int | None: pa.int64(), float | None: pa.float64()}
+_TYPES: dict[Any, Any] = {
+    float: pa.float64(),
+    int: pa.int64(),
+    str: pa.string(),
+    bool: pa.bool_(),
+    float | None: pa.float64(),
+    int | None: pa.int64(),
+}
 _SCHEMA = pa.schema(
     [
         (column, pa.struct([(name, _TYPES[hint]) for name, hint in get_type_hints(kind).items()]))

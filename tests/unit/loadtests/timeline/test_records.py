@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tidegate.errors import TidegateError
@@ -39,6 +39,7 @@ TIMELINES = st.builds(
 )
 
 
+@settings(max_examples=25)
 @given(TIMELINES)
 def test_timeline_written_and_read_is_equal(
     tmp_path_factory: pytest.TempPathFactory, timeline: Timeline
