@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -92,6 +93,18 @@ def test_propose_external_value_by_target_type(
 def test_propose_utilization_is_whole_percent() -> None:
     metrics = usage(a=444)  # 88.8 % of the request, which the controller reads as 88: within tolerance
     assert propose(CPU, metrics, make_pod("a")) == 1
+
+
+def test_propose_missing_pod_counts_as_the_target_above_100_percent() -> None:
+    target = replace(CPU, target=140)
+    # With 100 % of its request instead of 140 %, the missing pod would let the replicas fall to 1.
+    assert propose(target, usage(a=100), make_pod("a"), make_pod("b")) == 2
+
+
+def test_propose_huge_value_is_limited_to_32_bits() -> None:
+    for target_type in ("Value", "AverageValue"):
+        spec = MetricSpec("External", "in_flight", target_type, 1)
+        assert propose(spec, 2**62, make_pod("a")) == 2**31 - 1
 
 
 def test_propose_average_value_unready_does_not_apply_to_pods_metric() -> None:
