@@ -3,6 +3,7 @@
 """The command ``tidegate loadtest simulate``: an autoscaler under a traffic, without a cluster."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -45,6 +46,12 @@ def simulate(
     initial_replicas: Annotated[
         int | None, typer.Option(min=0, help="Replicas at the start. Default: the autoscaler's minimum.")
     ] = None,
+    startup_seconds: Annotated[
+        float | None,
+        typer.Option(
+            min=0, help="Seconds from a pod's creation until it is ready. Default: the capacity file's."
+        ),
+    ] = None,
     metric_delay: Annotated[
         float, typer.Option(min=0, help="Seconds from a scrape until the autoscaler sees it.")
     ] = 7.5,
@@ -62,15 +69,18 @@ def simulate(
     settings that keep the threshold of the capacity file.
     """
     from tidegate_loadtests.capacity.document import Capacity
-    from tidegate_loadtests.scaling import simulator
     from tidegate_loadtests.scaling.replica_model import ReplicaModel
     from tidegate_loadtests.scaling.settings import read_settings
+    from tidegate_loadtests.scaling.simulator import Pipeline
+    from tidegate_loadtests.scaling.simulator import simulate as simulate_settings
     from tidegate_loadtests.scaling.suggestion import Objective
     from tidegate_loadtests.scaling.suggestion import suggest as find_cheapest
     from tidegate_loadtests.scaling.traffic import read_traffic
 
     measured = Capacity.read(capacity)
     replica = ReplicaModel.of(measured)
+    if startup_seconds is not None:
+        replica = replace(replica, startup_seconds=startup_seconds)
     compared = [read_settings(path) for path in values]
     names = [settings.name for settings in compared]
     if len(set(names)) < len(names):
@@ -79,38 +89,30 @@ def simulate(
             "because they label the columns; rename one."
         )
     rates = read_traffic(traffic)
-    pipeline = simulator.Pipeline(
+    pipeline = Pipeline(
         in_flight_window=in_flight_window, delay=metric_delay, max_queue_delay=max_queue_delay
     )
-    objective = Objective(measured.threshold.latency_ms / 1000, measured.threshold.percentile, max_over_ratio)
+    threshold = measured.threshold
+    objective = Objective(threshold.latency_ms / 1000, threshold.percentile, max_over_ratio)
     with progress() as display:
         task = display.add_task("Simulating", total=None)
-        simulations = [
-            simulator.simulate(
-                rates, replica, settings, pipeline, initial_replicas, measured.threshold.percentile
+        results = [
+            (
+                settings,
+                simulate_settings(rates, replica, settings, pipeline, initial_replicas, objective.percentile),
             )
             for settings in compared
         ]
         suggested = None
         if suggest:
-            suggested = find_cheapest(
-                rates,
-                replica,
-                measured.safe_rate,
-                compared[0],
-                objective,
-                pipeline,
-                lambda candidate: display.update(
-                    task, description=f"Searching: {candidate.spec.min_replicas} replicas at least"
-                ),
-            )
-            if suggested:
-                compared.append(suggested[0])
-                simulations.append(suggested[1])
+            display.update(task, description="Searching the cheapest settings")
+            suggested = find_cheapest(rates, replica, measured.safe_rate, compared[0], objective, pipeline)
+            results += [suggested] if suggested else []
     if plot is not None:
         from tidegate_loadtests.scaling.plots import plot_simulations
 
         plot.parent.mkdir(parents=True, exist_ok=True)
+        simulations = [simulation for _, simulation in results]
         plot.write_bytes(
             plot_simulations(
                 simulations, measured.safe_rate, objective.threshold_seconds, objective.percentile
@@ -119,19 +121,16 @@ def simulate(
     document: dict[str, Any] = {
         "seconds": len(rates),
         "requests": round(float(rates.sum())),
-        "threshold_ms": measured.threshold.latency_ms,
-        "percentile": objective.percentile,
-        "settings": [
-            _describe(settings, simulation, objective)
-            for settings, simulation in zip(compared, simulations, strict=True)
-        ],
+        "threshold_ms": threshold.latency_ms,
+        "percentile": threshold.percentile,
+        "settings": [_describe(settings, simulation, objective) for settings, simulation in results],
         "suggested_values": _chart_values(suggested[0]) if suggested else None,
         "plot": None if plot is None else str(plot),
     }
     print_result(output, document, _render(document))
     if suggest and suggested is None:
         raise GateNotPassedError(
-            f"No settings keep p{objective.percentile:g} below {measured.threshold.latency_ms:g} ms in "
+            f"No settings keep p{threshold.percentile:g} below {threshold.latency_ms:g} ms in "
             f"{100 * (1 - max_over_ratio):g} % of the seconds, because new replicas are ready too late for "
             "the steps of the traffic: raise --max-over-ratio, or shorten the start of a replica."
         )

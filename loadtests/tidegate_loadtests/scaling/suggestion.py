@@ -54,7 +54,6 @@ def suggest(
     settings: ScalingSettings,
     objective: Objective,
     pipeline: Pipeline,
-    on_candidate: Callable[[ScalingSettings], None] = lambda _: None,
 ) -> tuple[ScalingSettings, Simulation] | None:
     """Return the candidate with the fewest replica-seconds that keeps the objective.
 
@@ -65,7 +64,6 @@ def suggest(
         settings: The settings whose behavior and CPU request the candidates have.
         objective: The service level.
         pipeline: The delays of the metrics and the queue.
-        on_candidate: Called before each candidate is simulated.
 
     Returns:
         The settings and their simulation; None if no candidate keeps the objective.
@@ -78,7 +76,6 @@ def suggest(
         def run(minimum: int, metric: MetricSpec = metric) -> tuple[ScalingSettings, Simulation]:
             spec = with_target(settings.spec, metric, minimum, maximum)
             candidate = ScalingSettings("suggested", spec, settings.cpu_request)
-            on_candidate(candidate)
             return candidate, simulate(rates, replica, candidate, pipeline, percentile=objective.percentile)
 
         found = _smallest_minimum(run, needed, objective)
