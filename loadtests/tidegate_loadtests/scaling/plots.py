@@ -31,6 +31,7 @@ _STYLE = {
     "ytick.color": _MUTED,
 }
 _DOTTED = (0, (2, 2))
+_MARK = {"ms": 6, "mew": 1.2}
 _UNITS = ((2 * 86_400, 86_400, "days"), (3 * 3600, 3600, "hours"), (300, 60, "minutes"), (0, 1, "seconds"))
 _MAX_POINTS = 2_000
 """Points of a line; more would be drawn over each other."""
@@ -66,31 +67,26 @@ def plot_simulations(
         replicas.fill_between(
             time, _maxima(needed, step), step="post", color="#d9d9d9", lw=0, label="needed at the safe rate"
         )
-        for simulation, colour in zip(simulations, _cycle(len(simulations)), strict=True):
+        for line, simulation in enumerate(simulations):
+            colour = _COLOURS[line % len(_COLOURS)]
             _draw_replicas(replicas, time, step, simulation, colour)
             shown = np.where(np.isfinite(simulation.latency), simulation.latency, np.nan)
             latency.plot(time, 1000 * _maxima(shown, step), color=colour, lw=1.3, label=simulation.name)
-            rejected = _maxima(simulation.rejected, step) > 0
-            if rejected.any():
-                latency.plot(
-                    time[rejected],
-                    np.full(rejected.sum(), 1.0),
-                    "|",
-                    color=_RED,
-                    ms=9,
-                    transform=latency.get_xaxis_transform(),
-                    clip_on=False,
-                    label=f"rejected requests, {simulation.name}",
-                )
+            rejected = time[_maxima(simulation.rejected, step) > 0]
+            height = np.full(len(rejected), 1.03 + 0.05 * line)
+            if len(rejected):  # marks above the axes, which hide no latency
+                above = {"transform": latency.get_xaxis_transform(), "clip_on": False}
+                latency.plot(rejected, height, "|", color=colour, **above, **_MARK)
+        latency.plot([], [], "|", color=_MUTED, label="rejected requests", **_MARK)
         replicas.plot([], [], color=_MUTED, lw=1, ls=_DOTTED, label="ready")
         replicas.set_ylabel("replicas")
         replicas.set_ylim(bottom=0)
-        replicas.legend(loc="upper left", ncols=4)
+        replicas.legend(loc="upper left", ncols=5)
         latency.axhline(1000 * threshold_seconds, color=_RED, lw=1, ls=(0, (4, 3)), label="threshold")
         latency.set_yscale("log")
         latency.yaxis.set_major_formatter("{x:,g}")
         latency.set_ylabel(f"p{percentile:g} latency, ms")
-        latency.legend(loc="upper left", ncols=4)
+        latency.legend(loc="upper left", ncols=5)
         latency.set_xlabel(f"time, {unit}")
         latency.set_xlim(time[0], len(rate) / divisor)
         for axes in (replicas, latency):
@@ -116,10 +112,6 @@ def _leave_room_for_legend(axes: Any) -> None:
         axes.set_ylim(low, high * (high / low) ** 0.3)
     else:
         axes.set_ylim(low, high + 0.3 * (high - low))
-
-
-def _cycle(count: int) -> list[str]:
-    return [_COLOURS[index % len(_COLOURS)] for index in range(count)]
 
 
 def _maxima(values: NDArray[np.float64], step: int) -> NDArray[np.float64]:
