@@ -107,6 +107,11 @@ class ReplicaModel:
         scale = self._corrected(p99, p99[0], measured) / self._at_rates(p99, p99[0])
         return np.array([self._at_rates(row, row[0]) * scale / self.ceiling for row in self._server.latency])
 
+    @cached_property
+    def idle_latency(self) -> float:
+        """The median latency in seconds of a request that finds the replica idle."""
+        return float(self.latency_at(0.5)[0])
+
     def latency_at(self, level: float) -> Floats:
         """Return a quantile of the latency in seconds, ``[points]``."""
         return np.array([np.interp(level, LATENCY_LEVELS, point) for point in self.latency.T])

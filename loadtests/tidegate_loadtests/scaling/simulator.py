@@ -199,7 +199,9 @@ class _Run:
         count = self.ready[begin:end]
         cpu = np.interp(self.served[begin:end], self.replica.rates, self.replica.cpu) * (count > 0)
         in_flight = np.interp(self.served[begin:end], self.replica.rates, self.replica.in_flight)
-        total = (in_flight + self.queued[begin:end]) * count
+        # By Little's law, requests that wait at most the queue delay limit are at most so many.
+        most = self.served[begin:end] * (self.pipeline.max_queue_delay + self.replica.idle_latency)
+        total = np.minimum(in_flight + self.queued[begin:end], most) * count
         self.cpu_seconds[begin + 1 : end + 1] = self.cpu_seconds[begin] + cpu.cumsum()
         self.in_flight_seconds[begin + 1 : end + 1] = self.in_flight_seconds[begin] + total.cumsum()
         if end - begin == self.options.sync_period:

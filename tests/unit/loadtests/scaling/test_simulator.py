@@ -91,6 +91,13 @@ def test_simulate_overload_rejects_what_would_wait_too_long() -> None:
     assert simulation.max_replicas_ratio > 0.9
 
 
+def test_simulate_overload_metric_is_at_most_what_may_wait() -> None:
+    # 1000 responses per second, each of which waited at most a second: 1000 requests in flight, target 400.
+    metric = MetricSpec("External", "in_flight", "AverageValue", 400_000)
+    simulation = run(np.full(300, 5000.0), metric=metric, pipeline=Pipeline(max_queue_delay=1.0))
+    assert simulation.desired[15] == 3
+
+
 def test_simulate_short_overload_ends_with_an_empty_queue() -> None:
     rates = np.full(120, 500.0)
     rates[30] = 2000.0  # one second of twice the ceiling: a thousand requests wait
