@@ -103,10 +103,15 @@ def measure_generator(
     )
 
 
-def read_cpu_times(process: psutil.Process) -> CpuTimes | None:
-    """Read the cumulative CPU times of a process and its child processes; None after its end."""
+def read_cpu_times(process: psutil.Process, *, children: bool = True) -> CpuTimes | None:
+    """Read the cumulative CPU times of a process; None after its end.
+
+    Args:
+        process: The process.
+        children: Whether to add its child processes, whose search reads the state of every process.
+    """
     try:
-        family = (process, *process.children(recursive=True))
+        family = (process, *process.children(recursive=True)) if children else (process,)
         times = [member.cpu_times() for member in family]
         waited = sum(_run_queue_wait_seconds(member.pid) for member in family)
     except psutil.Error:

@@ -26,7 +26,7 @@ NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 class LoadModel(BaseModel):
     """An open loop: requests arrive at their intended starts, even if the server falls behind."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     random: ClassVar[bool] = True
     """Whether arrivals are random, like those of independent clients, or at fixed times."""
@@ -247,7 +247,7 @@ class Closed(BaseModel):
     A slower server receives less load, so a closed loop says little about latency.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     model: Literal["closed"]
     users: Annotated[int, Field(ge=1, le=10_000)]

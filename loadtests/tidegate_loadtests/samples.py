@@ -84,12 +84,10 @@ class Samples:
 
     @classmethod
     def _from_arrow(cls, table: Any) -> Self:
-        return cls(
-            **{
-                name: _texts(table.column(name)) if name in _TEXTS else table.column(name).to_numpy()
-                for name in _SCHEMA.names
-            }
-        )
+        times = [table.column(name).to_numpy() for name in _TIMES]
+        status, rows = (table.column(name).to_numpy() for name in ("status", "rows"))
+        protocol, error = (_texts(table.column(name)) for name in _TEXTS)
+        return cls(times[0], times[1], times[2], times[3], status, protocol, rows, error)
 
     def to_bytes(self) -> bytes:
         """Return the samples as an Arrow stream, in which a worker sends them to the master."""
@@ -256,8 +254,8 @@ def _texts(column: Any) -> NDArray[np.str_]:
     encoded = column.combine_chunks()
     if not len(encoded):
         return np.array([], dtype=np.str_)
-    texts: NDArray[np.str_] = np.array(encoded.dictionary.to_pylist(), dtype=np.str_)
-    return texts[encoded.indices.to_numpy()]
+    indices: NDArray[np.int32] = encoded.indices.to_numpy()
+    return np.array(encoded.dictionary.to_pylist(), dtype=np.str_)[indices]
 
 
 def _describe(schema: Any) -> str:

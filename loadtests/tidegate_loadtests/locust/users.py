@@ -27,6 +27,10 @@ from tidegate_loadtests.workload import InferenceRequest, Workload, validate_res
 
 _MAX_ERROR_LENGTH = 160
 
+# The first conversion of samples imports pandas, if it is installed: here, because later it would delay the
+# first requests and a worker's heartbeats.
+SampleBuffer().take().to_bytes()
+
 
 class Response(NamedTuple):
     """The end of one request."""

@@ -68,7 +68,7 @@ class Worker:
         finished = False
         while not finished:
             finished = self._runner.user_greenlets.join(timeout=_REPORT_SECONDS)
-            if (cpu_times := generator_cpu.read_cpu_times(process)) is not None:
+            if (cpu_times := generator_cpu.read_cpu_times(process, children=False)) is not None:
                 measurements.append(cpu_times)
             self._send_samples(source)
         if self._runner.state != STATE_RUNNING:  # the master ended the campaign
@@ -79,6 +79,8 @@ class Worker:
         generator = generator_cpu.measure_generator(measurements, windows, pinned_cpu=None)
         self._runner.send_message("finished", {"samples": self._sent_samples, "generator": asdict(generator)})
         self._environment.process_exit_code = 0
+        # No user is left to wait for, and Locust reads no message while it waits for this time.
+        self._environment.stop_timeout = 0
 
     def _send_samples(self, source: RequestSource) -> None:
         """Send the samples since the last call in one message."""
