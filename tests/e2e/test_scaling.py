@@ -2,18 +2,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Autoscaling: load adds replicas, its end removes them, and no request fails."""
 
-import json
 import threading
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.e2e.kube import SECURITY, Namespace, Object
+from tests.e2e.kube import Namespace, Object
+from tests.e2e.load import LoadJob, load_start
 from tests.e2e.model import Model, push, train
-from tests.e2e.release import SECRET, Release
+from tests.e2e.release import Release
 from tests.e2e.target import Target
 from tidegate.kubernetes.pods import is_ready, unmet_condition
 
@@ -137,68 +136,6 @@ def name_gateway(namespace: Namespace, gateway: str) -> str:
     return f"{GATEWAY_SERVICE}.{namespace.name}"
 
 
-def start_load(namespace: Namespace, target: Target, model: Model, url: str) -> str:
-    """Start the load as a Job.
-
-    Args:
-        namespace: The Job's namespace.
-        target: The cluster under test.
-        model: The served model.
-        url: The server's URL.
-
-    Returns:
-        The Job's name.
-    """
-    container = {
-        "name": "loadtest",
-        "image": target.images["loadtest"],
-        "imagePullPolicy": "IfNotPresent",
-        "args": [
-            *("loadtest", "run", "/plan/loadtest.yaml", "--url", url, "--bundle", model.reference),
-            *("--out", "/work/report", "--output", "json"),
-        ],
-        "envFrom": [{"secretRef": {"name": SECRET}}],
-        "env": [{"name": "AWS_ENDPOINT_URL", "value": target.s3_from_pods}],
-        "resources": {"requests": {"cpu": "200m", "memory": "256Mi"}, "limits": {"memory": "1Gi"}},
-        "securityContext": SECURITY,
-        "volumeMounts": [
-            {"name": "plan", "mountPath": "/plan", "readOnly": True},
-            {"name": "work", "mountPath": "/work"},
-            {"name": "tmp", "mountPath": "/tmp"},
-        ],
-    }
-    name = "load"
-    namespace.apply(
-        {
-            "apiVersion": "v1",
-            "kind": "ConfigMap",
-            "metadata": {"name": name},
-            "data": {"loadtest.yaml": json.dumps(PLAN)},
-        },
-        {
-            "apiVersion": "batch/v1",
-            "kind": "Job",
-            "metadata": {"name": name},
-            "spec": {
-                "backoffLimit": 0,
-                "template": {
-                    "spec": {
-                        "restartPolicy": "Never",
-                        "automountServiceAccountToken": False,
-                        "containers": [container],
-                        "volumes": [
-                            {"name": "plan", "configMap": {"name": name}},
-                            {"name": "work", "emptyDir": {}},
-                            {"name": "tmp", "emptyDir": {}},
-                        ],
-                    }
-                },
-            },
-        },
-    )
-    return name
-
-
 def test_autoscale(
     release: Release,
     namespace: Namespace,
@@ -223,23 +160,15 @@ def test_autoscale(
     namespace.wait("one replica without load", lambda: _other_count(release, 1), timeout=120)
 
     with Timeline(release) as timeline:
-        job = start_load(namespace, target, forest, f"http://{host}")
-
-        def still_running() -> str | None:
-            resource = namespace.get(f"job/{job}")
-            ended = any(unmet_condition(resource, kind) is None for kind in ("Complete", "Failed"))
-            return None if ended else "the Job is running"
-
-        namespace.wait("the end of the load", still_running, timeout=PLAN["duration"] + 120, interval=1)
+        load = LoadJob("load", namespace, target)
+        load.start(PLAN, forest, f"http://{host}")
+        load.wait(PLAN["duration"] + 120)
         ended_at = time.time()
         namespace.wait(
             "one replica after the load", lambda: _other_count(release, 1), timeout=180, interval=1
         )
 
-    [pod] = namespace.pods(f"batch.kubernetes.io/job-name={job}")
-    log = namespace.logs(pod["metadata"]["name"])
-    assert "{" in log, log[-3000:]
-    document = json.loads(log[log.index("{") : log.rindex("}") + 1])
+    document = load.document()
     started_at = load_start(document)
     evidence["settings"] = {"autoscaling": AUTOSCALING, "resources": RESOURCES, "load": PLAN}
     evidence["timeline"] = timeline.changes(started_at)
@@ -265,11 +194,6 @@ def test_autoscale(
     assert document["requests"] >= 200
     # The verdict is inconclusive if the load generator was the bottleneck.
     assert document["verdict"] == "pass", document["reasons"]
-
-
-def load_start(document: dict[str, Any]) -> float:
-    """Return the start of the load as a Unix time."""
-    return datetime.fromisoformat(document["started_at"]).replace(tzinfo=UTC).timestamp()
 
 
 def _inactive(release: Release) -> str | None:
