@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Autoscaling: load adds replicas, its end removes them, and no request fails."""
 
-import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from tests.e2e.kube import Namespace, Object
 from tests.e2e.load import LoadJob, load_start
 from tests.e2e.model import Model, push, train
 from tests.e2e.release import Release
+from tests.e2e.replicas import ReplicaRecorder
 from tests.e2e.target import Target
 from tidegate.kubernetes.pods import is_ready, unmet_condition
 
@@ -53,62 +53,6 @@ AUTOSCALING: dict[str, Any] = {
 }
 RESOURCES = {"requests": {"cpu": "150m", "memory": "192Mi"}, "limits": {"cpu": "300m", "memory": "768Mi"}}
 GATEWAY_SERVICE = "front"
-
-
-class Timeline:
-    """A recorder of desired and ready replicas, once per second during a `with` block.
-
-    Args:
-        release: The recorded release.
-    """
-
-    def __init__(self, release: Release) -> None:
-        self._release = release
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._record, daemon=True)
-        self.points: list[tuple[float, int, int, int | None]] = []
-        """Time, desired replicas, ready replicas, CPU usage in percent of the request."""
-
-    def __enter__(self) -> "Timeline":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stopped.set()
-        self._thread.join(30)
-
-    def _record(self) -> None:
-        while not self._stopped.wait(1.0):
-            try:
-                self._add_point()
-            except AssertionError as error:
-                print(f"no point: {error}")  # a failed command is only a gap in the timeline
-
-    def _add_point(self) -> None:
-        status = self._release.autoscaler().get("status", {})
-        usages = [
-            metric.get("containerResource", {}).get("current", {}).get("averageUtilization")
-            for metric in status.get("currentMetrics") or []
-        ]
-        ready = len(self._release.ready_pods())
-        self.points.append(
-            (time.time(), status.get("desiredReplicas", 0), ready, usages[0] if usages else None)
-        )
-
-    def changes(self, origin: float) -> list[dict[str, Any]]:
-        """Return the points at which the replicas changed, in seconds from an origin."""
-        changes: list[dict[str, Any]] = []
-        for time_seconds, desired, ready, usage in self.points:
-            if not changes or (changes[-1]["desired"], changes[-1]["ready"]) != (desired, ready):
-                changes.append(
-                    {
-                        "second": round(time_seconds - origin, 1),
-                        "desired": desired,
-                        "ready": ready,
-                        "cpu_percent": usage,
-                    }
-                )
-        return changes
 
 
 @pytest.fixture(scope="module")
@@ -159,7 +103,7 @@ def test_autoscale(
     namespace.wait("the autoscaler's first metrics", lambda: _inactive(release), timeout=90)
     namespace.wait("one replica without load", lambda: _other_count(release, 1), timeout=120)
 
-    with Timeline(release) as timeline:
+    with ReplicaRecorder(release) as recorder:
         load = LoadJob("load", namespace, target)
         load.start(PLAN, forest, f"http://{host}")
         load.wait(PLAN["duration"] + 120)
@@ -171,7 +115,7 @@ def test_autoscale(
     document = load.document()
     started_at = load_start(document)
     evidence["settings"] = {"autoscaling": AUTOSCALING, "resources": RESOURCES, "load": PLAN}
-    evidence["timeline"] = timeline.changes(started_at)
+    evidence["timeline"] = recorder.changes(started_at)
     evidence["load"] = {
         key: document[key]
         for key in ("verdict", "reasons", "requests", "failures", "goodput", "latency", "generator")
@@ -179,17 +123,17 @@ def test_autoscale(
     evidence["seconds_from_load_to_ready"] = {
         str(count): next(
             (
-                round(time_seconds - started_at, 1)
-                for time_seconds, _, ready, _ in timeline.points
-                if ready >= count and time_seconds > started_at
+                round(point.time_seconds - started_at, 1)
+                for point in recorder.points
+                if point.ready >= count and point.time_seconds > started_at
             ),
             None,
         )
         for count in range(2, REPLICAS + 1)
     }
-    evidence["seconds_from_end_of_load_to_one"] = round(timeline.points[-1][0] - ended_at, 1)
-    assert max(ready for _, _, ready, _ in timeline.points) >= REPLICAS
-    assert timeline.points[-1][2] == 1
+    evidence["seconds_from_end_of_load_to_one"] = round(recorder.points[-1].time_seconds - ended_at, 1)
+    assert max(point.ready for point in recorder.points) >= REPLICAS
+    assert recorder.points[-1].ready == 1
     assert document["failures"] == 0, document["errors"]
     assert document["requests"] >= 200
     # The verdict is inconclusive if the load generator was the bottleneck.
