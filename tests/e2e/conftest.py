@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.kube import Namespace, run
-from tests.e2e.model import BREAST_CANCER, GoldenRequest, Model, push, train
+from tests.e2e.model import BREAST_CANCER, FOREST, GoldenRequest, Model, push, train
 from tests.e2e.release import SECRET, Release
 from tests.e2e.scenarios import FULL_MARKER, find_scenario
 from tests.e2e.summary import ScenarioResult, Summary
@@ -160,6 +160,11 @@ def v1(models: tuple[Model, Model]) -> Model:
 @pytest.fixture
 def v2(models: tuple[Model, Model]) -> Model:
     return models[1]
+
+
+@pytest.fixture(scope="session")
+def forest(target: Target, tmp_path_factory: pytest.TempPathFactory) -> Model:
+    return push(train(FOREST, tmp_path_factory.mktemp("forest")), target)
 
 
 @pytest.fixture

@@ -6,24 +6,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.e2e.kube import Namespace, Object
 from tests.e2e.load import LoadJob, load_start
-from tests.e2e.model import Model, push, train
+from tests.e2e.model import Model
 from tests.e2e.release import Release
 from tests.e2e.replicas import ReplicaRecorder
 from tests.e2e.target import Target
 from tidegate.kubernetes.pods import is_ready, unmet_condition
-
-FOREST: dict[str, Any] = {
-    "name": "forest",
-    "task": "classification",
-    "data": {"dataset": "breast_cancer", "target_names": True},
-    "algorithm": {"name": "RandomForestClassifier", "parameters": {"n_estimators": 100, "max_depth": 6}},
-    "seed": 42,
-}
-"""A model with a long service time, so that one replica saturates long before the load generator."""
 
 PLAN: dict[str, Any] = {
     "users": 6,
@@ -53,11 +42,6 @@ AUTOSCALING: dict[str, Any] = {
 }
 RESOURCES = {"requests": {"cpu": "150m", "memory": "192Mi"}, "limits": {"cpu": "300m", "memory": "768Mi"}}
 GATEWAY_SERVICE = "front"
-
-
-@pytest.fixture(scope="module")
-def forest(target: Target, tmp_path_factory: pytest.TempPathFactory) -> Model:
-    return push(train(FOREST, tmp_path_factory.mktemp("forest")), target)
 
 
 def name_gateway(namespace: Namespace, gateway: str) -> str:
