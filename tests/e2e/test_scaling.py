@@ -12,7 +12,6 @@ from tests.e2e.model import Model
 from tests.e2e.release import Release
 from tests.e2e.replicas import ReplicaRecorder
 from tests.e2e.target import Target
-from tidegate.kubernetes.pods import is_ready, unmet_condition
 
 PLAN: dict[str, Any] = {
     "users": 6,
@@ -84,8 +83,8 @@ def test_autoscale(
             "route": {"hostnames": [host], "requestTimeoutSeconds": 10},
         },
     )
-    namespace.wait("the autoscaler's first metrics", lambda: _inactive(release), timeout=90)
-    namespace.wait("one replica without load", lambda: _other_count(release, 1), timeout=120)
+    namespace.wait("the autoscaler's first metrics", release.inactive_reason, timeout=90)
+    namespace.wait("one replica without load", lambda: release.count_mismatch(1), timeout=120)
 
     with ReplicaRecorder(release) as recorder:
         load = LoadJob("load", namespace, target)
@@ -93,7 +92,7 @@ def test_autoscale(
         load.wait(PLAN["duration"] + 120)
         ended_at = time.time()
         namespace.wait(
-            "one replica after the load", lambda: _other_count(release, 1), timeout=180, interval=1
+            "one replica after the load", lambda: release.count_mismatch(1), timeout=180, interval=1
         )
 
     document = load.document()
@@ -122,13 +121,3 @@ def test_autoscale(
     assert document["requests"] >= 200
     # The verdict is inconclusive if the load generator was the bottleneck.
     assert document["verdict"] == "pass", document["reasons"]
-
-
-def _inactive(release: Release) -> str | None:
-    return unmet_condition(release.autoscaler(), "ScalingActive")
-
-
-def _other_count(release: Release, expected: int) -> str | None:
-    pods = release.pods()
-    ready = [pod for pod in pods if is_ready(pod)]
-    return None if len(pods) == expected == len(ready) else f"{len(ready)} of {len(pods)} pods are ready"
