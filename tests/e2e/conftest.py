@@ -64,7 +64,11 @@ def pytest_runtest_makereport(item: pytest.Item) -> Any:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the scenarios of the full run, before pytest applies `-m`."""
     for item in items:
-        if find_scenario(item.name).full:
+        try:
+            scenario = find_scenario(item.name)
+        except LookupError as error:
+            raise pytest.UsageError(str(error)) from error
+        if scenario.full:
             item.add_marker(FULL_MARKER)
 
 

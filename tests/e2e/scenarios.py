@@ -36,6 +36,8 @@ SCENARIOS = (
     Scenario("install_and_infer"),
     Scenario("kserve_native"),
     Scenario("autoscale"),
+    Scenario("keda_in_flight", full=True, addons=("keda", "prometheus")),
+    Scenario("overload_no_collapse"),
     Scenario("loadtest_chart"),
     Scenario("canary_split"),
     Scenario("promote"),
