@@ -94,10 +94,19 @@ class Run:
         selection = ("-k", expression)
         command = [*PYTEST, "--collect-only", "--quiet", *selection]
         collected = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-        names = tuple(re.findall(r"::test_(\w+)$", collected.stdout, re.MULTILINE))
+        names = parse_collected(collected.stdout)
         if not names:
             raise ClusterError(f"-k {expression}: no scenario was collected:\n{collected.stdout[-1000:]}")
         return cls(names, selection)
+
+
+def parse_collected(output: str) -> tuple[str, ...]:
+    r"""Return the names of the scenarios in the output of pytest's `--collect-only --quiet`.
+
+    >>> parse_collected("tests/e2e/test_canary.py::test_promote\n\n1/22 tests collected (21 deselected)\n")
+    ('promote',)
+    """
+    return tuple(re.findall(r"::test_(\w+)$", output, re.MULTILINE))
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

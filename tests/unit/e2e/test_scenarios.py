@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.__main__ import Run
 from tests.e2e.scenarios import SCENARIOS, find_scenario, names_of_run, required_addons
 from tools.cluster.optional_addons import OPTIONAL_ADDONS
 
@@ -53,7 +52,3 @@ def test_ci_run_installs_no_addon() -> None:
 def test_find_scenario_outside_the_table_raises() -> None:
     with pytest.raises(LookupError, match="'other'"):
         find_scenario("test_other")
-
-
-def test_run_matching_collects_the_scenarios() -> None:
-    assert Run.matching("rollback or promote").scenarios == ("promote", "rollback")
