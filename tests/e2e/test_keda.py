@@ -19,7 +19,6 @@ from tests.e2e.model import Model
 from tests.e2e.release import Release
 from tests.e2e.replicas import ReplicaRecorder
 from tests.e2e.target import Target
-from tests.e2e.test_scaling import name_gateway
 from tidegate.kubernetes.pods import unmet_condition
 
 PROMETHEUS_ADDRESS = "http://prometheus-operated.monitoring:9090"
@@ -30,14 +29,13 @@ STABILIZATION_SECONDS = 75
 OUTAGE_SECONDS = 90
 """Longer than the stabilization window, so that the outage alone would remove replicas."""
 CAMPAIGN: dict[str, Any] = {
-    "users": 24,
-    "warmup": 0,
-    "duration": LOAD_SECONDS,
-    "rows_per_request": 100,
     "protocols": {"v2-binary": 1},
+    "rows_per_request": 100,
     "timeout": 10,
     "seed": 1,
-    "thresholds": {"max_failure_ratio": 0},
+    "phases": [
+        {"name": "load", "duration": LOAD_SECONDS, "load": {"model": "closed", "users": 24}},
+    ],
 }
 RESOURCES = {"requests": {"cpu": "100m", "memory": "192Mi"}, "limits": {"cpu": "200m", "memory": "768Mi"}}
 SCALING: dict[str, Any] = {
@@ -103,7 +101,7 @@ PROMETHEUS = Source("prometheus", prometheus_outage, in_fallback)
 
 
 def scale_through_outage(
-    source: Source, release: Release, target: Target, model: Model, host: str, evidence: dict[str, Any]
+    source: Source, release: Release, target: Target, model: Model, gateway: str, evidence: dict[str, Any]
 ) -> None:
     """Scale up by load, stop the source of the metric, restore it, and scale down without load.
 
@@ -112,7 +110,7 @@ def scale_through_outage(
         release: The release under test.
         target: The cluster under test.
         model: The served model.
-        host: The host of the release's route.
+        gateway: The Gateway's address.
         evidence: Receives the measurements under the source's name.
     """
     namespace = release.namespace
@@ -120,7 +118,8 @@ def scale_through_outage(
     namespace.wait("one replica without load", lambda: release.count_mismatch(1), timeout=120)
     load = LoadJob(f"load-{source.name}", namespace, target)
     with ReplicaRecorder(release) as recorder:
-        load.start(CAMPAIGN, model, f"http://{host}")
+        campaign = CAMPAIGN | {"target": {"headers": {"Host": release.hostname}}}
+        load.start(campaign, model, f"http://{gateway}")
         loaded_at = time.time()
         waited = namespace.wait(
             f"{REPLICAS} replicas under load",
@@ -165,7 +164,6 @@ def scale_through_outage(
 def test_keda_in_flight(
     release: Release, target: Target, gateway: str, v1: Model, evidence: dict[str, Any]
 ) -> None:
-    host = name_gateway(release.namespace, gateway)
     release.install(
         v1,
         {
@@ -181,7 +179,7 @@ def test_keda_in_flight(
             "serviceMonitor": {"enabled": True, "interval": "5s"},
             "resources": RESOURCES,
             "server": {"drainSeconds": 5, "shutdownTimeoutSeconds": 10},
-            "route": {"hostnames": [host], "requestTimeoutSeconds": 10},
+            "route": {"requestTimeoutSeconds": 10},
         },
     )
-    scale_through_outage(PROMETHEUS, release, target, v1, host, evidence)
+    scale_through_outage(PROMETHEUS, release, target, v1, gateway, evidence)
