@@ -167,19 +167,19 @@ def test_keda_in_flight(
     release.install(
         v1,
         {
-            "autoscaling": SCALING
-            | {
-                "keda": KEDA
-                | {
-                    "prometheusAddress": PROMETHEUS_ADDRESS,
-                    "query": "sum(rate(tidegate_request_duration_seconds_sum"
-                    f'{{namespace="{release.namespace.name}",service="@SERVICE@"}}[1m]))',
-                }
-            },
-            "serviceMonitor": {"enabled": True, "interval": "5s"},
+            "autoscaling": SCALING | {"keda": KEDA | {"source": METRICS_API.name}},
             "resources": RESOURCES,
             "server": {"drainSeconds": 5, "shutdownTimeoutSeconds": 10},
             "route": {"requestTimeoutSeconds": 10},
         },
+    )
+    evidence["settings"] = {"autoscaling": SCALING | {"keda": KEDA}, "resources": RESOURCES, "load": CAMPAIGN}
+    scale_through_outage(METRICS_API, release, target, v1, gateway, evidence)
+    release.upgrade(
+        {
+            "autoscaling.keda.source": PROMETHEUS.name,
+            "autoscaling.keda.prometheusAddress": PROMETHEUS_ADDRESS,
+            "serviceMonitor": {"enabled": True, "interval": "5s"},
+        }
     )
     scale_through_outage(PROMETHEUS, release, target, v1, gateway, evidence)
