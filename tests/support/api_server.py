@@ -33,6 +33,8 @@ class Fault:
     """Lines that replace the events of a watch."""
     lists_too: bool = False
     """Whether the status holds for lists as well."""
+    skip: int = 0
+    """Number of watches before the first that has the fault; a streamed list is one."""
     times: int = 1_000_000
     """Number of watches that have the fault."""
 
@@ -117,7 +119,8 @@ def run_api_server(server: FakeApiServer | None = None) -> Iterator[FakeApiServe
                 active = fault.times > 0
                 watch = query.get("watch") == "true"
                 if active and (watch or fault.lists_too):
-                    fault.times -= 1
+                    active = fault.skip == 0
+                    fault.skip, fault.times = max(fault.skip - 1, 0), fault.times - active
             name = query.get("fieldSelector", "").removeprefix("metadata.name=") or None
             if active and fault.status and (watch or fault.lists_too):
                 return self._document(fault.status, status_document(fault.status))

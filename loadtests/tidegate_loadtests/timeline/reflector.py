@@ -88,11 +88,6 @@ class Reflector(Generic[T]):
             return Request(watch | initial, LIST_SILENCE_SECONDS)
         return Request({}, LIST_SILENCE_SECONDS)
 
-    @property
-    def listing(self) -> bool:
-        """Whether a streamed list has not ended."""
-        return self._listed is not None
-
     def receive_list(self, listing: Object) -> None:
         """Take the response to a list.
 
@@ -125,8 +120,7 @@ class Reflector(Generic[T]):
             version = str(metadata["resourceVersion"])
             if kind == "BOOKMARK":
                 ended = (metadata.get("annotations") or {}).get(_INITIAL_EVENTS_END) == "true"
-                self._bookmark(version, ended)
-                return True
+                return self._bookmark(version, ended)
             if kind not in ("ADDED", "MODIFIED", "DELETED"):
                 raise ValueError(f"not an event of a watch: the type is {kind!r}")
             name = str(metadata["name"])
@@ -181,15 +175,18 @@ class Reflector(Generic[T]):
         if self._lost_reason is not None or not current:
             self._record_gap(self._lost_reason or "changes were missing at the end of the recording")
 
-    def _bookmark(self, version: str, initial_events_end: bool) -> None:
-        if self._listed is not None:
-            if initial_events_end:
-                objects, self._listed = self._listed, None
-                self._version = version
-                self._replace(objects)
-            return
+    def _bookmark(self, version: str, initial_events_end: bool) -> bool:
+        if self._listed is None:
+            self._version = version
+            self._confirmed = self._clock()
+            return True
+        if not initial_events_end:
+            return True
+        objects, self._listed = self._listed, None
         self._version = version
-        self._confirmed = self._clock()
+        self._replace(objects)
+        # A list fails after a short silence, and a watch is silent for long: the watch is another request.
+        return False
 
     def _replace(self, objects: dict[str, T]) -> None:
         """Take the complete objects of a list; a gap ends with it."""

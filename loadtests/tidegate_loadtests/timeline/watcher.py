@@ -150,6 +150,8 @@ class Watcher:
     def _exchange(self, request: Request) -> None:
         response = self._response = self.client.send(request)
         try:
+            if self._stopped.is_set():  # before the response that stop() shuts down
+                return
             if not request.watch:
                 listing = json.loads(response.data)
                 with self._reporting():

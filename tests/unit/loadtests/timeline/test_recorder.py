@@ -11,6 +11,7 @@ from tests.support.api_server import FakeApiServer, Fault, bookmark, encode, run
 from tidegate.errors import ConfigurationError
 from tidegate_loadtests.campaign import Watch
 from tidegate_loadtests.timeline import recorder as recorder_module
+from tidegate_loadtests.timeline import reflector as reflector_module
 from tidegate_loadtests.timeline.recorder import TimelineRecorder, record
 from tidegate_loadtests.timeline.records import ReplicaRecord, Timeline
 from tidegate_loadtests.timeline.resources import RESOURCES
@@ -162,9 +163,19 @@ def test_server_without_streamed_lists_is_complete(server: FakeApiServer) -> Non
     assert timeline(recording).gaps == []
 
 
+def test_list_without_last_bookmark_falls_back_to_a_list(
+    server: FakeApiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reflector_module, "LIST_SILENCE_SECONDS", 0.3)
+    server.bookmarks = False
+    with record(WATCH, server.client()) as recording:
+        server.put("deployments", make_deployment(2, 1))
+    assert counts(recording) == [(1, 1, 1), (2, 2, 1)]
+    assert timeline(recording).gaps == []
+
+
 def test_clean_end_of_a_watch_leaves_no_gap(server: FakeApiServer) -> None:
-    # The streamed list has two pods and a bookmark; the watch ends after one more line each time.
-    server.faults = {"pods": Fault(end_after=4, times=1)}
+    server.faults = {"pods": Fault(end_after=1, skip=1)}
     with record(WATCH, server.client()) as recording:
         server.put("pods", make_pod(False))
         server.put("pods", make_pod(True))
@@ -175,7 +186,7 @@ def test_clean_end_of_a_watch_leaves_no_gap(server: FakeApiServer) -> None:
 
 @pytest.mark.parametrize("compact", [False, True], ids=["lost connection", "lost and expired"])
 def test_lost_watch_makes_a_gap_and_the_state_is_right(server: FakeApiServer, compact: bool) -> None:
-    server.faults = {"deployments": Fault(cut_after=3, times=1)}
+    server.faults = {"deployments": Fault(cut_after=1, skip=1, times=1)}
     with record(WATCH, server.client()) as recording:
         server.put("deployments", make_deployment(2, 1))
         if compact:

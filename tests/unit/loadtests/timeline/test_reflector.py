@@ -81,6 +81,14 @@ def test_streamed_list_is_complete_at_its_bookmark(harness: Harness) -> None:
     assert harness.reflector.next_request().parameters["resource_version"] == "7"
 
 
+def test_watch_after_a_streamed_list_is_another_request(harness: Harness) -> None:
+    # The list's request has a short limit of silence, at which a quiet watch would count as lost.
+    listing = harness.reflector.next_request()
+    assert not harness.reflector.receive_event(bookmark(7, END))
+    watch = harness.reflector.next_request()
+    assert watch.silence_seconds > watch.parameters["timeout_seconds"] > listing.silence_seconds
+
+
 @pytest.mark.parametrize("status", [400, 422])
 def test_server_without_streamed_lists_gets_a_list(harness: Harness, status: int) -> None:
     harness.reflector.next_request()
