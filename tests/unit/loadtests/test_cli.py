@@ -10,6 +10,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from tests.support.api_server import run_api_server
 from tests.support.stub_server import Fault, run_stub_server, write_bundle
 from tidegate.console import OutputFormat
 from tidegate.errors import ConfigurationError, ExitCode, TidegateError
@@ -20,6 +21,8 @@ from tidegate_loadtests.generator_cpu import Generator
 from tidegate_loadtests.live_metrics import LiveMetrics
 from tidegate_loadtests.runner import Progress
 from tidegate_loadtests.samples import read_samples
+from tidegate_loadtests.timeline import recorder
+from tidegate_loadtests.timeline.records import Timeline
 from tidegate_loadtests.worker_pool import MASTER_PORT
 
 CAMPAIGN = """\
@@ -73,6 +76,26 @@ def test_run_sends_the_planned_requests_and_reports_them(
     assert (out / "campaign.png").read_bytes().startswith(b"\x89PNG")
     written = json.loads((out / "verdict.json").read_text())
     assert written | {"report": document["report"]} == document
+
+
+@pytest.mark.usefixtures("idle_generator")
+def test_run_with_watch_writes_and_judges_the_timeline(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, bundle = tmp_path / "out", tmp_path / "bundle"
+    write_bundle(bundle)
+    watch = "target: {watch: {namespace: models, deployment: front}}\nscaling: {max_replicas: 1}\n"
+    deployment = {"spec": {"replicas": 2}, "status": {"replicas": 2, "readyReplicas": 2}}
+    with run_stub_server() as stub, run_api_server() as cluster:
+        cluster.put("deployments", deployment | {"metadata": {"name": "front"}})
+        monkeypatch.setattr(recorder, "load_api_client", cluster.client)
+        with pytest.raises(TidegateError, match=r"load test failed: .*replicas"):
+            run(write_campaign(tmp_path, watch + CAMPAIGN), str(bundle), stub.url, out=out)
+    timeline = Timeline.read(out / "timeline.parquet")
+    assert [(record.desired, record.ready) for record in timeline.replicas] == [(2, 2)]
+    assert timeline.replicas[0].time <= 0
+    assert timeline.gaps == []
+    assert json.loads((out / "verdict.json").read_text())["timeline"]["ready_replicas"]["most"] == 2
 
 
 @pytest.mark.usefixtures("idle_generator")
