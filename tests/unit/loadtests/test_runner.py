@@ -129,8 +129,11 @@ def test_run_stopped_on_locusts_page_is_inconclusive(tmp_path: Path) -> None:
     campaign = make_load_campaign({"model": "constant", "rate": 20}, duration=60, timeout=20)
     port = free_port()
 
+    stopped: list[bool] = []
+
     def stop(progress: Progress) -> None:
-        if progress.live.requests:
+        if progress.live.requests and not stopped:
+            stopped.append(True)
             urllib.request.urlopen(f"http://127.0.0.1:{port}/stop", data=b"", timeout=60).close()
 
     with (
