@@ -88,6 +88,9 @@ template:
             readOnly: true
           - name: tmp
             mountPath: /tmp
+          {{- if include "loadtest.watch" .root }}
+          {{- include "loadtest.tokenVolumeMount" . | nindent 10 }}
+          {{- end }}
           {{- with include "tidegate.caVolumeMount" .root }}
           {{- nindent 10 . }}
           {{- end }}
@@ -97,6 +100,9 @@ template:
           name: {{ .campaign | quote }}
       - name: tmp
         emptyDir: {}
+      {{- if include "loadtest.watch" .root }}
+      {{- include "loadtest.tokenVolume" . | nindent 6 }}
+      {{- end }}
       {{- with include "tidegate.caVolume" .root }}
       {{- nindent 6 . }}
       {{- end }}
