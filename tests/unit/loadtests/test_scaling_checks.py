@@ -62,6 +62,7 @@ TIMES = {"max_reaction_seconds": 20, "max_ready_seconds": 40, "max_recovery_seco
         ("ready_seconds", [(0, 1, 1), (75, 3, 1), (105, 3, 3)], 110, 45, "fail", 105),
         ("ready_seconds", [(0, 1, 1), (75, 3, 2)], 120, None, "fail", 100),
         ("ready_seconds", NEVER_READY, 120, None, "fail", 100),
+        ("ready_seconds", [(0, 1, 1), (75, 2, 2)], 120, None, "fail", 100),  # the rate needs three
         ("recovery_seconds", SCALED, 100, 40, "pass", 100),
         ("recovery_seconds", SCALED, 101, 45, "pass", 105),  # judged in windows of five seconds
         ("recovery_seconds", SCALED, 115, 55, "fail", 115),
@@ -199,6 +200,12 @@ def test_replica_seconds_without_a_safe_rate_are_inconclusive() -> None:
         check(campaign, make_timeline(STUCK), safe_rate=None)["replica_seconds_ratio"].outcome
         == "inconclusive"
     )
+
+
+def test_ideal_replicas_are_never_below_the_least() -> None:
+    campaign = make_step_campaign({"max_replica_seconds_ratio": 1.0, "min_replicas": 2})
+    result = check(campaign, make_timeline([(0, 2, 2), (60, 3, 3)]))["replica_seconds_ratio"]
+    assert (result.value, result.outcome) == (1.0, "pass")
 
 
 def test_replica_seconds_of_a_closed_loop_are_inconclusive() -> None:
