@@ -2,19 +2,32 @@
 # SPDX-License-Identifier: Apache-2.0
 """helm/tidegate-loadtest: a campaign runs once, workers reach only the master, a failure fails the Job."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from kubernetes.config import incluster_config
 
 from tests.charts.chart import InvalidValuesError, Object, Values, containers, notes, of_kind, render
 from tests.charts.conftest import DIGEST, merged
 from tidegate.settings import load_yaml
-from tidegate_loadtests.plan import LoadTest
+from tidegate_loadtests.campaign import Campaign, Watch
+from tidegate_loadtests.timeline.resources import RESOURCES, VERBS, deployment_name
 from tidegate_loadtests.worker_pool import MASTER_PORT
 
 LOAD: Values = {
-    "plan": {"rate": 1000000, "connections": 64, "duration": 60, "thresholds": {"max_p99_ms": 100}},
+    "campaign": {
+        "connections": 64,
+        "phases": [
+            {
+                "name": "load",
+                "duration": 60,
+                "load": {"model": "poisson", "rate": 1000000},
+                "thresholds": {"max_p99_ms": 100},
+            }
+        ],
+    },
     "url": "http://breast-cancer-predictor.models",
     "model": {"uri": "s3://models/breast-cancer", "digest": DIGEST},
 }
@@ -42,11 +55,11 @@ def container(job: Object) -> Object:
     return only
 
 
-def test_plan_url_and_bundle_are_sufficient() -> None:
+def test_campaign_url_and_bundle_are_sufficient() -> None:
     kinds = sorted(item["kind"] for item in objects())
     assert kinds == ["ConfigMap", "Job", "Job", "Service", "ServiceAccount"]
     assert container(jobs()[0])["args"] == [
-        *("loadtest", "run", "/etc/tidegate/loadtest.yaml"),
+        *("loadtest", "run", "/etc/tidegate/campaign.yaml"),
         *("--url", "http://breast-cancer-predictor.models"),
         *("--bundle", f"s3://models/breast-cancer@sha256:{DIGEST}"),
         *("--expect-workers", "2", "--out", "/tmp/report"),
@@ -66,19 +79,19 @@ def test_digest_with_algorithm_prefix_is_valid() -> None:
 
 
 @pytest.mark.parametrize("text", [False, True])
-def test_plan_is_parsed_with_its_types(tmp_path, text: bool) -> None:
-    plan = LOAD["plan"]
-    values = merged(LOAD, {"plan": yaml.safe_dump(plan)}) if text else LOAD
+def test_campaign_is_parsed_with_its_types(tmp_path, text: bool) -> None:
+    campaign = LOAD["campaign"]
+    values = merged(LOAD, {"campaign": yaml.safe_dump(campaign)}) if text else LOAD
     [config] = of_kind(objects(values), "ConfigMap").values()
     assert config["immutable"] is True
-    (tmp_path / "loadtest.yaml").write_text(config["data"]["loadtest.yaml"])
-    assert load_yaml(tmp_path / "loadtest.yaml", LoadTest) == LoadTest.model_validate(plan)
+    (tmp_path / "campaign.yaml").write_text(config["data"]["campaign.yaml"])
+    assert load_yaml(tmp_path / "campaign.yaml", Campaign) == Campaign.model_validate(campaign)
 
 
 def test_file_text_is_rendered_byte_for_byte() -> None:
-    text = "# mine\nrate: 100.0\nconnections: 8\nduration: 20\n"
-    [config] = of_kind(objects(merged(LOAD, {"plan": text})), "ConfigMap").values()
-    assert config["data"] == {"loadtest.yaml": text}
+    text = "# mine\nphases:\n  - {name: a, duration: 20.0, load: {model: closed, users: 1}}\n"
+    [config] = of_kind(objects(merged(LOAD, {"campaign": text})), "ConfigMap").values()
+    assert config["data"] == {"campaign.yaml": text}
 
 
 def test_job_of_a_failed_campaign_fails_without_retry() -> None:
@@ -124,6 +137,16 @@ def test_only_the_master_has_the_stores_credentials() -> None:
     assert [volume["name"] for volume in pod(workers)["volumes"]] == ["tmp"]
 
 
+def test_secret_of_the_headers_is_in_every_process() -> None:
+    values = merged(LOAD, {"headerSecretName": "load-token", "objectStore": {"secretName": "model-store"}})
+    master, workers = jobs(values)
+    token = {"secretRef": {"name": "load-token"}}
+    assert container(master)["envFrom"] == [{"secretRef": {"name": "model-store"}}, token]
+    assert container(workers)["envFrom"] == [token]
+    master, _ = jobs(merged(LOAD, {"headerSecretName": "load-token"}))
+    assert container(master)["envFrom"] == [token]
+
+
 def test_credentials_may_be_values_from_which_a_secret_is_made() -> None:
     values = merged(LOAD, {"objectStore": {"secretData": {"AWS_ACCESS_KEY_ID": "trial"}}})
     [(name, secret)] = of_kind(objects(values), "Secret").items()
@@ -148,7 +171,7 @@ def test_unchanged_upgrade_keeps_the_campaign_name() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"plan": {"seed": 7}},
+        {"campaign": {"seed": 7}},
         {"url": "http://other.models"},
         {"model": {"digest": "0" * 64}},
         {"workers": 3},
@@ -200,8 +223,64 @@ def test_ttl_of_zero_is_rendered() -> None:
     ] == [0, 0]
 
 
-def test_training_chart_has_no_role() -> None:
+def test_campaign_without_watch_has_no_role_and_no_token() -> None:
+    for job in jobs():
+        assert "api-token" not in [volume["name"] for volume in pod(job)["volumes"]]
     assert not {item["kind"] for item in objects()} & {"Role", "RoleBinding", "ClusterRole"}
+
+
+WATCHED = merged(
+    LOAD, {"campaign": {"target": {"watch": {"namespace": "serving", "inference_service": "iris"}}}}
+)
+
+
+def test_role_covers_exactly_the_requests_of_the_timeline() -> None:
+    [(name, role)] = of_kind(objects(WATCHED), "Role").items()
+    [binding] = of_kind(objects(WATCHED), "RoleBinding").values()
+    granted = {
+        (group, resource, tuple(rule.get("resourceNames", ()))): tuple(rule["verbs"])
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+    }
+    deployment = deployment_name(Watch(inference_service="iris"))
+    assert granted == {
+        (resource.group, resource.plural, (deployment,) if resource.by_name else ()): VERBS
+        for resource in RESOURCES
+    }
+    assert role["metadata"]["namespace"] == binding["metadata"]["namespace"] == "serving"
+    assert (binding["roleRef"]["kind"], binding["roleRef"]["name"]) == ("Role", name)
+    [account] = of_kind(objects(WATCHED), "ServiceAccount")
+    assert binding["subjects"] == [{"kind": "ServiceAccount", "name": account, "namespace": "models"}]
+
+
+@pytest.mark.parametrize(
+    ("watch", "namespace"),
+    [({"deployment": "front"}, "default"), ({"deployment": "front", "namespace": "web"}, "web")],
+    ids=str,
+)
+def test_watched_deployment_is_the_only_one_in_the_role(watch: Values, namespace: str) -> None:
+    text = yaml.safe_dump(merged(LOAD["campaign"], {"target": {"watch": watch}}))
+    [role] = of_kind(objects(LOAD | {"campaign": text}), "Role").values()
+    [names] = [rule["resourceNames"] for rule in role["rules"] if rule["resources"] == ["deployments"]]
+    assert names == [deployment_name(Watch.model_validate(watch))] == ["front"]
+    assert role["metadata"]["namespace"] == Watch.model_validate(watch).namespace == namespace
+
+
+def test_only_the_master_has_a_token() -> None:
+    master, workers = jobs(WATCHED)
+    [token] = [volume for volume in pod(master)["volumes"] if volume["name"] == "api-token"]
+    paths = {
+        key: source[key].get("path") or source[key]["items"][0]["path"]
+        for source in token["projected"]["sources"]
+        for key in source
+    }
+    assert paths == {"serviceAccountToken": "token", "configMap": "ca.crt", "downwardAPI": "namespace"}
+    [mount] = [mount for mount in container(master)["volumeMounts"] if mount["name"] == "api-token"]
+    assert Path(mount["mountPath"]) == Path(incluster_config.SERVICE_TOKEN_FILENAME).parent
+    assert "api-token" not in [volume["name"] for volume in pod(workers)["volumes"]]
+    for job in (master, workers):
+        assert pod(job)["automountServiceAccountToken"] is False
 
 
 def test_notes_show_how_to_follow_and_read_the_exit_code() -> None:
@@ -220,8 +299,17 @@ def test_notes_show_how_to_follow_and_read_the_exit_code() -> None:
     assert "pushed to s3://models/loadtests/breast-cancer/<time>" in pushed
 
 
+def test_watch_without_an_own_account_is_rejected() -> None:
+    with pytest.raises(InvalidValuesError, match=r"serviceAccount has no account of its own"):
+        objects(merged(WATCHED, {"serviceAccount": {"create": False}}))
+    [binding] = of_kind(
+        objects(merged(WATCHED, {"serviceAccount": {"create": False, "name": "load"}})), "RoleBinding"
+    ).values()
+    assert binding["subjects"][0]["name"] == "load"
+
+
 MESSAGES = [
-    ("plan: null", ["plan is not set", "--set-file plan=loadtest.yaml"]),
+    ("campaign: null", ["campaign is not set", "--set-file campaign=loadtest.yaml"]),
     ("url: ''", ["url is not set", "--set url="]),
     ("url: breast-cancer.models:80", ['url is "breast-cancer.models:80"', "http://"]),
     ("model: {uri: ''}", ["model.uri is not set", "--set model.uri=s3://models/breast-cancer"]),
@@ -246,7 +334,9 @@ MESSAGES = [
 @pytest.mark.parametrize(("change", "parts"), MESSAGES, ids=[change for change, _ in MESSAGES])
 def test_render_invalid_values_name_the_value_and_the_fix(change: str, parts: list[str]) -> None:
     parsed = yaml.safe_load(change)
-    values = {k: v for k, v in LOAD.items() if k != "plan"} if "plan" in parsed else merged(LOAD, parsed)
+    values = (
+        {k: v for k, v in LOAD.items() if k != "campaign"} if "campaign" in parsed else merged(LOAD, parsed)
+    )
     with pytest.raises(InvalidValuesError) as caught:
         objects(values)
     for part in parts:
@@ -261,7 +351,7 @@ def test_render_name_invalid_for_a_service_fails(release: str) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    ["wrokers: 2", "workers: 0", "workers: 1000", "plan: []", "resources: {worker: {limits: {cpu: x}}}"],
+    ["wrokers: 2", "workers: 0", "workers: 1000", "campaign: []", "resources: {worker: {limits: {cpu: x}}}"],
 )
 def test_render_schema_error_names_the_value(change: str) -> None:
     with pytest.raises(InvalidValuesError, match=change.partition(":")[0]):

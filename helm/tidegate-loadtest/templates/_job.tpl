@@ -23,6 +23,14 @@ securityContext: {{- include "tidegate.containerSecurityContext" . | nindent 2 }
 terminationMessagePolicy: FallbackToLogsOnError
 {{- end }}
 
+{{/* The Secret with the variables of the campaign's headers; each process that sends requests reads them itself. */}}
+{{- define "loadtest.headerEnvFrom" -}}
+{{- with .Values.headerSecretName -}}
+- secretRef:
+    name: {{ . | quote }}
+{{- end }}
+{{- end }}
+
 {{/*
 The master reads the bundle, sends the requests to the workers, collects their samples, and exits with the verdict's exit
 code. Argument: (dict "root" $ "campaign" <the campaign's name>).
@@ -46,7 +54,7 @@ template:
         args:
           - loadtest
           - run
-          - /etc/tidegate/loadtest.yaml
+          - /etc/tidegate/campaign.yaml
           - --url
           - {{ $values.url | quote }}
           - --bundle
@@ -63,35 +71,45 @@ template:
           - --push
           - {{ . | quote }}
           {{- end }}
-        {{- with include "tidegate.objectStoreEnv" .root }}
-        {{- trim . | nindent 8 }}
+        {{- $env := include "tidegate.objectStoreEnv" .root | fromYaml }}
+        {{- with include "loadtest.headerEnvFrom" .root | fromYamlArray }}
+        {{- $env = set $env "envFrom" (concat ($env.envFrom | default list) .) }}
+        {{- end }}
+        {{- with $env }}
+        {{- toYaml . | nindent 8 }}
         {{- end }}
         ports:
           - name: locust
             containerPort: 5557
         resources: {{- toYaml $values.resources.master | nindent 10 }}
         volumeMounts:
-          - name: plan
+          - name: campaign
             mountPath: /etc/tidegate
             readOnly: true
           - name: tmp
             mountPath: /tmp
+          {{- if include "loadtest.watch" .root }}
+          {{- include "loadtest.tokenVolumeMount" . | nindent 10 }}
+          {{- end }}
           {{- with include "tidegate.caVolumeMount" .root }}
           {{- nindent 10 . }}
           {{- end }}
     volumes:
-      - name: plan
+      - name: campaign
         configMap:
           name: {{ .campaign | quote }}
       - name: tmp
         emptyDir: {}
+      {{- if include "loadtest.watch" .root }}
+      {{- include "loadtest.tokenVolume" . | nindent 6 }}
+      {{- end }}
       {{- with include "tidegate.caVolume" .root }}
       {{- nindent 6 . }}
       {{- end }}
 {{- end }}
 
 {{/*
-The workers receive the plan and the requests from the master, so they need neither the store nor its credentials.
+The workers receive the load and the requests from the master, so they need neither the store nor its credentials.
 Argument: (dict "root" $ "campaign" <the campaign's name>).
 */}}
 {{- define "loadtest.workerJobSpec" -}}
@@ -120,6 +138,9 @@ template:
           - {{ printf "%s.%s" .campaign .root.Release.Namespace | quote }}
           - --master-port
           - "5557"
+        {{- with include "loadtest.headerEnvFrom" .root }}
+        envFrom: {{- nindent 10 . }}
+        {{- end }}
         resources: {{- toYaml $values.resources.worker | nindent 10 }}
         volumeMounts:
           - name: tmp

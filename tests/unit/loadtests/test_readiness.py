@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from tests.support.stub_grpc_server import run_stub_grpc_server
 from tests.support.stub_server import run_stub_server
-from tidegate.errors import ConfigurationError, ServerError
+from tidegate.errors import ServerError
+from tidegate_loadtests.campaign import Target
 from tidegate_loadtests.readiness import verify_readiness
 
 
@@ -27,7 +29,7 @@ def test_readiness_retries_a_failed_connection(reason: OSError, monkeypatch: pyt
 
     with run_stub_server() as stub:
         monkeypatch.setattr("socket.create_connection", fail_first)
-        verify_readiness(stub.url, "stub", timeout=20, sleep=pauses.append)
+        verify_readiness(Target(url=stub.url), "stub", 20, {}, pauses.append)
     assert not failures
     assert len(pauses) == 3
 
@@ -41,7 +43,7 @@ def test_readiness_does_not_retry_after_the_request_was_sent() -> None:
 
         received = executor.submit(hang_up)
         with pytest.raises(ServerError, match="did not respond"):
-            verify_readiness(f"http://127.0.0.1:{listener.getsockname()[1]}", "stub", timeout=20)
+            verify_readiness(Target(url=f"http://127.0.0.1:{listener.getsockname()[1]}"), "stub", 20, {})
         assert received.result() == 9
         listener.setblocking(False)
         with pytest.raises(BlockingIOError):
@@ -53,9 +55,25 @@ def test_readiness_of_another_model_is_an_error() -> None:
         run_stub_server() as stub,
         pytest.raises(ServerError, match=r"other/ready returned status 404, expected 200: .*correct --url"),
     ):
-        verify_readiness(stub.url, "other", timeout=2)
+        verify_readiness(Target(url=stub.url), "other", 2, {})
 
 
-def test_readiness_of_an_invalid_url_is_rejected() -> None:
-    with pytest.raises(ConfigurationError, match=r"--url: 'localhost:8080' .*: expected http://"):
-        verify_readiness("localhost:8080", "stub", timeout=2)
+def test_readiness_over_grpc_has_the_headers() -> None:
+    with run_stub_grpc_server() as stub:
+        verify_readiness(Target(grpc_url=stub.address), "stub", 20, {"Host": "a.example", "X-Token": "1"})
+    assert ("x-token", "1") in stub.metadata
+
+
+def test_readiness_over_grpc_of_another_model_is_an_error() -> None:
+    with (
+        run_stub_grpc_server(ready=False) as stub,
+        pytest.raises(ServerError, match=r"is not ready for the model 'stub': .*correct --grpc-url"),
+    ):
+        verify_readiness(Target(grpc_url=stub.address), "stub", 20, {})
+
+
+def test_readiness_over_grpc_without_a_server_is_an_error() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        address = f"127.0.0.1:{closed.getsockname()[1]}"
+    with pytest.raises(ServerError, match=r"returned (DEADLINE_EXCEEDED|UNAVAILABLE) .*correct --grpc-url"):
+        verify_readiness(Target(grpc_url=address), "stub", 0.2, {})

@@ -27,6 +27,12 @@ def test_percentile_is_the_value_at_its_nearest_rank(
     assert percentile(values, q) == expected
 
 
+@given(st.lists(st.tuples(st.floats(-1e6, 1e6), st.integers(0, 50)), max_size=20), st.integers(0, 100))
+def test_percentile_with_counts_repeats_each_value(pairs: list[tuple[float, int]], q: int) -> None:
+    values, counts = np.array([pair[0] for pair in pairs]), np.array([pair[1] for pair in pairs], np.int64)
+    assert percentile(values, q, counts) == percentile(np.repeat(values, counts), q)
+
+
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1), st.integers(1, 100))
 def test_percentile_is_the_smallest_value_that_reaches_its_rank(values: list[float], q: int) -> None:
     result = percentile(values, q)

@@ -1,0 +1,313 @@
+# SPDX-FileCopyrightText: The Tidegate authors
+# SPDX-License-Identifier: Apache-2.0
+"""The search for the capacity: which rate the next window has, and what the windows prove.
+
+A window is a few seconds of Poisson load at one rate. It passes or fails as a whole, because latencies near
+saturation are autocorrelated. The probability that a window passes is a psychometric function of the rate,
+and each window updates the posterior of its two parameters (Watson and Pelli, "QUEST", 1983). A window
+whose generator was the bottleneck is discarded: it proves nothing about the server.
+
+The module is pure: it sends no request and reads no clock. A search that cannot decide is inconclusive.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+WindowOutcome = Literal["pass", "fail", "discarded"]
+
+MAX_GENERATOR_UTILIZATION = 0.85
+"""CPU use of the generator above which it may be the bottleneck."""
+_MIN_SEND_DELAY_SECONDS = 0.001
+_MAX_SEND_DELAY_RATIO = 0.1
+"""Accepted send delay of the generator, as a ratio of the latency threshold."""
+
+_LAPSE = 0.02
+"""Probability that a window's outcome has nothing to do with its rate."""
+_SPREADS = np.array([0.005, 0.01, 0.02, 0.05, 0.1, 0.2])
+"""Candidates for the spread of the psychometric function, in units of the rate's logarithm."""
+_GRID_POINTS = 240
+_QUANTILES = (0.5, 0.3, 0.7)
+"""Posterior quantiles that the next rates take in turn."""
+_MIN_WINDOWS = 8
+_MAX_INTERVAL_WIDTH = 0.20
+_SAFE_PASS_PROBABILITY = 0.95
+_CONFIDENCE = 0.99
+"""Confidence of the late requests' ratio in the confirmation. From MLPerf LoadGen."""
+_CONFIRMATION_WINDOWS = 3
+_BACK_OFF = 0.95
+_MAX_CONFIRMATIONS = 4
+_MAX_HALVINGS = 10
+
+MAX_WINDOWS = 60
+"""Windows without a decision after which the search is inconclusive."""
+MAX_CONSECUTIVE_DISCARDS = 10
+"""Discarded windows in a row after which the search is inconclusive."""
+
+
+@dataclass(frozen=True, slots=True)
+class Criterion:
+    """The thresholds of a window."""
+
+    percentile: float
+    latency_seconds: float
+    max_failure_ratio: float
+
+    @property
+    def max_late_ratio(self) -> float:
+        """The largest ratio of requests whose latency exceeds the threshold."""
+        return 1 - self.percentile / 100
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The counts of one window."""
+
+    rate: float
+    requests: int
+    late: int
+    """Requests without a successful response within the latency threshold."""
+    failures: int
+    send_delay_p99_seconds: float
+    generator_utilization: float
+
+    def discard_reason(self, criterion: Criterion) -> str | None:
+        """Return why the window proves nothing about the server; None if the generator kept its schedule."""
+        limit = max(_MIN_SEND_DELAY_SECONDS, _MAX_SEND_DELAY_RATIO * criterion.latency_seconds)
+        if self.generator_utilization > MAX_GENERATOR_UTILIZATION:
+            return f"the load generator used {self.generator_utilization:.0%} of its CPU"
+        if self.send_delay_p99_seconds > limit:
+            return f"the load generator sent requests {self.send_delay_p99_seconds * 1e3:.1f} ms late"
+        return None
+
+    def outcome(self, criterion: Criterion) -> WindowOutcome:
+        """Return the window's outcome."""
+        if self.discard_reason(criterion) is not None:
+            return "discarded"
+        failed = self.failures > criterion.max_failure_ratio * self.requests
+        # With a tolerance for the rounding of 1 - percentile / 100.
+        late = self.late > criterion.max_late_ratio * self.requests + 1e-9
+        return "fail" if failed or late else "pass"
+
+
+@dataclass(frozen=True, slots=True)
+class Posterior:
+    """The posterior of the capacity, in requests per second, and of the spread."""
+
+    low: float
+    median: float
+    high: float
+    spread: float
+    """The posterior mean."""
+    next_rate: float
+    """The quantile at which the next window is most useful."""
+
+    @property
+    def safe_rate(self) -> float:
+        """The rate at which 95 % of windows pass, or the interval's lower bound if this is lower."""
+        odds = _SAFE_PASS_PROBABILITY / (1 - _SAFE_PASS_PROBABILITY)
+        return min(self.low, self.median * math.exp(-self.spread * math.log(odds)))
+
+    @property
+    def width(self) -> float:
+        """The width of the interval, as a ratio of its lower bound."""
+        return self.high / self.low - 1
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """The end of a search: a confirmed rate, or the reason why there is none."""
+
+    safe_rate: float | None
+    capacity: Posterior | None
+    inconclusive_reason: str | None
+
+
+class _Stage(Enum):
+    BRACKET = auto()
+    """Double the rate until a window fails, or halve it until one passes."""
+    BISECT = auto()
+    CONFIRM = auto()
+
+
+class Search:
+    """The state of a search. :attr:`next_rate` is the rate of the next window until there is a result.
+
+    Args:
+        start_rate: The rate of the first window.
+        criterion: The thresholds of every window.
+    """
+
+    def __init__(self, start_rate: float, criterion: Criterion) -> None:
+        self.criterion = criterion
+        self.result: SearchResult | None = None
+        self.next_rate = start_rate
+        self._stage = _Stage.BRACKET
+        self._bracket: list[tuple[float, bool]] = []
+        self._observations: list[tuple[float, bool]] = []
+        self._low = self._high = 0.0
+        self._posterior: Posterior | None = None
+        self._confirmations = 1
+        self._confirmed: list[Window] = []
+        self._discards = 0
+
+    @property
+    def stage(self) -> str:
+        """The stage, for progress messages."""
+        return self._stage.name.capitalize()
+
+    def record(self, window: Window) -> WindowOutcome:
+        """Record a window at :attr:`next_rate`, and decide the next rate or the result."""
+        outcome = window.outcome(self.criterion)
+        if outcome == "discarded":
+            self._discards += 1
+            if self._discards == MAX_CONSECUTIVE_DISCARDS:
+                self._end(
+                    f"{window.discard_reason(self.criterion)} in {self._discards} windows in a row, "
+                    f"the last at {window.rate:.4g} requests per second"
+                )
+            return outcome
+        self._discards = 0
+        match self._stage:
+            case _Stage.BRACKET:
+                self._record_bracket(window.rate, outcome == "pass")
+            case _Stage.BISECT:
+                self._record_bisection(window.rate, outcome == "pass")
+            case _Stage.CONFIRM:
+                self._record_confirmation(window, outcome == "pass")
+        return outcome
+
+    def _record_bracket(self, rate: float, passed: bool) -> None:
+        self._bracket.append((rate, passed))
+        if len({passed for _, passed in self._bracket}) == 2:
+            failing = min(rate for rate, passed in self._bracket if not passed)
+            self._low, self._high = failing / 4, failing * 1.5
+            self._stage = _Stage.BISECT
+            self._update_posterior()
+        elif not passed and len(self._bracket) == _MAX_HALVINGS:
+            self._end(f"no window passed, the last at {rate:.4g} requests per second")
+        else:
+            self.next_rate = rate * 2 if passed else rate / 2
+
+    def _record_bisection(self, rate: float, passed: bool) -> None:
+        self._observations.append((rate, passed))
+        posterior = self._update_posterior()
+        windows = len(self._observations)
+        if windows >= _MIN_WINDOWS and posterior.width <= _MAX_INTERVAL_WIDTH:
+            self._stage, self.next_rate = _Stage.CONFIRM, posterior.safe_rate
+        elif windows == MAX_WINDOWS:
+            self._end(
+                f"the interval of the capacity is {posterior.low:.4g} to {posterior.high:.4g} requests per "
+                f"second after {windows} windows: expected a width of at most {_MAX_INTERVAL_WIDTH:.0%}"
+            )
+
+    def _record_confirmation(self, window: Window, passed: bool) -> None:
+        self._confirmed.append(window)
+        if passed and len(self._confirmed) < _CONFIRMATION_WINDOWS:
+            return
+        requests = sum(window.requests for window in self._confirmed)
+        late = sum(window.late for window in self._confirmed)
+        if passed and has_enough_evidence(late, requests, self.criterion.max_late_ratio):
+            self.result = SearchResult(self.next_rate, self._posterior, None)
+        elif self._confirmations == _MAX_CONFIRMATIONS:
+            self._end(f"{self.next_rate:.4g} requests per second, the lowest safe rate, was not confirmed")
+        else:
+            self._confirmations += 1
+            self._confirmed = []
+            self.next_rate *= _BACK_OFF
+
+    def _update_posterior(self) -> Posterior:
+        posterior = estimate(self._observations, self._low, self._high)
+        # A misleading first window may leave the capacity outside of the grid: then the grid grows.
+        edge = (self._high / self._low) ** (2 / _GRID_POINTS)
+        while posterior.high > self._high / edge and len(self._observations) >= _MIN_WINDOWS:
+            self._high *= 2
+            posterior = estimate(self._observations, self._low, self._high)
+        while posterior.low < self._low * edge and len(self._observations) >= _MIN_WINDOWS:
+            self._low /= 2
+            posterior = estimate(self._observations, self._low, self._high)
+        self._posterior, self.next_rate = posterior, posterior.next_rate
+        return posterior
+
+    def _end(self, reason: str) -> None:
+        self.result = SearchResult(None, self._posterior, reason)
+
+
+def pass_probability(
+    log_capacity: NDArray[np.float64], spread: NDArray[np.float64], log_rate: float
+) -> NDArray[np.float64]:
+    """Return the probability that a window passes, for each pair of parameters.
+
+    Args:
+        log_capacity: Logarithm of the rate at which half of the windows pass, ``[capacities, 1]``.
+        spread: Spread of the function, ``[1, spreads]``.
+        log_rate: Logarithm of the window's rate.
+
+    Returns:
+        The probabilities, ``[capacities, spreads]``.
+    """
+    return _LAPSE + (1 - 2 * _LAPSE) / (1 + np.exp(-(log_capacity - log_rate) / spread))
+
+
+def estimate(observations: Sequence[tuple[float, bool]], low: float, high: float) -> Posterior:
+    """Estimate the capacity from windows, with a flat prior on the logarithm of the rate.
+
+    Args:
+        observations: The rate of each window, and whether it passed.
+        low: The lowest capacity of the prior.
+        high: The highest capacity of the prior.
+    """
+    grid = np.linspace(math.log(low), math.log(high), _GRID_POINTS)[:, None]
+    log_likelihood = np.zeros((_GRID_POINTS, len(_SPREADS)))
+    with np.errstate(over="ignore"):  # exp of a large number is infinity, and the probability the lapse
+        for rate, passed in observations:
+            probability = pass_probability(grid, _SPREADS[None], math.log(rate))
+            log_likelihood += np.log(probability if passed else 1 - probability)
+    weights = np.exp(log_likelihood - log_likelihood.max())
+    weights /= weights.sum()
+    cumulative = weights.sum(axis=1).cumsum()
+
+    def quantile(q: float) -> float:
+        return math.exp(grid[min(_GRID_POINTS - 1, int(np.searchsorted(cumulative, q))), 0])
+
+    return Posterior(
+        low=quantile(0.025),
+        median=quantile(0.5),
+        high=quantile(0.975),
+        spread=float(weights.sum(axis=0) @ _SPREADS),
+        next_rate=quantile(_QUANTILES[len(observations) % len(_QUANTILES)]),
+    )
+
+
+def has_enough_evidence(late: int, requests: int, max_late_ratio: float) -> bool:
+    """Return whether so few late requests prove, with 99 % confidence, that the ratio is kept.
+
+    From MLPerf LoadGen, ``early_stopping.cc``, in the form of the binomial distribution: with a ratio above
+    the largest, at most this many late requests would have a probability below 1 %.
+
+    >>> has_enough_evidence(0, 458, 0.01), has_enough_evidence(0, 459, 0.01)
+    (False, True)
+
+    Args:
+        late: Number of late requests.
+        requests: Number of requests.
+        max_late_ratio: The largest accepted ratio.
+    """
+    log_ratio, log_rest = math.log(max_late_ratio), math.log1p(-max_late_ratio)
+    probability = 0.0
+    for count in range(min(late, requests) + 1):
+        log_combinations = math.lgamma(requests + 1) - math.lgamma(count + 1)
+        log_combinations -= math.lgamma(requests - count + 1)
+        probability += math.exp(log_combinations + count * log_ratio + (requests - count) * log_rest)
+    return probability <= 1 - _CONFIDENCE
+
+
+def is_warm(medians: Sequence[float]) -> bool:
+    """Return whether the last three windows' median latencies differ by at most 10 %. From perf_analyzer."""
+    last = medians[-3:]
+    return len(last) == 3 and max(last) <= 1.1 * min(last)
