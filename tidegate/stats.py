@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def percentile(values: Sequence[float] | NDArray[np.float64], q: float) -> float | None:
+def percentile(
+    values: Sequence[float] | NDArray[np.float64], q: float, counts: NDArray[np.int64] | None = None
+) -> float | None:
     """Return a percentile by nearest rank, the inverse of the cumulative distribution.
 
     It is the smallest value that at least q percent of the values do not exceed. Each percentile of latencies
@@ -16,12 +18,19 @@ def percentile(values: Sequence[float] | NDArray[np.float64], q: float) -> float
 
     >>> percentile([1.0, 2.0, 3.0, 4.0], 50)
     2.0
+    >>> percentile([1.0, 2.0, 3.0], 50, counts=np.array([1, 1, 7]))
+    3.0
 
     Args:
         values: The values in any order, ``[values]``.
         q: From 0 to 100.
+        counts: How many times each value counts, ``[values]``; by default once.
 
     Returns:
         One of the values; None if there are none.
     """
-    return float(np.percentile(values, q, method="inverted_cdf")) if len(values) else None
+    if counts is None:
+        return float(np.percentile(values, q, method="inverted_cdf")) if len(values) else None
+    if not counts.any():
+        return None
+    return float(np.percentile(values, q, method="inverted_cdf", weights=counts))

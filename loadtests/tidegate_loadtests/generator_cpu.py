@@ -20,7 +20,7 @@ from tidegate.errors import ConfigurationError
 SATURATED_UTILIZATION = 0.9
 """The utilization of one CPU above which the generator counts as saturated. Locust warns at 90 % as well."""
 _MAX_SATURATED_RATIO = 0.1
-"""The accepted part of the measured time with saturation, because garbage collection causes short bursts."""
+"""The accepted part of a phase with saturation, because garbage collection causes short bursts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,18 +37,21 @@ class CpuTimes:
 
 @dataclass(frozen=True, slots=True)
 class Generator:
-    """One load generator process and its CPU use in the measured time, as a ratio of one CPU."""
+    """One load generator process and its CPU use in the judged phases, as a ratio of one CPU."""
 
     pinned_cpu: int | None
     """The CPU that the process was pinned to; None if it was not pinned."""
     utilization_mean: float | None
-    """None if no measurement falls within the measured time."""
+    """None if no measurement falls within a judged phase."""
     utilization_max: float | None
     """The largest utilization between two measurements, which are half a second apart."""
     run_queue_wait_mean: float | None
     """The ratio of time that the process was runnable while other processes used its CPU."""
     saturated_ratio: float
-    """The ratio of measured time with utilization and wait together above :data:`SATURATED_UTILIZATION`."""
+    """The ratio of time with utilization and wait together above :data:`SATURATED_UTILIZATION`.
+
+    Of several judged phases, that of the phase with the largest ratio.
+    """
     worker: str | None = None
     """The worker's name; None in a campaign without workers."""
     start_skew_ms: float | None = None
@@ -66,40 +69,49 @@ def busiest(generators: Sequence[Generator]) -> Generator:
 
 
 def measure_generator(
-    measurements: Sequence[CpuTimes], begin: float, end: float, pinned_cpu: int | None
+    measurements: Sequence[CpuTimes], windows: Sequence[tuple[float, float]], pinned_cpu: int | None
 ) -> Generator:
-    """Compute the CPU use between two moments on the monotonic clock.
+    """Compute the CPU use within the judged phases. The phase with the longest saturation counts.
 
     Args:
         measurements: Cumulative CPU times in the order of their moments.
-        begin: Start of the measured time.
-        end: End of the measured time.
+        windows: Begin and end of each judged phase, on the monotonic clock.
         pinned_cpu: The CPU that the process was pinned to, if any.
     """
-    spans = [
-        (after.clock - before.clock, after.used - before.used, after.waited - before.waited)
-        for before, after in pairwise(measurements)
-        if before.clock >= begin and after.clock <= end
-    ]
+    spans, saturated_ratio = [], 0.0
+    for begin, end in windows:
+        within = [
+            (after.clock - before.clock, after.used - before.used, after.waited - before.waited)
+            for before, after in pairwise(measurements)
+            if before.clock >= begin and after.clock <= end
+        ]
+        saturated = sum(
+            seconds for seconds, used, waited in within if used + waited > SATURATED_UTILIZATION * seconds
+        )
+        if within:
+            saturated_ratio = max(saturated_ratio, saturated / sum(seconds for seconds, _, _ in within))
+        spans += within
     total = sum(seconds for seconds, _, _ in spans)
     if not total:
         return Generator(pinned_cpu, None, None, None, 0.0)
-    saturated = [
-        seconds for seconds, used, waited in spans if used + waited > SATURATED_UTILIZATION * seconds
-    ]
     return Generator(
         pinned_cpu=pinned_cpu,
         utilization_mean=sum(used for _, used, _ in spans) / total,
         utilization_max=max(used / seconds for seconds, used, _ in spans),
         run_queue_wait_mean=sum(waited for _, _, waited in spans) / total,
-        saturated_ratio=sum(saturated) / total,
+        saturated_ratio=saturated_ratio,
     )
 
 
-def read_cpu_times(process: psutil.Process) -> CpuTimes | None:
-    """Read the cumulative CPU times of a process and its child processes; None after its end."""
+def read_cpu_times(process: psutil.Process, *, children: bool = True) -> CpuTimes | None:
+    """Read the cumulative CPU times of a process; None after its end.
+
+    Args:
+        process: The process.
+        children: Whether to add its child processes, whose search reads the state of every process.
+    """
     try:
-        family = (process, *process.children(recursive=True))
+        family = (process, *process.children(recursive=True)) if children else (process,)
         times = [member.cpu_times() for member in family]
         waited = sum(_run_queue_wait_seconds(member.pid) for member in family)
     except psutil.Error:

@@ -13,10 +13,10 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from tidegate_loadtests.plan import LoadTest
 from tidegate_loadtests.run_files import RunConfig
 from tidegate_loadtests.worker_pool import WorkerPool
 
@@ -30,27 +30,61 @@ _LOCUSTFILE = Path(__file__).parent / "locust" / "locustfile.py"
 _LOCUST = [
     *(sys.executable, "-m", "locust", "--locustfile", str(_LOCUSTFILE)),
     # Failed requests are in the samples; a nonzero code means only that the generator itself failed.
-    *("--headless", "--only-summary", "--exit-code-on-error", "0"),
+    *("--only-summary", "--exit-code-on-error", "0"),
 ]
+
+
+@dataclass(frozen=True, slots=True)
+class LocustOutputs:
+    """Locust's own views of a campaign. Their latencies count from the intended start as well."""
+
+    web_port: int | None = None
+    """The port of Locust's page on this machine while the campaign runs; None for no page."""
+    csv_prefix: Path | None = None
+    """The beginning of the names of Locust's CSV files."""
+    html: Path | None = None
+    """Locust's HTML report."""
+
+    @property
+    def options(self) -> list[str]:
+        """Locust's options. The campaign starts and ends by itself, with and without the page."""
+        if self.web_port is None:
+            options = ["--headless"]
+        else:
+            options = ["--autostart", "--autoquit", "0"]
+            options += ["--web-host", "127.0.0.1", "--web-port", str(self.web_port)]
+        if self.csv_prefix is not None:
+            options += ["--csv", str(self.csv_prefix.absolute())]
+        if self.html is not None:
+            options += ["--html", str(self.html.absolute())]
+        return options
 
 
 @contextmanager
 def locust_process(
-    config: RunConfig, url: str, pool: WorkerPool | None, scratch: Path, log: Path
+    config: RunConfig, outputs: LocustOutputs, pool: WorkerPool | None, scratch: Path, log: Path
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Start Locust with a run configuration, and end it when the block ends.
 
     Args:
         config: The configuration.
-        url: The server's base URL.
+        outputs: Locust's own views.
         pool: The workers of which Locust is the master; None if Locust makes the load itself.
         scratch: An empty directory for the process.
         log: The file for the process's output.
     """
     config_path = scratch / "config.json"
     config_path.write_text(config.model_dump_json(), encoding="utf-8")
-    command = [*_LOCUST, "--host", url.rstrip("/"), "--run-config", str(config_path)]
-    command += _standalone_options(config.plan) if pool is None else _master_options(config.plan, pool)
+    target = config.campaign.target
+    host = f"http://{target.grpc_url}" if target.url is None else target.url.rstrip("/")
+    command = [*_LOCUST, *outputs.options, "--host", host, "--run-config", str(config_path)]
+    # Users stop by themselves, at the latest two timeouts after the last intended start: one until a
+    # connection is free, one for the response. The rest is for their creation, so none is cut off.
+    stop_timeout = math.ceil(2 * config.campaign.timeout + START_TIMEOUT_SECONDS)
+    command += ["--stop-timeout", str(stop_timeout)]
+    if pool is not None:
+        command += ["--master", "--master-bind-host", pool.bind_host]
+        command += ["--master-bind-port", str(pool.bind_port), "--expect-workers", str(pool.workers)]
     with log.open("wb") as output:
         process = subprocess.Popen(
             command,
@@ -75,26 +109,7 @@ def exec_worker(master_host: str, master_port: int) -> NoReturn:
     """Replace this process by a Locust worker, so that signals and the exit code are the worker's."""
     os.chdir("/")
     address = ["--worker", "--master-host", master_host, "--master-port", str(master_port)]
-    os.execve(sys.executable, [*_LOCUST, *address], _environment(Path("/")))
-
-
-def _standalone_options(plan: LoadTest) -> list[str]:
-    return [
-        *("--users", str(plan.concurrency), "--spawn-rate", str(plan.concurrency)),
-        *("--run-time", f"{math.ceil(plan.warmup + plan.duration)}s"),
-        # Users stop by themselves, at the latest two timeouts after the last intended start: one until a
-        # connection is free, one for the response. The rest is for their creation, so none is cut off.
-        *("--stop-timeout", str(math.ceil(2 * plan.timeout + START_TIMEOUT_SECONDS))),
-    ]
-
-
-def _master_options(plan: LoadTest, pool: WorkerPool) -> list[str]:
-    # Without a run time, because the master ends when every worker has reported that its users have stopped.
-    return [
-        *("--users", str(plan.concurrency), "--spawn-rate", str(plan.concurrency)),
-        *("--master", "--master-bind-host", pool.bind_host, "--master-bind-port", str(pool.bind_port)),
-        *("--expect-workers", str(pool.workers)),
-    ]
+    os.execve(sys.executable, [*_LOCUST, "--headless", *address], _environment(Path("/")))
 
 
 def _environment(home: Path) -> dict[str, str]:

@@ -12,21 +12,32 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict
 
 from tidegate.contract import Contract
+from tidegate_loadtests.campaign import Campaign
 from tidegate_loadtests.generator_cpu import Generator
-from tidegate_loadtests.plan import LoadTest
+from tidegate_loadtests.live_metrics import LiveMetrics
+from tidegate_loadtests.payload import Rows, read_payload
 
 
 class RunConfig(BaseModel):
-    """The load, the model's contract, and the files that the Locust process writes."""
+    """The campaign, the model's contract, and the files that the Locust process writes."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    plan: LoadTest
+    campaign: Campaign
     contract: Contract
     samples_path: Path
-    """The CSV file of the samples."""
+    """The Parquet file of the samples."""
     status_path: Path
     """The JSON file of the :class:`RunStatus`."""
+
+    def read_payload(self) -> Rows | None:
+        """Read the rows of the campaign's payload file; None if it names none.
+
+        Raises:
+            DataError: If the file does not hold rows of the contract.
+        """
+        payload = self.campaign.payload
+        return None if payload is None else read_payload(payload.file, self.contract)
 
 
 class RunStatus(BaseModel):
@@ -36,8 +47,11 @@ class RunStatus(BaseModel):
 
     ready_workers: int = 0
     """Number of workers that have their partition and are ready to start."""
-    measure_start: float | None = None
-    """Start of the measured time, in seconds on the monotonic clock; None before the load starts."""
+    start_time: float | None = None
+    """Start of the campaign, in seconds on the monotonic clock; None before the load starts."""
+    started_at: float | None = None
+    """Start of the campaign in seconds of Unix time."""
+    live: LiveMetrics = LiveMetrics()
     generators: tuple[Generator, ...] = ()
     """CPU use of the workers, by their index; empty until all have finished."""
     inconclusive_reason: str | None = None

@@ -18,15 +18,16 @@ import psutil
 from tidegate.contract import Contract
 from tidegate.errors import TidegateError
 from tidegate_loadtests import generator_cpu
+from tidegate_loadtests.campaign import Campaign
 from tidegate_loadtests.generator_cpu import CpuTimes, Generator
-from tidegate_loadtests.locust_process import START_TIMEOUT_SECONDS, locust_process
-from tidegate_loadtests.plan import LoadTest
+from tidegate_loadtests.headers import resolve_headers
+from tidegate_loadtests.live_metrics import LiveMetrics
+from tidegate_loadtests.locust_process import START_TIMEOUT_SECONDS, LocustOutputs, locust_process
 from tidegate_loadtests.readiness import verify_readiness
 from tidegate_loadtests.run_files import RunConfig, RunStatus
-from tidegate_loadtests.samples import SampleCounter, Samples
 from tidegate_loadtests.worker_pool import WorkerPool, validate_worker_pool
 
-SAMPLES = "samples.csv"
+SAMPLES = "samples.parquet"
 LOG = "locust.log"
 
 _POLL_SECONDS = 0.5
@@ -39,65 +40,75 @@ class Progress:
     """The progress of a campaign."""
 
     elapsed_seconds: float | None
-    """Seconds since the start of the warm-up; None before it starts."""
-    requests: int
-    failures: int
+    """Seconds since the start of the first phase; None before it starts."""
+    live: LiveMetrics
     ready_workers: int
 
 
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A finished campaign: its samples and its generators."""
+
+    samples_path: Path
+    started_at: float
+    """Start of the first phase, in seconds of Unix time."""
+    generators: tuple[Generator, ...]
+    """CPU use of each generator process in the judged phases."""
+
+
 def run(
-    plan: LoadTest,
+    campaign: Campaign,
     contract: Contract,
-    url: str,
     directory: Path,
     on_progress: Callable[[Progress], None],
     pool: WorkerPool | None = None,
-) -> tuple[Samples, tuple[Generator, ...]]:
+    outputs: LocustOutputs | None = None,
+) -> Run:
     """Run a campaign to its end.
 
     Args:
-        plan: The load.
+        campaign: The campaign, with the server's addresses.
         contract: The contract of the model that the server serves.
-        url: The server's base URL, ``http://…`` or ``https://…``.
-        directory: An existing directory for ``samples.csv`` and ``locust.log``.
+        directory: An existing directory for ``samples.parquet`` and ``locust.log``.
         on_progress: Called about twice per second.
         pool: The workers that make the load; None if one process on this machine makes it.
-
-    Returns:
-        The raw samples, and the CPU use of each generator in the measured time.
+        outputs: Locust's own views, if any.
 
     Raises:
-        ConfigurationError: If the URL, the CPU or the worker pool is not valid.
+        ConfigurationError: If the CPU, a header, the payload file or the worker pool is not valid.
         ServerError: If the server is not ready for this model.
         TidegateError: If the generator failed, or a worker did not connect or was lost.
     """
     cpu = None
     if pool is None:
-        cpu = generator_cpu.select_cpu(plan.cpu)
+        cpu = generator_cpu.select_cpu(campaign.cpu)
     else:
-        validate_worker_pool(plan, pool)
-    verify_readiness(url, contract.name, plan.timeout)
+        validate_worker_pool(campaign, pool)
+    headers = resolve_headers(campaign.target.headers, os.environ)
     log = directory / LOG
     with tempfile.TemporaryDirectory(prefix="tidegate-loadtest-") as scratch:
         config = RunConfig(
-            plan=plan,
+            campaign=campaign,
             contract=contract,
             samples_path=directory.resolve() / SAMPLES,
             status_path=Path(scratch) / "status.json",
         )
+        config.read_payload()
+        verify_readiness(campaign.target, contract.name, campaign.timeout, headers)
         config.samples_path.unlink(missing_ok=True)
-        with locust_process(config, url, pool, Path(scratch), log) as process:
+        with locust_process(config, outputs or LocustOutputs(), pool, Path(scratch), log) as process:
             if cpu is not None:
                 os.sched_setaffinity(process.pid, {cpu})
             measurements = _monitor(process, config, pool, log, on_progress)
         status = RunStatus.read(config.status_path)
-    start = status.measure_start
-    if start is None:
+    start = status.start_time
+    if start is None or status.started_at is None:
         raise TidegateError(f"The load generator ended before the load started: see its log {log}.")
-    samples = Samples.read(config.samples_path)
-    if pool is not None:
-        return samples, status.generators
-    return samples, (generator_cpu.measure_generator(measurements, start, start + plan.duration, cpu),)
+    generators = status.generators
+    if pool is None:
+        windows = [(start + phase.start, start + phase.end) for phase in campaign.bounds() if phase.judged]
+        generators = (generator_cpu.measure_generator(measurements, windows, cpu),)
+    return Run(config.samples_path, status.started_at, generators)
 
 
 def _monitor(
@@ -112,7 +123,7 @@ def _monitor(
     Raises:
         TidegateError: If the process failed, or did not start the load or end in time.
     """
-    plan, counter = config.plan, SampleCounter(config.samples_path)
+    campaign = config.campaign
     monitored = psutil.Process(process.pid)
     measurements: list[CpuTimes] = []
     start_timeout = START_TIMEOUT_SECONDS if pool is None else _WORKERS_TIMEOUT_SECONDS
@@ -123,31 +134,31 @@ def _monitor(
         except subprocess.TimeoutExpired:
             exit_code = None
         status, now = RunStatus.read(config.status_path), time.monotonic()
-        elapsed = None if status.measure_start is None else now - status.measure_start + plan.warmup
-        on_progress(Progress(elapsed, *counter.read(), status.ready_workers))
+        elapsed = None if status.start_time is None else now - status.start_time
+        on_progress(Progress(elapsed, status.live, status.ready_workers))
         if status.inconclusive_reason is not None:
             raise TidegateError(f"The load test is inconclusive: {status.inconclusive_reason}.")
         if exit_code is not None:
             break
         if (cpu_times := generator_cpu.read_cpu_times(monitored)) is not None:
             measurements.append(cpu_times)
-        if now > _deadline(plan, status, start_deadline):
+        if now > _deadline(campaign, status, start_deadline):
             raise TidegateError(_timeout_message(status, pool, log))
     if exit_code != 0:
         raise TidegateError(f"The load generator failed with exit code {exit_code}: see its log {log}.")
     return measurements
 
 
-def _deadline(plan: LoadTest, status: RunStatus, start_deadline: float) -> float:
+def _deadline(campaign: Campaign, status: RunStatus, start_deadline: float) -> float:
     """Return when the process must have started the load or, after that, must have ended."""
-    if status.measure_start is None:
+    if status.start_time is None:
         return start_deadline
     # After its intended start, a request waits at most one timeout for a connection and one for a response.
-    return status.measure_start + plan.duration + 2 * plan.timeout + START_TIMEOUT_SECONDS
+    return status.start_time + campaign.duration_seconds + 2 * campaign.timeout + START_TIMEOUT_SECONDS
 
 
 def _timeout_message(status: RunStatus, pool: WorkerPool | None, log: Path) -> str:
-    if status.measure_start is not None:
+    if status.start_time is not None:
         return f"The load generator did not end in time: see its log {log}."
     if pool is None or status.ready_workers == pool.workers:
         return f"The load generator did not start the load in time: see its log {log}."

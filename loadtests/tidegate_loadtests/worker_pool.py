@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from tidegate.errors import ConfigurationError
 
 if TYPE_CHECKING:  # the command line imports this module for its defaults
-    from tidegate_loadtests.plan import LoadTest
+    from tidegate_loadtests.campaign import Campaign
 
 MASTER_PORT = 5557
 """The master's default port, which is Locust's."""
@@ -54,21 +54,22 @@ def parse_host(text: str, option: str) -> str:
     return host
 
 
-def validate_worker_pool(plan: "LoadTest", pool: WorkerPool) -> None:
-    """Check that a pool's workers can divide a plan, and that its master can listen.
+def validate_worker_pool(campaign: "Campaign", pool: WorkerPool) -> None:
+    """Check that a pool's workers can divide a campaign, and that its master can listen.
 
     Raises:
         ConfigurationError: If the plan names a CPU, if a worker would have no connection, or if the master's
             address is not free.
     """
-    if plan.cpu is not None:
+    if campaign.cpu is not None:
         raise ConfigurationError(
-            f"field 'cpu': {plan.cpu} is a CPU of one machine, and {pool.workers} workers on any machine "
+            f"field 'cpu': {campaign.cpu} is a CPU of one machine, and {pool.workers} workers on any machine "
             "make the load: remove 'cpu'."
         )
-    if plan.concurrency < pool.workers:
+    concurrency = min(campaign.phase_concurrency(phase) for phase in campaign.phases)
+    if concurrency < pool.workers:
         raise ConfigurationError(
-            f"{pool.workers} workers need at least {pool.workers} connections, received {plan.concurrency}: "
+            f"{pool.workers} workers need at least {pool.workers} connections, received {concurrency}: "
             "raise 'connections' or 'users', or reduce --expect-workers."
         )
     try:

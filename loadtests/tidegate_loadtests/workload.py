@@ -2,12 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The workload: requests that are encoded before the load starts, and the validation of their responses.
 
-Most rows are drawn from the contract. One request in eight is a golden request, whose outputs are known. This
-module neither sends requests nor measures time.
+Rows come from the contract or from a payload file. One request in eight is a golden request, whose outputs
+are known. This module neither sends requests nor measures time.
 """
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
 
@@ -18,15 +18,18 @@ from tidegate.protocol.constants import (
     JSON_MEDIA_TYPE,
     Protocol,
 )
+from tidegate.protocol.messages import SERVICE, encode_infer_request, parse_infer_response
 from tidegate.protocol.requests import v1_body, v2_binary_body, v2_body
 from tidegate.protocol.responses import V1_OUTPUT, parse_outputs
 from tidegate.protocol.samples import sample_rows
-from tidegate_loadtests.plan import LoadTest
+from tidegate_loadtests.partition import Partition
 
 _MAX_REQUESTS = 512
 _MAX_VALUES = 500_000
 """The workload has fewer than :data:`_MAX_REQUESTS` requests if these would hold more values than this."""
 _GOLDEN_INTERVAL = 8
+
+GRPC_METHOD = f"/{SERVICE}/ModelInfer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,38 +45,64 @@ class InferenceRequest:
     """The expected values by output name, row by row; None if only their number is known."""
 
 
-def build_requests(plan: LoadTest, contract: Contract) -> list[InferenceRequest]:
-    """Build the requests of a load, each with other rows, in the plan's mix of protocols.
+class Workload:
+    """The requests of a partition, by their number of rows. Each request is sent again and again.
 
-    The same seed gives the same requests.
+    The same partition gives the same requests.
     """
-    rows_per_request = plan.rows_per_request
-    values_per_request = rows_per_request * len(contract.features)
+
+    def __init__(self, partition: Partition) -> None:
+        self._requests = {rows: cycle(build_requests(partition, rows)) for rows in partition.request_sizes}
+
+    def next_request(self, rows: int) -> InferenceRequest:
+        """Return the next request with this number of rows, one of the partition's request sizes."""
+        return next(self._requests[rows])
+
+
+def build_requests(partition: Partition, rows_per_request: int) -> list[InferenceRequest]:
+    """Build requests of one size, in the partition's mix of protocols.
+
+    Rows of the contract differ from request to request. Those of a payload file keep their order.
+
+    Args:
+        partition: The partition.
+        rows_per_request: Number of rows of each request.
+    """
+    contract = partition.contract
+    values_per_request = rows_per_request * len(contract.features) * len(partition.request_sizes)
     count = max(_GOLDEN_INTERVAL, min(_MAX_REQUESTS, _MAX_VALUES // values_per_request))
-    source = random.Random(plan.seed)
-    protocols = source.choices(list(plan.protocols), list(plan.protocols.values()), k=count)
-    sampled = sample_rows(contract, count * rows_per_request, plan.seed)
-    golden_indices = cycle(range(len(contract.golden.rows)))
-    requests = []
-    for number, protocol in enumerate(protocols):
-        if number % _GOLDEN_INTERVAL == 0:
-            indices = list(islice(golden_indices, rows_per_request))
-            rows: list[Sequence[Scalar]] = [contract.golden.rows[index] for index in indices]
-            golden_outputs = {
-                name: _flatten([values[index] for index in indices])
-                for name, values in contract.golden.outputs.items()
-            }
-            requests.append(_encode(protocol, contract, rows, golden_outputs))
-        else:
-            rows = [*sampled[number * rows_per_request : (number + 1) * rows_per_request]]
-            requests.append(_encode(protocol, contract, rows, None))
-    return requests
+    seed = random.Random(f"{partition.seed} {partition.index}").getrandbits(63)
+    if partition.recorded_rows is None:
+        rows: Iterator[Sequence[Scalar]] = iter(sample_rows(contract, count * rows_per_request, seed))
+    else:
+        # Every row of the file is in a request; the golden requests come on top.
+        needed = -(-len(partition.recorded_rows) // rows_per_request)
+        count = -(-needed * _GOLDEN_INTERVAL // (_GOLDEN_INTERVAL - 1))
+        rows = cycle(partition.recorded_rows)
+    protocols = random.Random(seed).choices(
+        list(partition.protocols), list(partition.protocols.values()), k=count
+    )
+    golden = cycle(range(len(contract.golden.rows)))
+    return [
+        _golden_request(protocol, contract, list(islice(golden, rows_per_request)))
+        if number % _GOLDEN_INTERVAL == 0
+        else _encode(protocol, contract, list(islice(rows, rows_per_request)), None)
+        for number, protocol in enumerate(protocols)
+    ]
+
+
+def _golden_request(protocol: Protocol, contract: Contract, indices: Sequence[int]) -> InferenceRequest:
+    outputs = {
+        name: _flatten([values[index] for index in indices])
+        for name, values in contract.golden.outputs.items()
+    }
+    return _encode(protocol, contract, [contract.golden.rows[index] for index in indices], outputs)
 
 
 def validate_response(
     request: InferenceRequest, contract: Contract, header_length: str | None, body: bytes
 ) -> str | None:
-    """Validate the body of a response with status 200.
+    """Validate the body of a successful response.
 
     Args:
         request: The request.
@@ -85,7 +114,11 @@ def validate_response(
         The error; None if the response is correct.
     """
     try:
-        outputs = parse_outputs(request.protocol, body, header_length)
+        outputs = (
+            parse_infer_response(body)
+            if request.protocol is Protocol.GRPC
+            else parse_outputs(request.protocol, body, header_length)
+        )
     except ValueError as error:
         return f"invalid response: {error}"
     if request.protocol is Protocol.V1:
@@ -119,14 +152,16 @@ def _encode(
     golden_outputs: Mapping[str, Sequence[Scalar]] | None,
 ) -> InferenceRequest:
     # Without compression, because the time to decompress would be part of the latency.
-    headers = {"Content-Type": JSON_MEDIA_TYPE, "Accept-Encoding": "identity"}
+    headers: dict[str, str] = {"Content-Type": JSON_MEDIA_TYPE, "Accept-Encoding": "identity"}
     path = f"/v2/models/{contract.name}/infer"
     match protocol:
         case Protocol.V1:
             path, body = f"/v1/models/{contract.name}:predict", v1_body(contract, rows)
         case Protocol.V2:
             body = v2_body(contract, rows)
-        case _:
+        case Protocol.GRPC:
+            path, headers, body = GRPC_METHOD, {}, encode_infer_request(contract, rows)
+        case Protocol.V2_BINARY:
             body, length = v2_binary_body(contract, rows)
             headers |= {"Content-Type": BINARY_MEDIA_TYPE, INFERENCE_HEADER_CONTENT_LENGTH: str(length)}
     return InferenceRequest(protocol, path, headers, body, len(rows), golden_outputs)

@@ -10,11 +10,21 @@ import yaml
 from tests.charts.chart import InvalidValuesError, Object, Values, containers, notes, of_kind, render
 from tests.charts.conftest import DIGEST, merged
 from tidegate.settings import load_yaml
-from tidegate_loadtests.plan import LoadTest
+from tidegate_loadtests.campaign import Campaign
 from tidegate_loadtests.worker_pool import MASTER_PORT
 
 LOAD: Values = {
-    "plan": {"rate": 1000000, "connections": 64, "duration": 60, "thresholds": {"max_p99_ms": 100}},
+    "campaign": {
+        "connections": 64,
+        "phases": [
+            {
+                "name": "load",
+                "duration": 60,
+                "load": {"model": "poisson", "rate": 1000000},
+                "thresholds": {"max_p99_ms": 100},
+            }
+        ],
+    },
     "url": "http://breast-cancer-predictor.models",
     "model": {"uri": "s3://models/breast-cancer", "digest": DIGEST},
 }
@@ -42,11 +52,11 @@ def container(job: Object) -> Object:
     return only
 
 
-def test_plan_url_and_bundle_are_sufficient() -> None:
+def test_campaign_url_and_bundle_are_sufficient() -> None:
     kinds = sorted(item["kind"] for item in objects())
     assert kinds == ["ConfigMap", "Job", "Job", "Service", "ServiceAccount"]
     assert container(jobs()[0])["args"] == [
-        *("loadtest", "run", "/etc/tidegate/loadtest.yaml"),
+        *("loadtest", "run", "/etc/tidegate/campaign.yaml"),
         *("--url", "http://breast-cancer-predictor.models"),
         *("--bundle", f"s3://models/breast-cancer@sha256:{DIGEST}"),
         *("--expect-workers", "2", "--out", "/tmp/report"),
@@ -66,19 +76,19 @@ def test_digest_with_algorithm_prefix_is_valid() -> None:
 
 
 @pytest.mark.parametrize("text", [False, True])
-def test_plan_is_parsed_with_its_types(tmp_path, text: bool) -> None:
-    plan = LOAD["plan"]
-    values = merged(LOAD, {"plan": yaml.safe_dump(plan)}) if text else LOAD
+def test_campaign_is_parsed_with_its_types(tmp_path, text: bool) -> None:
+    campaign = LOAD["campaign"]
+    values = merged(LOAD, {"campaign": yaml.safe_dump(campaign)}) if text else LOAD
     [config] = of_kind(objects(values), "ConfigMap").values()
     assert config["immutable"] is True
-    (tmp_path / "loadtest.yaml").write_text(config["data"]["loadtest.yaml"])
-    assert load_yaml(tmp_path / "loadtest.yaml", LoadTest) == LoadTest.model_validate(plan)
+    (tmp_path / "campaign.yaml").write_text(config["data"]["campaign.yaml"])
+    assert load_yaml(tmp_path / "campaign.yaml", Campaign) == Campaign.model_validate(campaign)
 
 
 def test_file_text_is_rendered_byte_for_byte() -> None:
-    text = "# mine\nrate: 100.0\nconnections: 8\nduration: 20\n"
-    [config] = of_kind(objects(merged(LOAD, {"plan": text})), "ConfigMap").values()
-    assert config["data"] == {"loadtest.yaml": text}
+    text = "# mine\nphases:\n  - {name: a, duration: 20.0, load: {model: closed, users: 1}}\n"
+    [config] = of_kind(objects(merged(LOAD, {"campaign": text})), "ConfigMap").values()
+    assert config["data"] == {"campaign.yaml": text}
 
 
 def test_job_of_a_failed_campaign_fails_without_retry() -> None:
@@ -148,7 +158,7 @@ def test_unchanged_upgrade_keeps_the_campaign_name() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"plan": {"seed": 7}},
+        {"campaign": {"seed": 7}},
         {"url": "http://other.models"},
         {"model": {"digest": "0" * 64}},
         {"workers": 3},
@@ -221,7 +231,7 @@ def test_notes_show_how_to_follow_and_read_the_exit_code() -> None:
 
 
 MESSAGES = [
-    ("plan: null", ["plan is not set", "--set-file plan=loadtest.yaml"]),
+    ("campaign: null", ["campaign is not set", "--set-file campaign=loadtest.yaml"]),
     ("url: ''", ["url is not set", "--set url="]),
     ("url: breast-cancer.models:80", ['url is "breast-cancer.models:80"', "http://"]),
     ("model: {uri: ''}", ["model.uri is not set", "--set model.uri=s3://models/breast-cancer"]),
@@ -246,7 +256,7 @@ MESSAGES = [
 @pytest.mark.parametrize(("change", "parts"), MESSAGES, ids=[change for change, _ in MESSAGES])
 def test_render_invalid_values_name_the_value_and_the_fix(change: str, parts: list[str]) -> None:
     parsed = yaml.safe_load(change)
-    values = {k: v for k, v in LOAD.items() if k != "plan"} if "plan" in parsed else merged(LOAD, parsed)
+    values = {k: v for k, v in LOAD.items() if k != "campaign"} if "campaign" in parsed else merged(LOAD, parsed)
     with pytest.raises(InvalidValuesError) as caught:
         objects(values)
     for part in parts:
@@ -261,7 +271,7 @@ def test_render_name_invalid_for_a_service_fails(release: str) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    ["wrokers: 2", "workers: 0", "workers: 1000", "plan: []", "resources: {worker: {limits: {cpu: x}}}"],
+    ["wrokers: 2", "workers: 0", "workers: 1000", "campaign: []", "resources: {worker: {limits: {cpu: x}}}"],
 )
 def test_render_schema_error_names_the_value(change: str) -> None:
     with pytest.raises(InvalidValuesError, match=change.partition(":")[0]):

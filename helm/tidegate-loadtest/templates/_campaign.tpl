@@ -6,16 +6,16 @@ parsed specifications, so a reworded comment starts no campaign.
 {{- define "loadtest.campaignName" -}}
 {{- $scope := dict "root" . "campaign" "" -}}
 {{- $specs := list (include "loadtest.masterJobSpec" $scope | fromYaml) (include "loadtest.workerJobSpec" $scope | fromYaml) -}}
-{{- $content := list .Release.Namespace .Release.Name $specs (include "loadtest.planText" .) -}}
+{{- $content := list .Release.Namespace .Release.Name $specs (include "loadtest.campaignText" .) -}}
 {{ include "tidegate.fullname" . }}-{{ $content | toJson | sha256sum | trunc 10 }}
 {{- end }}
 
-{{/* The plan's text, byte for byte if it is given as text. */}}
-{{- define "loadtest.planText" -}}
-{{- if kindIs "string" .Values.plan -}}
-{{ .Values.plan }}
+{{/* The campaign's text, byte for byte if it is given as text. */}}
+{{- define "loadtest.campaignText" -}}
+{{- if kindIs "string" .Values.campaign -}}
+{{ .Values.campaign }}
 {{- else -}}
-{{ include "tidegate.configText" .Values.plan }}
+{{ include "tidegate.configText" .Values.campaign }}
 {{- end }}
 {{- end }}
 

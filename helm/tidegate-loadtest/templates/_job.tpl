@@ -46,7 +46,7 @@ template:
         args:
           - loadtest
           - run
-          - /etc/tidegate/loadtest.yaml
+          - /etc/tidegate/campaign.yaml
           - --url
           - {{ $values.url | quote }}
           - --bundle
@@ -71,7 +71,7 @@ template:
             containerPort: 5557
         resources: {{- toYaml $values.resources.master | nindent 10 }}
         volumeMounts:
-          - name: plan
+          - name: campaign
             mountPath: /etc/tidegate
             readOnly: true
           - name: tmp
@@ -80,7 +80,7 @@ template:
           {{- nindent 10 . }}
           {{- end }}
     volumes:
-      - name: plan
+      - name: campaign
         configMap:
           name: {{ .campaign | quote }}
       - name: tmp
@@ -91,7 +91,7 @@ template:
 {{- end }}
 
 {{/*
-The workers receive the plan and the requests from the master, so they need neither the store nor its credentials.
+The workers receive the load and the requests from the master, so they need neither the store nor its credentials.
 Argument: (dict "root" $ "campaign" <the campaign's name>).
 */}}
 {{- define "loadtest.workerJobSpec" -}}

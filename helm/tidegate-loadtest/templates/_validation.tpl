@@ -10,8 +10,8 @@ is expected, and the fix.
 {{- else if gt (len $name) 40 }}
 {{- $errors = append $errors (printf "The release's name %q has %d characters: expected at most 40, because the chart appends a suffix. Shorten it, or set fullnameOverride." $name (len $name)) }}
 {{- end }}
-{{- if not .Values.plan }}
-{{- $errors = append $errors "plan is not set: set the load and its thresholds, for example --set-file plan=loadtest.yaml." }}
+{{- if not .Values.campaign }}
+{{- $errors = append $errors "campaign is not set: set the phases with their load and thresholds, for example --set-file campaign=loadtest.yaml." }}
 {{- end }}
 {{- if not .Values.url }}
 {{- $errors = append $errors "url is not set: set the server's base URL, for example --set url=http://breast-cancer-predictor.models." }}

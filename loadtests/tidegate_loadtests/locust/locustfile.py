@@ -8,19 +8,17 @@ Locust's own options select the role: all of the load in one process, the master
 from pathlib import Path
 from typing import Any
 
-import gevent
 from locust import events
 from locust.runners import MasterRunner, WorkerRunner
 
 from tidegate_loadtests.locust.master import Master
-from tidegate_loadtests.locust.users import InferenceUser, RequestSource
+from tidegate_loadtests.locust.shape import CampaignShape
+from tidegate_loadtests.locust.standalone import Standalone
+from tidegate_loadtests.locust.users import InferenceUser
 from tidegate_loadtests.locust.worker import Worker
-from tidegate_loadtests.partition import Partition
-from tidegate_loadtests.run_files import RunConfig, RunStatus
-from tidegate_loadtests.samples import SampleWriter
-from tidegate_loadtests.workload import build_requests
+from tidegate_loadtests.run_files import RunConfig
 
-_FLUSH_SECONDS = 0.5
+__all__ = ["CampaignShape", "InferenceUser"]  # Locust finds its users and its shape by these names
 
 
 @events.init_command_line_parser.add_listener  # type: ignore[untyped-decorator]
@@ -39,27 +37,4 @@ def _assign_role(environment: Any, runner: Any, **_: Any) -> None:
     if isinstance(runner, MasterRunner):
         Master(environment, config)
     else:
-        _run_standalone(environment, config)
-
-
-def _run_standalone(environment: Any, config: RunConfig) -> None:
-    """Make the whole load in this process."""
-    partition = Partition(plan=config.plan, contract=config.contract)
-    file = config.samples_path.open("w", newline="", encoding="utf-8")
-    writer = SampleWriter(file)
-    writer.write_header()
-    source = RequestSource(partition, build_requests(config.plan, config.contract), writer)
-    InferenceUser.configure(source)
-
-    def start(**_: Any) -> None:
-        source.start()
-        RunStatus(measure_start=source.measure_start).write(config.status_path)
-        gevent.spawn(flush_samples)
-
-    def flush_samples() -> None:
-        while not file.closed:
-            file.flush()
-            gevent.sleep(_FLUSH_SECONDS)
-
-    environment.events.spawning_complete.add_listener(start)
-    environment.events.quitting.add_listener(lambda **_: file.close())
+        Standalone(environment, config)

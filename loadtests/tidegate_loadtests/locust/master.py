@@ -18,9 +18,11 @@ from locust import runners
 from locust.runners import STATE_MISSING
 
 from tidegate_loadtests.generator_cpu import Generator
+from tidegate_loadtests.live_metrics import SampleCounter
+from tidegate_loadtests.locust.shape import CampaignShape
 from tidegate_loadtests.partition import Partition, split_load
 from tidegate_loadtests.run_files import RunConfig, RunStatus
-from tidegate_loadtests.samples import SampleWriter
+from tidegate_loadtests.samples import Samples, SampleWriter
 
 _POLL_SECONDS = 0.5
 _MAX_MISSED_HEARTBEATS = 10
@@ -49,17 +51,21 @@ class Master:
         runners.HEARTBEAT_LIVENESS = _MAX_MISSED_HEARTBEATS  # Locust has no option for it
         self._runner = environment.runner
         self._config = config
-        self._partitions = split_load(config.plan, config.contract, environment.parsed_options.expect_workers)
+        workers = environment.parsed_options.expect_workers
+        self._partitions = split_load(config.campaign, config.contract, workers, config.read_payload())
+        # Locust decides which worker has one user more than another; with this number, each has enough.
+        CampaignShape.users = workers * max(partition.users for partition in self._partitions)
         self._workers: dict[str, _WorkerRecord] = {}
         self._all_ready = gevent.event.Event()
         self._status = RunStatus()
-        self._started_at = 0.0
+        self._start_time = 0.0
         self._closed = False
-        self._file = config.samples_path.open("w", newline="", encoding="utf-8")
-        SampleWriter(self._file).write_header()
+        self._writer = SampleWriter(config.samples_path)
+        self._counter = SampleCounter(time.monotonic)
         for name, listener in {
             "connected": self._send_partition,
             "ready": self._record_ready,
+            "failed": self._record_failure,
             "started": self._record_start,
             "samples": self._write_samples,
             "finished": self._record_finish,
@@ -68,6 +74,9 @@ class Master:
         # Locust starts as soon as enough workers are connected, but users need their worker's partition.
         environment.events.test_start.add_listener(lambda **_: self._all_ready.wait())
         environment.events.spawning_complete.add_listener(self._start)
+        environment.events.test_stopping.add_listener(
+            lambda **_: self._abort("the campaign was stopped on Locust's page")
+        )
         gevent.spawn(self._monitor_workers)
         # Locust handles this signal only after its start, and the workers must end before that as well.
         gevent.signal_handler(signal.SIGTERM, self._terminate)
@@ -88,20 +97,25 @@ class Master:
         if ready == len(self._partitions):
             self._all_ready.set()
 
+    def _record_failure(self, msg: Any, **_: Any) -> None:
+        self._abort(f"{self._workers[msg.node_id].name} could not start: {msg.data['reason'].rstrip('.')}")
+
     def _start(self, **_: Any) -> None:
         """Record the moment right before Locust sends the workers its message that all users exist."""
-        if self._status.measure_start is None:
-            self._started_at = time.monotonic()
-            self._update_status(measure_start=self._started_at + self._config.plan.warmup)
+        if self._status.start_time is None:
+            self._start_time = time.monotonic()
+            self._update_status(start_time=self._start_time, started_at=time.time())
 
     def _record_start(self, msg: Any, **_: Any) -> None:
         # An upper bound by this clock alone: the worker started between the two moments.
-        self._workers[msg.node_id].start_skew_seconds = time.monotonic() - self._started_at
+        self._workers[msg.node_id].start_skew_seconds = time.monotonic() - self._start_time
 
     def _write_samples(self, msg: Any, **_: Any) -> None:
         if not self._closed:
-            self._workers[msg.node_id].samples += msg.data["lines"].count("\n")
-            self._file.write(msg.data["lines"])
+            samples = Samples.from_bytes(msg.data["samples"])
+            self._workers[msg.node_id].samples += len(samples)
+            self._counter.add(samples)
+            self._writer.write(samples)
 
     def _record_finish(self, msg: Any, **_: Any) -> None:
         worker = self._workers[msg.node_id]
@@ -118,14 +132,19 @@ class Master:
             )
         generators = [worker.generator for worker in self._workers.values() if worker.generator is not None]
         if len(generators) == len(self._partitions) and not self._closed:
-            self._close()
-            self._update_status(generators=tuple(generators))
-            gevent.spawn(self._runner.quit)  # in a greenlet of its own, because it ends the calling one
+            self._closed = True
+            self._writer.close()
+            self._update_status(generators=tuple(generators), live=self._counter.read())
+            # With its page, Locust would stop the workers and then not reach them when it quits.
+            for node_id in self._workers:
+                self._runner.send_message("quit", client_id=node_id)
+            CampaignShape.finished = True
 
     def _monitor_workers(self) -> None:
-        """Flush the samples for readers, and abort when a worker is lost."""
+        """Update the live metrics, and abort when a worker is lost."""
         while not self._closed:
-            self._file.flush()
+            if self._status.start_time is not None:
+                self._update_status(live=self._counter.read())
             for node_id, worker in self._workers.items():
                 node = self._runner.clients.get(node_id)
                 if node is None or node.state == STATE_MISSING:
@@ -135,12 +154,8 @@ class Master:
     def _abort(self, reason: str) -> None:
         """Report an inconclusive campaign; the runner then ends this process."""
         if not self._closed:
-            self._close()
+            self._closed = True
             self._update_status(inconclusive_reason=reason)
-
-    def _close(self) -> None:
-        self._closed = True
-        self._file.close()
 
     def _terminate(self) -> None:
         """End this process and the workers."""

@@ -6,7 +6,7 @@ A worker reads and writes no file. All its times are on its own monotonic clock,
 message on, so no latency is measured between two machines.
 """
 
-import io
+import os
 import socket
 import time
 from dataclasses import asdict
@@ -16,12 +16,13 @@ import gevent
 import psutil
 from locust.runners import STATE_RUNNING
 
+from tidegate.errors import TidegateError
 from tidegate_loadtests import generator_cpu
 from tidegate_loadtests.generator_cpu import CpuTimes
+from tidegate_loadtests.headers import resolve_headers
 from tidegate_loadtests.locust.users import InferenceUser, RequestSource
 from tidegate_loadtests.partition import Partition
-from tidegate_loadtests.samples import SampleWriter
-from tidegate_loadtests.workload import build_requests
+from tidegate_loadtests.workload import Workload
 
 _REPORT_SECONDS = 0.5
 
@@ -32,7 +33,6 @@ class Worker:
     def __init__(self, environment: Any) -> None:
         self._environment = environment
         self._runner = environment.runner
-        self._unsent_lines = io.StringIO(newline="")
         self._sent_samples = 0
         self._source: RequestSource | None = None
         # An end before all requests are sent is a failure.
@@ -45,9 +45,14 @@ class Worker:
 
     def _receive_partition(self, msg: Any, **_: Any) -> None:
         partition = Partition.model_validate_json(msg.data["partition"])
+        try:
+            headers = resolve_headers(partition.headers, os.environ)
+        except TidegateError as error:
+            self._runner.send_message("failed", {"reason": str(error)})
+            return
         # In a thread, so that this worker's heartbeat continues.
-        requests = gevent.get_hub().threadpool.apply(build_requests, (partition.plan, partition.contract))
-        self._source = RequestSource(partition, requests, SampleWriter(self._unsent_lines))
+        workload = gevent.get_hub().threadpool.apply(Workload, (partition,))
+        self._source = RequestSource(partition, workload, headers)
         InferenceUser.configure(self._source)
         self._runner.send_message("ready")
 
@@ -63,23 +68,21 @@ class Worker:
         finished = False
         while not finished:
             finished = self._runner.user_greenlets.join(timeout=_REPORT_SECONDS)
-            if (cpu_times := generator_cpu.read_cpu_times(process)) is not None:
+            if (cpu_times := generator_cpu.read_cpu_times(process, children=False)) is not None:
                 measurements.append(cpu_times)
-            self._send_samples()
+            self._send_samples(source)
         if self._runner.state != STATE_RUNNING:  # the master ended the campaign
             return
-        begin = source.measure_start
-        generator = generator_cpu.measure_generator(
-            measurements, begin, begin + source.plan.duration, pinned_cpu=None
-        )
+        windows = [
+            (begin + source.start_time, end + source.start_time) for begin, end in source.partition.judged
+        ]
+        generator = generator_cpu.measure_generator(measurements, windows, pinned_cpu=None)
         self._runner.send_message("finished", {"samples": self._sent_samples, "generator": asdict(generator)})
         self._environment.process_exit_code = 0
 
-    def _send_samples(self) -> None:
-        """Send the samples since the last call, one line per sample."""
-        lines = self._unsent_lines.getvalue()
-        self._unsent_lines.seek(0)
-        self._unsent_lines.truncate()
-        self._sent_samples += lines.count("\n")
-        if lines:
-            self._runner.send_message("samples", {"lines": lines})
+    def _send_samples(self, source: RequestSource) -> None:
+        """Send the samples since the last call in one message."""
+        samples = source.samples.take()
+        self._sent_samples += len(samples)
+        if len(samples):
+            self._runner.send_message("samples", {"samples": samples.to_bytes()})

@@ -38,25 +38,33 @@ def make_measurements(*utilizations: float, wait: float = 0.0) -> list[CpuTimes]
 def test_generator_above_90_percent_for_a_tenth_is_saturated(
     utilizations: tuple[float, ...], mean: float, maximum: float, saturated: bool
 ) -> None:
-    generator = measure_generator(make_measurements(*utilizations), 100, 200, pinned_cpu=1)
+    generator = measure_generator(make_measurements(*utilizations), [(100, 200)], pinned_cpu=1)
     assert generator.utilization_mean == pytest.approx(mean)
     assert generator.utilization_max == pytest.approx(maximum)
     assert generator.saturated is saturated
 
 
 def test_generator_that_waits_for_its_cpu_is_saturated() -> None:
-    generator = measure_generator(make_measurements(0.45, 0.45, wait=0.5), 100, 200, pinned_cpu=1)
+    generator = measure_generator(make_measurements(0.45, 0.45, wait=0.5), [(100, 200)], pinned_cpu=1)
     assert (generator.utilization_mean, generator.run_queue_wait_mean) == pytest.approx((0.45, 0.5))
     assert generator.saturated
 
 
-def test_generator_is_measured_in_the_measured_time_only() -> None:
-    generator = measure_generator(make_measurements(1.0, 0.25, 1.0), 101, 102, pinned_cpu=None)
+def test_generator_is_measured_in_judged_phases_only() -> None:
+    generator = measure_generator(make_measurements(1.0, 0.25, 1.0), [(101, 102)], pinned_cpu=None)
     assert generator.utilization_mean == pytest.approx(0.25)
 
 
+def test_generator_saturated_in_one_phase_is_saturated() -> None:
+    measurements = make_measurements(*[0.2] * 50, 1.0, 1.0)
+    generator = measure_generator(measurements, [(100, 150), (150, 152)], pinned_cpu=1)
+    assert generator.utilization_mean == pytest.approx(12 / 52)
+    assert generator.saturated_ratio == 1
+    assert not measure_generator(measurements, [(100, 152)], pinned_cpu=1).saturated
+
+
 def test_generator_without_measurements_counts_as_saturated() -> None:
-    generator = measure_generator(make_measurements(0.5), 200, 300, pinned_cpu=None)
+    generator = measure_generator(make_measurements(0.5), [(200, 300)], pinned_cpu=None)
     assert generator == Generator(None, None, None, None, 0.0)
     assert generator.saturated
 
@@ -82,9 +90,9 @@ def test_select_cpu_takes_the_requested_or_the_last(monkeypatch: pytest.MonkeyPa
 
 def test_busiest_is_the_most_likely_bottleneck() -> None:
     idle, busy = (
-        measure_generator(make_measurements(utilization), 100, 200, pinned_cpu=None)
+        measure_generator(make_measurements(utilization), [(100, 200)], pinned_cpu=None)
         for utilization in (0.5, 0.95)
     )
-    unmeasured = measure_generator([], 100, 200, pinned_cpu=None)
+    unmeasured = measure_generator([], [(100, 200)], pinned_cpu=None)
     assert busiest([idle, busy]) is busy
     assert busiest([idle, unmeasured]) is unmeasured

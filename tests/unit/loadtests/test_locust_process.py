@@ -13,14 +13,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.campaigns import make_load_campaign
 from tests.support.stub_server import make_contract, run_stub_server, write_bundle
-from tests.unit.loadtests.test_cli import write_plan
+from tests.unit.loadtests.test_cli import write_campaign
 from tidegate.console import OutputFormat
 from tidegate.errors import ExitCode, TidegateError
 from tidegate_loadtests import runner
-from tidegate_loadtests.cli import run
-from tidegate_loadtests.plan import LoadTest
+from tidegate_loadtests.cli import run as run_command
 from tidegate_loadtests.runner import Progress
+from tidegate_loadtests.samples import read_samples
 from tidegate_loadtests.worker_pool import WorkerPool
 
 EXIT_TIMEOUT_SECONDS = 20
@@ -57,8 +58,8 @@ def test_workers_together_send_the_planned_requests(
         with pytest.MonkeyPatch.context() as patch:
             # The load of the machine that runs the tests is not under test.
             patch.setattr("tidegate_loadtests.generator_cpu.Generator.saturated", False)
-            run(
-                write_plan(tmp_path),
+            run_command(
+                write_campaign(tmp_path),
                 stub.url,
                 str(bundle),
                 out=out,
@@ -86,16 +87,22 @@ def test_workers_together_send_the_planned_requests(
 
 def test_campaign_with_a_killed_worker_is_inconclusive(tmp_path: Path) -> None:
     port = free_port()
-    plan = LoadTest(rate=20, connections=2, duration=60, warmup=0)
+    campaign = make_load_campaign({"model": "poisson", "rate": 20}, duration=60, connections=2)
     pool = WorkerPool(2, "127.0.0.1", port)
     with run_stub_server() as stub, start_workers(port, 2) as processes:
 
         def kill_after_first_request(progress: Progress) -> None:
-            if progress.requests:
+            if progress.live.requests:
                 processes[0].kill()
 
         with pytest.raises(TidegateError, match=r"is inconclusive: worker \d on .* was lost") as error:
-            runner.run(plan, make_contract(), stub.url, tmp_path, kill_after_first_request, pool)
+            runner.run(
+                campaign.with_addresses(stub.url, None),
+                make_contract(),
+                tmp_path,
+                kill_after_first_request,
+                pool,
+            )
         assert error.value.exit_code is ExitCode.CRASH
         # The master ended the other worker before its last request.
         assert processes[1].wait(EXIT_TIMEOUT_SECONDS) == 1
@@ -103,7 +110,7 @@ def test_campaign_with_a_killed_worker_is_inconclusive(tmp_path: Path) -> None:
 
 def test_campaign_with_a_stalled_worker_is_complete(tmp_path: Path) -> None:
     port = free_port()
-    plan = LoadTest(rate=10, connections=2, duration=10, warmup=0, timeout=20)
+    campaign = make_load_campaign({"model": "poisson", "rate": 10}, connections=2, timeout=20)
     pool = WorkerPool(2, "127.0.0.1", port)
     # While one worker stalls, the other sends five requests per second. Locust's default limit of heartbeats
     # is five seconds, thus 25 requests.
@@ -112,15 +119,21 @@ def test_campaign_with_a_stalled_worker_is_complete(tmp_path: Path) -> None:
         resume_at: list[int] = []
 
         def stall_after_first_request(progress: Progress) -> None:
-            if progress.requests and not resume_at:
+            if progress.live.requests and not resume_at:
                 processes[0].send_signal(signal.SIGSTOP)
-                resume_at.append(progress.requests + stall_requests)
-            elif resume_at and progress.requests >= resume_at[0]:
+                resume_at.append(progress.live.requests + stall_requests)
+            elif resume_at and progress.live.requests >= resume_at[0]:
                 processes[0].send_signal(signal.SIGCONT)
 
-        samples, _ = runner.run(plan, make_contract(), stub.url, tmp_path, stall_after_first_request, pool)
+        run = runner.run(
+            campaign.with_addresses(stub.url, None),
+            make_contract(),
+            tmp_path,
+            stall_after_first_request,
+            pool,
+        )
         assert [process.wait(EXIT_TIMEOUT_SECONDS) for process in processes] == [0, 0]
-    assert len(samples) == plan.planned_requests
+    assert sum(map(len, read_samples(run.samples_path))) == campaign.planned_requests
 
 
 def test_campaign_without_its_workers_is_inconclusive(
@@ -129,8 +142,9 @@ def test_campaign_without_its_workers_is_inconclusive(
     monkeypatch.setattr(runner, "_WORKERS_TIMEOUT_SECONDS", 0.6)
     port = free_port()
     pool = WorkerPool(3, "127.0.0.1", port)
+    campaign = make_load_campaign({"model": "closed", "users": 3})
     with run_stub_server() as stub, pytest.raises(TidegateError) as error:
-        runner.run(LoadTest(users=3, duration=1), make_contract(), stub.url, tmp_path, lambda _: None, pool)
+        runner.run(campaign.with_addresses(stub.url, None), make_contract(), tmp_path, lambda _: None, pool)
     expected = ("inconclusive: expected 3 workers within 0.6 s, 0 connected; start", f"--master-port {port}")
     for text in expected:
         assert text in str(error.value)

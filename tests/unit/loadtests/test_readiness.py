@@ -2,13 +2,18 @@
 # SPDX-License-Identifier: Apache-2.0
 
 import socket
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
+import grpc
 import pytest
+from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 
 from tests.support.stub_server import run_stub_server
-from tidegate.errors import ConfigurationError, ServerError
+from tidegate.errors import ServerError
+from tidegate_loadtests.campaign import Target
 from tidegate_loadtests.readiness import verify_readiness
 
 
@@ -27,7 +32,7 @@ def test_readiness_retries_a_failed_connection(reason: OSError, monkeypatch: pyt
 
     with run_stub_server() as stub:
         monkeypatch.setattr("socket.create_connection", fail_first)
-        verify_readiness(stub.url, "stub", timeout=20, sleep=pauses.append)
+        verify_readiness(Target(url=stub.url), "stub", 20, {}, pauses.append)
     assert not failures
     assert len(pauses) == 3
 
@@ -41,7 +46,7 @@ def test_readiness_does_not_retry_after_the_request_was_sent() -> None:
 
         received = executor.submit(hang_up)
         with pytest.raises(ServerError, match="did not respond"):
-            verify_readiness(f"http://127.0.0.1:{listener.getsockname()[1]}", "stub", timeout=20)
+            verify_readiness(Target(url=f"http://127.0.0.1:{listener.getsockname()[1]}"), "stub", 20, {})
         assert received.result() == 9
         listener.setblocking(False)
         with pytest.raises(BlockingIOError):
@@ -53,9 +58,51 @@ def test_readiness_of_another_model_is_an_error() -> None:
         run_stub_server() as stub,
         pytest.raises(ServerError, match=r"other/ready returned status 404, expected 200: .*correct --url"),
     ):
-        verify_readiness(stub.url, "other", timeout=2)
+        verify_readiness(Target(url=stub.url), "other", 2, {})
 
 
-def test_readiness_of_an_invalid_url_is_rejected() -> None:
-    with pytest.raises(ConfigurationError, match=r"--url: 'localhost:8080' .*: expected http://"):
-        verify_readiness("localhost:8080", "stub", timeout=2)
+@contextmanager
+def run_grpc_server(ready: bool) -> Iterator[tuple[str, list[tuple[str, str]]]]:
+    """Serve ModelReady; yield the address, and the metadata of each call with its authority."""
+    received: list[tuple[str, str]] = []
+
+    def is_ready(request: Any, context: grpc.ServicerContext) -> Any:
+        received.extend((str(key), str(value)) for key, value in context.invocation_metadata())
+        return pb.ModelReadyResponse(ready=ready and request.name == "stub")
+
+    handler = grpc.unary_unary_rpc_method_handler(
+        is_ready,
+        request_deserializer=pb.ModelReadyRequest.FromString,
+        response_serializer=pb.ModelReadyResponse.SerializeToString,
+    )
+    server = grpc.server(ThreadPoolExecutor(1))
+    server.add_generic_rpc_handlers(
+        [grpc.method_handlers_generic_handler("inference.GRPCInferenceService", {"ModelReady": handler})]
+    )
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        yield f"127.0.0.1:{port}", received
+    finally:
+        server.stop(0).wait()
+
+
+def test_readiness_over_grpc_has_the_headers() -> None:
+    with run_grpc_server(ready=True) as (address, received):
+        verify_readiness(Target(grpc_url=address), "stub", 20, {"Host": "a.example", "X-Token": "1"})
+    assert ("x-token", "1") in received
+
+
+def test_readiness_over_grpc_of_another_model_is_an_error() -> None:
+    with (
+        run_grpc_server(ready=False) as (address, _),
+        pytest.raises(ServerError, match=r"is not ready for the model 'stub': .*correct --grpc-url"),
+    ):
+        verify_readiness(Target(grpc_url=address), "stub", 20, {})
+
+
+def test_readiness_over_grpc_without_a_server_is_an_error() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        address = f"127.0.0.1:{closed.getsockname()[1]}"
+    with pytest.raises(ServerError, match=r"returned (DEADLINE_EXCEEDED|UNAVAILABLE) .*correct --grpc-url"):
+        verify_readiness(Target(grpc_url=address), "stub", 0.2, {})

@@ -7,47 +7,84 @@ import socket
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from tests.support.campaigns import make_load_campaign
 from tests.support.stub_server import make_contract, run_stub_server
-from tidegate.errors import ServerError, TidegateError
+from tidegate.errors import ConfigurationError, ServerError, TidegateError
 from tidegate.protocol.connect import retry_connect
 from tidegate_loadtests import locust_process, readiness, runner
-from tidegate_loadtests.plan import LoadTest
 from tidegate_loadtests.run_files import RunStatus
 from tidegate_loadtests.runner import Progress
+from tidegate_loadtests.samples import Samples, read_samples
 from tidegate_loadtests.worker_pool import WorkerPool
+
+USERS = {"model": "closed", "users": 1}
 
 
 def ignore(progress: Progress) -> None:
     pass
 
 
-def test_run_of_a_closed_loop_follows_the_server(tmp_path: Path) -> None:
-    plan = LoadTest(users=2, duration=2, warmup=0.2)
+def read_all(path: Path) -> Samples:
+    (samples,) = read_samples(path)
+    return samples
+
+
+def test_run_of_several_phases_follows_their_loads(tmp_path: Path) -> None:
+    campaign = make_load_campaign(
+        {"model": "closed", "users": 2},
+        {"model": "constant", "rate": 40},
+        {"model": "closed", "users": 1},
+        duration=1,
+        timeout=20,
+        connections=4,
+    )
     progress: list[Progress] = []
     with run_stub_server() as stub:
-        samples, (generator,) = runner.run(plan, make_contract(), stub.url, tmp_path, progress.append)
-    assert len(samples) == stub.requests.total() > 20
+        run = runner.run(campaign.with_addresses(stub.url, None), make_contract(), tmp_path, progress.append)
+    samples = read_all(run.samples_path)
+    assert len(samples) == stub.requests.total() > 60
     assert samples.successful.all()
-    assert (samples.completed[samples.intended_start >= 0] > 0).all()
-    assert progress[-1].requests == len(samples)
-    assert generator.utilization_mean > 0
+    phase = samples.intended_start.astype(int)
+    assert (np.bincount(phase) > 0).tolist() == [True, True, True]
+    assert np.allclose(np.sort(samples.intended_start[phase == 1]), 1 + np.arange(40) / 40)
+    # One user of a closed loop sends after the previous response; the samples are in this order.
+    alone = samples.select(phase == 2)
+    order = np.argsort(alone.intended_start)
+    assert (alone.intended_start[order][1:] >= alone.completed[order][:-1]).all()
+    assert progress[-1].live.requests == len(samples)
+    assert run.generators[0].utilization_mean > 0
+    assert run.started_at > 0
 
 
 def test_run_without_responses_ends_after_the_timeouts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plan = LoadTest(rate=20, connections=2, duration=1, warmup=0, timeout=0.3)
+    campaign = make_load_campaign({"model": "poisson", "rate": 20}, duration=1, connections=2, timeout=0.3)
     monkeypatch.setattr(runner, "verify_readiness", lambda *_: None)
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        samples, _ = runner.run(plan, make_contract(), url, tmp_path, ignore)
-    assert len(samples) == plan.planned_requests
+        campaign = campaign.with_addresses(f"http://127.0.0.1:{silent.getsockname()[1]}", None)
+        run = runner.run(campaign, make_contract(), tmp_path, ignore)
+    samples = read_all(run.samples_path)
+    assert len(samples) == campaign.planned_requests
     assert set(samples.error) == {
         "no response within 0.3 s of the intended start",
         "not sent within 0.3 s of the intended start",
     }
+
+
+def test_run_without_a_header_variable_starts_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TOKEN", raising=False)
+    campaign = make_load_campaign(
+        USERS, target={"url": "http://a.example", "headers": {"X-Token": "${TOKEN}"}}
+    )
+    with pytest.raises(ConfigurationError, match=r"'target.headers.X-Token'.* 'TOKEN' is not set"):
+        runner.run(campaign, make_contract(), tmp_path, ignore)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_run_without_a_server_starts_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,7 +93,7 @@ def test_run_without_a_server_starts_nothing(tmp_path: Path, monkeypatch: pytest
     with socket.create_server(("127.0.0.1", 0)) as closed:
         url = f"http://127.0.0.1:{closed.getsockname()[1]}"
     with pytest.raises(ServerError, match=r"stub/ready did not respond .*: start the server"):
-        runner.run(LoadTest(users=1, duration=1), make_contract(), url, tmp_path, ignore)
+        runner.run(make_load_campaign(USERS, target={"url": url}), make_contract(), tmp_path, ignore)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -67,14 +104,14 @@ def test_run_with_a_failed_generator_names_its_log(tmp_path: Path, monkeypatch: 
         run_stub_server() as stub,
         pytest.raises(TidegateError, match=r"generator failed with exit code 1: .* log .*locust\.log"),
     ):
-        runner.run(LoadTest(users=1, duration=1), make_contract(), stub.url, tmp_path, ignore)
+        runner.run(make_load_campaign(USERS, target={"url": stub.url}), make_contract(), tmp_path, ignore)
     assert (tmp_path / "locust.log").read_text() == "out of order\n"
 
 
 def test_deadline_is_for_the_start_and_then_for_the_end() -> None:
-    plan = LoadTest(users=1, duration=10, timeout=5)
-    assert runner._deadline(plan, RunStatus(), start_deadline=60) == 60
-    assert runner._deadline(plan, RunStatus(measure_start=100), start_deadline=60) == 100 + 10 + 2 * 5 + 60
+    campaign = make_load_campaign(USERS, timeout=5)
+    assert runner._deadline(campaign, RunStatus(), start_deadline=60) == 60
+    assert runner._deadline(campaign, RunStatus(start_time=100), start_deadline=60) == 100 + 10 + 2 * 5 + 60
 
 
 @pytest.mark.parametrize(
@@ -87,8 +124,8 @@ def test_deadline_is_for_the_start_and_then_for_the_end() -> None:
             WorkerPool(2),
             ["expected 2 workers", "1 connected", "--master-port 5557"],
         ),
-        (RunStatus(measure_start=1), None, ["did not end in time", "locust.log"]),
-        (RunStatus(measure_start=1, ready_workers=2), WorkerPool(2), ["did not end in time", "locust.log"]),
+        (RunStatus(start_time=1), None, ["did not end in time", "locust.log"]),
+        (RunStatus(start_time=1, ready_workers=2), WorkerPool(2), ["did not end in time", "locust.log"]),
     ],
 )
 def test_timeout_message_names_the_phase_and_the_way_out(

@@ -5,19 +5,21 @@ import socket
 
 import pytest
 
+from tests.support.campaigns import make_load_campaign
 from tests.unit.loadtests.test_locust_process import free_port
 from tidegate.errors import ConfigurationError
-from tidegate_loadtests.plan import LoadTest
 from tidegate_loadtests.worker_pool import WorkerPool, parse_host, validate_worker_pool
 
 
-def test_pool_that_cannot_divide_the_plan_is_rejected() -> None:
+def test_pool_that_cannot_divide_the_load_is_rejected() -> None:
     pool = WorkerPool(3, "127.0.0.1", free_port())
-    validate_worker_pool(LoadTest(users=3, duration=1), pool)
+    users = {"model": "closed", "users": 3}
+    poisson = {"model": "poisson", "rate": 20}
+    validate_worker_pool(make_load_campaign(users), pool)
     with pytest.raises(ConfigurationError, match=r"3 workers .* 3 connections, received 2: raise 'conn"):
-        validate_worker_pool(LoadTest(users=2, duration=1), pool)
+        validate_worker_pool(make_load_campaign(users, poisson, connections=2), pool)
     with pytest.raises(ConfigurationError, match=r"'cpu': 1 is a CPU of one machine.* 3 workers .*remove"):
-        validate_worker_pool(LoadTest(users=3, duration=1, cpu=1), pool)
+        validate_worker_pool(make_load_campaign(users, cpu=1), pool)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "*"])
@@ -25,7 +27,9 @@ def test_pool_with_a_port_in_use_is_rejected(host: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         with pytest.raises(ConfigurationError) as error:
-            validate_worker_pool(LoadTest(users=1, duration=1), WorkerPool(1, host, port))
+            validate_worker_pool(
+                make_load_campaign({"model": "closed", "users": 1}), WorkerPool(1, host, port)
+            )
     for text in (f"cannot listen on {host}:{port} (", "in use", "--master-bind-port"):
         assert text in str(error.value)
 

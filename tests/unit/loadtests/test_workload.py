@@ -4,16 +4,19 @@
 import json
 import struct
 from collections import Counter
+from typing import Any
 
 import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 
+from tests.support.campaigns import make_load_campaign
 from tests.support.stub_server import make_contract
 from tidegate.protocol.constants import INFERENCE_HEADER_CONTENT_LENGTH, Protocol
-from tidegate_loadtests.plan import LoadTest
-from tidegate_loadtests.workload import InferenceRequest, build_requests, validate_response
+from tidegate_loadtests.partition import Partition, split_load
+from tidegate_loadtests.workload import InferenceRequest, Workload, build_requests, validate_response
 
 CONTRACT = make_contract()
 
@@ -46,9 +49,15 @@ def binary_response(labels: list[int], probabilities: list[float]) -> tuple[str,
     return str(len(header)), header + struct.pack(f"<{len(labels)}q", *labels)
 
 
-def test_requests_have_the_plans_mix_and_golden_outputs() -> None:
-    plan = LoadTest(users=1, duration=1, rows_per_request=3, protocols={"v1": 3, "v2": 1})
-    requests = build_requests(plan, CONTRACT)
+def make_partition(recorded_rows: tuple[tuple[float, ...], ...] | None = None, **fields: Any) -> Partition:
+    campaign = make_load_campaign({"model": "closed", "users": 1}, **fields)
+    (partition,) = split_load(campaign, CONTRACT, 1, recorded_rows)
+    return partition
+
+
+def test_requests_have_the_campaigns_mix_and_golden_outputs() -> None:
+    partition = make_partition(protocols={"v1": 3, "v2": 1})
+    requests = build_requests(partition, 3)
     v1_ratio = Counter(request.protocol for request in requests)[Protocol.V1] / len(requests)
     assert abs(v1_ratio - 0.75) < 0.08
     golden = [request for request in requests if request.golden_outputs]
@@ -58,19 +67,46 @@ def test_requests_have_the_plans_mix_and_golden_outputs() -> None:
         "probabilities": pytest.approx([1, 0, 0.7, 0.3, 0.4, 0.6]),
     }
     assert len({request.body for request in requests}) > len(requests) * 0.8
-    assert build_requests(plan, CONTRACT) == requests
+    assert build_requests(partition, 3) == requests
 
 
 def test_binary_request_has_the_length_of_its_header() -> None:
-    plan = LoadTest(users=1, duration=1, protocols={"v2-binary": 1})
-    request = build_requests(plan, CONTRACT)[0]
+    request = build_requests(make_partition(protocols={"v2-binary": 1}), 1)[0]
     header = orjson.loads(request.body[: int(request.headers[INFERENCE_HEADER_CONTENT_LENGTH])])
     assert header["inputs"][0]["shape"] == [1, 3]
     assert request.headers["Content-Type"] == "application/octet-stream"
 
 
+def test_grpc_request_is_kserves_message() -> None:
+    request = build_requests(make_partition(protocols={"grpc": 1}), 2)[1]
+    message = pb.ModelInferRequest.FromString(request.body)
+    assert (message.model_name, message.inputs[0].name, message.inputs[0].shape) == (
+        "stub",
+        "input-0",
+        [2, 3],
+    )
+    assert len(message.raw_input_contents[0]) == 2 * 3 * 4
+    assert request.path == "/inference.GRPCInferenceService/ModelInfer"
+
+
 def test_requests_with_many_rows_are_fewer() -> None:
-    assert len(build_requests(LoadTest(users=1, duration=1, rows_per_request=2_000), CONTRACT)) == 83
+    assert len(build_requests(make_partition(rows_per_request=2_000), 2_000)) == 83
+
+
+def test_requests_of_a_payload_have_all_its_rows_in_order() -> None:
+    rows = tuple((float(index), 0.5, 0.25) for index in range(30))
+    requests = build_requests(make_partition(rows), 2)
+    sent = [request for request in requests if request.golden_outputs is None]
+    instances = [row for request in sent for row in orjson.loads(request.body)["instances"]]
+    assert instances[:30] == [list(row) for row in rows]
+    assert len(requests) == 18
+
+
+def test_workload_repeats_the_requests_of_each_size() -> None:
+    workload = Workload(make_partition(((1.0, 0.0, 0.0), (2.0, 0.0, 0.0))))
+    first, second, third = (workload.next_request(1) for _ in range(3))
+    assert [request.golden_outputs is None for request in (first, second, third)] == [False, True, True]
+    assert workload.next_request(1) is first
 
 
 @pytest.mark.parametrize(
@@ -82,6 +118,19 @@ def test_correct_response_has_no_error(protocol: str, body: bytes) -> None:
     assert validate_response(make_request(protocol), CONTRACT, None, body) is None
     golden = make_request(protocol, golden_outputs=golden_outputs)
     assert validate_response(golden, CONTRACT, None, body) is None
+
+
+def test_grpc_response_is_read_from_its_message() -> None:
+    response = pb.ModelInferResponse(
+        raw_output_contents=[struct.pack("<2q", 0, 1), struct.pack("<4f", 1, 0, 0.25, 0.75)]
+    )
+    response.outputs.add(name="label", datatype="INT64", shape=[2])
+    response.outputs.add(name="probabilities", datatype="FP32", shape=[2, 2])
+    request = make_request("grpc", golden_outputs={"label": [0, 1]})
+    assert validate_response(request, CONTRACT, None, response.SerializeToString()) is None
+    response.raw_output_contents[0] = struct.pack("<2q", 0, 2)
+    error = validate_response(request, CONTRACT, None, response.SerializeToString())
+    assert error == "wrong response: output 'label' differs from the golden outputs"
 
 
 def test_binary_response_is_read_from_its_raw_tensors() -> None:
@@ -139,7 +188,7 @@ _JSON = st.recursive(
 
 @settings(deadline=None)
 @given(
-    protocol=st.sampled_from(["v1", "v2", "v2-binary"]),
+    protocol=st.sampled_from(["v1", "v2", "v2-binary", "grpc"]),
     header_length=st.none() | st.text(max_size=4) | st.integers(-5, 50).map(str),
     body=st.binary(max_size=60) | _JSON.map(lambda value: json.dumps(value).encode()),
 )
