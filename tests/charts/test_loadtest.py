@@ -256,7 +256,9 @@ MESSAGES = [
 @pytest.mark.parametrize(("change", "parts"), MESSAGES, ids=[change for change, _ in MESSAGES])
 def test_render_invalid_values_name_the_value_and_the_fix(change: str, parts: list[str]) -> None:
     parsed = yaml.safe_load(change)
-    values = {k: v for k, v in LOAD.items() if k != "campaign"} if "campaign" in parsed else merged(LOAD, parsed)
+    values = (
+        {k: v for k, v in LOAD.items() if k != "campaign"} if "campaign" in parsed else merged(LOAD, parsed)
+    )
     with pytest.raises(InvalidValuesError) as caught:
         objects(values)
     for part in parts:

@@ -308,6 +308,6 @@ def has_enough_evidence(late: int, requests: int, max_late_ratio: float) -> bool
 
 
 def is_warm(medians: Sequence[float]) -> bool:
-    """Return whether the last three windows' median latencies differ by at most 10 %. From perf_analyzer."""
+    """Return whether the last three median latencies differ by at most 10 %. From perf_analyzer."""
     last = medians[-3:]
     return len(last) == 3 and max(last) <= 1.1 * min(last)
