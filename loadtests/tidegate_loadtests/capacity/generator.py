@@ -10,7 +10,7 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
@@ -112,16 +112,16 @@ def _serve(connection: Connection, config: GeneratorConfig) -> None:
     if config.cpu is not None:
         os.sched_setaffinity(0, {config.cpu})
     gc.disable()  # a collection would delay requests; nothing here has cycles
-    while True:
-        try:
-            arrivals: Arrivals = connection.recv()
-        except EOFError:
-            return
-        try:
-            sent: Sent | Exception = send_window(config, arrivals)
-        except (OSError, ValueError) as error:
-            sent = error
-        connection.send(sent)
+    with suppress(EOFError, BrokenPipeError):  # the parent has closed its end
+        while True:
+            connection.send(_try_window(config, connection.recv()))
+
+
+def _try_window(config: GeneratorConfig, arrivals: Arrivals) -> Sent | Exception:
+    try:
+        return send_window(config, arrivals)
+    except (OSError, ValueError) as error:
+        return error
 
 
 def send_window(config: GeneratorConfig, arrivals: Arrivals) -> Sent:
