@@ -15,6 +15,7 @@ import typer
 
 from tidegate.console import OutputFormat, OutputOption, print_result, progress
 from tidegate.errors import GateNotPassedError, TidegateError
+from tidegate_loadtests.capacity.cli import capacity
 from tidegate_loadtests.worker_pool import ALL_INTERFACES, MASTER_PORT, WorkerPool, parse_host
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 _COLOURS = {"pass": "green", "fail": "red", "inconclusive": "yellow"}
 
 app = typer.Typer(no_args_is_help=True, help="Load-test a server, with a verdict.")
+app.command("capacity")(capacity)
 
 
 @app.command("run")

@@ -9,7 +9,6 @@ constants below are Kubernetes' defaults, or factors that the comments name.
 import math
 import textwrap
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ import yaml
 
 from tidegate.errors import ConfigurationError
 from tidegate_loadtests.capacity.document import Capacity
+from tidegate_loadtests.capacity.traffic import Autoscaler, Traffic
 
 TOLERANCE = 0.1
 """The HorizontalPodAutoscaler's default tolerance."""
@@ -24,9 +24,6 @@ SYNC_SECONDS = 15
 """The HorizontalPodAutoscaler's default sync period."""
 METRIC_RESOLUTION_SECONDS = 15
 """The default resolution of metrics-server, and the chart's interval of scrapes and of KEDA's queries."""
-DEFAULT_GROWTH_SECONDS = 300
-"""Without an expected growth, the traffic may rise from zero to its peak in this time."""
-
 _MIN_TARGET_RATIO = 0.5
 _MAX_REPLICAS_FACTOR = 1.25
 _MAX_CPU_RATIO = 0.9
@@ -36,31 +33,6 @@ _MEMORY_FACTOR = 1.5
 _MIB = 1 << 20
 _MIN_QUEUE_DELAY_SECONDS = 2.0
 _QUEUE_DELAY_FACTOR = 10
-
-
-class Autoscaler(StrEnum):
-    """The chart's autoscalers."""
-
-    HPA = "hpa"
-    """CPU; needs nothing but metrics-server."""
-    KEDA = "keda"
-    """Requests in flight; needs KEDA."""
-
-    @property
-    def metric_window_seconds(self) -> int:
-        """The time over which the metric is an average: of metrics-server, or of the chart's query."""
-        return 15 if self is Autoscaler.HPA else 60
-
-
-@dataclass(frozen=True, slots=True)
-class Traffic:
-    """The expected traffic, in requests per second."""
-
-    peak: float
-    growth: float
-    """The steepest growth, in requests per second per second."""
-    largest_step: float = 0.0
-    """The largest instantaneous rise, which no autoscaler can follow."""
 
 
 @dataclass(frozen=True, slots=True)

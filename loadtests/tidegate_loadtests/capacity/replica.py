@@ -24,6 +24,7 @@ from tidegate.errors import ConfigurationError, ServerError
 from tidegate.protocol.constants import INFERENCE_HEADER_CONTENT_LENGTH, Protocol
 from tidegate.protocol.openloop import request_bytes
 from tidegate.schedule import poisson_arrivals
+from tidegate_loadtests.capacity.contention import Contention, read_contention
 from tidegate_loadtests.capacity.generator import Arrivals, Generator, Sent
 from tidegate_loadtests.capacity.measurement import WindowResult, summarise_latencies
 from tidegate_loadtests.capacity.search import Criterion, Window
@@ -92,6 +93,7 @@ class LiveReplica:
         requests: The requests whose contents the generator sends.
         criterion: The thresholds of every window.
         generator: The load generator.
+        read_contention: Reads the contention for the server's CPUs; by default none.
         sleep: Waits the given seconds.
     """
 
@@ -101,12 +103,14 @@ class LiveReplica:
         requests: Sequence[InferenceRequest],
         criterion: Criterion,
         generator: Generator,
+        read_contention: Callable[[], Contention] = Contention,
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
         self._endpoint = endpoint
         self._requests = requests
         self._criterion = criterion
         self._generator = generator
+        self._read_contention = read_contention
         self._sleep = sleep
         self._source = np.random.default_rng(endpoint.seed)
         self.max_memory_bytes = 0
@@ -140,7 +144,9 @@ class LiveReplica:
         before = self._drained()
         count = max(1, round(rate * seconds))
         starts = poisson_arrivals(count, 0.0, seconds, self._source)
+        contention = self._read_contention()
         sent = self._generator.send(Arrivals(starts, seconds))
+        starvation = self._read_contention().starvation_since(contention, seconds)
         after = self.scrape()
         latencies = sent.completed - starts
         failed = self._failures(sent)
@@ -154,6 +160,7 @@ class LiveReplica:
                 failures=int(failed.sum()),
                 send_delay_p99_seconds=float(np.quantile(sent.send_delays, 0.99)),
                 generator_utilization=sent.cpu_seconds / seconds,
+                server_starvation=starvation,
             ),
             seconds=seconds,
             latency_p50_seconds=p50,
@@ -191,11 +198,14 @@ class LiveReplica:
 
 
 @dataclass(frozen=True, slots=True)
-class LocalServer:
-    """A server that this process started."""
+class RunningServer:
+    """A server that is ready."""
 
     url: str
     startup_seconds: float
+    generator_cpu: int | None = None
+    """The CPU for the load generator; None leaves the choice to the kernel."""
+    read_contention: Callable[[], Contention] = Contention
 
 
 def split_cpus(cpus: int) -> tuple[set[int], int]:
@@ -217,18 +227,20 @@ def split_cpus(cpus: int) -> tuple[set[int], int]:
 
 
 @contextmanager
-def start_server(bundle: Path, options: Sequence[str], cpus: set[int], log: Path) -> Iterator[LocalServer]:
+def start_server(bundle: Path, options: Sequence[str], cpus: int, log: Path) -> Iterator[RunningServer]:
     """Run ``tidegate serve`` on a free port while the block runs.
 
     Args:
         bundle: The bundle's directory.
         options: Further options of the command.
-        cpus: The CPUs of the server.
+        cpus: Number of CPUs that the server is pinned to.
         log: The file for its standard error.
 
     Raises:
+        ConfigurationError: If this machine has too few CPUs.
         ServerError: If the server ends before it is ready.
     """
+    server_cpus, generator_cpu = split_cpus(cpus)
     # With -c, because the script of the command line is not always on the PATH of this process.
     command = [sys.executable, "-c", "from tidegate.cli import main; main()", "serve", str(bundle)]
     command += ["--host", "127.0.0.1", "--http-port", "0", "--grpc-port", "0", "--drain-seconds", "0"]
@@ -238,14 +250,19 @@ def start_server(bundle: Path, options: Sequence[str], cpus: set[int], log: Path
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=output, start_new_session=True
         )
-    os.sched_setaffinity(process.pid, cpus)
+    os.sched_setaffinity(process.pid, server_cpus)
     try:
         assert process.stdout is not None
         line = process.stdout.readline()
         if not line:
             raise ServerError(f"The server ended before it was ready: see its log {log}.")
         port = json.loads(line)["http_port"]
-        yield LocalServer(f"http://127.0.0.1:{port}", time.monotonic() - started_at)
+        yield RunningServer(
+            f"http://127.0.0.1:{port}",
+            startup_seconds=time.monotonic() - started_at,
+            generator_cpu=generator_cpu,
+            read_contention=lambda: read_contention(process.pid, server_cpus),
+        )
     finally:
         process.terminate()
         try:

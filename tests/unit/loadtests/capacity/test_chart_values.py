@@ -11,13 +11,12 @@ import yaml
 from tests.support.capacities import FIELDS
 from tidegate.errors import ConfigurationError
 from tidegate_loadtests.capacity.chart_values import (
-    Autoscaler,
-    Traffic,
     chart_values,
     rate_at_cpu,
     size,
 )
 from tidegate_loadtests.capacity.document import Capacity
+from tidegate_loadtests.capacity.traffic import Autoscaler, Traffic
 
 TRAFFIC = Traffic(peak=20_000, growth=50, largest_step=9_000)
 

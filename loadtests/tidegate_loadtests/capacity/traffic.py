@@ -1,0 +1,34 @@
+# SPDX-FileCopyrightText: The Tidegate authors
+# SPDX-License-Identifier: Apache-2.0
+"""The expected traffic, and the autoscaler that follows it."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+DEFAULT_GROWTH_SECONDS = 300
+"""Without an expected growth, the traffic may rise from zero to its peak in this time."""
+
+
+class Autoscaler(StrEnum):
+    """The chart's autoscalers."""
+
+    HPA = "hpa"
+    """CPU; needs nothing but metrics-server."""
+    KEDA = "keda"
+    """Requests in flight; needs KEDA."""
+
+    @property
+    def metric_window_seconds(self) -> int:
+        """The time over which the metric is an average: of metrics-server, or of the chart's query."""
+        return 15 if self is Autoscaler.HPA else 60
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """The expected traffic, in requests per second."""
+
+    peak: float
+    growth: float
+    """The steepest growth, in requests per second per second."""
+    largest_step: float = 0.0
+    """The largest instantaneous rise, which no autoscaler can follow."""
