@@ -172,7 +172,8 @@ def _server(
     if cpus != int(cpus) or startup_seconds is not None:
         raise ConfigurationError(
             f"--cpus is {cpus:g}: a server on this machine is pinned to whole CPUs, and its start is "
-            "measured: give a whole number and no --startup-seconds, or start the server in a container and give --url."
+            "measured: give a whole number and no --startup-seconds, or start the server in a container "
+            "and give --url."
         )
     given = {"--name": name, "--engine": engine}
     arguments = [part for option, value in given.items() if value is not None for part in (option, value)]
