@@ -17,6 +17,7 @@ import yaml
 from tidegate.errors import ConfigurationError
 from tidegate_loadtests.capacity.document import Capacity
 from tidegate_loadtests.capacity.traffic import Autoscaler, Traffic
+from tidegate_loadtests.formatting import format_number
 
 TOLERANCE = 0.1
 """The HorizontalPodAutoscaler's default tolerance."""
@@ -168,11 +169,11 @@ def _autoscaling(
 ) -> list[tuple[str, dict[str, Any]]]:
     target, reaction = sizing.target_rate, sizing.reaction_seconds
     target_comment = (
-        f"Target rate per replica: {target:.4g} requests per second, {target / capacity.safe_rate:.2f} of "
-        f"the safe rate, because the traffic may grow by {traffic.growth:.3g} per second for {reaction:.0f} "
-        f"s until new replicas are ready: {METRIC_RESOLUTION_SECONDS} s metric resolution + "
-        f"{autoscaler.metric_window_seconds} s metric window + {SYNC_SECONDS} s sync + "
-        f"{capacity.startup_seconds:.0f} s start."
+        f"Target rate per replica: {format_number(target)} requests per second, "
+        f"{target / capacity.safe_rate:.2f} of the safe rate, because the traffic may grow by "
+        f"{traffic.growth:.3g} per second for {reaction:.0f} s until new replicas are ready: "
+        f"{METRIC_RESOLUTION_SECONDS} s metric resolution + {autoscaler.metric_window_seconds} s metric "
+        f"window + {SYNC_SECONDS} s sync + {capacity.startup_seconds:.0f} s start."
     )
     in_flight: tuple[str, dict[str, Any]] = (
         f"The requests in flight at the target rate, {capacity.in_flight_at(target):.3g} (Little's law), "
@@ -213,9 +214,10 @@ def _cpu_comment(capacity: Capacity, sizing: Sizing) -> str:
             f"divided by {1 + TOLERANCE:g}, for the autoscaler's tolerance."
         )
     return (
-        f"{measured} CPU is a poor signal for this model, because its use hardly rises with the load. This "
-        f"target needs about {sizing.cpu_over_provisioning:.1f} times the replicas that the thresholds need. "
-        "Prefer requests in flight, with type keda."
+        f"{measured} CPU is a poor signal for this model, because its use hardly rises with the load: it can "
+        f"reach {100 / sizing.cpu_target_percent:.2f} times this target at most, so the autoscaler adds "
+        f"replicas in small steps. The target needs about {sizing.cpu_over_provisioning:.1f} times the "
+        "replicas that the thresholds need. Prefer requests in flight, with type keda."
     )
 
 

@@ -272,7 +272,7 @@ def _describe(state: "Progress") -> str:
     if not state.windows and not state.rate:
         return state.stage
     return (
-        f"{state.stage}: {state.rate:,.4g} requests per second, {state.windows} windows, "
+        f"{state.stage}: {format_number(state.rate)} requests per second, {state.windows} windows, "
         f"{state.discarded} discarded"
     )
 
@@ -294,9 +294,10 @@ def _render(
         )
     interval, service = document.capacity_rate, document.service_time
     safe = (
-        f"Safe rate {document.safe_rate:,.4g} requests per second: p{document.threshold.percentile:g} <= "
-        f"{document.threshold.latency_ms:g} ms on {document.limits.cpu:g} CPU. Capacity "
-        f"{interval.median:,.4g} (posterior interval {interval.low:,.4g} to {interval.high:,.4g}), from "
+        f"Safe rate {format_number(document.safe_rate)} requests per second: "
+        f"p{document.threshold.percentile:g} <= {document.threshold.latency_ms:g} ms on "
+        f"{document.limits.cpu:g} CPU. Capacity {format_number(interval.median)} (posterior interval "
+        f"{format_number(interval.low)} to {format_number(interval.high)}), from "
         f"{len(measurement.windows)} windows; {measurement.discarded} more were discarded."
     )
     fitted = (
@@ -306,8 +307,9 @@ def _render(
     signal = (
         "CPU is a usable signal for the autoscaler."
         if sizing.cpu_usable
-        else f"CPU is a poor signal for the autoscaler: it needs about {sizing.cpu_over_provisioning:.1f} "
-        "times the replicas. Scale by requests in flight, with --autoscaler keda."
+        else "CPU is a poor signal for the autoscaler; scale by requests in flight, with --autoscaler keda. "
+        f"A target of {sizing.cpu_target_percent} % CPU needs about {sizing.cpu_over_provisioning:.1f} times "
+        f"the replicas, and shows at most {100 / sizing.cpu_target_percent:.1f} times the target."
     )
     replicas = f"Replicas: {sizing.min_replicas} to {sizing.max_replicas}."
     files = f"Files: {out / CAPACITY}, {out / VALUES}, {out / PLOT}"

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from tidegate_loadtests.capacity.document import Capacity
 from tidegate_loadtests.capacity.measurement import Measurement
 from tidegate_loadtests.capacity.search import Criterion
+from tidegate_loadtests.formatting import format_number
 
 _COLOURS = {"pass": "#0f766e", "fail": "#b91c1c"}
 _MARKERS = {"pass": "o", "fail": "x"}
@@ -40,14 +41,17 @@ def plot_capacity(measurement: Measurement, capacity: Capacity, path: Path) -> N
         axes.axvline(capacity.safe_rate, color="#1d4ed8", label="safe rate")
         axes.grid(alpha=0.3)
     interval = capacity.capacity_rate
-    latency.axvspan(interval.low, interval.high, color="#f59e0b", alpha=0.25, label="capacity, 95 % interval")
+    latency.axvspan(
+        interval.low, interval.high, color="#f59e0b", alpha=0.25, label="capacity, posterior interval"
+    )
     latency.set_yscale("log")
     latency.set_ylabel("p99 latency of successes (ms)")
     latency.set_title(
         f"{capacity.model}, {capacity.engine}, {capacity.limits.cpu:g} CPU: "
-        f"safe rate {capacity.safe_rate:,.4g}, capacity {interval.median:,.4g} requests per second"
+        f"safe rate {format_number(capacity.safe_rate)}, capacity {format_number(interval.median)} "
+        "requests per second"
     )
-    latency.legend(fontsize=8)
+    latency.legend(fontsize=8, loc="center left")
     x = [one.rate for one in rates]
     metrics.plot(
         x, [one.cpu_seconds_per_second / capacity.limits.cpu for one in rates], "o-", color="#0f766e"
