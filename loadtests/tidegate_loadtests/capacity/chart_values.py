@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import yaml
 
-from tidegate.errors import ConfigurationError
 from tidegate_loadtests.capacity.document import Capacity
 from tidegate_loadtests.capacity.traffic import Autoscaler, Traffic
 from tidegate_loadtests.formatting import format_number
@@ -63,15 +62,7 @@ def size(capacity: Capacity, traffic: Traffic, autoscaler: Autoscaler) -> Sizing
         capacity: The measured capacity of one replica.
         traffic: The expected traffic.
         autoscaler: The autoscaler that reacts.
-
-    Raises:
-        ConfigurationError: If the traffic has no peak, or a step above it.
     """
-    if not 0 <= traffic.largest_step <= traffic.peak or traffic.peak <= 0:
-        raise ConfigurationError(
-            f"--largest-step is {traffic.largest_step:g} and --peak is {traffic.peak:g}: expected a step "
-            "from 0 to the peak, and a peak above 0."
-        )
     safe_rate = capacity.safe_rate
     reaction = (
         METRIC_RESOLUTION_SECONDS + autoscaler.metric_window_seconds + SYNC_SECONDS + capacity.startup_seconds
@@ -120,9 +111,6 @@ def chart_values(capacity: Capacity, traffic: Traffic, autoscaler: Autoscaler) -
         capacity: The measured capacity of one replica.
         traffic: The expected traffic.
         autoscaler: The autoscaler that the values select.
-
-    Raises:
-        ConfigurationError: If the traffic has no peak, or a step above it.
     """
     sizing = size(capacity, traffic, autoscaler)
     sections: list[tuple[str, dict[str, Any]]] = [

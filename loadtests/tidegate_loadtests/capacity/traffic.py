@@ -5,6 +5,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from tidegate.errors import ConfigurationError
+
 DEFAULT_GROWTH_SECONDS = 300
 """Without an expected growth, the traffic may rise from zero to its peak in this time."""
 
@@ -25,10 +27,21 @@ class Autoscaler(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """The expected traffic, in requests per second."""
+    """The expected traffic, in requests per second.
+
+    Raises:
+        ConfigurationError: If there is no peak, or the step exceeds it.
+    """
 
     peak: float
     growth: float
     """The steepest growth, in requests per second per second."""
     largest_step: float = 0.0
     """The largest instantaneous rise, which no autoscaler can follow."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.largest_step <= self.peak or self.peak <= 0:
+            raise ConfigurationError(
+                f"--largest-step is {self.largest_step:g} and --peak is {self.peak:g}: expected a step from "
+                "0 to the peak, and a peak above 0."
+            )

@@ -9,7 +9,6 @@ import pytest
 import yaml
 
 from tests.support.capacities import FIELDS
-from tidegate.errors import ConfigurationError
 from tidegate_loadtests.capacity.chart_values import (
     chart_values,
     rate_at_cpu,
@@ -86,12 +85,6 @@ def test_queue_delay_is_at_least_two_seconds() -> None:
     assert size(LINEAR, TRAFFIC, Autoscaler.HPA).max_queue_delay_seconds == 2
     slow = make_capacity(threshold={"latency_ms": 500.0})
     assert size(slow, TRAFFIC, Autoscaler.HPA).max_queue_delay_seconds == 5
-
-
-@pytest.mark.parametrize("traffic", [Traffic(0, 0), Traffic(10, 0, 11), Traffic(10, 0, -1)])
-def test_traffic_that_contradicts_itself_is_rejected(traffic: Traffic) -> None:
-    with pytest.raises(ConfigurationError, match=r"--largest-step is .* --peak is"):
-        size(LINEAR, traffic, Autoscaler.HPA)
 
 
 @pytest.mark.parametrize("autoscaler", list(Autoscaler))
