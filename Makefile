@@ -8,7 +8,7 @@ LOCK_OPTIONS := --universal --python-version 3.11 --generate-hashes --no-emit-in
 	--quiet --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test fuzz lint format package e2e bench bench-quick capacity docs charts lock clean
+.PHONY: help setup demo test fuzz lint format package e2e e2e-full bench bench-quick capacity hpa-oracle docs charts lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -52,8 +52,11 @@ format: setup ## Format the code
 package: setup ## Build the wheel and use it with each extra in a clean environment
 	@$(BIN)/python -m tests.packaging
 
-e2e: setup ## Run the scenarios on a real cluster: one built here (Linux, root), or E2E_CLUSTER=current
+e2e: setup ## Run CI's scenarios on a real cluster: one built here (Linux, root), or E2E_CLUSTER=current
 	@$(BIN)/python -m tests.e2e
+
+e2e-full: setup ## Run all scenarios, with KEDA and Prometheus
+	@$(BIN)/python -m tests.e2e --full
 
 bench: setup ## Measure the server and its peers (35 minutes), and write docs/performance.md
 	@$(BIN)/python -m benchmarks full
@@ -61,8 +64,11 @@ bench: setup ## Measure the server and its peers (35 minutes), and write docs/pe
 bench-quick: setup ## Measure the server, the KServe SDK and the ceilings (3 minutes)
 	@$(BIN)/python -m benchmarks quick
 
-capacity: setup ## Measure the capacity of two models three times each (30 minutes; a machine without other load)
+capacity: setup ## Measure the capacity of two models three times each (30 minutes)
 	@$(BIN)/python -m tests.capacity_repeats
+
+hpa-oracle: setup ## Compare the simulated autoscaler with Kubernetes' own controller in 10,000 scenarios (2 minutes; Go)
+	@$(BIN)/python -m tools.hpa_oracle
 
 docs: setup ## Build the documentation site; a dead link fails
 	@$(BIN)/mkdocs build --quiet --strict

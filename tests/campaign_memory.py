@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""Write and summarise the samples of a campaign of two hours at 2,000 requests per second, and print the memory.
+"""Write and summarise the samples of two hours at 2,000 requests per second, and print time and memory.
 
 ``python -m tests.campaign_memory [SECONDS]``. The unit tests hold the same property for a shorter campaign.
 """

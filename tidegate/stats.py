@@ -3,13 +3,14 @@
 """Statistics: the project's one definition of a percentile."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 
 def percentile(
-    values: Sequence[float] | NDArray[np.float64], q: float, counts: NDArray[np.int64] | None = None
+    values: Sequence[float] | NDArray[np.float64], q: float, counts: NDArray[np.integer[Any]] | None = None
 ) -> float | None:
     """Return a percentile by nearest rank, the inverse of the cumulative distribution.
 

@@ -5,8 +5,15 @@
 The verdict is a pure function of the raw samples, so a recorded campaign can be judged again:
 
 >>> import numpy as np
->>> from tidegate_loadtests import Generator, LoadTest, Samples, judge, summarise
->>> plan = LoadTest(rate=100, connections=4, duration=20, warmup=0, thresholds={"max_p99_ms": 50})
+>>> from tidegate_loadtests import Campaign, Generator, Samples, judge, summarise
+>>> campaign = Campaign.model_validate({
+...     "phases": [{
+...         "name": "load",
+...         "duration": 20,
+...         "load": {"model": "poisson", "rate": 100},
+...         "thresholds": {"max_p99_ms": 50},
+...     }]
+... })
 >>> start = np.arange(2000) / 100
 >>> samples = Samples(
 ...     intended_start=start,
@@ -21,9 +28,11 @@ The verdict is a pure function of the raw samples, so a recorded campaign can be
 >>> generator = Generator(
 ...     pinned_cpu=0, utilization_mean=0.2, utilization_max=0.3, run_queue_wait_mean=0.0, saturated_ratio=0.0
 ... )
->>> verdict = judge(plan, summarise(samples, plan.duration), [generator])
->>> verdict.outcome, verdict.reasons
-('fail', ('p99 latency: expected at most 50 ms, measured 60 ms',))
+>>> verdict = judge(campaign, summarise(campaign, [samples]), [generator])
+>>> verdict.outcome
+'fail'
+>>> print(verdict.reasons[0])
+p99 latency in phase 'load': expected at most 50 ms, measured 60 ms: first at 0.5 s
 
 :func:`run` records the samples of a campaign. It uses the server's public endpoints only. The load generator
 is part of the measurement: a campaign whose generator was the bottleneck is inconclusive.
@@ -32,33 +41,39 @@ is part of the measurement: a campaign whose generator was the bottleneck is inc
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tidegate_loadtests.campaign import Campaign, Phase, Thresholds
     from tidegate_loadtests.generator_cpu import Generator
-    from tidegate_loadtests.plan import LoadTest, Thresholds
-    from tidegate_loadtests.runner import run
-    from tidegate_loadtests.samples import Samples
-    from tidegate_loadtests.summary import Summary, summarise
+    from tidegate_loadtests.runner import Run, run
+    from tidegate_loadtests.samples import Samples, read_samples
+    from tidegate_loadtests.summary import CampaignSummary, summarise
     from tidegate_loadtests.verdict import Verdict, judge
 
 _MODULES = {
+    "Campaign": "campaign",
+    "CampaignSummary": "summary",
     "Generator": "generator_cpu",
-    "LoadTest": "plan",
+    "Phase": "campaign",
+    "Run": "runner",
     "Samples": "samples",
-    "Summary": "summary",
-    "Thresholds": "plan",
+    "Thresholds": "campaign",
     "Verdict": "verdict",
     "judge": "verdict",
+    "read_samples": "samples",
     "run": "runner",
     "summarise": "summary",
 }
 
 __all__ = [
+    "Campaign",
+    "CampaignSummary",
     "Generator",
-    "LoadTest",
+    "Phase",
+    "Run",
     "Samples",
-    "Summary",
     "Thresholds",
     "Verdict",
     "judge",
+    "read_samples",
     "run",
     "summarise",
 ]

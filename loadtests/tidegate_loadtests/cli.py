@@ -15,36 +15,59 @@ import typer
 
 from tidegate.console import OutputFormat, OutputOption, print_result, progress
 from tidegate.errors import GateNotPassedError, TidegateError
-from tidegate_loadtests.capacity.cli import capacity
+from tidegate_loadtests.capacity import cli as capacity_cli
+from tidegate_loadtests.formatting import format_milliseconds, format_number, format_percent
+from tidegate_loadtests.scaling import cli as scaling_cli
 from tidegate_loadtests.worker_pool import ALL_INTERFACES, MASTER_PORT, WorkerPool, parse_host
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from tidegate_loadtests.plan import LoadTest
+    from tidegate_loadtests.campaign import Campaign
     from tidegate_loadtests.report import Report
     from tidegate_loadtests.runner import Progress
+
+WEB_PORT = 8089
+"""The default port of Locust's page, which is Locust's."""
 
 _COLOURS = {"pass": "green", "fail": "red", "inconclusive": "yellow"}
 
 app = typer.Typer(no_args_is_help=True, help="Load-test a server, with a verdict.")
-app.command("capacity")(capacity)
+app.command("capacity")(capacity_cli.capacity)
+app.command("simulate")(scaling_cli.simulate)
 
 
 @app.command("run")
 def run(
-    loadtest: Annotated[
-        Path, typer.Argument(help="The plan: the load and its thresholds.", metavar="LOADTEST.yaml")
+    campaign: Annotated[
+        Path,
+        typer.Argument(help="The campaign: phases with their load and thresholds.", metavar="CAMPAIGN.yaml"),
     ],
-    url: Annotated[str, typer.Option(help="The server's base URL, for example http://localhost:8080.")],
     bundle: Annotated[str, typer.Option(help="The served bundle: a reference or a directory.")],
+    url: Annotated[
+        str | None,
+        typer.Option(help="The server's base URL, for example http://localhost:8080. Default: 'target.url'."),
+    ] = None,
+    grpc_url: Annotated[
+        str | None,
+        typer.Option(help="The server's address for gRPC. Default: 'target.grpc_url'.", metavar="HOST:PORT"),
+    ] = None,
     name: Annotated[
         str | None, typer.Option(help="The model's name in requests. Default: the bundle's name.")
     ] = None,
-    out: Annotated[Path, typer.Option(help="Directory for the report, the summary and the samples.")] = Path(
+    out: Annotated[Path, typer.Option(help="Directory for the report, the verdict and the samples.")] = Path(
         "out/loadtest"
     ),
     output: OutputOption = OutputFormat.TEXT,
+    web: Annotated[
+        bool, typer.Option("--web", help="Show Locust's own page on this machine while the campaign runs.")
+    ] = False,
+    web_port: Annotated[int, typer.Option(min=1, max=65535, help="Port of Locust's page.")] = WEB_PORT,
+    csv: Annotated[
+        Path | None,
+        typer.Option(help="Write Locust's own CSV files, whose names begin with PREFIX.", metavar="PREFIX"),
+    ] = None,
+    html: Annotated[Path | None, typer.Option(help="Write Locust's own HTML report.", metavar="FILE")] = None,
     expect_workers: Annotated[
         int | None,
         typer.Option(
@@ -62,25 +85,31 @@ def run(
     push: Annotated[
         str | None,
         typer.Option(
-            help="Store the report, the summary and the samples under STORE/MODEL/TIME as well.",
+            help="Store the report, the verdict and the samples under STORE/MODEL/TIME as well.",
             metavar="STORE",
         ),
     ] = None,
 ) -> None:
-    """Send requests at a given rate, validate the responses, and decide pass, fail or inconclusive.
+    """Send the load of a campaign, validate the responses, and decide pass, fail or inconclusive.
 
-    Writes report.html, summary.json and samples.csv. Exits with 3 if a threshold is missed, and with 1 if the
-    load test is inconclusive.
+    Writes report.html, campaign.png, verdict.json and samples.parquet. Exits with 3 if a threshold is missed,
+    and with 1 if the load test is inconclusive.
     """
-    from tidegate.settings import load_yaml
+    from tidegate.settings import Document
     from tidegate.store import Store, fetch
     from tidegate_loadtests import runner
-    from tidegate_loadtests.plan import LoadTest
-    from tidegate_loadtests.report import REPORT, SUMMARY, Report
+    from tidegate_loadtests.campaign import Campaign
+    from tidegate_loadtests.capacity.document import Capacity
+    from tidegate_loadtests.locust_process import LocustOutputs
+    from tidegate_loadtests.report import PLOT, REPORT, VERDICT, Report
+    from tidegate_loadtests.samples import read_samples
     from tidegate_loadtests.summary import summarise
     from tidegate_loadtests.verdict import judge
 
-    plan = load_yaml(loadtest, LoadTest)
+    document = Document.read(campaign)
+    planned = document.parse_as(Campaign).with_addresses(url, grpc_url)
+    sizes = None if planned.scaling is None else planned.scaling.sizes
+    safe_rate = None if sizes is None else Capacity.read(sizes).safe_rate
     pool = None
     if expect_workers is not None:
         bind_host = parse_host(master_bind_host, "--master-bind-host")
@@ -91,41 +120,42 @@ def run(
         contract = served.contract.model_copy(update={"name": name or served.contract.name})
     out.mkdir(parents=True, exist_ok=True)
     # The report of an earlier campaign must not stay next to the samples of this one.
-    for file in (REPORT, SUMMARY):
+    for file in (REPORT, VERDICT, PLOT):
         (out / file).unlink(missing_ok=True)
-    started_at = datetime.now(UTC)
     with progress() as display:
-        task = display.add_task("Starting the load generator", total=plan.warmup + plan.duration)
+        task = display.add_task("Starting the load generator", total=planned.duration_seconds)
 
         def show(state: "Progress") -> None:
             display.update(
                 task,
                 completed=state.elapsed_seconds or 0.0,
-                description=_describe(state, plan, expect_workers),
+                description=_describe(state, planned, expect_workers),
             )
 
-        samples, generators = runner.run(plan, contract, url, out, show, pool)
+        with document.locate_field_errors():
+            outputs = LocustOutputs(web_port if web else None, csv, html)
+            finished = runner.run(planned, contract, out, show, pool, outputs)
         display.update(task, description="Writing the report")
-        summary = summarise(samples, plan.duration)
-        verdict = judge(plan, summary, generators)
+        summary = summarise(planned, read_samples(finished.samples_path))
+        verdict = judge(planned, summary, finished.generators, finished.timeline, safe_rate)
         report = Report(
             model=contract.name,
             digest=served.digest,
-            url=url,
-            started_at=started_at.isoformat(timespec="seconds"),
-            plan=plan,
-            samples=samples,
+            started_at=datetime.fromtimestamp(finished.started_at, UTC).isoformat(timespec="seconds"),
+            campaign=planned,
             summary=summary,
-            generators=generators,
+            generators=finished.generators,
             verdict=verdict,
+            timeline=finished.timeline,
         )
         (out / REPORT).write_text(report.html(), encoding="utf-8")
-        (out / SUMMARY).write_text(json.dumps(report.document, indent=2) + "\n", encoding="utf-8")
+        (out / PLOT).write_bytes(report.png())
+        (out / VERDICT).write_text(json.dumps(report.document, indent=2) + "\n", encoding="utf-8")
     location = str(out / REPORT)
     try:
         if store is not None:
-            folder = f"{contract.name}/{started_at:%Y%m%dT%H%M%SZ}"
-            for file in (REPORT, SUMMARY, runner.SAMPLES):
+            folder = f"{contract.name}/{datetime.fromtimestamp(finished.started_at, UTC):%Y%m%dT%H%M%SZ}"
+            for file in (REPORT, VERDICT, PLOT, runner.SAMPLES):
                 store.put(f"{folder}/{file}", out / file)
             location = f"{store.uri}/{folder}/{REPORT}"
     finally:  # the verdict is printed even if the store fails
@@ -136,6 +166,14 @@ def run(
         raise TidegateError(f"The load test is inconclusive: {'; '.join(verdict.reasons)}.")
 
 
+@app.command("schema")
+def schema() -> None:
+    """Print the JSON schema of campaigns, by which editors check and complete them."""
+    from tidegate_loadtests.campaign import Campaign
+
+    typer.echo(json.dumps(Campaign.model_json_schema(), indent=2, ensure_ascii=False))
+
+
 @app.command("worker")
 def worker(
     master_host: Annotated[
@@ -143,7 +181,7 @@ def worker(
     ],
     master_port: Annotated[int, typer.Option(min=1, max=65535, help="The master's port.")] = MASTER_PORT,
 ) -> None:
-    """Make a part of the load of a campaign. The master sends the plan and the model's contract.
+    """Make a part of the load of a campaign. The master sends the load and the model's contract.
 
     Waits up to five minutes for the master. Exits with 0 after the worker's last request, and with another
     code if the campaign ends before.
@@ -153,13 +191,20 @@ def worker(
     exec_worker(parse_host(master_host, "--master-host"), master_port)
 
 
-def _describe(state: "Progress", plan: "LoadTest", workers: int | None) -> str:
+def _describe(state: "Progress", campaign: "Campaign", workers: int | None) -> str:
+    """Describe the progress; the part before the colon is the step."""
     if state.elapsed_seconds is None:
         if workers is not None:
             return f"Waiting for workers: {state.ready_workers} of {workers} are ready"
         return "Starting the load generator"
-    phase = "Warming up" if state.elapsed_seconds < plan.warmup else "Measuring"
-    return f"{phase}: {state.requests:,} requests, {state.failures:,} failures"
+    if state.elapsed_seconds >= campaign.duration_seconds:
+        return f"Waiting for the last responses: {state.live.requests:,} requests"
+    intended = campaign.rate_at(state.elapsed_seconds)
+    rate = f"{state.live.rate:,.0f} /s" + ("" if intended is None else f" of {intended:,.0f} /s")
+    p99 = "" if state.live.p99_ms is None else f", p99 {format_milliseconds(state.live.p99_ms)}"
+    replicas = "" if state.replicas is None else f", {state.replicas} ready replicas"
+    phase = campaign.phase_at(state.elapsed_seconds).name
+    return f"Phase {phase}: {rate}{p99}, {state.live.failures:,} failures{replicas}"
 
 
 def _render(report: "Report", location: str) -> "RenderableType":
@@ -167,17 +212,15 @@ def _render(report: "Report", location: str) -> "RenderableType":
     from rich.table import Table
     from rich.text import Text
 
-    from tidegate_loadtests.formatting import format_number, format_percent
-
-    table = Table("metric", "value", "threshold", "", box=None, pad_edge=False)
-    for result in report.verdict.thresholds:
-        met = Text("met", "green") if result.met else Text("missed", "red")
-        table.add_row(result.label, result.value_text, result.threshold_text, met)
-    summary, generator, outcome = report.summary, report.generator, report.verdict.outcome
+    table = Table("check", "value", "threshold", "", box=None, pad_edge=False)
+    for check in report.checks:
+        result = Text(check.outcome, _COLOURS[check.outcome])
+        table.add_row(check.label, check.value_text, check.threshold_text, result)
+    judged, generator, outcome = report.summary.judged, report.generator, report.verdict.outcome
     cpu = "a CPU" if generator.pinned_cpu is None else f"CPU {generator.pinned_cpu}"
     facts = (
-        f"{summary.requests:,} requests, {summary.failures:,} failures, goodput "
-        f"{format_number(summary.goodput)} responses per second. The "
+        f"{judged.requests:,} requests, {judged.failures:,} failures, goodput "
+        f"{format_number(judged.goodput)} responses per second. The "
         f"{'busiest worker' if generator.worker else 'load generator'} used "
         f"{format_percent(generator.utilization_mean)} of {cpu}."
     )

@@ -43,3 +43,12 @@ def format_rate(value: float | None) -> str:
     '512 /s'
     """
     return f"{format_number(value)} /s"
+
+
+def format_seconds(value: float | None) -> str:
+    """Format a duration, or a time from the start of the campaign.
+
+    >>> format_seconds(12.34), format_seconds(7200)
+    ('12.3 s', '7,200 s')
+    """
+    return f"{format_number(value)} s"

@@ -3,8 +3,8 @@
 """Histograms of latencies: percentiles with a stated error, in memory that does not grow with the requests.
 
 The edges of the buckets grow geometrically, as in DDSketch (Masson, Rim and Lee, VLDB 2019), so each value
-lies within one relative error of the middle of its bucket. The range is fixed, so all histograms have the same
-buckets, and the sum of two is the histogram of all their values.
+lies within one relative error of the middle of its bucket. The range is fixed, so all histograms have the
+same buckets, and the sum of two is the histogram of all their values.
 """
 
 from dataclasses import dataclass
@@ -49,12 +49,12 @@ class Buckets:
 
     @cached_property
     def edges(self) -> Floats:
-        """The edges in milliseconds, ``[count + 1]``."""
+        """The edges in milliseconds, ``[edges]``: one more than buckets."""
         return np.asarray(MIN_MS * np.exp(self._growth * np.arange(self.count + 1)))
 
     @cached_property
     def middles(self) -> Floats:
-        """The values with the same relative difference from both edges, ``[count]``."""
+        """The values with the same relative difference from both edges, ``[buckets]``."""
         return 2 * self.edges[:-1] * self.edges[1:] / (self.edges[:-1] + self.edges[1:])
 
     def indices(self, values_ms: Floats) -> Counts:

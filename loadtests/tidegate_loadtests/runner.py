@@ -10,8 +10,10 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 import psutil
 
@@ -25,6 +27,7 @@ from tidegate_loadtests.live_metrics import LiveMetrics
 from tidegate_loadtests.locust_process import START_TIMEOUT_SECONDS, LocustOutputs, locust_process
 from tidegate_loadtests.readiness import verify_readiness
 from tidegate_loadtests.run_files import RunConfig, RunStatus
+from tidegate_loadtests.timeline.records import Timeline
 from tidegate_loadtests.worker_pool import WorkerPool, validate_worker_pool
 
 SAMPLES = "samples.parquet"
@@ -43,6 +46,19 @@ class Progress:
     """Seconds since the start of the first phase; None before it starts."""
     live: LiveMetrics
     ready_workers: int
+    replicas: int | None = None
+    """Number of ready replicas; None if no timeline is recorded."""
+
+
+class Recorder(Protocol):
+    """A recorder of the timeline, from before the load starts until after the last response."""
+
+    @property
+    def ready_replicas(self) -> int | None:
+        """The number of ready replicas now; None before the first record."""
+
+    def timeline(self, started_at: float) -> Timeline:
+        """Return the records, whose times count from the start of the campaign in seconds of Unix time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +70,7 @@ class Run:
     """Start of the first phase, in seconds of Unix time."""
     generators: tuple[Generator, ...]
     """CPU use of each generator process in the judged phases."""
+    timeline: Timeline | None = None
 
 
 def run(
@@ -63,6 +80,7 @@ def run(
     on_progress: Callable[[Progress], None],
     pool: WorkerPool | None = None,
     outputs: LocustOutputs | None = None,
+    recorder: AbstractContextManager[Recorder] | None = None,
 ) -> Run:
     """Run a campaign to its end.
 
@@ -73,6 +91,7 @@ def run(
         on_progress: Called about twice per second.
         pool: The workers that make the load; None if one process on this machine makes it.
         outputs: Locust's own views, if any.
+        recorder: Records the timeline while its block runs; None records none.
 
     Raises:
         ConfigurationError: If the CPU, a header, the payload file or the worker pool is not valid.
@@ -96,10 +115,18 @@ def run(
         config.read_payload()
         verify_readiness(campaign.target, contract.name, campaign.timeout, headers)
         config.samples_path.unlink(missing_ok=True)
-        with locust_process(config, outputs or LocustOutputs(), pool, Path(scratch), log) as process:
+        with (
+            recorder or nullcontext() as recording,
+            locust_process(config, outputs or LocustOutputs(), pool, Path(scratch), log) as process,
+        ):
             if cpu is not None:
                 os.sched_setaffinity(process.pid, {cpu})
-            measurements = _monitor(process, config, pool, log, on_progress)
+
+            def show(progress: Progress) -> None:
+                replicas = None if recording is None else recording.ready_replicas
+                on_progress(replace(progress, replicas=replicas))
+
+            measurements = _monitor(process, config, pool, log, show)
         status = RunStatus.read(config.status_path)
     start = status.start_time
     if start is None or status.started_at is None:
@@ -108,7 +135,8 @@ def run(
     if pool is None:
         windows = [(start + phase.start, start + phase.end) for phase in campaign.bounds() if phase.judged]
         generators = (generator_cpu.measure_generator(measurements, windows, cpu),)
-    return Run(config.samples_path, status.started_at, generators)
+    timeline = None if recording is None else recording.timeline(status.started_at)
+    return Run(config.samples_path, status.started_at, generators, timeline)
 
 
 def _monitor(

@@ -37,7 +37,8 @@ class Latency:
     @classmethod
     def from_histogram(cls, histogram: Histogram) -> "Latency":
         """Return the percentiles of a histogram."""
-        return cls(*(histogram.percentile(q) for q in PERCENTILES), histogram.max_ms)
+        p50, p95, p99 = (histogram.percentile(q) for q in PERCENTILES)
+        return cls(p50, p95, p99, histogram.max_ms)
 
     def at(self, q: float) -> float | None:
         """Return the percentile q, one of :data:`PERCENTILES`."""

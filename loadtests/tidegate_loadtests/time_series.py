@@ -26,7 +26,7 @@ class TimeSeries:
     """Metrics over time, one element per bin, ``[bins]``."""
 
     edges: Floats
-    """Seconds from the start of the campaign, ``[bins + 1]``; the last bin may be shorter than the others."""
+    """Seconds from the start of the campaign, ``[edges]``; the last bin may be shorter than the others."""
     requests: Counts
     """Requests by their intended start."""
     failures: Counts

@@ -1,136 +1,186 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""The verdict: pass, fail or inconclusive, decided by fixed rules from metrics and thresholds.
+"""The verdict: pass, fail or inconclusive, decided by fixed rules from metrics, timeline and thresholds.
 
-A campaign is inconclusive if it has too few requests or missing samples. The same holds if a load generator
-was the bottleneck or sent its requests late. An inconclusive campaign never passes, even with good metrics.
+A defect of the measurement makes the whole campaign inconclusive, however its checks ended: missing samples,
+a load generator that was the bottleneck, a gap in the timeline. Without a defect, one failed check fails the
+campaign, and one check without evidence makes it inconclusive. An inconclusive campaign never passes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
-from tidegate_loadtests.formatting import format_milliseconds, format_percent, format_rate
+import numpy as np
+from numpy.typing import NDArray
+
+from tidegate_loadtests.campaign import Campaign
+from tidegate_loadtests.checks import CheckResult, Outcome, compare
+from tidegate_loadtests.evidence import min_requests, proves_kept
+from tidegate_loadtests.formatting import format_milliseconds, format_percent, format_seconds
 from tidegate_loadtests.generator_cpu import SATURATED_UTILIZATION, Generator
-from tidegate_loadtests.plan import LoadTest
-from tidegate_loadtests.summary import Summary
-
-Outcome = Literal["pass", "fail", "inconclusive"]
-
-_LABELS = {"failure_ratio": "failure ratio", "goodput": "goodput"}
-_FORMATS = {"failure_ratio": format_percent, "goodput": format_rate}
-
-
-@dataclass(frozen=True, slots=True)
-class ThresholdResult:
-    """A metric, its value and its threshold."""
-
-    metric: str
-    value: float | None
-    """None if there was nothing to measure."""
-    threshold: float
-    bound: Literal["max", "min"]
-    """Whether the threshold is the largest or the smallest accepted value."""
-
-    @property
-    def met(self) -> bool:
-        """Whether the value meets the threshold; a missing value does not."""
-        if self.value is None:
-            return False
-        return self.value <= self.threshold if self.bound == "max" else self.value >= self.threshold
-
-    @property
-    def label(self) -> str:
-        """The metric's name as text."""
-        return _LABELS.get(self.metric) or f"{self.metric.removesuffix('_ms')} latency"
-
-    @property
-    def threshold_text(self) -> str:
-        """The threshold with its bound and unit."""
-        return f"{'at most' if self.bound == 'max' else 'at least'} {self._format(self.threshold)}"
-
-    @property
-    def value_text(self) -> str:
-        """The value with its unit."""
-        return "nothing" if self.value is None else self._format(self.value)
-
-    def __str__(self) -> str:
-        return f"{self.label}: expected {self.threshold_text}, measured {self.value_text}"
-
-    def _format(self, value: float) -> str:
-        return _FORMATS.get(self.metric, format_milliseconds)(value)
+from tidegate_loadtests.scaling_checks import StepResponse, check_scaling, respond
+from tidegate_loadtests.summary import CampaignSummary, PhaseSummary
+from tidegate_loadtests.time_series import TimeSeries
+from tidegate_loadtests.timeline.records import Timeline
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The outcome of a campaign with the result of each threshold."""
+    """The outcome of a campaign with the result of each check."""
 
-    outcome: Outcome
-    thresholds: tuple[ThresholdResult, ...]
-    reasons: tuple[str, ...]
-    """The inconclusive reasons, then the missed thresholds; empty for a pass."""
+    defects: tuple[str, ...]
+    """Defects of the measurement, which make the campaign inconclusive."""
+    checks: tuple[CheckResult, ...]
+    responses: tuple[StepResponse, ...] = ()
+    """The reaction of the replicas to each load step."""
+
+    def with_outcome(self, outcome: Outcome) -> tuple[CheckResult, ...]:
+        """Return the checks that ended with an outcome."""
+        return tuple(check for check in self.checks if check.outcome == outcome)
+
+    @property
+    def outcome(self) -> Outcome:
+        """The outcome of the campaign."""
+        if self.defects:
+            return "inconclusive"
+        if self.with_outcome("fail"):
+            return "fail"
+        return "inconclusive" if self.with_outcome("inconclusive") else "pass"
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Defects of the measurement, failed checks, then checks without evidence; empty for a pass."""
+        undecided = (*self.with_outcome("fail"), *self.with_outcome("inconclusive"))
+        return (*self.defects, *map(str, undecided))
 
 
-def judge(plan: LoadTest, summary: Summary, generators: Sequence[Generator]) -> Verdict:
+def judge(
+    campaign: Campaign,
+    summary: CampaignSummary,
+    generators: Sequence[Generator],
+    timeline: Timeline | None = None,
+    safe_rate: float | None = None,
+) -> Verdict:
     """Decide the verdict of a campaign.
 
     Args:
-        plan: The load and its thresholds.
-        summary: The metrics of the measured time.
+        campaign: The load and its thresholds.
+        summary: The metrics.
         generators: The CPU use of each load generator process.
+        timeline: The replicas and pods over time; None if none was recorded.
+        safe_rate: The requests per second that one replica serves, from the capacity file; None without one.
     """
-    thresholds = _compare_thresholds(plan, summary)
-    missed = tuple(str(result) for result in thresholds if not result.met)
-    if inconclusive_reasons := _inconclusive_reasons(plan, summary, generators):
-        return Verdict("inconclusive", thresholds, inconclusive_reasons + missed)
-    return Verdict("fail" if missed else "pass", thresholds, missed)
-
-
-def _compare_thresholds(plan: LoadTest, summary: Summary) -> tuple[ThresholdResult, ...]:
-    thresholds = plan.thresholds
-    results = [
-        ThresholdResult(f"p{q:g}_ms", summary.latency.at(q), limit, "max")
-        for q, limit in thresholds.max_latency_ms.items()
+    checks = [
+        check
+        for phase in summary.phases
+        if phase.bounds.judged
+        for check in _check_phase(phase, summary.series)
     ]
-    max_failure_ratio = thresholds.max_failure_ratio
-    results.append(ThresholdResult("failure_ratio", summary.failure_ratio, max_failure_ratio, "max"))
+    responses: tuple[StepResponse, ...] = ()
+    if timeline is not None and timeline.replicas:
+        responses = respond(campaign, summary.series, timeline, safe_rate)
+        checks += check_scaling(campaign, summary.series, timeline, responses, safe_rate)
+    defects = (
+        *_sample_defects(campaign, summary),
+        *_generator_defects(generators),
+        *_timeline_defects(campaign, timeline),
+    )
+    return Verdict(defects, tuple(checks), responses)
+
+
+def _check_phase(phase: PhaseSummary, series: TimeSeries) -> Iterator[CheckResult]:
+    thresholds, metrics, name = phase.bounds.thresholds, phase.metrics, phase.bounds.name
+    for q, limit in thresholds.max_latency_ms.items():
+        yield _check_latency(phase, q, limit, series)
+    ratio, limit = metrics.failure_ratio, thresholds.max_failure_ratio
+    outcome: Outcome = "inconclusive" if ratio is None else compare(ratio, limit, "max")
+    mark = _first_time(phase, series, series.failures > 0) if outcome == "fail" else None
+    error = next(iter(metrics.errors), None)
+    detail = f"most often '{error}'" if outcome == "fail" else ""
+    yield CheckResult("failure_ratio", ratio, limit, "max", outcome, name, mark, detail)
     if thresholds.min_goodput is not None:
-        results.append(ThresholdResult("goodput", summary.goodput, thresholds.min_goodput, "min"))
-    return tuple(results)
+        outcome = compare(metrics.goodput, thresholds.min_goodput, "min")
+        below = series.goodput < thresholds.min_goodput
+        mark = _first_time(phase, series, below) if outcome == "fail" else None
+        yield CheckResult("goodput", metrics.goodput, thresholds.min_goodput, "min", outcome, name, mark)
 
 
-def _inconclusive_reasons(
-    plan: LoadTest, summary: Summary, generators: Sequence[Generator]
-) -> tuple[str, ...]:
-    reasons = []
-    if summary.requests < (min_requests := plan.thresholds.min_requests):
-        reasons.append(
-            f"{summary.requests:,} requests are too few to decide the thresholds: expected at least "
-            f"{min_requests:,}"
+def _check_latency(phase: PhaseSummary, q: float, limit: float, series: TimeSeries) -> CheckResult:
+    metrics = phase.metrics
+    value, without_delay = metrics.latency.at(q), metrics.latency_without_send_delay.at(q)
+    successful, late = metrics.requests - metrics.failures, metrics.late.get(q, 0)
+    # Exact, because late requests are counted: a percentile within the threshold has so many others below it.
+    kept = successful > 0 and 100 * (successful - late) >= q * successful
+    outcome: Outcome = "pass" if kept else "fail"
+    detail = ""
+    if value is None:
+        detail = "every request failed"
+        if not metrics.requests:
+            outcome, detail = "inconclusive", "the phase has no requests"
+    elif outcome == "pass" and not proves_kept(successful, late, q):
+        outcome, detail = "inconclusive", _describe_evidence(successful, late, q)
+    elif outcome == "fail" and without_delay is not None and without_delay <= limit:
+        # The server does not fail for requests that were sent late although a connection was free.
+        outcome = "inconclusive"
+        detail = (
+            f"the load generator's own send delay decided it, {format_milliseconds(without_delay)} without; "
+            "add workers or lower the rate"
         )
-    if plan.rate is not None and summary.recorded_requests != plan.planned_requests:
-        reasons.append(
-            f"samples are missing: expected {plan.planned_requests:,} requests, "
-            f"received {summary.recorded_requests:,}"
-        )
+    elif outcome == "fail" and successful < (least := min_requests(q) or 0):
+        outcome, detail = "inconclusive", f"{successful:,} requests are too few, at least {least:,} decide it"
+    if value is not None:
+        value = min(value, limit) if kept else max(value, limit)  # a histogram's percentile has an error
+    mark = _first_time(phase, series, series.latency_ms[q] > limit) if outcome == "fail" else None
+    if mark is not None:
+        detail = f"first at {format_seconds(mark)}"
+    return CheckResult(f"p{q:g}_ms", value, limit, "max", outcome, phase.bounds.name, mark, detail)
+
+
+def _describe_evidence(successful: int, late: int, q: float) -> str:
+    enough = min_requests(q, late / successful)
+    more = "" if enough is None else f"; with this ratio {enough:,} requests would, so lengthen the phase"
+    return (
+        f"{late:,} of {successful:,} requests were later, which does not prove it with 99 % confidence{more}"
+    )
+
+
+def _first_time(phase: PhaseSummary, series: TimeSeries, condition: NDArray[np.bool_]) -> float | None:
+    """Return the first time in a phase at which a condition holds, ``[bins]``."""
+    bounds = phase.bounds
+    within = (series.edges[1:] > bounds.start) & (series.edges[:-1] < bounds.end)
+    times = series.middles[within & condition]
+    return float(times[0]) if len(times) else None
+
+
+def _sample_defects(campaign: Campaign, summary: CampaignSummary) -> Iterator[str]:
+    recorded, planned = summary.recorded_requests, campaign.planned_requests
+    if recorded < planned or (campaign.open_loop and recorded != planned):
+        yield f"samples are missing: expected {planned:,} requests, received {recorded:,}"
+
+
+def _generator_defects(generators: Sequence[Generator]) -> Iterator[str]:
     for generator in generators:
         name = generator.worker or "the load generator"
         if generator.utilization_mean is None:
-            reasons.append(f"the CPU time of {name} could not be measured")
+            yield f"the CPU time of {name} could not be measured"
         elif generator.saturated:
-            reasons.append(
+            yield (
                 f"{name} was the bottleneck: it needed more than {format_percent(SATURATED_UTILIZATION)} of "
                 f"a CPU for {format_percent(generator.saturated_ratio)} of the measured time (on average "
                 f"{format_percent(generator.utilization_mean)} used and "
                 f"{format_percent(generator.run_queue_wait_mean)} waited for)"
             )
-    for q, limit in plan.thresholds.max_latency_ms.items():
-        latency, without_delay = summary.latency.at(q), summary.latency_without_send_delay.at(q)
-        # The server does not fail for requests that were sent late although a connection was free.
-        if latency is not None and without_delay is not None and without_delay <= limit < latency:
-            reasons.append(
-                f"the load generator's own send delay decided p{q:g}: {format_milliseconds(latency)} with "
-                f"the delay, {format_milliseconds(without_delay)} without, "
-                f"threshold {format_milliseconds(limit)}"
-            )
-    return tuple(reasons)
+
+
+def _timeline_defects(campaign: Campaign, timeline: Timeline | None) -> Iterator[str]:
+    if timeline is None or not timeline.replicas:
+        if campaign.scaling is not None:
+            yield "the scaling thresholds cannot be judged: no timeline of the replicas was recorded"
+        return
+    for gap in timeline.gaps:
+        for bounds in campaign.bounds():
+            if bounds.judged and gap.start < bounds.end and gap.end > bounds.start:
+                yield (
+                    f"the timeline of {gap.resource} has a gap from {format_seconds(gap.start)} to "
+                    f"{format_seconds(gap.end)} in phase '{bounds.name}': {gap.reason}"
+                )

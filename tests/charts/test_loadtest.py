@@ -134,6 +134,16 @@ def test_only_the_master_has_the_stores_credentials() -> None:
     assert [volume["name"] for volume in pod(workers)["volumes"]] == ["tmp"]
 
 
+def test_secret_of_the_headers_is_in_every_process() -> None:
+    values = merged(LOAD, {"headerSecretName": "load-token", "objectStore": {"secretName": "model-store"}})
+    master, workers = jobs(values)
+    token = {"secretRef": {"name": "load-token"}}
+    assert container(master)["envFrom"] == [{"secretRef": {"name": "model-store"}}, token]
+    assert container(workers)["envFrom"] == [token]
+    master, _ = jobs(merged(LOAD, {"headerSecretName": "load-token"}))
+    assert container(master)["envFrom"] == [token]
+
+
 def test_credentials_may_be_values_from_which_a_secret_is_made() -> None:
     values = merged(LOAD, {"objectStore": {"secretData": {"AWS_ACCESS_KEY_ID": "trial"}}})
     [(name, secret)] = of_kind(objects(values), "Secret").items()

@@ -2,13 +2,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Autoscalers and PodDisruptionBudgets of helm/tidegate: one of each per track."""
 
+from urllib.parse import urlsplit
+
 import pytest
 
-from tests.charts.chart import of_kind, render
+from tests.charts.chart import Object, Values, of_kind, render
 from tests.charts.conftest import merged
 
 KEDA = {
-    "autoscaling": {"type": "keda", "keda": {"prometheusAddress": "http://prometheus:9090"}},
+    "autoscaling": {
+        "type": "keda",
+        "keda": {"source": "prometheus", "prometheusAddress": "http://prometheus:9090"},
+    },
     "serviceMonitor": {"enabled": True},
 }
 
@@ -92,6 +97,60 @@ def test_keda_missing_metric_does_not_scale_down(two_tracks) -> None:
         assert f'service="{name}-predictor"' in trigger["metadata"]["query"]
         assert item["spec"]["fallback"]["behavior"] == "currentReplicasIfHigher"
         assert item["spec"]["minReplicaCount"] >= 1
+
+
+def test_keda_query_follows_littles_law(two_tracks) -> None:
+    for name, item in of_kind(render(merged(two_tracks, KEDA)), "ScaledObject").items():
+        [trigger] = item["spec"]["triggers"]
+        assert trigger["type"] == "prometheus"
+        assert trigger["metricType"] == "AverageValue"
+        assert trigger["metadata"]["query"] == (
+            'sum(rate(tidegate_request_duration_seconds_sum{namespace="models",'
+            f'service="{name}-predictor"}}[1m]))'
+        )
+
+
+def test_keda_without_prometheus_reads_each_pod(two_tracks) -> None:
+    values = merged(two_tracks, {"autoscaling": {"type": "keda", "keda": {"inFlightPerReplica": 2.5}}})
+    scaled = of_kind(render(values), "ScaledObject")
+    assert set(scaled) == {"demo", "demo-canary"}
+    for name, item in scaled.items():
+        [trigger] = item["spec"]["triggers"]
+        assert trigger["type"] == "metrics-api"
+        # A sum, or a value per replica, would fall when a pod does not respond.
+        assert trigger["metricType"] == "Value"
+        assert trigger["metadata"] == {
+            "url": f"http://{name}-predictor.models.svc:8080/metrics",
+            "format": "prometheus",
+            "valueLocation": "tidegate_requests_in_flight",
+            "aggregateFromKubeServiceEndpoints": "true",
+            "aggregationType": "average",
+            "targetValue": "2.5",
+        }
+        assert item["spec"]["fallback"]["behavior"] == "currentReplicasIfHigher"
+
+
+def test_keda_reads_the_port_of_the_container(minimal) -> None:
+    """KEDA matches the port of the URL with the pods' ports, not with the Service's."""
+    objects = render(merged(minimal, {"autoscaling": {"type": "keda"}}))
+    [scaled] = of_kind(objects, "ScaledObject").values()
+    [container] = of_kind(objects, "InferenceService")["demo"]["spec"]["predictor"]["containers"]
+    port = urlsplit(scaled["spec"]["triggers"][0]["metadata"]["url"]).port
+    assert port in {item["containerPort"] for item in container["ports"] if item["name"] == "http"}
+
+
+def keda_ingress(values: Values) -> list[Object]:
+    [policy] = of_kind(render(merged(values, {"networkPolicy": {"enabled": True}})), "NetworkPolicy").values()
+    peer = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "keda-system"}}}
+    return [rule for rule in policy["spec"]["ingress"] if rule["from"] == [peer]]
+
+
+def test_network_policy_lets_keda_read_metrics(minimal) -> None:
+    values = merged(minimal, {"autoscaling": {"type": "keda", "keda": {"namespace": "keda-system"}}})
+    [rule] = keda_ingress(values)
+    assert rule["ports"] == [{"protocol": "TCP", "port": 8080}]
+    assert not keda_ingress(merged(values, KEDA))  # Prometheus reads the pods in place of KEDA
+    assert not keda_ingress(merged(values, {"autoscaling": {"type": "hpa"}}))
 
 
 def test_custom_keda_query_needs_no_service_monitor(minimal) -> None:

@@ -77,14 +77,29 @@ MESSAGES = [
         "autoscaling: {behavior: {scaleDown: {policies: [{type: Percent, value: 100, periodSeconds: 60}]}}}",
         ["100 percent", "at once", "below 100"],
     ),
-    ("autoscaling: {type: keda}", ["keda.prometheusAddress", "http://"]),
+    (
+        "autoscaling: {type: keda, keda: {source: prometheus}}",
+        ["keda.prometheusAddress is not set", "http://", "metrics-api"],
+    ),
+    (
+        "autoscaling: {type: keda, keda: {source: prometheus, prometheusAddress: 'http://prometheus:9090'}}",
+        ["autoscaling.keda.source is prometheus", "set serviceMonitor.enabled", "keda.query"],
+    ),
     (
         "autoscaling: {type: keda, keda: {prometheusAddress: 'http://prometheus:9090'}}",
-        ["autoscaling.type is keda", "set serviceMonitor.enabled", "keda.query"],
+        ["keda.prometheusAddress is set", "source is metrics-api", "set the source to prometheus"],
+    ),
+    (
+        "autoscaling: {type: keda, keda: {query: sum(x)}}",
+        ["keda.query is set", "source is metrics-api", "remove it"],
+    ),
+    (
+        "{autoscaling: {type: keda, keda: {namespace: ''}}, networkPolicy: {enabled: true}}",
+        ["keda.namespace is empty", "networkPolicy.enabled", "for example keda"],
     ),
     (
         f"{{canary: {{digest: {OTHER}}}, "
-        "autoscaling: {type: keda, keda: {prometheusAddress: 'http://p', query: sum(x)}}}",
+        "autoscaling: {type: keda, keda: {source: prometheus, prometheusAddress: 'http://p', query: sum(x)}}}",
         ['autoscaling.keda.query is "sum(x)"', "there is a canary", "@SERVICE@"],
     ),
     (

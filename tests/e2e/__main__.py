@@ -3,23 +3,26 @@
 """The command `python -m tests.e2e`: it starts a cluster, builds the images and runs the scenarios.
 
 With `E2E_CLUSTER=current` it only runs the scenarios, on the cluster of the current context; docs/e2e.md
-lists the variables that describe that cluster. It exits with 0 only if all scenarios have passed and no
-process, mount, network namespace or control group of its own cluster remains.
+lists the variables that describe that cluster. It exits with 0 only if all selected scenarios have passed and
+no process, mount, network namespace or control group of its own cluster remains.
 """
 
 import argparse
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from tests.e2e.summary import SCENARIOS, find_failures
+from tests.e2e.scenarios import FULL_MARKER, names_of_run, required_addons
+from tests.e2e.summary import find_failures
 from tests.e2e.target import IMAGES
 from tests.e2e.traces import Trace, find_shared_mounts, find_traces
 from tools.cluster import Cluster, ClusterError, up
@@ -32,6 +35,7 @@ ROOT = Path(__file__).parents[2]
 OUT = ROOT / "out" / "e2e"
 SUMMARY = OUT / "summary.json"
 TAG = "0.1.0"
+PYTEST = (sys.executable, "-m", "pytest", "tests/e2e", "-p", "no:cacheprovider")
 
 
 def main() -> int:
@@ -40,24 +44,69 @@ def main() -> int:
         prog="python -m tests.e2e", description="Run the scenarios on a real cluster."
     )
     parser.add_argument("--keep", action="store_true", help="keep the cluster up after the run")
-    parser.add_argument("-k", metavar="EXPRESSION", help="run only matching scenarios, as pytest's -k")
+    selection = parser.add_mutually_exclusive_group()
+    selection.add_argument("--full", action="store_true", help="run all scenarios instead of CI's")
+    selection.add_argument("-k", metavar="EXPRESSION", help="run the matching scenarios, as pytest's -k")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, _interrupt)
     progress = Progress()
     shutil.rmtree(OUT, ignore_errors=True)
     OUT.mkdir(parents=True)
     try:
+        run = Run.matching(options.k) if options.k else Run.complete(full=options.full)
         if os.environ.get("E2E_CLUSTER", "built") == "current":
-            code = run_scenarios([], {**os.environ, "E2E_CLUSTER": "current"}, options.k)
+            code = run_scenarios([], {**os.environ, "E2E_CLUSTER": "current"}, run)
         else:
-            code = on_own_cluster(options.k, progress, keep=options.keep)
+            code = on_own_cluster(run, progress, keep=options.keep)
     except ClusterError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
-    return code or report_outcome(() if options.k else SCENARIOS)
+    return code or report_outcome(run.scenarios)
+
+
+@dataclass(frozen=True)
+class Run:
+    """The scenarios of one run.
+
+    Args:
+        scenarios: Their names; each must pass.
+        selection: The options by which pytest selects them.
+    """
+
+    scenarios: tuple[str, ...]
+    selection: tuple[str, ...]
+
+    @classmethod
+    def complete(cls, *, full: bool) -> "Run":
+        """Return the run of `make e2e-full`, or of `make e2e`."""
+        return cls(names_of_run(full=full), () if full else ("-m", f"not {FULL_MARKER}"))
+
+    @classmethod
+    def matching(cls, expression: str) -> "Run":
+        """Return the run of the scenarios that match pytest's -k, after collecting them.
+
+        Raises:
+            ClusterError: If pytest collects none.
+        """
+        selection = ("-k", expression)
+        command = [*PYTEST, "--collect-only", "--quiet", *selection]
+        collected = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        names = parse_collected(collected.stdout)
+        if not names:
+            raise ClusterError(f"-k {expression}: no scenario was collected:\n{collected.stdout[-1000:]}")
+        return cls(names, selection)
+
+
+def parse_collected(output: str) -> tuple[str, ...]:
+    r"""Return the names of the scenarios in the output of pytest's `--collect-only --quiet`.
+
+    >>> parse_collected("tests/e2e/test_canary.py::test_promote\n\n1/22 tests collected (21 deselected)\n")
+    ('promote',)
+    """
+    return tuple(re.findall(r"::test_(\w+)$", output, re.MULTILINE))
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
@@ -65,14 +114,14 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def on_own_cluster(expression: str | None, progress: Progress, *, keep: bool) -> int:
+def on_own_cluster(run: Run, progress: Progress, *, keep: bool) -> int:
     """Start the test cluster, run the scenarios on it, and remove it, also after an error.
 
     A kept cluster is used and stays up. A cluster that is not kept remains from a killed run; it is removed
     first, together with the processes of that run.
 
     Args:
-        expression: Selects scenarios as pytest's -k; all by default.
+        run: The scenarios to run.
         progress: Reports each step.
         keep: Whether the cluster stays up after the run.
 
@@ -88,9 +137,11 @@ def on_own_cluster(expression: str | None, progress: Progress, *, keep: bool) ->
             cluster = up(progress)
             if keep:
                 cluster.keep()
+            for addon in required_addons(run.scenarios):
+                cluster.install(addon)
             load_images(cluster, progress)
             environ = {**os.environ, **environment(cluster)}
-            return run_scenarios(cluster.enter([]), environ, expression)
+            return run_scenarios(cluster.enter([]), environ, run)
         finally:
             # A second interruption must not stop the removal.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -137,7 +188,7 @@ def environment(cluster: Cluster) -> dict[str, str]:
     }
 
 
-def run_scenarios(prefix: Sequence[str], environ: Mapping[str, str], expression: str | None) -> int:
+def run_scenarios(prefix: Sequence[str], environ: Mapping[str, str], run: Run) -> int:
     """Run pytest on the scenarios.
 
     After an interruption it waits for pytest, which receives the interruption too and runs its teardowns.
@@ -145,14 +196,13 @@ def run_scenarios(prefix: Sequence[str], environ: Mapping[str, str], expression:
     Args:
         prefix: The command that enters the cluster's network; empty for none.
         environ: pytest's environment.
-        expression: Selects scenarios as pytest's -k; all by default.
+        run: The scenarios to run.
 
     Returns:
         pytest's exit code.
     """
-    selection = ["-k", expression] if expression else []
-    command = [*prefix, sys.executable, "-m", "pytest", "tests/e2e", "-p", "no:cacheprovider", "--tb=short"]
-    command += ["-v", "--durations=0", f"--basetemp={OUT / 'scratch'}", *selection]
+    command = [*prefix, *PYTEST, "--tb=short", "-v", "--durations=0", f"--basetemp={OUT / 'scratch'}"]
+    command += run.selection
     process = subprocess.Popen(command, cwd=ROOT, env=dict(environ))
     try:
         return process.wait()
@@ -185,7 +235,7 @@ def verify_removed(
         raise ClusterError(f"The cluster is not completely removed. Remaining: {names}")
 
 
-def report_outcome(required: tuple[str, ...]) -> int:
+def report_outcome(required: Sequence[str]) -> int:
     """Print the outcome of each scenario; return 1 unless all required ones have passed."""
     document: dict[str, Any] = json.loads(SUMMARY.read_text())
     for scenario in document["scenarios"]:

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from tests.e2e.kube import Namespace, run
-from tests.e2e.model import BREAST_CANCER, GoldenRequest, Model, push, train
+from tests.e2e.model import BREAST_CANCER, FOREST, GoldenRequest, Model, push, train
 from tests.e2e.release import SECRET, Release
-from tests.e2e.summary import Scenario, Summary
+from tests.e2e.scenarios import FULL_MARKER, find_scenario
+from tests.e2e.summary import ScenarioResult, Summary
 from tests.e2e.target import Target
 from tests.e2e.traffic import ClientPod, StartTraffic, Traffic
 
@@ -47,7 +48,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Any:
     if report.when == "teardown" and (summary := item.session.stash.get(_summary, None)) is not None:
         failures = item.stash[_failures]
         summary.scenarios.append(
-            Scenario(
+            ScenarioResult(
                 name=item.name.removeprefix("test_"),
                 passed=not failures,
                 seconds=round(time.monotonic() - item.stash[_started_at], 1),
@@ -59,7 +60,21 @@ def pytest_runtest_makereport(item: pytest.Item) -> Any:
     return report
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the scenarios of the full run, before pytest applies `-m`."""
+    for item in items:
+        try:
+            scenario = find_scenario(item.name)
+        except LookupError as error:
+            raise pytest.UsageError(str(error)) from error
+        if scenario.full:
+            item.add_marker(FULL_MARKER)
+
+
 def pytest_sessionstart(session: pytest.Session) -> None:
+    if session.config.option.collectonly:
+        return  # the command collects the scenarios before it starts a cluster
     target = Target.from_environment(os.environ)
     version = json.loads(run(["kubectl", "version", "--output=json"]))["serverVersion"]["gitVersion"]
     session.stash[_summary] = Summary({"kind": target.kind, "kubernetes": version, **target.versions})
@@ -149,6 +164,11 @@ def v1(models: tuple[Model, Model]) -> Model:
 @pytest.fixture
 def v2(models: tuple[Model, Model]) -> Model:
     return models[1]
+
+
+@pytest.fixture(scope="session")
+def forest(target: Target, tmp_path_factory: pytest.TempPathFactory) -> Model:
+    return push(train(FOREST, tmp_path_factory.mktemp("forest")), target)
 
 
 @pytest.fixture

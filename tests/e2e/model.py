@@ -24,6 +24,15 @@ BREAST_CANCER: dict[str, Any] = {
     "seed": 42,
 }
 
+FOREST: dict[str, Any] = {
+    "name": "forest",
+    "task": "classification",
+    "data": {"dataset": "breast_cancer", "target_names": True},
+    "algorithm": {"name": "RandomForestClassifier", "parameters": {"n_estimators": 100, "max_depth": 6}},
+    "seed": 42,
+}
+"""A model with a long service time, so that one replica saturates long before the load generator."""
+
 
 @dataclass(frozen=True)
 class Model:

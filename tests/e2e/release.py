@@ -13,7 +13,7 @@ import yaml
 from tests.e2e.kube import CommandError, Namespace, Object, tidegate
 from tests.e2e.model import Model
 from tests.e2e.target import Target
-from tidegate.kubernetes.pods import is_ready
+from tidegate.kubernetes.pods import is_ready, unmet_condition
 
 CHART = Path("helm/tidegate")
 SECRET = "object-store"
@@ -138,6 +138,16 @@ class Release:
         """Return a track's HorizontalPodAutoscaler."""
         name = self.name if track == "stable" else f"{self.name}-canary"
         return self.namespace.get(f"hpa/{name}-hpa")
+
+    def inactive_reason(self) -> str | None:
+        """Return why the autoscaler has no metric to scale by, or None if it has one."""
+        return unmet_condition(self.autoscaler(), "ScalingActive")
+
+    def count_mismatch(self, expected: int) -> str | None:
+        """Return the numbers of pods and ready pods, or None if both are the expected one."""
+        pods = self.pods()
+        ready = [pod for pod in pods if is_ready(pod)]
+        return None if len(pods) == expected == len(ready) else f"{len(ready)} of {len(pods)} pods are ready"
 
 
 def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

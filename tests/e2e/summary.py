@@ -7,39 +7,15 @@ scenario keeps the measurements until its failure, with the reason.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-SCENARIOS = (
-    "training_job",
-    "training_job_bad_data",
-    "training_job_pod_lost",
-    "training_sweep",
-    "install_and_infer",
-    "kserve_native",
-    "autoscale",
-    "loadtest_chart",
-    "canary_split",
-    "promote",
-    "rollback",
-    "rolling_update",
-    "scale_down",
-    "node_drain",
-    "pod_kill",
-    "tampered_bundle",
-    "store_down",
-    "no_credentials",
-    "two_releases",
-    "uninstall",
-)
-"""The scenarios of a complete run."""
-
 
 @dataclass
-class Scenario:
-    """The outcome of one scenario."""
+class ScenarioResult:
+    """The result of one scenario."""
 
     name: str
     passed: bool
@@ -58,7 +34,7 @@ class Summary:
     """
 
     cluster: dict[str, Any]
-    scenarios: list[Scenario] = field(default_factory=list)
+    scenarios: list[ScenarioResult] = field(default_factory=list)
 
     def write(self, path: Path) -> None:
         """Replace the file in one step."""
@@ -73,7 +49,7 @@ class Summary:
         partial.replace(path)
 
 
-def find_failures(document: Mapping[str, Any], required: tuple[str, ...] = SCENARIOS) -> list[str]:
+def find_failures(document: Mapping[str, Any], required: Sequence[str]) -> list[str]:
     """Return the required scenarios that a summary lacks, and those that failed.
 
     >>> find_failures({"scenarios": [{"name": "a", "passed": True}]}, ("a", "b"))

@@ -2,39 +2,31 @@
 # SPDX-License-Identifier: Apache-2.0
 """Autoscaling: load adds replicas, its end removes them, and no request fails."""
 
-import json
-import threading
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from tests.e2e.kube import SECURITY, Namespace, Object
-from tests.e2e.model import Model, push, train
-from tests.e2e.release import SECRET, Release
+from tests.e2e.kube import Namespace, Object
+from tests.e2e.load import LoadJob, load_start
+from tests.e2e.model import Model
+from tests.e2e.release import Release
+from tests.e2e.replicas import ReplicaRecorder
 from tests.e2e.target import Target
-from tidegate.kubernetes.pods import is_ready, unmet_condition
 
-FOREST: dict[str, Any] = {
-    "name": "forest",
-    "task": "classification",
-    "data": {"dataset": "breast_cancer", "target_names": True},
-    "algorithm": {"name": "RandomForestClassifier", "parameters": {"n_estimators": 100, "max_depth": 6}},
-    "seed": 42,
-}
-"""A model with a long service time, so that one replica saturates long before the load generator."""
-
-PLAN: dict[str, Any] = {
-    "users": 6,
-    "warmup": 0,
-    "duration": 100,
+SECONDS = 100
+CAMPAIGN: dict[str, Any] = {
     "rows_per_request": 250,
     "protocols": {"v2-binary": 1},
     "timeout": 30,
     "seed": 1,
-    "thresholds": {"max_failure_ratio": 0},
+    "phases": [
+        {
+            "name": "load",
+            "duration": SECONDS,
+            "load": {"model": "closed", "users": 6},
+            "thresholds": {"max_failure_ratio": 0},
+        }
+    ],
 }
 REPLICAS = 3
 AUTOSCALING: dict[str, Any] = {
@@ -54,67 +46,6 @@ AUTOSCALING: dict[str, Any] = {
 }
 RESOURCES = {"requests": {"cpu": "150m", "memory": "192Mi"}, "limits": {"cpu": "300m", "memory": "768Mi"}}
 GATEWAY_SERVICE = "front"
-
-
-class Timeline:
-    """A recorder of desired and ready replicas, once per second during a `with` block.
-
-    Args:
-        release: The recorded release.
-    """
-
-    def __init__(self, release: Release) -> None:
-        self._release = release
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._record, daemon=True)
-        self.points: list[tuple[float, int, int, int | None]] = []
-        """Time, desired replicas, ready replicas, CPU usage in percent of the request."""
-
-    def __enter__(self) -> "Timeline":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stopped.set()
-        self._thread.join(30)
-
-    def _record(self) -> None:
-        while not self._stopped.wait(1.0):
-            try:
-                self._add_point()
-            except AssertionError as error:
-                print(f"no point: {error}")  # a failed command is only a gap in the timeline
-
-    def _add_point(self) -> None:
-        status = self._release.autoscaler().get("status", {})
-        usages = [
-            metric.get("containerResource", {}).get("current", {}).get("averageUtilization")
-            for metric in status.get("currentMetrics") or []
-        ]
-        ready = len(self._release.ready_pods())
-        self.points.append(
-            (time.time(), status.get("desiredReplicas", 0), ready, usages[0] if usages else None)
-        )
-
-    def changes(self, origin: float) -> list[dict[str, Any]]:
-        """Return the points at which the replicas changed, in seconds from an origin."""
-        changes: list[dict[str, Any]] = []
-        for time_seconds, desired, ready, usage in self.points:
-            if not changes or (changes[-1]["desired"], changes[-1]["ready"]) != (desired, ready):
-                changes.append(
-                    {
-                        "second": round(time_seconds - origin, 1),
-                        "desired": desired,
-                        "ready": ready,
-                        "cpu_percent": usage,
-                    }
-                )
-        return changes
-
-
-@pytest.fixture(scope="module")
-def forest(target: Target, tmp_path_factory: pytest.TempPathFactory) -> Model:
-    return push(train(FOREST, tmp_path_factory.mktemp("forest")), target)
 
 
 def name_gateway(namespace: Namespace, gateway: str) -> str:
@@ -137,68 +68,6 @@ def name_gateway(namespace: Namespace, gateway: str) -> str:
     return f"{GATEWAY_SERVICE}.{namespace.name}"
 
 
-def start_load(namespace: Namespace, target: Target, model: Model, url: str) -> str:
-    """Start the load as a Job.
-
-    Args:
-        namespace: The Job's namespace.
-        target: The cluster under test.
-        model: The served model.
-        url: The server's URL.
-
-    Returns:
-        The Job's name.
-    """
-    container = {
-        "name": "loadtest",
-        "image": target.images["loadtest"],
-        "imagePullPolicy": "IfNotPresent",
-        "args": [
-            *("loadtest", "run", "/plan/loadtest.yaml", "--url", url, "--bundle", model.reference),
-            *("--out", "/work/report", "--output", "json"),
-        ],
-        "envFrom": [{"secretRef": {"name": SECRET}}],
-        "env": [{"name": "AWS_ENDPOINT_URL", "value": target.s3_from_pods}],
-        "resources": {"requests": {"cpu": "200m", "memory": "256Mi"}, "limits": {"memory": "1Gi"}},
-        "securityContext": SECURITY,
-        "volumeMounts": [
-            {"name": "plan", "mountPath": "/plan", "readOnly": True},
-            {"name": "work", "mountPath": "/work"},
-            {"name": "tmp", "mountPath": "/tmp"},
-        ],
-    }
-    name = "load"
-    namespace.apply(
-        {
-            "apiVersion": "v1",
-            "kind": "ConfigMap",
-            "metadata": {"name": name},
-            "data": {"loadtest.yaml": json.dumps(PLAN)},
-        },
-        {
-            "apiVersion": "batch/v1",
-            "kind": "Job",
-            "metadata": {"name": name},
-            "spec": {
-                "backoffLimit": 0,
-                "template": {
-                    "spec": {
-                        "restartPolicy": "Never",
-                        "automountServiceAccountToken": False,
-                        "containers": [container],
-                        "volumes": [
-                            {"name": "plan", "configMap": {"name": name}},
-                            {"name": "work", "emptyDir": {}},
-                            {"name": "tmp", "emptyDir": {}},
-                        ],
-                    }
-                },
-            },
-        },
-    )
-    return name
-
-
 def test_autoscale(
     release: Release,
     namespace: Namespace,
@@ -219,30 +88,22 @@ def test_autoscale(
             "route": {"hostnames": [host], "requestTimeoutSeconds": 10},
         },
     )
-    namespace.wait("the autoscaler's first metrics", lambda: _inactive(release), timeout=90)
-    namespace.wait("one replica without load", lambda: _other_count(release, 1), timeout=120)
+    namespace.wait("the autoscaler's first metrics", release.inactive_reason, timeout=90)
+    namespace.wait("one replica without load", lambda: release.count_mismatch(1), timeout=120)
 
-    with Timeline(release) as timeline:
-        job = start_load(namespace, target, forest, f"http://{host}")
-
-        def still_running() -> str | None:
-            resource = namespace.get(f"job/{job}")
-            ended = any(unmet_condition(resource, kind) is None for kind in ("Complete", "Failed"))
-            return None if ended else "the Job is running"
-
-        namespace.wait("the end of the load", still_running, timeout=PLAN["duration"] + 120, interval=1)
+    with ReplicaRecorder(release) as recorder:
+        load = LoadJob("load", namespace, target)
+        load.start(CAMPAIGN, forest, f"http://{host}")
+        load.wait(SECONDS + 120)
         ended_at = time.time()
         namespace.wait(
-            "one replica after the load", lambda: _other_count(release, 1), timeout=180, interval=1
+            "one replica after the load", lambda: release.count_mismatch(1), timeout=180, interval=1
         )
 
-    [pod] = namespace.pods(f"batch.kubernetes.io/job-name={job}")
-    log = namespace.logs(pod["metadata"]["name"])
-    assert "{" in log, log[-3000:]
-    document = json.loads(log[log.index("{") : log.rindex("}") + 1])
+    document = load.document()
     started_at = load_start(document)
-    evidence["settings"] = {"autoscaling": AUTOSCALING, "resources": RESOURCES, "load": PLAN}
-    evidence["timeline"] = timeline.changes(started_at)
+    evidence["settings"] = {"autoscaling": AUTOSCALING, "resources": RESOURCES, "load": CAMPAIGN}
+    evidence["timeline"] = recorder.changes(started_at)
     evidence["load"] = {
         key: document[key]
         for key in ("verdict", "reasons", "requests", "failures", "goodput", "latency", "generator")
@@ -250,33 +111,18 @@ def test_autoscale(
     evidence["seconds_from_load_to_ready"] = {
         str(count): next(
             (
-                round(time_seconds - started_at, 1)
-                for time_seconds, _, ready, _ in timeline.points
-                if ready >= count and time_seconds > started_at
+                round(point.time_seconds - started_at, 1)
+                for point in recorder.points
+                if point.ready >= count and point.time_seconds > started_at
             ),
             None,
         )
         for count in range(2, REPLICAS + 1)
     }
-    evidence["seconds_from_end_of_load_to_one"] = round(timeline.points[-1][0] - ended_at, 1)
-    assert max(ready for _, _, ready, _ in timeline.points) >= REPLICAS
-    assert timeline.points[-1][2] == 1
+    evidence["seconds_from_end_of_load_to_one"] = round(recorder.points[-1].time_seconds - ended_at, 1)
+    assert max(point.ready for point in recorder.points) >= REPLICAS
+    assert recorder.points[-1].ready == 1
     assert document["failures"] == 0, document["errors"]
     assert document["requests"] >= 200
     # The verdict is inconclusive if the load generator was the bottleneck.
     assert document["verdict"] == "pass", document["reasons"]
-
-
-def load_start(document: dict[str, Any]) -> float:
-    """Return the start of the load as a Unix time."""
-    return datetime.fromisoformat(document["started_at"]).replace(tzinfo=UTC).timestamp()
-
-
-def _inactive(release: Release) -> str | None:
-    return unmet_condition(release.autoscaler(), "ScalingActive")
-
-
-def _other_count(release: Release, expected: int) -> str | None:
-    pods = release.pods()
-    ready = [pod for pod in pods if is_ready(pod)]
-    return None if len(pods) == expected == len(ready) else f"{len(ready)} of {len(pods)} pods are ready"

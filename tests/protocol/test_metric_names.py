@@ -32,7 +32,11 @@ VALUES: dict[str, Any] = {
     "alerts": {"enabled": True},
     "dashboard": {"enabled": True},
 }
-KEDA = {"autoscaling": {"type": "keda", "keda": {"prometheusAddress": "http://prometheus:9090"}}}
+KEDA: dict[str, dict[str, Any]] = {
+    "metrics-api": {},
+    "prometheus": {"prometheusAddress": "http://prometheus:9090"},
+}
+"""By source, the other settings of KEDA that it needs."""
 
 KUBE_STATE_METRICS = {
     "kube_deployment_status_replicas_available",
@@ -99,14 +103,19 @@ def alerts() -> Iterator[tuple[str, str]]:
         yield rule["alert"], rule["expr"]
 
 
-def queries() -> Iterator[tuple[str, str]]:
-    for name, scaled in of_kind(render(VALUES | KEDA), "ScaledObject").items():
-        for trigger in scaled["spec"]["triggers"]:
-            yield f"KEDA {name}", trigger["metadata"]["query"]
+def triggers() -> Iterator[tuple[str, str]]:
+    for source, settings in KEDA.items():
+        values = VALUES | {"autoscaling": {"type": "keda", "keda": {"source": source} | settings}}
+        for name, scaled in of_kind(render(values), "ScaledObject").items():
+            for trigger in scaled["spec"]["triggers"]:
+                metadata = trigger["metadata"]
+                # KEDA parses the location of a value as a selector, which may have no braces.
+                expression = metadata.get("query") or f"{metadata['valueLocation']}{{}}"
+                yield f"KEDA {name} by {source}", expression
 
 
 def test_every_query_selects_metrics_that_exist(exposed: set[str]) -> None:
-    for source in (panels, alerts, queries):
+    for source in (panels, alerts, triggers):
         expressions = list(source())
         assert expressions
         for place, expression in expressions:

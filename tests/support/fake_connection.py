@@ -118,7 +118,7 @@ class FakeHttpServer:
         service = self.predictor.service
         service.close()
         assert service.batcher.queued_rows == 0
-        assert service.metrics.in_flight == 0
+        assert service.metrics.in_flight.count == 0
         assert not self.state.tasks
         assert len(self.fast_path.timeouts) == 0
 

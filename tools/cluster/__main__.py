@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""The command line: `python -m tools.cluster up|down|status|env|build|load|exec|store`.
+"""The command line: `python -m tools.cluster up|down|status|env|build|load|install|exec|store`.
 
 Results go to standard output and progress to standard error. Exit code 0 means success, 1 a failure with its
 reason, 2 invalid arguments.
@@ -17,6 +17,7 @@ from .cluster import Cluster
 from .errors import ClusterError
 from .images import ImageBuilder
 from .layout import Layout
+from .optional_addons import OPTIONAL_ADDONS
 from .progress import Progress
 from .startup import up
 from .state import locked
@@ -47,6 +48,8 @@ def parser() -> argparse.ArgumentParser:
     build.add_argument("--build-arg", action="append", default=[], metavar="KEY=VALUE")
     load = commands.add_parser("load", help="import a built image into the cluster")
     load.add_argument("image")
+    install = commands.add_parser("install", help="build and install an optional add-on")
+    install.add_argument("addon", choices=list(OPTIONAL_ADDONS))
     execute = commands.add_parser("exec", help="run a command in the cluster's network and environment")
     execute.add_argument("argv", nargs=argparse.REMAINDER, metavar="COMMAND")
     store = commands.add_parser("store", help="stop or start the object store")
@@ -92,6 +95,8 @@ def run(options: argparse.Namespace, progress: Progress) -> int:
             print(builder.build(options.dockerfile, options.context, options.tag, **arguments))
         case "load":
             Cluster.current(progress).load(options.image)
+        case "install":
+            Cluster.current(progress).install(options.addon)
         case "status":
             return show_status(Cluster.current(progress))
         case "env":

@@ -17,6 +17,7 @@ from .errors import ClusterError
 from .images import ImageBuilder
 from .kubectl import Kubectl
 from .layout import Layout
+from .optional_addons import Installer
 from .process import TOKEN_VARIABLE, is_alive
 from .progress import Progress
 from .readiness import unfinished_rollouts
@@ -128,6 +129,16 @@ class Cluster:
             containerd.import_archive(self.layout, archive, self._runner)
             archive.unlink()
         loaded[image] = image_id
+        self._record.save()
+
+    def install(self, addon: str) -> None:
+        """Install KEDA or Prometheus, and record their versions.
+
+        Raises:
+            ClusterError: If there is no such add-on, or if it does not become ready.
+        """
+        installer = Installer(self.layout, self.kubectl, self._runner, self._progress)
+        self._record.state.versions |= installer.install(addon)
         self._record.save()
 
     def stop_store(self) -> None:

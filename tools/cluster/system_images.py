@@ -40,9 +40,14 @@ class SystemImage:
     identity: str
 
     @property
+    def repository(self) -> str:
+        """The image's name without its tag."""
+        return f"{DOMAIN}/{self.name}"
+
+    @property
     def reference(self) -> str:
         """The image's full name in manifests."""
-        return f"{DOMAIN}/{self.name}:{self.tag}"
+        return f"{self.repository}:{self.tag}"
 
     @property
     def dockerfile(self) -> Path:
@@ -55,8 +60,23 @@ class SystemImage:
         return f"{self.name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 
+def one_command(tools: Toolchain, name: str, tool_set: str, command: str) -> SystemImage:
+    """Return the image of one built command.
+
+    Args:
+        tools: The built commands.
+        name: The image's name.
+        tool_set: The command's tool set, whose version becomes the tag.
+        command: The command's file name.
+    """
+    folder = tools.folders[tool_set]
+    return SystemImage(
+        name, tools.versions[tool_set], {command: folder / "bin" / command}, identity=folder.name
+    )
+
+
 def all_images(tools: Toolchain, envoy: Path, envoy_version: str, busybox: Path) -> list[SystemImage]:
-    """Return the images of a cluster.
+    """Return the images that every cluster has.
 
     Args:
         tools: The built commands.
@@ -64,21 +84,14 @@ def all_images(tools: Toolchain, envoy: Path, envoy_version: str, busybox: Path)
         envoy_version: Envoy's version.
         busybox: The static busybox of the pause image.
     """
-
-    def one_command(name: str, tool_set: str, command: str) -> SystemImage:
-        folder = tools.folders[tool_set]
-        return SystemImage(
-            name, tools.versions[tool_set], {command: folder / "bin" / command}, identity=folder.name
-        )
-
     return [
         SystemImage(
             "pause", "1", {"busybox": busybox}, identity=hashlib.sha256(busybox.read_bytes()).hexdigest()
         ),
-        one_command("coredns", "coredns", "coredns"),
-        one_command("metrics-server", "metrics-server", "metrics-server"),
-        one_command("kserve-controller", "kserve", "kserve-manager"),
-        one_command("envoy-gateway", "envoy-gateway", "envoy-gateway"),
+        one_command(tools, "coredns", "coredns", "coredns"),
+        one_command(tools, "metrics-server", "metrics-server", "metrics-server"),
+        one_command(tools, "kserve-controller", "kserve", "kserve-manager"),
+        one_command(tools, "envoy-gateway", "envoy-gateway", "envoy-gateway"),
         SystemImage(
             "envoy",
             envoy_version,
@@ -94,7 +107,7 @@ def ensure(
     """Build the archives that are missing from the cache.
 
     Args:
-        images: The images of the cluster.
+        images: The images to build.
         layout: The cache.
         builder: Builds an image into an archive.
         progress: Reports each build.

@@ -131,14 +131,23 @@ values are the same for both tracks, and the digests always differ.
 {{- end }}
 {{- end }}
 {{- end }}
-{{- if and (eq $scaling.type "keda") (not $scaling.keda.prometheusAddress) }}
-{{- $errors = append $errors "autoscaling.type is keda, but autoscaling.keda.prometheusAddress is not set: set Prometheus' URL, for example http://prometheus-operated.monitoring:9090." }}
+{{- $prometheus := and (eq $scaling.type "keda") (eq $scaling.keda.source "prometheus") }}
+{{- if and $prometheus (not $scaling.keda.prometheusAddress) }}
+{{- $errors = append $errors "autoscaling.keda.source is prometheus, but autoscaling.keda.prometheusAddress is not set: set Prometheus' URL, for example http://prometheus-operated.monitoring:9090, or set the source to metrics-api, which needs no Prometheus." }}
 {{- end }}
-{{- if and (eq $scaling.type "keda") (not $scaling.keda.query) (not .Values.serviceMonitor.enabled) }}
-{{- $errors = append $errors "autoscaling.type is keda with the chart's own query, but Prometheus does not scrape the metric of that query: set serviceMonitor.enabled, or set autoscaling.keda.query if Prometheus scrapes the pods in another way." }}
+{{- range list "prometheusAddress" "query" }}
+{{- if and (eq $scaling.type "keda") (not $prometheus) (get $scaling.keda .) }}
+{{- $errors = append $errors (printf "autoscaling.keda.%s is set, but autoscaling.keda.source is metrics-api, which reads the pods and no Prometheus: remove it, or set the source to prometheus." .) }}
 {{- end }}
-{{- if and (eq $scaling.type "keda") $scaling.keda.query .Values.canary.digest (not (contains "@SERVICE@" $scaling.keda.query)) }}
-{{- $errors = append $errors (printf "autoscaling.keda.query is %q and there is a canary, but the query does not select one track's load, so both tracks would scale alike: write @SERVICE@ in place of the track's Service, for example sum(tidegate_requests_in_flight{namespace=%q,service=\"@SERVICE@\"})." $scaling.keda.query $.Release.Namespace) }}
+{{- end }}
+{{- if and (eq $scaling.type "keda") (not $prometheus) .Values.networkPolicy.enabled (not $scaling.keda.namespace) }}
+{{- $errors = append $errors "autoscaling.keda.namespace is empty, but networkPolicy.enabled is true and KEDA's operator reads the metrics of the pods: set the namespace of the operator, for example keda." }}
+{{- end }}
+{{- if and $prometheus (not $scaling.keda.query) (not .Values.serviceMonitor.enabled) }}
+{{- $errors = append $errors "autoscaling.keda.source is prometheus with the chart's own query, but Prometheus does not scrape the metric of that query: set serviceMonitor.enabled, or set autoscaling.keda.query if Prometheus scrapes the pods in another way." }}
+{{- end }}
+{{- if and $prometheus $scaling.keda.query .Values.canary.digest (not (contains "@SERVICE@" $scaling.keda.query)) }}
+{{- $errors = append $errors (printf "autoscaling.keda.query is %q and there is a canary, but the query does not select one track's load, so both tracks would scale alike: write @SERVICE@ in place of the track's Service, for example sum(rate(tidegate_request_duration_seconds_sum{namespace=%q,service=\"@SERVICE@\"}[1m]))." $scaling.keda.query $.Release.Namespace) }}
 {{- end }}
 {{- if and $scaling.metrics (ne $scaling.type "hpa") }}
 {{- $errors = append $errors (printf "autoscaling.metrics is set, but autoscaling.type is %s and metrics belong to hpa: remove the metrics, or set the type to hpa." $scaling.type) }}

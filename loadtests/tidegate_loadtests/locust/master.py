@@ -77,6 +77,7 @@ class Master:
         environment.events.test_stopping.add_listener(
             lambda **_: self._abort("the campaign was stopped on Locust's page")
         )
+        environment.events.test_stop.add_listener(self._end_workers)
         gevent.spawn(self._monitor_workers)
         # Locust handles this signal only after its start, and the workers must end before that as well.
         gevent.signal_handler(signal.SIGTERM, self._terminate)
@@ -135,10 +136,12 @@ class Master:
             self._closed = True
             self._writer.close()
             self._update_status(generators=tuple(generators), live=self._counter.read())
-            # With its page, Locust would stop the workers and then not reach them when it quits.
-            for node_id in self._workers:
-                self._runner.send_message("quit", client_id=node_id)
             CampaignShape.finished = True
+
+    def _end_workers(self, **_: Any) -> None:
+        """End the workers. With its page, Locust has forgotten them when it quits."""
+        for node_id in self._workers:
+            self._runner.send_message("quit", client_id=node_id)
 
     def _monitor_workers(self) -> None:
         """Update the live metrics, and abort when a worker is lost."""

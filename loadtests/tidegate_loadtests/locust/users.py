@@ -27,6 +27,10 @@ from tidegate_loadtests.workload import InferenceRequest, Workload, validate_res
 
 _MAX_ERROR_LENGTH = 160
 
+# The first conversion of samples imports pandas, if it is installed: here, because later it would delay the
+# first requests and a worker's heartbeats.
+SampleBuffer().take().to_bytes()
+
 
 class Response(NamedTuple):
     """The end of one request."""
@@ -55,8 +59,6 @@ class RequestSource:
         self.workload = workload
         self.headers = headers
         self.samples = SampleBuffer()
-        # The first conversion imports pandas, if it is installed, which would delay the first requests.
-        self.samples.take().to_bytes()
         self.started = gevent.event.Event()
         self.start_time = 0.0
         """Start of the campaign, on the monotonic clock."""

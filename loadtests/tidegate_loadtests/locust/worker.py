@@ -79,6 +79,8 @@ class Worker:
         generator = generator_cpu.measure_generator(measurements, windows, pinned_cpu=None)
         self._runner.send_message("finished", {"samples": self._sent_samples, "generator": asdict(generator)})
         self._environment.process_exit_code = 0
+        # No user is left to wait for, and Locust reads no message while it waits for this time.
+        self._environment.stop_timeout = 0
 
     def _send_samples(self, source: RequestSource) -> None:
         """Send the samples since the last call in one message."""

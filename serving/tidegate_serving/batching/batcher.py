@@ -188,6 +188,7 @@ class Batcher:
 
     def _flush(self) -> None:
         self._flush_scheduled = False
+        self._metrics.record_iteration(self._clock() - self._delay.lag.earliest_arrival)
         if not self._busy:
             self._start_batch()
         now = self._clock()
@@ -289,6 +290,7 @@ class Batcher:
         service_seconds: float,
     ) -> None:
         self._delay.record_service_time(rows, service_seconds)
+        self._metrics.record_service_time(service_seconds)
         started_at = self._clock()
         result: BatchResult | None = None
         for request, outcome in zip(requests, outcomes, strict=True):

@@ -183,9 +183,8 @@ class FastPathProtocol(HttpToolsProtocol):
         if (request := self._request) is not None:
             self._request = None
             request.cancelled = True
-            seconds = time.perf_counter() - request.arrived_at
             self.fast_path.metrics.record_response(
-                request.protocol, CLIENT_CLOSED_REQUEST, request.rows, seconds
+                request.protocol, CLIENT_CLOSED_REQUEST, request.rows, request.arrived_at
             )
         super().connection_lost(exc)
 
@@ -241,7 +240,7 @@ class FastPathProtocol(HttpToolsProtocol):
             self._unset_keepalive_if_required()
         fast_path = self.fast_path
         arrived_at = time.perf_counter()
-        fast_path.metrics.in_flight += 1
+        fast_path.metrics.in_flight.start(arrived_at)
         rows = 0
         try:
             fast_path.batcher.reject_if_overloaded(arrived_at)
@@ -301,7 +300,7 @@ class FastPathProtocol(HttpToolsProtocol):
                 % (STATUS_LINE[status], default_lines, len(body), lines, body)
             )
         self.server_state.total_requests += 1
-        self.fast_path.metrics.record_response(protocol, str(status), rows, time.perf_counter() - arrived_at)
+        self.fast_path.metrics.record_response(protocol, str(status), rows, arrived_at)
         if close:
             self._buffered = b""
             self.transport.close()

@@ -28,6 +28,11 @@ class Histogram:
         self._counts = [0] * (len(self._bounds) + 1)
         self._sum = 0.0
 
+    @property
+    def sum(self) -> float:
+        """The sum of all values."""
+        return self._sum
+
     def add(self, value: float, times: int = 1) -> None:
         """Count a value once or several times."""
         self._counts[bisect_left(self._bounds, value)] += times

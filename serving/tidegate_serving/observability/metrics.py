@@ -23,6 +23,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from tidegate_serving.errors import ErrorCode, RequestError
 from tidegate_serving.loading.loader import SCIKIT_LEARN, LoadedModel
 from tidegate_serving.observability.histogram import BufferedHistogram, Histogram
+from tidegate_serving.observability.in_flight import RequestsInFlight
 
 access = logging.getLogger("tidegate.access")
 
@@ -40,6 +41,9 @@ STAGES = ("preprocess", "predict", "postprocess")
 
 DURATION_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Upper bounds in seconds."""
+
+BATCH_DURATION_BUCKETS = (0.0001, 0.00025, *DURATION_BUCKETS)
+"""Upper bounds in seconds. A compiled model computes a batch in less than half a millisecond."""
 
 BATCH_SIZE_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096, 16384)
 """Upper bounds in rows."""
@@ -61,6 +65,7 @@ class Metrics:
         model: The model's name, for KServe's own histograms by stage (``request_predict_seconds`` and so on),
             which dashboards for KServe read.
         replaced: KServe's collectors of these names. They are removed from the registry.
+        clock: Seconds of a monotonic clock, the one of ``started_at`` and ``arrived_at`` of requests.
     """
 
     def __init__(
@@ -68,8 +73,10 @@ class Metrics:
         registry: CollectorRegistry = REGISTRY,
         model: str = "",
         replaced: Iterable[Any] = (),
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._model = model
+        self._clock = clock
         self._access_log = access.isEnabledFor(
             logging.INFO
         )  # read once, because the test costs as much as counting
@@ -81,10 +88,12 @@ class Metrics:
         }
         self._rejections = {code.reason: 0 for code in ErrorCode}
         self._batch_sizes = Histogram(BATCH_SIZE_BUCKETS)
+        self._batch_durations = Histogram(BATCH_DURATION_BUCKETS)
         self._queue_durations = Histogram(DURATION_BUCKETS)
         self._stages = {stage: Histogram(prometheus_client.Histogram.DEFAULT_BUCKETS) for stage in STAGES}
         self._parse_seconds, self._parsed_requests = 0.0, 0
-        self.in_flight = 0
+        self._loop_wait_seconds, self._loop_wait_requests = 0.0, 0
+        self.in_flight = RequestsInFlight(clock())
         """Requests for predictions without a response yet."""
         self.queued_rows: Callable[[], int] = lambda: 0
         """Return the rows that wait in the queue."""
@@ -127,6 +136,22 @@ class Metrics:
         self._queue_durations.add_descending(queue_seconds)
         self._flush_parsed()
 
+    def record_service_time(self, seconds: float) -> None:
+        """Count the duration of an engine call."""
+        self._batch_durations.add(seconds)
+
+    def record_iteration(self, seconds: float) -> None:
+        """Count the wait of the requests of an event-loop iteration in their sockets.
+
+        They arrived at any time since the loop became busy, so on average they waited for half of that time.
+
+        Args:
+            seconds: Time from the earliest possible arrival of a request until all requests are read.
+        """
+        started = self.in_flight.started
+        self._loop_wait_seconds += (started - self._loop_wait_requests) * seconds / 2
+        self._loop_wait_requests = started
+
     def _flush_parsed(self) -> None:
         if self._parsed_requests:
             self.record_stage("preprocess", self._parse_seconds, self._parsed_requests)
@@ -146,23 +171,25 @@ class Metrics:
     def track_request(self, protocol: str) -> Iterator[Record]:
         """Count a request and its duration, also if it raises. The caller sets the code and the rows."""
         record = Record()
-        started_at = time.perf_counter()
-        self.in_flight += 1
+        started_at = self._clock()
+        self.in_flight.start(started_at)
         try:
             yield record
         finally:
-            self.record_response(protocol, record.code, record.rows, time.perf_counter() - started_at)
+            self.record_response(protocol, record.code, record.rows, started_at)
 
-    def record_response(self, protocol: str, code: str, rows: int, seconds: float) -> None:
+    def record_response(self, protocol: str, code: str, rows: int, started_at: float) -> None:
         """Count the end of a request that is in flight.
 
         Args:
             protocol: A key of ``RESPONSE_CODES``.
             code: The HTTP status code, or the name of the gRPC status code.
             rows: The rows of the request, for the access log.
-            seconds: The duration of the request.
+            started_at: When the server received the request, in seconds of the clock.
         """
-        self.in_flight -= 1
+        now = self._clock()
+        seconds = now - started_at
+        self.in_flight.end(now)
         try:
             responses = self._responses[protocol, code]
         except KeyError:  # the code of a framework's own error
@@ -200,7 +227,14 @@ class Metrics:
             histogram.expose(durations, [protocol])
         yield durations
         yield GaugeMetricFamily(
-            "tidegate_requests_in_flight", "Requests for predictions without a response yet.", self.in_flight
+            "tidegate_requests_in_flight",
+            "Requests for predictions without a response yet: the average of the last 15 seconds.",
+            self.in_flight.average(self._clock()),
+        )
+        yield CounterMetricFamily(
+            "tidegate_loop_wait_seconds",
+            "Estimated time of requests in their sockets, before tidegate_request_duration_seconds starts.",
+            self._loop_wait_seconds,
         )
         rejections = CounterMetricFamily(
             "tidegate_requests_rejected", "Error responses, by reason.", labels=["reason"]
@@ -221,6 +255,16 @@ class Metrics:
         batch_sizes = HistogramMetricFamily("tidegate_batch_size_rows", "Rows per engine call.")
         self._batch_sizes.expose(batch_sizes, [])
         yield batch_sizes
+        batch_durations = HistogramMetricFamily(
+            "tidegate_batch_duration_seconds", "Service time: the duration of an engine call."
+        )
+        self._batch_durations.expose(batch_durations, [])
+        yield batch_durations
+        yield CounterMetricFamily(
+            "tidegate_engine_busy_seconds",
+            "Time in which the engine computed: the sum of all service times.",
+            self._batch_durations.sum,
+        )
 
     def _collect_stages(self) -> Iterator[Metric]:
         self._flush_parsed()

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tools.cluster import system_images
+from tools.cluster.optional_addons import OPTIONAL_ADDONS
 from tools.cluster.toolchain import Toolchain
 
 
@@ -19,8 +20,10 @@ def all_images(tmp_path: Path) -> list[system_images.SystemImage]:
     return system_images.all_images(tools, tmp_path / "envoy-0123", "1.0", busybox)
 
 
-def test_all_images_use_every_dockerfile_once(tmp_path: Path) -> None:
-    used = {image.dockerfile for image in all_images(tmp_path)}
+def test_images_use_every_dockerfile_once(tmp_path: Path) -> None:
+    optional = [name for addon in OPTIONAL_ADDONS.values() for name in addon.images]
+    used = {system_images.DOCKERFILES / f"{name}.Dockerfile" for name in optional}
+    used |= {image.dockerfile for image in all_images(tmp_path)}
     assert used == set(system_images.DOCKERFILES.glob("*.Dockerfile"))
 
 

@@ -12,13 +12,18 @@ from tools.cluster import toolchain
 from tools.cluster.command import Runner
 from tools.cluster.errors import ClusterError
 from tools.cluster.layout import Layout
+from tools.cluster.optional_addons import OPTIONAL_ADDONS
 from tools.cluster.progress import Progress
 from tools.cluster.toolchain import TOOL_SETS, Toolchain, ToolSet
 
 SET = ToolSet("one", "example.test/one", "1 s")
+ALL_TOOL_SETS = [
+    *TOOL_SETS,
+    *(tool_set for addon in OPTIONAL_ADDONS.values() for tool_set in addon.tool_sets),
+]
 
 
-@pytest.mark.parametrize("tool_set", TOOL_SETS, ids=lambda tool_set: tool_set.name)
+@pytest.mark.parametrize("tool_set", ALL_TOOL_SETS, ids=lambda tool_set: tool_set.name)
 def test_tool_set_pins_its_module_and_holds_no_code(tool_set: ToolSet) -> None:
     folder = toolchain.DEFINITIONS / tool_set.name
     assert sorted(path.name for path in folder.iterdir()) == ["go.mod", "go.sum"]
@@ -27,7 +32,7 @@ def test_tool_set_pins_its_module_and_holds_no_code(tool_set: ToolSet) -> None:
 
 def test_tool_sets_cover_every_definition() -> None:
     folders = {path.name for path in toolchain.DEFINITIONS.iterdir()}
-    assert folders == {tool_set.name for tool_set in TOOL_SETS} | {"envoy"}
+    assert folders == {tool_set.name for tool_set in ALL_TOOL_SETS} | {"envoy"}
 
 
 @pytest.mark.parametrize(
@@ -55,10 +60,11 @@ def test_cache_key_changes_with_each_input() -> None:
         toolchain.cache_key(SET, b"mod", b"sum", "aarch64"),
         toolchain.cache_key(dataclasses.replace(SET, link_flags="-X a=b"), b"mod", b"sum", "x86_64"),
         toolchain.cache_key(dataclasses.replace(SET, carries={"a": "b"}), b"mod", b"sum", "x86_64"),
+        toolchain.cache_key(dataclasses.replace(SET, tags="a"), b"mod", b"sum", "x86_64"),
         # Bytes that move from one file to the other.
         toolchain.cache_key(SET, b"mods", b"um", "x86_64"),
     }
-    assert len(keys) == 7
+    assert len(keys) == 8
 
 
 def test_cache_key_ignores_the_build_time() -> None:
@@ -86,13 +92,12 @@ def test_carried_missing_file_raises_its_name(tmp_path: Path) -> None:
 def test_cached_build_ignores_the_path_of_its_definition(
     layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = toolchain.TOOL_SETS[0]
-    monkeypatch.setattr(toolchain, "TOOL_SETS", (first,))
+    first = TOOL_SETS[0]
     source = toolchain.DEFINITIONS / first.name
     go_mod, go_sum = ((source / name).read_bytes() for name in ("go.mod", "go.sum"))
     key = toolchain.cache_key(first, go_mod, go_sum, platform.machine())
     (layout.tools / key).mkdir(parents=True)
     shutil.copytree(source, tmp_path / "moved" / first.name)
     monkeypatch.setattr(toolchain, "DEFINITIONS", tmp_path / "moved")
-    tools = toolchain.ensure(layout, Runner(), Progress(io.StringIO()))
+    tools = toolchain.ensure(layout, Runner(), Progress(io.StringIO()), (first,))
     assert tools.folders[first.name] == layout.tools / key

@@ -15,12 +15,15 @@ from tools.cluster.layout import Layout
 from tools.cluster.progress import Progress
 from tools.cluster.state import Record, locked
 
+CI = command.Run.complete(full=False)
+
 
 class FakeCluster:
     """A cluster with the methods that a run calls."""
 
-    def __init__(self, record: Record) -> None:
+    def __init__(self, record: Record, steps: list[str]) -> None:
         self._record = record
+        self._steps = steps
 
     def keep(self) -> None:
         self._record.state.kept = True
@@ -28,6 +31,9 @@ class FakeCluster:
 
     def enter(self, argv: list[str]) -> list[str]:
         return argv
+
+    def install(self, addon: str) -> None:
+        self._steps.append(f"install {addon}")
 
 
 @pytest.fixture
@@ -46,7 +52,7 @@ def steps(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         record = Record.open(layout.record) or Record.create(layout.record)
         record.state.ready = True
         record.save()
-        return FakeCluster(record)
+        return FakeCluster(record, steps)
 
     def down(layout: Layout, progress: Progress) -> None:
         steps.append("down")
@@ -67,7 +73,7 @@ def steps(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def run(keep: bool = False) -> int:
-    return command.on_own_cluster(None, Progress(io.StringIO()), keep=keep)
+    return command.on_own_cluster(CI, Progress(io.StringIO()), keep=keep)
 
 
 def test_run_removes_its_own_cluster(steps: list[str]) -> None:

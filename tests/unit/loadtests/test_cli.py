@@ -7,25 +7,29 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from tests.support.stub_server import Fault, run_stub_server, write_bundle
 from tidegate.console import OutputFormat
 from tidegate.errors import ConfigurationError, ExitCode, TidegateError
 from tidegate_loadtests import generator_cpu
-from tidegate_loadtests.cli import app, run
+from tidegate_loadtests.campaign import Campaign
+from tidegate_loadtests.cli import _describe, app, run
 from tidegate_loadtests.generator_cpu import Generator
+from tidegate_loadtests.live_metrics import LiveMetrics
+from tidegate_loadtests.runner import Progress
+from tidegate_loadtests.samples import read_samples
 from tidegate_loadtests.worker_pool import MASTER_PORT
 
-PLAN = """\
-rate: 200
+CAMPAIGN = """\
 connections: 8
-duration: 1
-warmup: 0.5
 timeout: 20
 protocols: {v1: 1, v2: 1, v2-binary: 1}
 rows_per_request: 2
-thresholds: {max_p95_ms: 20000}
+phases:
+  - {name: warm-up, duration: 0.5, judged: false, load: {model: poisson, rate: 200}}
+  - {name: load, duration: 1, load: {model: poisson, rate: 200}, thresholds: {max_p95_ms: 20000}}
 """
 
 
@@ -36,8 +40,8 @@ def idle_generator(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(generator_cpu, "measure_generator", lambda *_: generator)
 
 
-def write_plan(folder: Path, text: str = PLAN) -> Path:
-    file = folder / "loadtest.yaml"
+def write_campaign(folder: Path, text: str = CAMPAIGN) -> Path:
+    file = folder / "campaign.yaml"
     file.write_text(text)
     return file
 
@@ -49,18 +53,25 @@ def test_run_sends_the_planned_requests_and_reports_them(
     out, bundle = tmp_path / "out", tmp_path / "bundle"
     write_bundle(bundle, "bundled")
     with run_stub_server() as stub:
-        run(write_plan(tmp_path), stub.url, str(bundle), "stub", out, OutputFormat.JSON)
+        run(write_campaign(tmp_path), str(bundle), stub.url, name="stub", out=out, output=OutputFormat.JSON)
     document = json.loads(capsys.readouterr().out)
     assert document["verdict"] == "pass"
     assert (document["requests"], document["failures"]) == (200, 0)
     assert stub.requests.total() == 300  # with the warm-up
     assert stub.rows.total() == 600
-    lines = (out / "samples.csv").read_text().splitlines()[1:]
-    assert Counter(line.split(",")[5] for line in lines) == stub.requests
+    assert (
+        Counter(
+            protocol
+            for samples in read_samples(out / "samples.parquet")
+            for protocol in samples.protocol.tolist()
+        )
+        == stub.requests
+    )
     assert all(count > 40 for count in stub.requests.values())
     assert document["report"] == str(out / "report.html")
-    assert "Load test of stub: <b>pass</b>" in (out / "report.html").read_text()
-    written = json.loads((out / "summary.json").read_text())
+    assert "</html>" in (out / "report.html").read_text()
+    assert (out / "campaign.png").read_bytes().startswith(b"\x89PNG")
+    written = json.loads((out / "verdict.json").read_text())
     assert written | {"report": document["report"]} == document
 
 
@@ -76,14 +87,16 @@ def test_run_with_failed_requests_exits_with_code_3(
     write_bundle(bundle)
     with (
         run_stub_server(fault) as stub,
-        pytest.raises(TidegateError, match=r"load test failed: .*failure ratio: expected at most 0") as error,
+        pytest.raises(
+            TidegateError, match=r"load test failed: .*failure ratio .*: expected at most 0"
+        ) as error,
     ):
-        run(write_plan(tmp_path), stub.url, str(bundle), out=out)
+        run(write_campaign(tmp_path), str(bundle), stub.url, out=out)
     assert error.value.exit_code is ExitCode.GATE_NOT_PASSED
     printed = capsys.readouterr().out
-    for text in ("fail", "failure ratio", "p95 latency", "at most", "missed", str(out / "report.html")):
+    for text in ("fail", "failure ratio", "p95 latency", "at most", "pass", str(out / "report.html")):
         assert text in printed
-    errors = json.loads((out / "summary.json").read_text())["errors"]
+    errors = json.loads((out / "verdict.json").read_text())["errors"]
     counts = {entry["error"]: entry["count"] for entry in errors}
     assert counts.pop('status 500: {"error": "out of order"}') == 2
     assert counts.pop("status 503: \ufffd\ufffd") == 1
@@ -109,6 +122,10 @@ def test_run_with_failed_requests_exits_with_code_3(
             ["run", "x.yaml", "--url", "http://a", "--bundle", "b", "--master-bind-port", "0"],
             ["--master-bind-port", "equal to 1"],
         ),
+        (
+            ["run", "x.yaml", "--url", "http://a", "--bundle", "b", "--web-port", "0"],
+            ["--web-port", "equal to 1"],
+        ),
     ],
 )
 def test_option_out_of_range_is_rejected(arguments: list[str], expected: list[str]) -> None:
@@ -116,6 +133,64 @@ def test_option_out_of_range_is_rejected(arguments: list[str], expected: list[st
     assert result.exit_code == 2
     for text in expected:
         assert text in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text", "expected"),
+    [
+        ([], CAMPAIGN, "The campaign has no address: give --url or 'target.url'."),
+        (["--url", "a:1"], CAMPAIGN, "--url: 'a:1' is not an address of a server: expected http://"),
+        (["--grpc-url", "http://a"], CAMPAIGN, "--grpc-url: 'http://a' is not an address of a server"),
+        (["--url", "http://a"], CAMPAIGN.replace("v2: 1", "grpc: 1"), "no address for gRPC: give --grpc-url"),
+    ],
+)
+def test_run_without_an_address_is_rejected(
+    tmp_path: Path, arguments: list[str], text: str, expected: str
+) -> None:
+    result = CliRunner().invoke(
+        app, ["run", str(write_campaign(tmp_path, text)), "--bundle", "b", *arguments]
+    )
+    assert isinstance(result.exception, ConfigurationError)
+    assert expected in str(result.exception)
+
+
+def test_run_names_the_line_of_a_header_without_its_variable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TOKEN", raising=False)
+    bundle = tmp_path / "bundle"
+    write_bundle(bundle)
+    campaign = write_campaign(tmp_path, CAMPAIGN + 'target:\n  headers: {X-Token: "${TOKEN}"}\n')
+    with pytest.raises(ConfigurationError, match=r"campaign.yaml:9: field 'target.headers.X-Token': .*TOKEN"):
+        run(campaign, str(bundle), "http://a.example", out=tmp_path / "out")
+
+
+def test_schema_is_printed_as_json() -> None:
+    result = CliRunner().invoke(app, ["schema"])
+    assert json.loads(result.output) == Campaign.model_json_schema()
+
+
+@pytest.mark.parametrize(
+    ("progress", "workers", "expected"),
+    [
+        (Progress(None, LiveMetrics(), 0), None, "Starting the load generator"),
+        (Progress(None, LiveMetrics(), 1), 3, "Waiting for workers: 1 of 3 are ready"),
+        (Progress(0.2, LiveMetrics(), 0), None, "Phase warm-up: 0 /s of 200 /s, 0 failures"),
+        (
+            Progress(0.7, LiveMetrics(1500, 2, 198.4, 12.34), 0, replicas=3),
+            None,
+            "Phase load: 198 /s of 200 /s, p99 12.3 ms, 2 failures, 3 ready replicas",
+        ),
+        (
+            Progress(1.5, LiveMetrics(1500, 2, 0, None), 0),
+            None,
+            "Waiting for the last responses: 1,500 requests",
+        ),
+    ],
+)
+def test_progress_is_described_by_phase(progress: Progress, workers: int | None, expected: str) -> None:
+    campaign = Campaign.model_validate(yaml.safe_load(CAMPAIGN))
+    assert _describe(progress, campaign, workers) == expected
 
 
 def test_worker_with_a_url_as_host_is_rejected() -> None:

@@ -4,7 +4,6 @@
 
 import json
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.campaigns import make_load_campaign
+from tests.support.ports import free_port
 from tests.support.stub_server import make_contract, run_stub_server, write_bundle
 from tests.unit.loadtests.test_cli import write_campaign
 from tidegate.console import OutputFormat
@@ -25,11 +25,6 @@ from tidegate_loadtests.samples import read_samples
 from tidegate_loadtests.worker_pool import WorkerPool
 
 EXIT_TIMEOUT_SECONDS = 20
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
 
 
 @contextmanager
@@ -60,8 +55,8 @@ def test_workers_together_send_the_planned_requests(
             patch.setattr("tidegate_loadtests.generator_cpu.Generator.saturated", False)
             run_command(
                 write_campaign(tmp_path),
-                stub.url,
                 str(bundle),
+                stub.url,
                 out=out,
                 output=OutputFormat.JSON,
                 expect_workers=2,
@@ -74,15 +69,15 @@ def test_workers_together_send_the_planned_requests(
     assert document["verdict"] == "pass"
     assert (document["requests"], document["failures"]) == (200, 0)
     assert stub.requests.total() == 300  # with the warm-up
-    assert len((out / "samples.csv").read_text().splitlines()) == 1 + 300
+    assert sum(map(len, read_samples(out / "samples.parquet"))) == 300
     names = [worker["worker"] for worker in document["workers"]]
     assert [name.partition(" on ")[0] for name in names] == ["worker 0", "worker 1"]
     assert all(worker["utilization_mean"] > 0 for worker in document["workers"])
     assert all(worker["start_skew_ms"] > 0 for worker in document["workers"])
     stored = {path.name: path for path in (tmp_path / "store" / "stub").glob("*/*")}
-    assert stored.keys() == {"report.html", "summary.json", "samples.csv"}
+    assert stored.keys() == {"report.html", "verdict.json", "campaign.png", "samples.parquet"}
     assert document["report"] == stored["report.html"].as_uri()
-    assert stored["samples.csv"].read_bytes() == (out / "samples.csv").read_bytes()
+    assert stored["samples.parquet"].read_bytes() == (out / "samples.parquet").read_bytes()
 
 
 def test_campaign_with_a_killed_worker_is_inconclusive(tmp_path: Path) -> None:

@@ -2,15 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 
 import socket
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import Any
 
-import grpc
 import pytest
-from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 
+from tests.support.stub_grpc_server import run_stub_grpc_server
 from tests.support.stub_server import run_stub_server
 from tidegate.errors import ServerError
 from tidegate_loadtests.campaign import Target
@@ -61,44 +58,18 @@ def test_readiness_of_another_model_is_an_error() -> None:
         verify_readiness(Target(url=stub.url), "other", 2, {})
 
 
-@contextmanager
-def run_grpc_server(ready: bool) -> Iterator[tuple[str, list[tuple[str, str]]]]:
-    """Serve ModelReady; yield the address, and the metadata of each call with its authority."""
-    received: list[tuple[str, str]] = []
-
-    def is_ready(request: Any, context: grpc.ServicerContext) -> Any:
-        received.extend((str(key), str(value)) for key, value in context.invocation_metadata())
-        return pb.ModelReadyResponse(ready=ready and request.name == "stub")
-
-    handler = grpc.unary_unary_rpc_method_handler(
-        is_ready,
-        request_deserializer=pb.ModelReadyRequest.FromString,
-        response_serializer=pb.ModelReadyResponse.SerializeToString,
-    )
-    server = grpc.server(ThreadPoolExecutor(1))
-    server.add_generic_rpc_handlers(
-        [grpc.method_handlers_generic_handler("inference.GRPCInferenceService", {"ModelReady": handler})]
-    )
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    try:
-        yield f"127.0.0.1:{port}", received
-    finally:
-        server.stop(0).wait()
-
-
 def test_readiness_over_grpc_has_the_headers() -> None:
-    with run_grpc_server(ready=True) as (address, received):
-        verify_readiness(Target(grpc_url=address), "stub", 20, {"Host": "a.example", "X-Token": "1"})
-    assert ("x-token", "1") in received
+    with run_stub_grpc_server() as stub:
+        verify_readiness(Target(grpc_url=stub.address), "stub", 20, {"Host": "a.example", "X-Token": "1"})
+    assert ("x-token", "1") in stub.metadata
 
 
 def test_readiness_over_grpc_of_another_model_is_an_error() -> None:
     with (
-        run_grpc_server(ready=False) as (address, _),
+        run_stub_grpc_server(ready=False) as stub,
         pytest.raises(ServerError, match=r"is not ready for the model 'stub': .*correct --grpc-url"),
     ):
-        verify_readiness(Target(grpc_url=address), "stub", 20, {})
+        verify_readiness(Target(grpc_url=stub.address), "stub", 20, {})
 
 
 def test_readiness_over_grpc_without_a_server_is_an_error() -> None:

@@ -5,7 +5,9 @@ from itertools import chain
 import pytest
 from prometheus_client import CollectorRegistry, Histogram
 
+from tests.support.fakes import FakeClock
 from tidegate_serving.errors import ErrorCode, RequestError
+from tidegate_serving.observability.in_flight import WINDOW_SECONDS
 from tidegate_serving.observability.metrics import (
     BATCH_SIZE_BUCKETS,
     DURATION_BUCKETS,
@@ -21,8 +23,13 @@ def registry() -> CollectorRegistry:
 
 
 @pytest.fixture
-def metrics(registry: CollectorRegistry) -> Metrics:
-    return Metrics(registry, "m")
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def metrics(registry: CollectorRegistry, clock: FakeClock) -> Metrics:
+    return Metrics(registry, "m", clock=clock)
 
 
 def samples(registry: CollectorRegistry, prefix: str) -> dict[tuple[str, ...], float]:
@@ -57,18 +64,23 @@ def test_first_scrape_has_every_error_code(registry: CollectorRegistry, metrics:
 
 
 def test_request_code_of_a_framework_gets_a_series(registry: CollectorRegistry, metrics: Metrics) -> None:
-    metrics.in_flight = 1
-    metrics.record_response("v1", "418", 1, 0.001)
+    metrics.in_flight.start(1.0)
+    metrics.record_response("v1", "418", 1, 1.0)
     assert samples(registry, "tidegate_requests_total")["tidegate_requests_total", "v1", "418"] == 1
 
 
-def test_request_is_in_flight_until_its_response(registry: CollectorRegistry, metrics: Metrics) -> None:
+def test_request_is_in_flight_until_its_response(
+    registry: CollectorRegistry, metrics: Metrics, clock: FakeClock
+) -> None:
     with metrics.track_request("v1") as record:
-        assert registry.get_sample_value("tidegate_requests_in_flight") == 1
+        assert metrics.in_flight.count == 1
+        clock.advance(WINDOW_SECONDS / 2)
+        assert registry.get_sample_value("tidegate_requests_in_flight") == 0.5
         record.code = "400"
         metrics.record_rejection(RequestError("No.", ErrorCode.INVALID_ARGUMENT))
     counted = samples(registry, "tidegate_")
-    assert counted["tidegate_requests_in_flight",] == 0
+    assert metrics.in_flight.count == 0
+    assert counted["tidegate_requests_in_flight",] == 0.5
     assert counted["tidegate_requests_total", "v1", "400"] == 1
     assert counted["tidegate_requests_rejected_total", "invalid_argument"] == 1
     assert counted["tidegate_request_duration_seconds_count", "v1"] == 1
@@ -78,10 +90,12 @@ def test_request_that_raises_is_counted_as_500(registry: CollectorRegistry, metr
     with pytest.raises(ZeroDivisionError), metrics.track_request("v2"):
         raise ZeroDivisionError
     assert samples(registry, "tidegate_requests_total")["tidegate_requests_total", "v2", "500"] == 1
-    assert registry.get_sample_value("tidegate_requests_in_flight") == 0
+    assert metrics.in_flight.count == 0
 
 
-def test_durations_equal_prometheus_client(registry: CollectorRegistry, metrics: Metrics) -> None:
+def test_durations_equal_prometheus_client(
+    registry: CollectorRegistry, metrics: Metrics, clock: FakeClock
+) -> None:
     reference_registry = CollectorRegistry()
     reference = Histogram(
         "tidegate_request_duration_seconds",
@@ -91,9 +105,9 @@ def test_durations_equal_prometheus_client(registry: CollectorRegistry, metrics:
         registry=reference_registry,
     )
     for number in range(1, 1001):
-        seconds = (number * 7919 % 1000) / 300
-        metrics.record_response("v1", "429" if number % 3 == 0 else "200", 1, seconds)
-        reference.labels("v1").observe(seconds)
+        started_at = clock() - (number * 7919 % 1000) / 300
+        metrics.record_response("v1", "429" if number % 3 == 0 else "200", 1, started_at)
+        reference.labels("v1").observe(clock() - started_at)
         if number in (1, 500, 1000):
             name = "tidegate_request_duration_seconds"
             actual = {key: value for key, value in samples(registry, name).items() if key[1] == "v1"}
@@ -125,6 +139,27 @@ def test_queue_is_exposed(registry: CollectorRegistry, metrics: Metrics) -> None
     assert counted["tidegate_queue_duration_seconds_bucket", "0.0025"] == 3
     assert counted["tidegate_queue_duration_seconds_count",] == 4
     assert counted["tidegate_queue_duration_seconds_sum",] == pytest.approx(0.2064)
+
+
+def test_service_times_are_busy_time_of_the_engine(registry: CollectorRegistry, metrics: Metrics) -> None:
+    for seconds in (0.0001, 0.004, 0.25):
+        metrics.record_service_time(seconds)
+    counted = samples(registry, "tidegate_")
+    assert counted["tidegate_batch_duration_seconds_bucket", "0.0001"] == 1
+    assert counted["tidegate_batch_duration_seconds_bucket", "0.005"] == 2
+    assert counted["tidegate_batch_duration_seconds_count",] == 3
+    assert counted["tidegate_engine_busy_seconds_total",] == pytest.approx(0.2541)
+
+
+def test_loop_wait_is_half_of_the_iteration_per_request(
+    registry: CollectorRegistry, metrics: Metrics, clock: FakeClock
+) -> None:
+    metrics.record_iteration(9.0)  # without a request nothing has waited
+    for requests, seconds in ((3, 0.5), (1, 0.25)):
+        for _ in range(requests):
+            metrics.in_flight.start(clock())
+        metrics.record_iteration(seconds)
+    assert registry.get_sample_value("tidegate_loop_wait_seconds_total") == 3 * 0.25 + 0.125
 
 
 def test_stages_replace_those_of_kserve(registry: CollectorRegistry) -> None:

@@ -1,0 +1,86 @@
+# SPDX-FileCopyrightText: The Tidegate authors
+# SPDX-License-Identifier: Apache-2.0
+"""The scenarios, each with its run and with the add-ons that it needs.
+
+This table is the only list of the scenarios. The marker `full`, the scenarios that a run requires and the
+add-ons that it installs follow from it; docs/e2e.md describes each of its scenarios.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+FULL_MARKER = "full"
+"""The pytest marker of the scenarios that only `make e2e-full` runs."""
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A scenario of the table.
+
+    Args:
+        name: The test's name without `test_`.
+        full: Whether only `make e2e-full` runs it.
+        addons: The cluster's optional add-ons that it needs.
+    """
+
+    name: str
+    full: bool = False
+    addons: tuple[str, ...] = ()
+
+
+SCENARIOS = (
+    Scenario("training_job"),
+    Scenario("training_job_bad_data"),
+    Scenario("training_job_pod_lost"),
+    Scenario("training_sweep"),
+    Scenario("install_and_infer"),
+    Scenario("kserve_native"),
+    Scenario("autoscale"),
+    Scenario("keda_in_flight", full=True, addons=("keda", "prometheus")),
+    Scenario("overload_no_collapse"),
+    Scenario("loadtest_chart"),
+    Scenario("canary_split"),
+    Scenario("promote"),
+    Scenario("rollback"),
+    Scenario("rolling_update"),
+    Scenario("scale_down"),
+    Scenario("node_drain"),
+    Scenario("pod_kill"),
+    Scenario("tampered_bundle"),
+    Scenario("store_down"),
+    Scenario("no_credentials"),
+    Scenario("two_releases"),
+    Scenario("uninstall"),
+)
+
+
+def find_scenario(test_name: str) -> Scenario:
+    """Return the scenario of a test.
+
+    Raises:
+        LookupError: If the table lacks it.
+    """
+    name = test_name.removeprefix("test_")
+    for scenario in SCENARIOS:
+        if scenario.name == name:
+            return scenario
+    raise LookupError(f"tests/e2e/scenarios.py: no scenario is named {name!r}; add it to SCENARIOS.")
+
+
+def names_of_run(*, full: bool) -> tuple[str, ...]:
+    """Return the names of the scenarios that a complete run requires.
+
+    >>> set(names_of_run(full=False)) <= set(names_of_run(full=True))
+    True
+    """
+    return tuple(scenario.name for scenario in SCENARIOS if full or not scenario.full)
+
+
+def required_addons(names: Iterable[str]) -> tuple[str, ...]:
+    """Return the add-ons that scenarios need, each once and in the table's order."""
+    selected = set(names)
+    return tuple(
+        dict.fromkeys(
+            addon for scenario in SCENARIOS if scenario.name in selected for addon in scenario.addons
+        )
+    )

@@ -1,0 +1,108 @@
+# SPDX-FileCopyrightText: The Tidegate authors
+# SPDX-License-Identifier: Apache-2.0
+"""Overload: goodput stays near the capacity, and rejections end with the overload.
+
+The model is a forest in scikit-learn on little CPU: its service time is long, and rejections compete with it
+for the CPU. The campaign's thresholds judge each phase.
+"""
+
+from typing import Any
+
+from tests.e2e.kube import Namespace
+from tests.e2e.load import LoadJob
+from tests.e2e.model import Model
+from tests.e2e.release import Release
+from tests.e2e.target import Target
+
+RESOURCES = {"requests": {"cpu": "150m", "memory": "192Mi"}, "limits": {"cpu": "300m", "memory": "768Mi"}}
+REQUESTS = {
+    "protocols": {"v2-binary": 1},
+    "rows_per_request": 250,
+    "connections": 256,
+    "timeout": 30,
+    "seed": 1,
+}
+MEASUREMENT_SECONDS = 30
+OVERLOAD_SECONDS = 60
+RECOVERY_SECONDS = 5
+"""The time after the overload in which rejections may still occur."""
+HALF_SECONDS = 20
+MIN_GOODPUT_RATIO = 0.9
+CLIENTS = 4
+CLIENTS_AT_OVERLOAD = 64
+"""The clients of the closed loop; each sends its next request at once, also after a rejection."""
+
+
+def measurement() -> dict[str, Any]:
+    """Return the campaign that measures the capacity: a closed loop of few clients."""
+    load = {"model": "closed", "users": CLIENTS}
+    return REQUESTS | {
+        "phases": [
+            {"name": "warm-up", "duration": 5, "judged": False, "load": load},
+            {"name": "capacity", "duration": MEASUREMENT_SECONDS, "load": load},
+        ]
+    }
+
+
+def overload(capacity: float) -> dict[str, Any]:
+    """Return the campaign that overloads the server twice, each time followed by half of the capacity."""
+    half = {"model": "constant", "rate": round(capacity / 2, 2)}
+    # Any ratio of rejections is allowed during the overload, so goodput decides.
+    goodput = {"max_failure_ratio": 0.99, "min_goodput": round(capacity * MIN_GOODPUT_RATIO, 2)}
+    phases = []
+    for name, load in (
+        ("open-loop", {"model": "constant", "rate": round(capacity * 2, 2)}),
+        ("closed-loop", {"model": "closed", "users": CLIENTS_AT_OVERLOAD}),
+    ):
+        phases += [
+            {"name": name, "duration": OVERLOAD_SECONDS, "load": load, "thresholds": goodput},
+            {"name": f"{name}-end", "duration": RECOVERY_SECONDS, "judged": False, "load": half},
+            {
+                "name": f"{name}-half",
+                "duration": HALF_SECONDS,
+                "load": half,
+                "thresholds": {"max_failure_ratio": 0},
+            },
+        ]
+    return REQUESTS | {"phases": phases}
+
+
+def run_campaign(
+    name: str, campaign: dict[str, Any], release: Release, target: Target, model: Model
+) -> dict[str, Any]:
+    """Run a campaign against the release's Service, and return its document.
+
+    Args:
+        name: The Job's name.
+        campaign: The campaign.
+        release: The release under test.
+        target: The cluster under test.
+        model: The served model.
+    """
+    load = LoadJob(name, release.namespace, target)
+    load.start(campaign, model, f"http://{release.service}")
+    load.wait(sum(phase["duration"] for phase in campaign["phases"]) + 120)
+    return load.document()
+
+
+def test_overload_no_collapse(
+    release: Release, namespace: Namespace, target: Target, forest: Model, evidence: dict[str, Any]
+) -> None:
+    release.install(
+        forest,
+        {
+            "autoscaling": {"minReplicas": 1, "maxReplicas": 1},
+            "resources": RESOURCES,
+            "server": {"engine": "sklearn"},
+            "route": {"requestTimeoutSeconds": 30},
+        },
+    )
+    measured = run_campaign("capacity", measurement(), release, target, forest)
+    capacity = evidence["capacity"] = measured["phases"][-1]["goodput"]
+    assert measured["verdict"] == "pass", measured["reasons"]
+
+    campaign = evidence["campaign"] = overload(capacity)
+    document = run_campaign("overload", campaign, release, target, forest)
+    evidence["phases"] = document["phases"]
+    evidence["verdict"] = {key: document[key] for key in ("verdict", "reasons")}
+    assert document["verdict"] == "pass", document["reasons"]
