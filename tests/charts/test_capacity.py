@@ -15,10 +15,6 @@ from tidegate_loadtests.capacity.document import Capacity
 from tidegate_loadtests.capacity.traffic import Autoscaler, Traffic
 
 TRAFFIC = Traffic(peak=20_000, growth=50, largest_step=9_000)
-KEDA = {
-    "autoscaling": {"keda": {"prometheusAddress": "http://prometheus:9090"}},
-    "serviceMonitor": {"enabled": True},
-}
 
 
 def make_capacity(**changes: Any) -> Capacity:
@@ -58,8 +54,8 @@ def test_capacity_values_make_the_derived_autoscaler(minimal: Values, changes: d
 def test_capacity_values_make_the_derived_scaled_object(minimal: Values) -> None:
     capacity = make_capacity()
     values = yaml.safe_load(chart_values(capacity, TRAFFIC, Autoscaler.KEDA))
-    [scaled] = of_kind(render(merged(minimal, merged(KEDA, values))), "ScaledObject").values()
+    [scaled] = of_kind(render(merged(minimal, values)), "ScaledObject").values()
     sizing = size(capacity, TRAFFIC, Autoscaler.KEDA)
     assert scaled["spec"]["minReplicaCount"] == sizing.min_replicas
     metadata = scaled["spec"]["triggers"][0]["metadata"]
-    assert float(metadata.get("threshold") or metadata["targetValue"]) == sizing.in_flight_target
+    assert float(metadata["targetValue"]) == sizing.in_flight_target

@@ -21,7 +21,7 @@ class Autoscaler(StrEnum):
 
     @property
     def metric_window_seconds(self) -> int:
-        """The time over which the metric is an average: of metrics-server, or of the chart's query."""
+        """The time over which the metric is an average: of metrics-server, or of KEDA's slower source."""
         return 15 if self is Autoscaler.HPA else 60
 
 
