@@ -37,7 +37,7 @@ class Contention:
             seconds: The time since then.
         """
         waited, used = self.waited - before.waited, self.used_by_others - before.used_by_others
-        return max(0.0, min(waited, used) / seconds)
+        return min(1.0, max(0.0, min(waited, used) / seconds))  # several threads can wait
 
 
 def read_contention(pid: int, cpus: set[int], proc: Path = Path("/proc")) -> Contention:

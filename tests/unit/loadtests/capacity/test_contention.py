@@ -35,7 +35,7 @@ def test_contention_without_accounting_is_unknown(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("waited", "used", "expected"),
-    [(1.0, 3.0, 0.1), (3.0, 1.0, 0.1), (0.0, 9.0, 0.0), (2.0, -0.1, 0.0)],
+    [(1.0, 3.0, 0.1), (3.0, 1.0, 0.1), (0.0, 9.0, 0.0), (2.0, -0.1, 0.0), (19.0, 11.0, 1.0)],
 )
 def test_starvation_needs_waiting_and_other_processes(waited: float, used: float, expected: float) -> None:
     before = Contention(5.0, 7.0)
