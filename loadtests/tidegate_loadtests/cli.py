@@ -15,6 +15,7 @@ import typer
 
 from tidegate.console import OutputFormat, OutputOption, print_result, progress
 from tidegate.errors import GateNotPassedError, TidegateError
+from tidegate_loadtests.capacity import cli as capacity_cli
 from tidegate_loadtests.formatting import format_milliseconds, format_number, format_percent
 from tidegate_loadtests.scaling import cli as scaling_cli
 from tidegate_loadtests.worker_pool import ALL_INTERFACES, MASTER_PORT, WorkerPool, parse_host
@@ -32,6 +33,7 @@ WEB_PORT = 8089
 _COLOURS = {"pass": "green", "fail": "red", "inconclusive": "yellow"}
 
 app = typer.Typer(no_args_is_help=True, help="Load-test a server, with a verdict.")
+app.command("capacity")(capacity_cli.capacity)
 app.command("simulate")(scaling_cli.simulate)
 
 

@@ -61,7 +61,7 @@ def run(command: str, before: Values) -> tuple[str, Values]:
                 settings.append(next(words))
             case "--set-file":
                 changes = merged(changes, helm_python.parse_set_file(next(words)))
-            case "--namespace" | "--version":
+            case "--namespace" | "--version" | "-f":
                 next(words)
             case "--reset-then-reuse-values" | "--create-namespace":
                 pass

@@ -30,6 +30,11 @@ MESSAGES = [
     ("canary: {digest: abc}", ['canary.digest is "abc"', "64 digits"]),
     ("canary: {weight: 20}", ["there is no canary", "set canary.digest", "tidegate status --wait"]),
     (f"canary: {{weight: 20, digest: {OTHER}}}", ["there is no route", "route.enabled"]),
+    ("capacity: {digest: abc}", ['capacity.digest is "abc"', "64 digits"]),
+    (
+        f"capacity: {{digest: {OTHER}}}",
+        [f'capacity.digest is "{OTHER}"', f'serves "{DIGEST}"', "capacity.allowOtherDigest"],
+    ),
     ("server: {allowedJoblibDigests: [abc]}", ['server.allowedJoblibDigests[0] is "abc"', "64 digits"]),
     ("server: {env: [{name: PYTHONPATH, value: /x}]}", ["PYTHONPATH", "remove it"]),
     ("server: {env: [{name: TIDEGATE_MAX_ROWS, value: '1'}]}", ["TIDEGATE_MAX_ROWS", "use server.maxRows"]),

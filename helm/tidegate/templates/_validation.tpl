@@ -8,6 +8,7 @@ returns a JSON list of messages.
       (include "tidegate.validate.names" . | fromJsonArray)
       (include "tidegate.validate.model" . | fromJsonArray)
       (include "tidegate.validate.canary" . | fromJsonArray)
+      (include "tidegate.validate.capacity" . | fromJsonArray)
       (include "tidegate.validate.autoscaling" . | fromJsonArray)
       (include "tidegate.validate.route" . | fromJsonArray)
       (include "tidegate.validate.server" . | fromJsonArray)
@@ -82,6 +83,20 @@ returns a JSON list of messages.
 {{- end }}
 {{- if and (gt (int $canary.weight) 0) (not .Values.route.enabled) }}
 {{- $errors = append $errors (printf "canary.weight is %d, but there is no route, and only a Gateway divides requests by weight: set route.enabled, route.parentRefs and route.hostnames." (int $canary.weight)) }}
+{{- end }}
+{{- toJson $errors }}
+{{- end }}
+
+{{/*
+The values of a capacity file hold for one bundle. With a canary, this is the bundle of either track: the autoscaler's
+values are the same for both tracks, and the digests always differ.
+*/}}
+{{- define "tidegate.validate.capacity" -}}
+{{- $errors := include "tidegate.validate.digests" (dict "capacity.digest" .Values.capacity.digest) | fromJsonArray }}
+{{- $measured := trimPrefix "sha256:" .Values.capacity.digest }}
+{{- $served := list (trimPrefix "sha256:" .Values.model.digest) (trimPrefix "sha256:" .Values.canary.digest) }}
+{{- if and $measured (not .Values.capacity.allowOtherDigest) (not (has $measured $served)) }}
+{{- $errors = append $errors (printf "capacity.digest is %q, but this release serves %q: the replicas and targets of a capacity file hold for its bundle only. Run 'tidegate loadtest capacity' for the served bundle, or set capacity.allowOtherDigest to true." $measured (without $served "" | join ", ")) }}
 {{- end }}
 {{- toJson $errors }}
 {{- end }}

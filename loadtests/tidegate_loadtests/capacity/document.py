@@ -105,7 +105,8 @@ class Capacity(_Model):
     """The bundle's digest."""
     model: str
     engine: str
-    hardware: Hardware
+    hardware: Hardware | None
+    """None if the replica ran on another machine."""
     limits: Limits
     protocol: Protocol
     rows_per_request: Annotated[int, Field(ge=1)]

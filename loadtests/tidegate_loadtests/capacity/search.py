@@ -5,7 +5,7 @@
 A window is a few seconds of Poisson load at one rate. It passes or fails as a whole, because latencies near
 saturation are autocorrelated. The probability that a window passes is a psychometric function of the rate,
 and each window updates the posterior of its two parameters (Watson and Pelli, "QUEST", 1983). A window
-whose generator was the bottleneck is discarded: it proves nothing about the server.
+whose generator was the bottleneck, or whose server had to share its CPUs, is discarded: it proves nothing.
 
 The module is pure: it sends no request and reads no clock. A search that cannot decide is inconclusive.
 """
@@ -23,6 +23,7 @@ WindowOutcome = Literal["pass", "fail", "discarded"]
 
 MAX_GENERATOR_UTILIZATION = 0.85
 """CPU use of the generator above which it may be the bottleneck."""
+_MAX_SERVER_STARVATION = 0.1
 _MIN_SEND_DELAY_SECONDS = 0.001
 _MAX_SEND_DELAY_RATIO = 0.1
 """Accepted send delay of the generator, as a ratio of the latency threshold."""
@@ -75,14 +76,20 @@ class Window:
     failures: int
     send_delay_p99_seconds: float
     generator_utilization: float
+    server_starvation: float = 0.0
+    """Ratio of the window in which other processes kept the server from its CPUs; 0 if that is unknown."""
 
     def discard_reason(self, criterion: Criterion) -> str | None:
-        """Return why the window proves nothing about the server; None if the generator kept its schedule."""
+        """Return the reason why the window proves nothing about the server; None if it does."""
         limit = max(_MIN_SEND_DELAY_SECONDS, _MAX_SEND_DELAY_RATIO * criterion.latency_seconds)
         if self.generator_utilization > MAX_GENERATOR_UTILIZATION:
             return f"the load generator used {self.generator_utilization:.0%} of its CPU"
         if self.send_delay_p99_seconds > limit:
             return f"the load generator sent requests {self.send_delay_p99_seconds * 1e3:.1f} ms late"
+        if self.server_starvation > _MAX_SERVER_STARVATION:
+            return (
+                f"other processes kept the server from its CPUs for {self.server_starvation:.0%} of the time"
+            )
         return None
 
     def outcome(self, criterion: Criterion) -> WindowOutcome:
@@ -308,6 +315,6 @@ def has_enough_evidence(late: int, requests: int, max_late_ratio: float) -> bool
 
 
 def is_warm(medians: Sequence[float]) -> bool:
-    """Return whether the last three windows' median latencies differ by at most 10 %. From perf_analyzer."""
+    """Return whether the last three median latencies differ by at most 10 %. From perf_analyzer."""
     last = medians[-3:]
     return len(last) == 3 and max(last) <= 1.1 * min(last)

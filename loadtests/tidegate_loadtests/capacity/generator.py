@@ -1,0 +1,147 @@
+# SPDX-FileCopyrightText: The Tidegate authors
+# SPDX-License-Identifier: Apache-2.0
+"""The load generator of the capacity search: one process on a CPU of its own that sends window after window.
+
+A Locust run has one schedule, fixed at its start, but a search chooses each rate after the previous window.
+"""
+
+import gc
+import multiprocessing
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tidegate.errors import ServerError, TidegateError
+from tidegate.protocol.openloop import LAST_RESPONSE_SECONDS, OpenLoopClient, Response
+
+_START_TIMEOUT_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratorConfig:
+    """The load generator's requests, connections and CPU."""
+
+    address: tuple[str, int]
+    contents: Sequence[bytes]
+    """The bytes of the requests, which are sent in turn."""
+    connections: int
+    keep_every: int
+    """Keep the response of every request whose number is a multiple of it."""
+    cpu: int | None
+    """The CPU that the process is pinned to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrivals:
+    """The requests of one window."""
+
+    starts: NDArray[np.float64]
+    """Intended starts in seconds, ascending, ``[requests]``."""
+    seconds: float
+    connections: int | None = None
+    """Limit of requests in flight; None is the configuration's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """The outcomes of one window's requests."""
+
+    completed: NDArray[np.float64]
+    """Time of the complete response, NaN without one, ``[requests]``."""
+    statuses: NDArray[np.int64]
+    """HTTP status; 0 without a response, ``[requests]``."""
+    send_delays: NDArray[np.float64]
+    """Seconds from the intended start until the request is sent or waits for a connection, ``[requests]``."""
+    cpu_seconds: float
+    kept: dict[int, Response]
+    """Kept responses by the request's number."""
+
+
+class Generator:
+    """A running load generator."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def send(self, arrivals: Arrivals) -> Sent:
+        """Send a window's requests, and wait for the responses.
+
+        Raises:
+            ServerError: If the server accepts no connection.
+            TidegateError: If the generator has ended.
+        """
+        try:
+            self._connection.send(arrivals)
+            limit = arrivals.seconds + LAST_RESPONSE_SECONDS + _START_TIMEOUT_SECONDS
+            if not self._connection.poll(limit):
+                raise TidegateError(f"The load generator did not end a window within {limit:.0f} s.")
+            sent = self._connection.recv()
+        except (EOFError, OSError):
+            raise TidegateError("The load generator ended during a window: run the command again.") from None
+        if isinstance(sent, Exception):
+            raise ServerError(f"The load generator lost the server ({sent}): see the server's log.")
+        result: Sent = sent
+        return result
+
+
+@contextmanager
+def start_generator(config: GeneratorConfig) -> Iterator[Generator]:
+    """Run a load generator while the block runs."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_serve, args=(theirs, config), daemon=True)
+    process.start()
+    theirs.close()
+    try:
+        yield Generator(ours)
+    finally:
+        ours.close()  # which ends the process
+        process.join(timeout=LAST_RESPONSE_SECONDS)
+        process.kill()
+        process.join()
+
+
+def _serve(connection: Connection, config: GeneratorConfig) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends this process
+    if config.cpu is not None:
+        os.sched_setaffinity(0, {config.cpu})
+    gc.disable()  # a collection would delay requests; nothing here has cycles
+    with suppress(EOFError, BrokenPipeError):  # the parent has closed its end
+        while True:
+            connection.send(_try_window(config, connection.recv()))
+
+
+def _try_window(config: GeneratorConfig, arrivals: Arrivals) -> Sent | Exception:
+    try:
+        return send_window(config, arrivals)
+    except (OSError, ValueError) as error:
+        return error
+
+
+def send_window(config: GeneratorConfig, arrivals: Arrivals) -> Sent:
+    """Send a window's requests over new connections.
+
+    Raises:
+        OSError: If the server accepts no connection.
+        ValueError: If a response is not HTTP/1.1 with a length.
+    """
+    client = OpenLoopClient(
+        config.address, config.contents, arrivals.connections or config.connections, config.keep_every
+    )
+    try:
+        outcomes, delays, cpu_seconds = client.run(arrivals.starts.tolist(), arrivals.seconds)
+    finally:
+        client.close()
+    return Sent(
+        completed=np.array([np.nan if one.completed is None else one.completed for one in outcomes]),
+        statuses=np.array([one.status or 0 for one in outcomes]),
+        send_delays=np.array(delays),
+        cpu_seconds=cpu_seconds,
+        kept={number: one.response for number, one in enumerate(outcomes) if one.response is not None},
+    )

@@ -1,0 +1,199 @@
+# SPDX-FileCopyrightText: The Tidegate authors
+# SPDX-License-Identifier: Apache-2.0
+"""The measurement of a capacity: probe, warm up, search, and measure the metrics up to the safe rate.
+
+The module decides on windows. The replica sends them, so a simulated replica can take its place.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tidegate.errors import TidegateError
+from tidegate.stats import percentile
+from tidegate_loadtests.capacity.document import RateMeasurement
+from tidegate_loadtests.capacity.fit import Calls
+from tidegate_loadtests.capacity.search import (
+    MAX_CONSECUTIVE_DISCARDS,
+    Criterion,
+    Search,
+    SearchResult,
+    Window,
+    WindowOutcome,
+    is_warm,
+)
+
+MEASURED_RATIOS = (0.25, 0.5, 0.75, 1.0)
+"""The rates at which CPU and requests in flight are measured, as ratios of the safe rate."""
+
+_PROBES = 100
+_START_RATIO = 0.5
+"""The first rate, as a ratio of the rate of one connection that sends request after request."""
+_MIN_WINDOW_SECONDS = 2.0
+_LATENCIES_PER_WINDOW = 20
+"""Thresholds per window: 5 % more than the capacity then delays the last requests by the threshold."""
+_REQUESTS_BEYOND_PERCENTILE = 10
+_MAX_WARM_UP_PROBES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class WindowResult:
+    """A window with the replica's metrics."""
+
+    window: Window
+    seconds: float
+    latency_p50_seconds: float | None
+    """None if there was no successful response."""
+    latency_p99_seconds: float | None
+    cpu_seconds: float
+    request_seconds: float
+    """Sum of the requests' durations in the server."""
+    calls: float
+    rows: float
+    memory_bytes: int
+
+    @property
+    def rate_measurement(self) -> RateMeasurement:
+        """The metrics of the window in the form of the capacity file."""
+        return RateMeasurement(
+            rate=self.window.requests / self.seconds,
+            cpu_seconds_per_second=self.cpu_seconds / self.seconds,
+            in_flight=self.request_seconds / self.seconds,
+            latency_p99_ms=(self.latency_p99_seconds or 0.0) * 1e3,
+            mean_batch_rows=self.rows / self.calls if self.calls else 0.0,
+        )
+
+
+class Replica(Protocol):
+    """The replica under load."""
+
+    def probe(self, requests: int) -> NDArray[np.float64]:
+        """Send requests one after the other; return the latency of each in seconds, ``[requests]``."""
+
+    def run_window(self, rate: float, seconds: float) -> WindowResult:
+        """Send Poisson load, wait for all responses, and return the window."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """The result of a measurement."""
+
+    search: SearchResult
+    windows: tuple[WindowResult, ...]
+    """The windows of the search that were not discarded."""
+    at_rates: tuple[WindowResult, ...]
+    """One window per ratio of :data:`MEASURED_RATIOS`; empty if the search is inconclusive."""
+    probe_seconds: NDArray[np.float64]
+    """Latencies of single requests, ``[requests]``."""
+    discarded: int = 0
+
+    def calls(self, cpus: float) -> list[Calls]:
+        """Return the engine calls of the windows.
+
+        Args:
+            cpus: The CPUs that one event loop can use. A busy second needs this many CPU seconds.
+        """
+        return [
+            Calls(result.calls, result.rows, result.cpu_seconds / min(cpus, 1.0))
+            for result in (*self.windows, *self.at_rates)
+        ]
+
+
+@dataclass
+class Progress:
+    """The progress of a measurement, for the caller's display."""
+
+    stage: str = "Warm up"
+    rate: float = 0.0
+    windows: int = 0
+    discarded: int = 0
+
+
+@dataclass
+class _Run:
+    replica: Replica
+    criterion: Criterion
+    on_window: Callable[[Progress], None]
+    progress: Progress = field(default_factory=Progress)
+
+    def window(self, stage: str, rate: float) -> tuple[WindowResult, WindowOutcome]:
+        self.progress.stage, self.progress.rate = stage, rate
+        self.on_window(self.progress)
+        result = self.replica.run_window(rate, window_seconds(rate, self.criterion))
+        outcome = result.window.outcome(self.criterion)
+        self.progress.windows += 1
+        self.progress.discarded += outcome == "discarded"
+        return result, outcome
+
+
+def window_seconds(rate: float, criterion: Criterion) -> float:
+    """Return a window's duration: long enough for overload, and for ten requests beyond the percentile."""
+    requests = _REQUESTS_BEYOND_PERCENTILE / criterion.max_late_ratio
+    return max(_MIN_WINDOW_SECONDS, _LATENCIES_PER_WINDOW * criterion.latency_seconds, requests / rate)
+
+
+def measure(
+    replica: Replica, criterion: Criterion, on_window: Callable[[Progress], None] = lambda _: None
+) -> Measurement:
+    """Measure the capacity of a replica.
+
+    Args:
+        replica: The replica.
+        criterion: The thresholds of every window.
+        on_window: Called before each window.
+
+    Raises:
+        TidegateError: If the generator was the bottleneck at a rate whose metrics are needed.
+    """
+    run = _Run(replica, criterion, on_window)
+    on_window(run.progress)
+    probes = _warm_up(replica)
+    search = Search(_START_RATIO / float(np.median(probes)), criterion)
+    windows = []
+    while search.result is None:
+        result, _ = run.window(search.stage, search.next_rate)
+        if search.record(result.window) != "discarded":
+            windows.append(result)
+    safe_rate = search.result.safe_rate
+    at_rates = tuple(_measure_rates(run, safe_rate)) if safe_rate is not None else ()
+    return Measurement(search.result, tuple(windows), at_rates, probes, run.progress.discarded)
+
+
+def _warm_up(replica: Replica) -> NDArray[np.float64]:
+    """Probe until the median latency is stable, at most 20 times; return the last probe, ``[requests]``."""
+    medians: list[float] = []
+    for _ in range(_MAX_WARM_UP_PROBES):
+        seconds = replica.probe(_PROBES)
+        medians.append(float(np.median(seconds)))
+        if is_warm(medians):
+            break
+    return seconds
+
+
+def _measure_rates(run: _Run, safe_rate: float) -> Iterator[WindowResult]:
+    for ratio in MEASURED_RATIOS:
+        for _ in range(MAX_CONSECUTIVE_DISCARDS):
+            result, outcome = run.window("Measure", ratio * safe_rate)
+            if outcome != "discarded":
+                yield result
+                break
+        else:
+            reason = result.window.discard_reason(run.criterion)
+            raise TidegateError(
+                f"The capacity is inconclusive: {reason} in {MAX_CONSECUTIVE_DISCARDS} windows in a row, at "
+                f"{ratio * safe_rate:.4g} requests per second."
+            )
+
+
+def summarise_latencies(
+    latencies: Sequence[float] | NDArray[np.float64],
+) -> tuple[float | None, float | None]:
+    """Return the median and the 99th percentile.
+
+    Args:
+        latencies: Latencies in seconds, ``[requests]``.
+    """
+    return percentile(latencies, 50), percentile(latencies, 99)
