@@ -43,6 +43,11 @@ class Request:
         """Whether the response is a stream of events."""
         return "watch" in self.parameters
 
+    @property
+    def resumes(self) -> bool:
+        """Whether the watch goes on from a version, without a list."""
+        return "resource_version" in self.parameters
+
 
 class Reflector(Generic[T]):
     """The objects of one resource, by name.

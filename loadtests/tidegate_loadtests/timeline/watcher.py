@@ -136,14 +136,18 @@ class Watcher:
                 request = self.reflector.next_request()
             try:
                 self._exchange(request)
-                failed = False
+                if request.resumes:  # a list that succeeds between failed watches must not shorten the pause
+                    failures = 0
             except ApiException as error:
-                failed = self._fail(error.status or 0, f"{error.status} {error.reason}")
+                self._fail(error.status or 0, f"{error.status} {error.reason}")
+                failures += 1
                 if error.status in (401, 403, 404):
                     self._give_up(self.client.translate(error, "watch" if request.watch else "list"))
             except (HTTPError, OSError, ValueError) as error:
-                failed = self._fail(0, f"connection lost: {error}")
-            failures = failures + 1 if failed else 0
+                self._fail(0, f"connection lost: {error}")
+                failures += 1
+            else:
+                continue
             if failures > 1:  # the first failure is followed by a list at once, which keeps the gap short
                 self._stopped.wait(min(0.1 * 2**failures, _MAX_PAUSE_SECONDS))
 
@@ -169,11 +173,10 @@ class Watcher:
             self._response = None
             response.close()
 
-    def _fail(self, status: int, reason: str) -> bool:
+    def _fail(self, status: int, reason: str) -> None:
         with self._reporting():
             if not self._stopped.is_set():
                 self.reflector.fail(status, " ".join(reason.split()))
-        return True
 
     def _give_up(self, error: ConfigurationError | ServerError) -> None:
         with self._reporting():
