@@ -23,7 +23,7 @@ from tidegate.kubernetes.pods import unmet_condition
 
 PROMETHEUS_ADDRESS = "http://prometheus-operated.monitoring:9090"
 REPLICAS = 3
-LOAD_SECONDS = 300
+LOAD_SECONDS = 270
 STABILIZATION_SECONDS = 75
 """Longer than the query's window of a minute, whose rate is too small until the window is full again."""
 OUTAGE_SECONDS = 90
