@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
+import io
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,12 @@ import yaml
 
 from tools.cluster import optional_addons
 from tools.cluster.addons import MANIFESTS
-from tools.cluster.optional_addons import OPTIONAL_ADDONS, OptionalAddon
+from tools.cluster.command import Runner
+from tools.cluster.errors import ClusterError
+from tools.cluster.kubectl import Kubectl
+from tools.cluster.layout import Layout
+from tools.cluster.optional_addons import OPTIONAL_ADDONS, Installer, OptionalAddon
+from tools.cluster.progress import Progress
 from tools.cluster.toolchain import Toolchain
 
 ADDONS = pytest.mark.parametrize("addon", OPTIONAL_ADDONS.values(), ids=lambda addon: addon.name)
@@ -45,3 +51,10 @@ def test_objects_have_a_value_for_each_placeholder(addon: OptionalAddon, tmp_pat
 
 def test_manifests_belong_to_the_addons() -> None:
     assert {path.name for path in MANIFESTS.iterdir() if path.is_dir()} == set(OPTIONAL_ADDONS)
+
+
+def test_install_unknown_addon_names_the_known_ones(layout: Layout) -> None:
+    runner, progress = Runner(), Progress(io.StringIO())
+    installer = Installer(layout, Kubectl(Path("kubectl"), layout, runner), runner, progress)
+    with pytest.raises(ClusterError, match="'other'; choose from keda, prometheus"):
+        installer.install("other")
