@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from tools.cluster import optional_addons
-from tools.cluster.addons import MANIFESTS
+from tools.cluster.addons import MANIFESTS, fill
 from tools.cluster.command import Runner
 from tools.cluster.errors import ClusterError
 from tools.cluster.kubectl import Kubectl
@@ -42,11 +42,10 @@ def test_kustomization_resources_exist(addon: OptionalAddon, tmp_path: Path) -> 
 
 
 @ADDONS
-def test_objects_have_a_value_for_each_placeholder(addon: OptionalAddon, tmp_path: Path) -> None:
-    images = addon.system_images(built(addon, tmp_path))
-    objects = MANIFESTS / addon.name / optional_addons.OBJECTS
-    text = objects.read_text() if objects.exists() else ""
-    assert "$" not in optional_addons.Template(text).substitute(optional_addons.placeholders(images))
+def test_manifests_have_a_value_for_each_placeholder(addon: OptionalAddon, tmp_path: Path) -> None:
+    values = optional_addons.placeholders(addon.system_images(built(addon, tmp_path)))
+    for manifest in (MANIFESTS / addon.name).iterdir():
+        assert "$" not in fill(f"{addon.name}/{manifest.name}", values)
 
 
 def test_manifests_belong_to_the_addons() -> None:
