@@ -214,9 +214,9 @@ def load_test(reference: str, http: int) -> dict[str, Any]:
         "loadtest", "run", EXAMPLE / "loadtest.yaml", "--url", url, "--bundle", reference, "--out", folder
     )
     shutil.copy(folder / "report.html", OUT / "report.html")
-    summary = json.loads((folder / "summary.json").read_text())
-    latency = {key: summary["latency"][key] for key in ("p50_ms", "p99_ms")}
-    return latency | {key: summary[key] for key in ("requests", "failures", "goodput", "passed")}
+    verdict = json.loads((folder / "verdict.json").read_text())
+    latency = {key: verdict["latency"][key] for key in ("p50_ms", "p99_ms")}
+    return latency | {key: verdict[key] for key in ("requests", "failures", "goodput", "passed")}
 
 
 async def stop_under_load(server: subprocess.Popen[str], bundle: Bundle, http: int) -> tuple[int, int]:

@@ -228,11 +228,11 @@ def try_rollout(rollout: Installation) -> None:
 
 def try_loadtest(loadtest: Installation) -> None:
     """Load-test the server without its packages, and write the report."""
-    plan, report = loadtest.folder / "loadtest.yaml", loadtest.folder / "report"
-    plan.write_text("rate: 20\nconnections: 2\nwarmup: 1\nduration: 3\n")
+    campaign, report = loadtest.folder / "campaign.yaml", loadtest.folder / "report"
+    campaign.write_text("phases: [{name: load, duration: 3, load: {model: constant, rate: 20}}]\n")
     with start_server(loadtest.folder, loadtest.work) as url:
         options = ["--url", url, "--bundle", loadtest.reference, "--out", report]
-        loadtest.module("tidegate_loadtests", "loadtest", "run", plan, *options)
+        loadtest.module("tidegate_loadtests", "loadtest", "run", campaign, *options)
     expect((report / "report.html").is_file(), "'tidegate loadtest run' wrote no report.html.")
 
 

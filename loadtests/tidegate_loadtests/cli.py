@@ -16,6 +16,7 @@ import typer
 from tidegate.console import OutputFormat, OutputOption, print_result, progress
 from tidegate.errors import GateNotPassedError, TidegateError
 from tidegate_loadtests.formatting import format_milliseconds, format_number, format_percent
+from tidegate_loadtests.scaling import cli as scaling_cli
 from tidegate_loadtests.worker_pool import ALL_INTERFACES, MASTER_PORT, WorkerPool, parse_host
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ WEB_PORT = 8089
 _COLOURS = {"pass": "green", "fail": "red", "inconclusive": "yellow"}
 
 app = typer.Typer(no_args_is_help=True, help="Load-test a server, with a verdict.")
+app.command("simulate")(scaling_cli.simulate)
 
 
 @app.command("run")
@@ -81,15 +83,16 @@ def run(
     push: Annotated[
         str | None,
         typer.Option(
-            help="Store the report, the verdict and the samples under STORE/MODEL/TIME as well.",
+            help="Store the files of the campaign under STORE/MODEL/TIME as well.",
             metavar="STORE",
         ),
     ] = None,
 ) -> None:
     """Send the load of a campaign, validate the responses, and decide pass, fail or inconclusive.
 
-    Writes report.html, campaign.png, verdict.json and samples.parquet. Exits with 3 if a threshold is missed,
-    and with 1 if the load test is inconclusive.
+    Writes report.html, campaign.png, verdict.json, samples.parquet and, if the campaign has 'target.watch',
+    timeline.parquet.
+    Exits with 3 if a threshold is missed, and with 1 if the load test is inconclusive.
     """
     from tidegate.settings import Document
     from tidegate.store import Store, fetch
@@ -100,6 +103,8 @@ def run(
     from tidegate_loadtests.report import PLOT, REPORT, VERDICT, Report
     from tidegate_loadtests.samples import read_samples
     from tidegate_loadtests.summary import summarise
+    from tidegate_loadtests.timeline.recorder import record
+    from tidegate_loadtests.timeline.records import TIMELINE
     from tidegate_loadtests.verdict import judge
 
     document = Document.read(campaign)
@@ -116,7 +121,7 @@ def run(
         contract = served.contract.model_copy(update={"name": name or served.contract.name})
     out.mkdir(parents=True, exist_ok=True)
     # The report of an earlier campaign must not stay next to the samples of this one.
-    for file in (REPORT, VERDICT, PLOT):
+    for file in (REPORT, VERDICT, PLOT, TIMELINE):
         (out / file).unlink(missing_ok=True)
     with progress() as display:
         task = display.add_task("Starting the load generator", total=planned.duration_seconds)
@@ -130,7 +135,11 @@ def run(
 
         with document.locate_field_errors():
             outputs = LocustOutputs(web_port if web else None, csv, html)
-            finished = runner.run(planned, contract, out, show, pool, outputs)
+            watch = planned.target.watch
+            recorder = None if watch is None else record(watch)
+            finished = runner.run(planned, contract, out, show, pool, outputs, recorder)
+        if finished.timeline is not None:
+            finished.timeline.write(out / TIMELINE)
         display.update(task, description="Writing the report")
         summary = summarise(planned, read_samples(finished.samples_path))
         verdict = judge(planned, summary, finished.generators, finished.timeline, safe_rate)
@@ -151,8 +160,9 @@ def run(
     try:
         if store is not None:
             folder = f"{contract.name}/{datetime.fromtimestamp(finished.started_at, UTC):%Y%m%dT%H%M%SZ}"
-            for file in (REPORT, VERDICT, PLOT, runner.SAMPLES):
-                store.put(f"{folder}/{file}", out / file)
+            for file in (REPORT, VERDICT, PLOT, runner.SAMPLES, TIMELINE):
+                if (out / file).exists():  # only a campaign with 'target.watch' has a timeline
+                    store.put(f"{folder}/{file}", out / file)
             location = f"{store.uri}/{folder}/{REPORT}"
     finally:  # the verdict is printed even if the store fails
         print_result(output, report.document | {"report": location}, _render(report, location))

@@ -2,15 +2,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """helm/tidegate-loadtest: a campaign runs once, workers reach only the master, a failure fails the Job."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from kubernetes.config import incluster_config
 
 from tests.charts.chart import InvalidValuesError, Object, Values, containers, notes, of_kind, render
 from tests.charts.conftest import DIGEST, merged
 from tidegate.settings import load_yaml
-from tidegate_loadtests.campaign import Campaign
+from tidegate_loadtests.campaign import Campaign, Watch
+from tidegate_loadtests.timeline.resources import RESOURCES, VERBS, deployment_name
 from tidegate_loadtests.worker_pool import MASTER_PORT
 
 LOAD: Values = {
@@ -134,6 +137,16 @@ def test_only_the_master_has_the_stores_credentials() -> None:
     assert [volume["name"] for volume in pod(workers)["volumes"]] == ["tmp"]
 
 
+def test_secret_of_the_headers_is_in_every_process() -> None:
+    values = merged(LOAD, {"headerSecretName": "load-token", "objectStore": {"secretName": "model-store"}})
+    master, workers = jobs(values)
+    token = {"secretRef": {"name": "load-token"}}
+    assert container(master)["envFrom"] == [{"secretRef": {"name": "model-store"}}, token]
+    assert container(workers)["envFrom"] == [token]
+    master, _ = jobs(merged(LOAD, {"headerSecretName": "load-token"}))
+    assert container(master)["envFrom"] == [token]
+
+
 def test_credentials_may_be_values_from_which_a_secret_is_made() -> None:
     values = merged(LOAD, {"objectStore": {"secretData": {"AWS_ACCESS_KEY_ID": "trial"}}})
     [(name, secret)] = of_kind(objects(values), "Secret").items()
@@ -210,8 +223,64 @@ def test_ttl_of_zero_is_rendered() -> None:
     ] == [0, 0]
 
 
-def test_training_chart_has_no_role() -> None:
+def test_campaign_without_watch_has_no_role_and_no_token() -> None:
+    for job in jobs():
+        assert "api-token" not in [volume["name"] for volume in pod(job)["volumes"]]
     assert not {item["kind"] for item in objects()} & {"Role", "RoleBinding", "ClusterRole"}
+
+
+WATCHED = merged(
+    LOAD, {"campaign": {"target": {"watch": {"namespace": "serving", "inference_service": "iris"}}}}
+)
+
+
+def test_role_covers_exactly_the_requests_of_the_timeline() -> None:
+    [(name, role)] = of_kind(objects(WATCHED), "Role").items()
+    [binding] = of_kind(objects(WATCHED), "RoleBinding").values()
+    granted = {
+        (group, resource, tuple(rule.get("resourceNames", ()))): tuple(rule["verbs"])
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+    }
+    deployment = deployment_name(Watch(inference_service="iris"))
+    assert granted == {
+        (resource.group, resource.plural, (deployment,) if resource.by_name else ()): VERBS
+        for resource in RESOURCES
+    }
+    assert role["metadata"]["namespace"] == binding["metadata"]["namespace"] == "serving"
+    assert (binding["roleRef"]["kind"], binding["roleRef"]["name"]) == ("Role", name)
+    [account] = of_kind(objects(WATCHED), "ServiceAccount")
+    assert binding["subjects"] == [{"kind": "ServiceAccount", "name": account, "namespace": "models"}]
+
+
+@pytest.mark.parametrize(
+    ("watch", "namespace"),
+    [({"deployment": "front"}, "default"), ({"deployment": "front", "namespace": "web"}, "web")],
+    ids=str,
+)
+def test_watched_deployment_is_the_only_one_in_the_role(watch: Values, namespace: str) -> None:
+    text = yaml.safe_dump(merged(LOAD["campaign"], {"target": {"watch": watch}}))
+    [role] = of_kind(objects(LOAD | {"campaign": text}), "Role").values()
+    [names] = [rule["resourceNames"] for rule in role["rules"] if rule["resources"] == ["deployments"]]
+    assert names == [deployment_name(Watch.model_validate(watch))] == ["front"]
+    assert role["metadata"]["namespace"] == Watch.model_validate(watch).namespace == namespace
+
+
+def test_only_the_master_has_a_token() -> None:
+    master, workers = jobs(WATCHED)
+    [token] = [volume for volume in pod(master)["volumes"] if volume["name"] == "api-token"]
+    paths = {
+        key: source[key].get("path") or source[key]["items"][0]["path"]
+        for source in token["projected"]["sources"]
+        for key in source
+    }
+    assert paths == {"serviceAccountToken": "token", "configMap": "ca.crt", "downwardAPI": "namespace"}
+    [mount] = [mount for mount in container(master)["volumeMounts"] if mount["name"] == "api-token"]
+    assert Path(mount["mountPath"]) == Path(incluster_config.SERVICE_TOKEN_FILENAME).parent
+    assert "api-token" not in [volume["name"] for volume in pod(workers)["volumes"]]
+    for job in (master, workers):
+        assert pod(job)["automountServiceAccountToken"] is False
 
 
 def test_notes_show_how_to_follow_and_read_the_exit_code() -> None:
@@ -228,6 +297,15 @@ def test_notes_show_how_to_follow_and_read_the_exit_code() -> None:
     )
     assert pushed.startswith("1 worker sends requests to ")
     assert "pushed to s3://models/loadtests/breast-cancer/<time>" in pushed
+
+
+def test_watch_without_an_own_account_is_rejected() -> None:
+    with pytest.raises(InvalidValuesError, match=r"serviceAccount has no account of its own"):
+        objects(merged(WATCHED, {"serviceAccount": {"create": False}}))
+    [binding] = of_kind(
+        objects(merged(WATCHED, {"serviceAccount": {"create": False, "name": "load"}})), "RoleBinding"
+    ).values()
+    assert binding["subjects"][0]["name"] == "load"
 
 
 MESSAGES = [

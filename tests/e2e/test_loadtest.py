@@ -19,19 +19,18 @@ from tidegate.kubernetes.pods import unmet_condition
 
 CHART = Path("helm/tidegate-loadtest")
 # Long enough that a stall of the machine for a second or two leaves the campaign conclusive.
-PLAN: dict[str, Any] = {
-    "rate": 20,
+LOAD: dict[str, Any] = {"model": "poisson", "rate": 20}
+PHASE: dict[str, Any] = {"name": "load", "duration": 30, "load": LOAD, "thresholds": {"max_failure_ratio": 0}}
+CAMPAIGN: dict[str, Any] = {
     "connections": 4,
-    "warmup": 1,
-    "duration": 30,
     "protocols": {"v1": 1, "v2": 1, "v2-binary": 1},
     "timeout": 10,
     "seed": 1,
-    "thresholds": {"max_failure_ratio": 0},
+    "phases": [{"name": "warm-up", "duration": 1, "judged": False, "load": LOAD}, PHASE],
 }
-UNMEETABLE = PLAN | {"thresholds": {"max_p50_ms": 0.001}}
+UNMEETABLE = CAMPAIGN | {"phases": [PHASE | {"thresholds": {"max_p50_ms": 0.001}}]}
 """A threshold that no response meets, because none crosses a network within a microsecond."""
-FILES = {"report.html", "summary.json", "samples.csv"}
+FILES = {"report.html", "verdict.json", "campaign.png", "samples.parquet"}
 
 
 class Campaigns:
@@ -51,7 +50,7 @@ class Campaigns:
         self._target = target
         self._scratch = scratch
 
-    def start(self, name: str, plan: dict[str, Any]) -> list[list[str]]:
+    def start(self, name: str, campaign: dict[str, Any]) -> list[list[str]]:
         """Install a campaign.
 
         Returns:
@@ -60,7 +59,7 @@ class Campaigns:
         repository, tag = self._target.image("loadtest")
         requests = {"cpu": "100m", "memory": "192Mi"}
         values = {
-            "plan": plan,
+            "campaign": campaign,
             "url": f"http://{self._release.service}",
             "model": {"uri": self._model.uri, "digest": self._model.digest},
             "workers": 1,
@@ -92,7 +91,7 @@ class Campaigns:
         return self._namespace.get(f"job/{labels['batch.kubernetes.io/job-name']}")
 
     def stored(self, name: str) -> dict[str, Any]:
-        """Return the summary that a campaign has stored, after checking the other stored files."""
+        """Return the verdict that a campaign has stored, after checking the other stored files."""
         prefix = f"{self._namespace.name}/{name}/{self._model.name}/"
         stored = keys(self._target, prefix)
         [folder] = {key.removeprefix(prefix).partition("/")[0] for key in stored}
@@ -101,7 +100,7 @@ class Campaigns:
         report = bytes(obstore.get(objects, f"{prefix}{folder}/report.html").bytes())
         assert b"</html>" in report
         document: dict[str, Any] = json.loads(
-            bytes(obstore.get(objects, f"{prefix}{folder}/summary.json").bytes())
+            bytes(obstore.get(objects, f"{prefix}{folder}/verdict.json").bytes())
         )
         return document
 
@@ -114,7 +113,7 @@ def campaigns(release: Release, v1: Model, target: Target, tmp_path: Path) -> Ca
 def test_loadtest_chart(release: Release, campaigns: Campaigns, v1: Model, evidence: dict[str, Any]) -> None:
     release.install(v1, {"autoscaling": {"minReplicas": 1, "maxReplicas": 1}})
 
-    ready, follow, complete, exit_code, *_ = campaigns.start("met", PLAN)
+    ready, follow, complete, exit_code, *_ = campaigns.start("met", CAMPAIGN)
     run(ready)
     evidence["met"] = {"log": run(follow).splitlines()[-12:]}
     run(complete, timeout=60)

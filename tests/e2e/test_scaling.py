@@ -13,15 +13,20 @@ from tests.e2e.release import Release
 from tests.e2e.replicas import ReplicaRecorder
 from tests.e2e.target import Target
 
-PLAN: dict[str, Any] = {
-    "users": 6,
-    "warmup": 0,
-    "duration": 100,
+SECONDS = 100
+CAMPAIGN: dict[str, Any] = {
     "rows_per_request": 250,
     "protocols": {"v2-binary": 1},
     "timeout": 30,
     "seed": 1,
-    "thresholds": {"max_failure_ratio": 0},
+    "phases": [
+        {
+            "name": "load",
+            "duration": SECONDS,
+            "load": {"model": "closed", "users": 6},
+            "thresholds": {"max_failure_ratio": 0},
+        }
+    ],
 }
 REPLICAS = 3
 AUTOSCALING: dict[str, Any] = {
@@ -88,8 +93,8 @@ def test_autoscale(
 
     with ReplicaRecorder(release) as recorder:
         load = LoadJob("load", namespace, target)
-        load.start(PLAN, forest, f"http://{host}")
-        load.wait(PLAN["duration"] + 120)
+        load.start(CAMPAIGN, forest, f"http://{host}")
+        load.wait(SECONDS + 120)
         ended_at = time.time()
         namespace.wait(
             "one replica after the load", lambda: release.count_mismatch(1), timeout=180, interval=1
@@ -97,7 +102,7 @@ def test_autoscale(
 
     document = load.document()
     started_at = load_start(document)
-    evidence["settings"] = {"autoscaling": AUTOSCALING, "resources": RESOURCES, "load": PLAN}
+    evidence["settings"] = {"autoscaling": AUTOSCALING, "resources": RESOURCES, "load": CAMPAIGN}
     evidence["timeline"] = recorder.changes(started_at)
     evidence["load"] = {
         key: document[key]

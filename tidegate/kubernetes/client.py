@@ -26,6 +26,24 @@ _DENIED = (401, 403)
 _NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
+def load_api_client() -> client.ApiClient:
+    """Return the library's client of the current context's cluster, or of the pod's own, without retries.
+
+    Raises:
+        ConfigurationError: If neither names a cluster.
+    """
+    try:
+        config.load_config()
+    except ConfigException as error:
+        raise ConfigurationError(
+            f"No cluster is configured: {str(error).rstrip('.')}; set KUBECONFIG or choose a context."
+        ) from None
+    configuration = client.Configuration.get_default_copy()
+    # Callers that wait poll until their own deadline; retries in the client would exceed it.
+    configuration.retries = False
+    return client.ApiClient(configuration)
+
+
 class Cluster:
     """The cluster of the current context, or of the pod that this process runs in.
 
@@ -34,16 +52,7 @@ class Cluster:
     """
 
     def __init__(self) -> None:
-        try:
-            config.load_config()
-        except ConfigException as error:
-            raise ConfigurationError(
-                f"No cluster is configured: {str(error).rstrip('.')}; set KUBECONFIG or choose a context."
-            ) from None
-        configuration = client.Configuration.get_default_copy()
-        # Callers that wait poll until their own deadline; retries in the client would exceed it.
-        configuration.retries = False
-        api = client.ApiClient(configuration)
+        api = load_api_client()
         self._objects = client.CustomObjectsApi(api)
         self._core = client.CoreV1Api(api)
 

@@ -23,6 +23,14 @@ securityContext: {{- include "tidegate.containerSecurityContext" . | nindent 2 }
 terminationMessagePolicy: FallbackToLogsOnError
 {{- end }}
 
+{{/* The Secret with the variables of the campaign's headers; each process that sends requests reads them itself. */}}
+{{- define "loadtest.headerEnvFrom" -}}
+{{- with .Values.headerSecretName -}}
+- secretRef:
+    name: {{ . | quote }}
+{{- end }}
+{{- end }}
+
 {{/*
 The master reads the bundle, sends the requests to the workers, collects their samples, and exits with the verdict's exit
 code. Argument: (dict "root" $ "campaign" <the campaign's name>).
@@ -63,8 +71,12 @@ template:
           - --push
           - {{ . | quote }}
           {{- end }}
-        {{- with include "tidegate.objectStoreEnv" .root }}
-        {{- trim . | nindent 8 }}
+        {{- $env := include "tidegate.objectStoreEnv" .root | fromYaml }}
+        {{- with include "loadtest.headerEnvFrom" .root | fromYamlArray }}
+        {{- $env = set $env "envFrom" (concat ($env.envFrom | default list) .) }}
+        {{- end }}
+        {{- with $env }}
+        {{- toYaml . | nindent 8 }}
         {{- end }}
         ports:
           - name: locust
@@ -76,6 +88,9 @@ template:
             readOnly: true
           - name: tmp
             mountPath: /tmp
+          {{- if include "loadtest.watch" .root }}
+          {{- include "loadtest.tokenVolumeMount" . | nindent 10 }}
+          {{- end }}
           {{- with include "tidegate.caVolumeMount" .root }}
           {{- nindent 10 . }}
           {{- end }}
@@ -85,6 +100,9 @@ template:
           name: {{ .campaign | quote }}
       - name: tmp
         emptyDir: {}
+      {{- if include "loadtest.watch" .root }}
+      {{- include "loadtest.tokenVolume" . | nindent 6 }}
+      {{- end }}
       {{- with include "tidegate.caVolume" .root }}
       {{- nindent 6 . }}
       {{- end }}
@@ -120,6 +138,9 @@ template:
           - {{ printf "%s.%s" .campaign .root.Release.Namespace | quote }}
           - --master-port
           - "5557"
+        {{- with include "loadtest.headerEnvFrom" .root }}
+        envFrom: {{- nindent 10 . }}
+        {{- end }}
         resources: {{- toYaml $values.resources.worker | nindent 10 }}
         volumeMounts:
           - name: tmp

@@ -13,6 +13,9 @@ is expected, and the fix.
 {{- if not .Values.campaign }}
 {{- $errors = append $errors "campaign is not set: set the phases with their load and thresholds, for example --set-file campaign=loadtest.yaml." }}
 {{- end }}
+{{- if and (include "loadtest.watch" .) (not .Values.serviceAccount.create) (not .Values.serviceAccount.name) }}
+{{- $errors = append $errors "serviceAccount has no account of its own, but the campaign has target.watch, whose Role would belong to every pod with the namespace's default account: set serviceAccount.create=true, or serviceAccount.name." }}
+{{- end }}
 {{- if not .Values.url }}
 {{- $errors = append $errors "url is not set: set the server's base URL, for example --set url=http://breast-cancer-predictor.models." }}
 {{- else if not (regexMatch "^https?://[^/\\s]" .Values.url) }}

@@ -31,6 +31,7 @@ class Standalone:
         self._writer = SampleWriter(config.samples_path)
         self._counter = SampleCounter(time.monotonic)
         self._started_at = 0.0
+        self._inconclusive_reason: str | None = None
         InferenceUser.configure(self._source)
         CampaignShape.users = partition.users
         environment.events.spawning_complete.add_listener(self._start)
@@ -57,17 +58,18 @@ class Standalone:
         gevent.get_hub().threadpool.apply(self._writer.write, (samples,))
         self._write_status()
 
-    def _write_status(self, inconclusive_reason: str | None = None) -> None:
+    def _write_status(self) -> None:
         RunStatus(
             start_time=self._source.start_time,
             started_at=self._started_at,
             live=self._counter.read(),
-            inconclusive_reason=inconclusive_reason,
+            inconclusive_reason=self._inconclusive_reason,
         ).write(self._config.status_path)
 
     def _report_stop(self, **_: Any) -> None:
         if self._source.started.is_set() and not self._source.finished:
-            self._write_status("the campaign was stopped on Locust's page")
+            self._inconclusive_reason = "the campaign was stopped on Locust's page"
+            self._write_status()
 
     def _close(self, **_: Any) -> None:
         """Complete the file of samples, unless the campaign was stopped before its end."""

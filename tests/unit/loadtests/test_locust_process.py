@@ -4,7 +4,6 @@
 
 import json
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.campaigns import make_load_campaign
+from tests.support.ports import free_port
 from tests.support.stub_server import make_contract, run_stub_server, write_bundle
 from tests.unit.loadtests.test_cli import write_campaign
 from tidegate.console import OutputFormat
@@ -25,11 +25,6 @@ from tidegate_loadtests.samples import read_samples
 from tidegate_loadtests.worker_pool import WorkerPool
 
 EXIT_TIMEOUT_SECONDS = 20
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
 
 
 @contextmanager

@@ -3,14 +3,20 @@
 """Short campaigns of one generator against a server on the loopback interface."""
 
 import functools
+import json
 import socket
 import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from tests.support.campaigns import make_load_campaign
+from tests.support.ports import free_port
 from tests.support.stub_grpc_server import run_stub_grpc_server
 from tests.support.stub_server import make_contract, run_stub_server
 from tidegate.errors import ConfigurationError, ServerError, TidegateError
@@ -20,6 +26,7 @@ from tidegate_loadtests.locust_process import LocustOutputs
 from tidegate_loadtests.run_files import RunStatus
 from tidegate_loadtests.runner import Progress
 from tidegate_loadtests.samples import Samples, read_samples
+from tidegate_loadtests.timeline.records import Timeline
 from tidegate_loadtests.worker_pool import WorkerPool
 
 USERS = {"model": "closed", "users": 1}
@@ -91,6 +98,89 @@ def test_run_over_grpc_has_a_connection_per_user(tmp_path: Path, monkeypatch: py
     assert {"samples.parquet", "locust.log", "locust.html", "locust_stats.csv"} <= files
     for path in tmp_path.iterdir():
         assert b"secret-value" not in path.read_bytes(), path
+
+
+def test_run_shows_locusts_page_and_ends_by_itself(tmp_path: Path) -> None:
+    campaign = make_load_campaign({"model": "constant", "rate": 20}, duration=3, timeout=20)
+    port = free_port()
+    pages: list[dict[str, Any]] = []
+
+    def read_page(progress: Progress) -> None:
+        if progress.elapsed_seconds is not None and progress.live.requests and not pages:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/stats/requests", timeout=20) as response:
+                pages.append(json.load(response))
+
+    with run_stub_server() as stub:
+        run = runner.run(
+            campaign.with_addresses(stub.url, None),
+            make_contract(),
+            tmp_path,
+            read_page,
+            outputs=LocustOutputs(web_port=port),
+        )
+    assert len(read_all(run.samples_path)) == 60
+    (page,) = pages
+    assert page["user_count"] == campaign.connections
+    assert page["stats"][0]["name"] == "v1"
+    assert page["stats"][0]["num_requests"] > 0
+
+
+def test_run_stopped_on_locusts_page_is_inconclusive(tmp_path: Path) -> None:
+    campaign = make_load_campaign({"model": "constant", "rate": 20}, duration=60, timeout=20)
+    port = free_port()
+
+    stopped: list[bool] = []
+
+    def stop(progress: Progress) -> None:
+        if progress.live.requests and not stopped:
+            stopped.append(True)
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/stop", data=b"", timeout=60).close()
+
+    with (
+        run_stub_server() as stub,
+        pytest.raises(TidegateError, match="inconclusive: the campaign was stopped on Locust's page"),
+    ):
+        runner.run(
+            campaign.with_addresses(stub.url, None),
+            make_contract(),
+            tmp_path,
+            stop,
+            outputs=LocustOutputs(web_port=port),
+        )
+    assert not (tmp_path / "samples.parquet").exists()
+
+
+class FakeRecorder:
+    """A recorder that has always seen two ready replicas."""
+
+    ready_replicas = 2
+
+    def timeline(self, started_at: float) -> Timeline:
+        return Timeline(started_at=started_at)
+
+
+def test_run_records_the_timeline_around_the_load(tmp_path: Path) -> None:
+    recording: list[bool] = []
+    progress: list[Progress] = []
+
+    @contextmanager
+    def record() -> Iterator[FakeRecorder]:
+        recording.append(True)
+        yield FakeRecorder()
+        recording.append(False)
+
+    campaign = make_load_campaign({"model": "constant", "rate": 20}, duration=1, timeout=20)
+    with run_stub_server() as stub:
+        run = runner.run(
+            campaign.with_addresses(stub.url, None),
+            make_contract(),
+            tmp_path,
+            progress.append,
+            recorder=record(),
+        )
+    assert recording == [True, False]
+    assert run.timeline == Timeline(started_at=run.started_at)
+    assert {one.replicas for one in progress} == {2}
 
 
 def test_run_without_responses_ends_after_the_timeouts(

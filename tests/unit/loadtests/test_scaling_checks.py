@@ -201,6 +201,16 @@ def test_replica_seconds_without_a_safe_rate_are_inconclusive() -> None:
     )
 
 
+def test_replica_seconds_of_a_closed_loop_are_inconclusive() -> None:
+    campaign = make_campaign(
+        {"name": "main", "duration": 60, "load": {"model": "closed", "users": 4}},
+        target={"watch": {"deployment": "iris"}},
+        scaling={"max_replica_seconds_ratio": 1.5, "sizes": "capacity.yaml"},
+    )
+    result = check(campaign, make_timeline(STUCK))["replica_seconds_ratio"]
+    assert (result.value, result.outcome) == (None, "inconclusive")
+
+
 @pytest.mark.parametrize(
     ("hpa_max", "late_until", "value", "outcome", "mark"),
     [

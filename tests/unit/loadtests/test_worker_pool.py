@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from tests.support.campaigns import make_load_campaign
-from tests.unit.loadtests.test_locust_process import free_port
+from tests.support.ports import free_port
 from tidegate.errors import ConfigurationError
 from tidegate_loadtests.worker_pool import WorkerPool, parse_host, validate_worker_pool
 
