@@ -10,7 +10,10 @@ from tests.charts.chart import Object, Values, of_kind, render
 from tests.charts.conftest import merged
 
 KEDA = {
-    "autoscaling": {"type": "keda", "keda": {"source": "prometheus", "prometheusAddress": "http://prometheus:9090"}},
+    "autoscaling": {
+        "type": "keda",
+        "keda": {"source": "prometheus", "prometheusAddress": "http://prometheus:9090"},
+    },
     "serviceMonitor": {"enabled": True},
 }
 
