@@ -98,7 +98,14 @@ def _measure(server: LiveServer, body: Path, engine: str, rate: float, ceiling: 
 
 
 def measure(engine: str, model: str, fractions: list[float], folder: Path) -> Iterator[Row]:
-    """Yield the signals of one engine at fractions of its ceiling."""
+    """Yield the signals of one engine at fractions of its ceiling.
+
+    Args:
+        engine: The server's option.
+        model: One of ``models.NAMES``.
+        fractions: The loads.
+        folder: The folder of the models and of the server's log.
+    """
     bundle = models.ensure(model, folder).bundle
     with serving(bundle, folder / f"{engine}.log", "--engine", engine) as server:
         body = folder / "body.json"
