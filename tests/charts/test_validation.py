@@ -98,8 +98,8 @@ MESSAGES = [
         ["keda.namespace is empty", "networkPolicy.enabled", "for example keda"],
     ),
     (
-        f"{{canary: {{digest: {OTHER}}}, "
-        "autoscaling: {type: keda, keda: {source: prometheus, prometheusAddress: 'http://p', query: sum(x)}}}",
+        f"{{canary: {{digest: {OTHER}}}, autoscaling: "
+        "{type: keda, keda: {source: prometheus, prometheusAddress: 'http://p', query: sum(x)}}}",
         ['autoscaling.keda.query is "sum(x)"', "there is a canary", "@SERVICE@"],
     ),
     (

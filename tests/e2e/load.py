@@ -2,22 +2,27 @@
 # SPDX-License-Identifier: Apache-2.0
 """A load campaign as a Job of the scenario's namespace, without the load-test chart.
 
-It returns the JSON document of `tidegate loadtest run`. The scenario judges the document together with the
-state of the cluster.
+`tidegate loadtest run` stores its results, and the scenario reads them from the store. The pod's log is not
+their source, because the kubelet can put a line of standard error inside the document.
 """
 
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
+from uuid import uuid4
+
+import obstore
 
 from tests.e2e.kube import SECURITY, Namespace
 from tests.e2e.model import Model
 from tests.e2e.release import SECRET
+from tests.e2e.store import bucket, keys
 from tests.e2e.target import Target
 from tidegate.kubernetes.pods import unmet_condition
 
 CONFIGURATION = "campaign.yaml"
+VERDICT = "verdict.json"
 
 
 class LoadJob:
@@ -33,6 +38,8 @@ class LoadJob:
         self._name = name
         self._namespace = namespace
         self._target = target
+        # Unique, because the store of a kept cluster has the results of earlier runs.
+        self._prefix = f"{namespace.name}/{name}-{uuid4().hex}"
 
     def start(self, campaign: Mapping[str, Any], model: Model, url: str) -> None:
         """Create the Job.
@@ -48,7 +55,8 @@ class LoadJob:
             "imagePullPolicy": "IfNotPresent",
             "args": [
                 *("loadtest", "run", f"/campaign/{CONFIGURATION}", "--url", url),
-                *("--bundle", model.reference, "--out", "/work/report", "--output", "json"),
+                *("--bundle", model.reference, "--out", "/work/report"),
+                *("--push", f"s3://{self._target.models}/{self._prefix}"),
             ],
             "envFrom": [{"secretRef": {"name": SECRET}}],
             "env": [{"name": "AWS_ENDPOINT_URL", "value": self._target.s3_from_pods}],
@@ -100,12 +108,16 @@ class LoadJob:
         self._namespace.wait(f"the end of {self._name}", self.running, timeout=timeout, interval=1)
 
     def document(self) -> dict[str, Any]:
-        """Return the campaign's document, after its end."""
-        [pod] = self._namespace.pods(f"batch.kubernetes.io/job-name={self._name}")
-        log = self._namespace.logs(pod["metadata"]["name"])
-        assert "{" in log, log[-3000:]
-        document: dict[str, Any] = json.loads(log[log.index("{") : log.rindex("}") + 1])
+        """Return the campaign's verdict.json, after its end."""
+        stored = [key for key in keys(self._target, f"{self._prefix}/") if key.endswith(f"/{VERDICT}")]
+        assert len(stored) == 1, self._log()
+        content = obstore.get(bucket(self._target, self._target.models), stored[0]).bytes()
+        document: dict[str, Any] = json.loads(bytes(content))
         return document
+
+    def _log(self) -> str:
+        [pod] = self._namespace.pods(f"batch.kubernetes.io/job-name={self._name}")
+        return self._namespace.logs(pod["metadata"]["name"], "--tail=30")
 
 
 def load_start(document: Mapping[str, Any]) -> float:

@@ -94,7 +94,6 @@ def test_overload_no_collapse(
             "autoscaling": {"minReplicas": 1, "maxReplicas": 1},
             "resources": RESOURCES,
             "server": {"engine": "sklearn"},
-            "route": {"requestTimeoutSeconds": 30},
         },
     )
     measured = run_campaign("capacity", measurement(), release, target, forest)

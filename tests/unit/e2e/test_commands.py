@@ -12,7 +12,7 @@ DIGEST = "0" * 64
 
 def test_commands_of_campaign_notes_wait_follow_and_read() -> None:
     values = {
-        "plan": UNMEETABLE,
+        "campaign": UNMEETABLE,
         "url": "http://a-predictor.models",
         "model": {"uri": "s3://models/a", "digest": DIGEST},
     }

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import asyncio
 import json
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -131,6 +132,26 @@ def test_probes_are_served_while_the_engine_runs(fast_path: bool) -> None:
         other.lose()
 
     run(scenario, fast_path=fast_path, engine=engine)
+
+
+@pytest.mark.parametrize("fast_path", [True, False])
+@pytest.mark.parametrize("chunked", [False, True])
+def test_request_without_its_body_is_not_in_flight(chunked: bool, fast_path: bool) -> None:
+    async def scenario(server: FakeHttpServer, connection: FakeTransport) -> None:
+        in_flight, request = server.predictor.metrics.in_flight, REQUEST
+        if chunked:
+            head, _, body = REQUEST.partition(b"\r\n\r\n")
+            head = re.sub(rb"(?i)content-length: \d+", b"transfer-encoding: chunked", head)
+            request = b"%b\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (head, len(body), body)
+        connection.protocol.data_received(request[:-8])
+        await server.settle(connection)
+        assert (in_flight.count, in_flight.started) == (0, 0)
+        connection.protocol.data_received(request[-8:])
+        await server.settle(connection)
+        assert (in_flight.count, in_flight.started) == (0, 1)
+        assert connection.responses[0].status == 200
+
+    run(scenario, fast_path=fast_path)
 
 
 def test_bytes_during_a_request_wait_for_its_response() -> None:
