@@ -32,7 +32,7 @@ class Buckets:
 
     >>> buckets = Buckets(relative_error=0.01)
     >>> buckets.count, float(buckets.middles[buckets.indices(np.array([50.0]))[0]].round(1))
-    (1152, 50.3)
+    (1152, 49.5)
     """
 
     relative_error: float

@@ -143,8 +143,8 @@ def run_api_server(server: FakeApiServer | None = None) -> Iterator[FakeApiServe
         def _stream(self, resource: str, name: str | None, query: dict[str, str], fault: Fault) -> None:
             self.send_response(200)
             self.send_header("Transfer-Encoding", "chunked")
+            self.send_header("Connection", "close")  # also ends it on this side
             self.end_headers()
-            self.close_connection = True
             try:
                 for number, line in enumerate(self._lines(resource, name, query, fault)):
                     if number == fault.cut_after:
