@@ -8,7 +8,6 @@ The exit code is 0 if every ratio has a value, met or not, and 3 if one is incon
 import argparse
 import json
 import os
-import resource
 import signal
 import sys
 import time
@@ -24,7 +23,6 @@ from tidegate.errors import ExitCode, TidegateError
 
 OUT = models.ROOT / "out" / "bench"
 RESULTS = {"full": OUT / "serving.json", "quick": OUT / "quick.json"}
-_OPEN_FILES = 8_192
 _TIDEGATE_PACKAGES = ("tidegate", "scikit-learn", "onnxruntime", "uvicorn", "grpcio")
 _PEER_PACKAGES = {
     "kserve": ("kserve", "scikit-learn", "uvicorn"),
@@ -67,9 +65,6 @@ def measure(plan: Plan) -> dict[str, Any]:
     started_at = time.monotonic()
     logs = OUT / "logs"
     logs.mkdir(parents=True, exist_ok=True)
-    # Each of the overload's thousands of connections is an open file on both sides.
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(_OPEN_FILES, hard), hard))
     facts = machine.facts()
     cores = Cores.choose()
     installed = tools.ensure()

@@ -22,8 +22,6 @@ class Load(StrEnum):
 
     CLOSED = "closed"
     """A number of connections, each with the next request after the previous response."""
-    OPEN = "open"
-    """A number of requests per second, independent of the responses."""
     START = "start"
     """No requests: the cost from the process's start until its readiness."""
 
@@ -37,8 +35,7 @@ class Case:
         model: One of ``models.NAMES``.
         protocol: The protocol of the requests.
         rows: Rows per request.
-        connections: Connections of a closed loop.
-        load_factor: Offered rate of an open loop, divided by the server's capacity.
+        connections: Connections of the closed loop; 0 measures the start alone.
     """
 
     server: str
@@ -46,17 +43,14 @@ class Case:
     protocol: Protocol = Protocol.V1
     rows: int = 1
     connections: int = 0
-    load_factor: float = 0.0
 
     @property
     def load(self) -> Load:
         """The kind of load."""
-        if self.connections:
-            return Load.CLOSED
-        return Load.OPEN if self.load_factor else Load.START
+        return Load.CLOSED if self.connections else Load.START
 
     def __str__(self) -> str:
         if self.load is Load.START:
             return f"{self.server} {self.model} start"
-        load = f"{self.connections} conn." if self.connections else f"{self.load_factor:.0%} of capacity"
-        return f"{self.server} {self.model} {self.protocol} {self.rows} row{'s'[: self.rows - 1]} {load}"
+        rows = f"{self.rows} row{'s'[: self.rows - 1]}"
+        return f"{self.server} {self.model} {self.protocol} {rows} {self.connections} conn."

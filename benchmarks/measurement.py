@@ -6,25 +6,20 @@ Figures are inconclusive if the generator had no CPU to spare, because they are 
 also inconclusive if responses were wrong. An inconclusive measurement is repeated a few times.
 """
 
-import json
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import ghz, openloop, wrk
-from benchmarks.case import Case, Load, Protocol
+from benchmarks import ghz, wrk
+from benchmarks.case import Case, Protocol
 from benchmarks.process import Cores, ServerProcess, run_generator
 from benchmarks.requests import BenchmarkRequest
 from benchmarks.servers import HOST, PATHS, Launch, Server
 from tidegate.errors import ServerError
 
 MAX_GENERATOR_CPU = 0.9
-MAX_SEND_DELAY_MS = 5.0
 ATTEMPTS = 3
-OPEN_LOOP_CONNECTIONS = 4_000
-"""Connections of the open loop: enough that requests wait at the server and not in the generator."""
 _TIMEOUT_MARGIN_SECONDS = 30
 
 
@@ -36,23 +31,18 @@ class Measurement:
     inconclusive: str | None
 
 
-def inconclusive_reason(
-    figures: dict[str, float], *, failed: int, may_saturate: bool, may_fail: bool = False
-) -> str | None:
+def inconclusive_reason(figures: dict[str, float], *, failed: int, may_saturate: bool) -> str | None:
     """Return the reason why figures are inconclusive, or None.
 
     Args:
-        figures: ``generator_cpu`` is the used fraction of its core; ``send_delay_ms`` exists in an open loop.
+        figures: ``generator_cpu`` is the used fraction of its core.
         failed: Number of unexpected responses and of requests without a response.
         may_saturate: Whether the generator's own limit is measured.
-        may_fail: Whether failures are measured.
     """
-    if failed and not may_fail:
+    if failed:
         return f"{failed:,} requests failed or had no response"
     if figures["generator_cpu"] > MAX_GENERATOR_CPU and not may_saturate:
         return f"the generator used {figures['generator_cpu']:.0%} of its core"
-    if figures.get("send_delay_ms", 0.0) > MAX_SEND_DELAY_MS:
-        return f"the generator was {figures['send_delay_ms']:.0f} ms behind its schedule"
     return None
 
 
@@ -65,9 +55,7 @@ class Target:
     process: ServerProcess
     cores: Cores
 
-    def measure(
-        self, case: Case, request: BenchmarkRequest, warmup: int, seconds: int, capacity: float | None
-    ) -> Measurement:
+    def measure(self, case: Case, request: BenchmarkRequest, warmup: int, seconds: int) -> Measurement:
         """Load the server and read the generator's report.
 
         Args:
@@ -75,17 +63,12 @@ class Target:
             request: The request to repeat.
             warmup: Seconds of the same load before the measurement.
             seconds: Duration of the measurement.
-            capacity: Responses per second that an open loop's load factor refers to.
 
         Raises:
             ServerError: If the server or the generator fails.
         """
         body = self.launch.folder / "request"
         body.write_bytes(request.body)
-        if case.load is Load.OPEN:
-            if capacity is None:
-                raise ServerError(f"its capacity is not known, so {case} has no rate")
-            return self._repeat(lambda: self._open_loop(case, body, warmup, seconds, capacity))
         self._closed_loop(case, body, request, warmup)
         return self._repeat(lambda: self._closed_loop(case, body, request, seconds))
 
@@ -128,25 +111,6 @@ class Target:
         expected_errors = report.responses if self.server.expected_status >= 400 else 0
         failed = abs(report.error_responses - expected_errors) + report.failures
         reason = inconclusive_reason(figures, failed=failed, may_saturate=self.server.may_saturate)
-        return Measurement(figures, reason)
-
-    def _open_loop(self, case: Case, body: Path, warmup: int, seconds: int, capacity: float) -> Measurement:
-        rate = capacity * case.load_factor
-        argv: list[str | Path] = [
-            *(sys.executable, "-m", openloop.__name__, self._url(case), body),
-            *("--rate", f"{rate:.1f}", "--connections", str(OPEN_LOOP_CONNECTIONS)),
-            *("--warmup", str(warmup), "--seconds", str(seconds)),
-        ]
-        result = run_generator(argv, self.cores.generator, warmup + seconds + _TIMEOUT_MARGIN_SECONDS)
-        self.process.raise_if_exited()
-        report = json.loads(result.output)
-        failed = report.pop("failed")
-        if report["p99_ms"] is None:
-            return Measurement({}, "no request was successful")
-        figures = report | {"capacity": capacity, "failed": failed}
-        # At twice the capacity a server without admission control fails requests, which lowers its goodput.
-        overloaded = case.load_factor > 1
-        reason = inconclusive_reason(figures, failed=failed, may_saturate=False, may_fail=overloaded)
         return Measurement(figures, reason)
 
     def _url(self, case: Case) -> str:

@@ -12,9 +12,6 @@ from dataclasses import dataclass
 from benchmarks.case import Case, Protocol
 
 CONNECTIONS = (1, 16, 64)
-OVERLOAD_LOAD_FACTORS = (0.8, 2.0)
-OVERLOAD_ROWS = 100
-"""Rows per request under overload. With single rows the generator saturates first, because batches grow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +77,7 @@ def full() -> Plan:
             _run(server, "rf", _closed(both, 1, CONNECTIONS), _closed([Protocol.V2_BINARY], 1000, (16,)))
             for server in pair
         ),
-        _run(
-            "tidegate-sklearn",
-            "rf",
-            _closed([Protocol.V1], 1, CONNECTIONS),
-            _closed([Protocol.V1], OVERLOAD_ROWS, (16, 64, 256)),
-            [(Protocol.V1, OVERLOAD_ROWS, 0, factor) for factor in OVERLOAD_LOAD_FACTORS],
-        ),
+        _run("tidegate-sklearn", "rf", _closed([Protocol.V1], 1, CONNECTIONS)),
         _run("mlserver", "rf", _closed([Protocol.V2], 1, CONNECTIONS)),
         _run("mlserver-batching", "rf", _closed([Protocol.V2], 1, CONNECTIONS)),
         _run("bentoml", "rf", _closed([Protocol.BENTOML], 1, CONNECTIONS)),
@@ -116,11 +107,11 @@ def quick() -> Plan:
 
 PLANS = {"full": full, "quick": quick}
 
-_CaseValues = tuple[Protocol, int, int, float]
+_CaseValues = tuple[Protocol, int, int]
 
 
 def _closed(protocols: Sequence[Protocol], rows: int, connections: Sequence[int]) -> list[_CaseValues]:
-    return [(protocol, rows, count, 0.0) for protocol in protocols for count in connections]
+    return [(protocol, rows, count) for protocol in protocols for count in connections]
 
 
 def _run(server: str, model: str, *groups: list[_CaseValues], start: bool = False) -> ServerRun:

@@ -12,7 +12,6 @@ from statistics import median
 from typing import Any
 
 from benchmarks.case import Case, Protocol
-from benchmarks.plan import OVERLOAD_ROWS
 
 Figures = Mapping[Case, Mapping[str, float] | None]
 """One round: the figures of each case by name, or None where they are inconclusive."""
@@ -79,10 +78,6 @@ def _rate(
 
 def _latency(server: str, model: str, connections: int, name: str) -> Figure:
     return Figure(Case(server, model, Protocol.V1, 1, connections), name)
-
-
-def _overload(load_factor: float, name: str) -> Figure:
-    return Figure(Case("tidegate-sklearn", "rf", rows=OVERLOAD_ROWS, load_factor=load_factor), name)
 
 
 _V1, _V2, _BINARY, _GRPC = Protocol.V1, Protocol.V2, Protocol.V2_BINARY, Protocol.GRPC
@@ -195,21 +190,6 @@ RATIOS = (
         _rate("tidegate", "lr", _V2, 1000, 16),
         _rate("kserve", "lr", _V2, 1000, 16),
         at_least=4,
-    ),
-    Ratio(
-        "overload_goodput",
-        "V1, forest on scikit-learn, 100 rows per request: responses per second at twice the capacity ÷ the "
-        "capacity",
-        _overload(2.0, "rps"),
-        _overload(2.0, "capacity"),
-        at_least=0.9,
-    ),
-    Ratio(
-        "overload_p99",
-        "99th percentile of successful responses: at twice the capacity ÷ at 80 % of it",
-        _overload(2.0, "p99_ms"),
-        _overload(0.8, "p99_ms"),
-        at_most=3,
     ),
     Ratio(
         "counted_v1",

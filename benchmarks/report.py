@@ -44,8 +44,8 @@ def render(source: Path, docs: Path = DOCS) -> None:
     (docs / PAGE.name).write_text(page(result))
 
 
-def page(result: Result) -> str:
-    """Render the page's text."""
+def environment() -> Environment:
+    """Return the environment of the pages' templates."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
         undefined=StrictUndefined,
@@ -60,19 +60,27 @@ def page(result: Result) -> str:
         "target": _target,
         "value": _value,
     }
+    return environment
+
+
+def page(result: Result) -> str:
+    """Render the page's text."""
     measured = list(dict.fromkeys(row["server"] for row in result["rows"]))
-    return environment.get_template("performance.md.j2").render(
-        result=result,
-        servers={name: SERVERS[name] for name in measured},
-        models=_MODELS,
-        single=[_group(result, model, 1) for model in ("lr", "rf")],
-        long=_select(result, lambda row: row["rows"] > 1 and row["connections"] == _LONG_CONNECTIONS),
-        grpc=_select(result, lambda row: row["protocol"] == "grpc"),
-        others=_select(result, lambda row: row["model"] not in ("lr", "rf")),
-        uncounted=_select(result, lambda row: row["server"] == "tidegate-uncounted"),
-        overload=_select(result, lambda row: row["load"] == "open"),
-        start=_select(result, lambda row: row["load"] == "start"),
-        inconclusive=_inconclusive(result),
+    return (
+        environment()
+        .get_template("performance.md.j2")
+        .render(
+            result=result,
+            servers={name: SERVERS[name] for name in measured},
+            models=_MODELS,
+            single=[_group(result, model, 1) for model in ("lr", "rf")],
+            long=_select(result, lambda row: row["rows"] > 1 and row["connections"] == _LONG_CONNECTIONS),
+            grpc=_select(result, lambda row: row["protocol"] == "grpc"),
+            others=_select(result, lambda row: row["model"] not in ("lr", "rf")),
+            uncounted=_select(result, lambda row: row["server"] == "tidegate-uncounted"),
+            start=_select(result, lambda row: row["load"] == "start"),
+            inconclusive=_inconclusive(result),
+        )
     )
 
 

@@ -6,7 +6,6 @@ If a server cannot be installed, does not start or returns wrong labels, its own
 The others are still measured.
 """
 
-import socket
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -22,7 +21,7 @@ from benchmarks.models import Model
 from benchmarks.plan import Plan, ServerRun
 from benchmarks.process import Cores, start_server
 from benchmarks.requests import build_request
-from benchmarks.servers import HOST, SERVERS, Launch
+from benchmarks.servers import SERVERS, Launch, free_ports
 from benchmarks.tools import Tools
 from tidegate.errors import ServerError
 
@@ -79,7 +78,7 @@ class Bench:
         server = SERVERS[run.server]
         log = self.logs / f"{run.server}-{run.model}.log"
         with tempfile.TemporaryDirectory(prefix="tidegate-bench-") as folder:
-            launch = Launch(self.models[run.model], *_free_ports(), Path(folder), self.tools)
+            launch = Launch(self.models[run.model], *free_ports(), Path(folder), self.tools)
             command = server.command(launch)
             started_at = time.monotonic()
             with start_server(
@@ -104,8 +103,7 @@ class Bench:
                         results[case] = Measurement({}, f"wrong labels before the measurement: {reason}")
                     else:
                         durations = (self.plan.warmup_seconds, self.plan.measured_seconds)
-                        capacity = _capacity(case, results)
-                        results[case] = target.measure(case, requests[kind], *durations, capacity)
+                        results[case] = target.measure(case, requests[kind], *durations)
                 for kind, request in requests.items():
                     if (reason := client.verify_labels(server, launch, kind[0], request)) is not None:
                         for case in run.cases:
@@ -127,31 +125,6 @@ class Bench:
                 )
 
 
-def _capacity(case: Case, results: Results) -> float | None:
-    """Return the highest responses per second of the same request in this run's closed loops."""
-    rates = [
-        measurement.figures["rps"]
-        for other, measurement in results.items()
-        if measurement.inconclusive is None
-        and other.load is Load.CLOSED
-        and (other.protocol, other.rows) == (case.protocol, case.rows)
-    ]
-    return max(rates, default=None)
-
-
-def _free_ports() -> tuple[int, int, int]:
-    """Return three free ports; all are bound at the same time, so that they differ."""
-    probes = [socket.socket() for _ in range(3)]
-    try:
-        for probe in probes:
-            probe.bind((HOST, 0))
-        first, second, third = (int(probe.getsockname()[1]) for probe in probes)
-        return first, second, third
-    finally:
-        for probe in probes:
-            probe.close()
-
-
 def result_row(case: Case, rounds: list[Results]) -> dict[str, Any]:
     """Summarize a case: its rounds, and median and spread of the conclusive ones."""
     measurements = [results[case] for results in rounds]
@@ -164,7 +137,6 @@ def result_row(case: Case, rounds: list[Results]) -> dict[str, Any]:
         "protocol": case.protocol.value,
         "rows": case.rows,
         "connections": case.connections,
-        "load_factor": case.load_factor,
         "median": {name: median(figures) for name, figures in values.items()},
         "spread": {name: [min(figures), max(figures)] for name, figures in values.items()},
         "rounds": [{"inconclusive": m.inconclusive, **m.figures} for m in measurements],

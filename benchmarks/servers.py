@@ -7,6 +7,7 @@ server's options for speed under load are on, and its description names them.
 """
 
 import os
+import socket
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -194,6 +195,13 @@ SERVERS = {
         _tidegate("onnx", sys.executable, PEERS / "uncounted" / "serve.py"),
         comparable=False,
     ),
+    "tidegate-slow": Server(
+        "Tidegate, slow engine",
+        "the same as Tidegate, scikit-learn, but its engine waits 4 ms per row, at most 1 s, and uses no CPU",
+        None,
+        _tidegate("sklearn", sys.executable, PEERS / "slow" / "serve.py"),
+        comparable=False,
+    ),
     "kserve": Server(
         "KServe SDK (custom model)",
         "a `kserve.Model` whose `predict` calls the pipeline, as KServe's own scikit-learn server does; one "
@@ -247,3 +255,16 @@ SERVERS = {
         may_saturate=True,
     ),
 }
+
+
+def free_ports() -> tuple[int, int, int]:
+    """Return three free ports; all are bound at the same time, so that they differ."""
+    probes = [socket.socket() for _ in range(3)]
+    try:
+        for probe in probes:
+            probe.bind((HOST, 0))
+        first, second, third = (int(probe.getsockname()[1]) for probe in probes)
+        return first, second, third
+    finally:
+        for probe in probes:
+            probe.close()

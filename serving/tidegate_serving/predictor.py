@@ -21,6 +21,7 @@ from tidegate_serving._kserve import (
     InferResponse,
     Model,
 )
+from tidegate_serving.batching.warmup import measure_service_times
 from tidegate_serving.codecs import v1
 from tidegate_serving.codecs.request import Limits
 from tidegate_serving.config import MAX_QUEUE_DELAY, EngineChoice
@@ -70,7 +71,7 @@ class Predictor(Model):
         self._service: Service | None = None
 
     def load(self) -> bool:
-        """Verify and build the bundle, and run its golden requests.
+        """Verify and build the bundle, run its golden requests, and measure the engine.
 
         Raises:
             BundleError: If the bundle does not have the expected digest, must not be loaded here, or
@@ -82,7 +83,15 @@ class Predictor(Model):
         metrics = Metrics(self._registry, self.name, replaced=kserve_metrics)
         metrics.record_model(self.name, model)
         drift_monitor = DriftMonitor(model.contract, load_baseline(model.bundle), self._registry)
-        self._service = Service(self.name, model, self._limits, metrics, drift_monitor, self._max_queue_delay)
+        self._service = Service(
+            self.name,
+            model,
+            self._limits,
+            metrics,
+            drift_monitor,
+            self._max_queue_delay,
+            measure_service_times(model.engine, model.contract),
+        )
         self.ready = True
         return True
 

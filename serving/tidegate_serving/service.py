@@ -16,6 +16,7 @@ from typing import Any
 from tidegate.contract import MATRIX, Output
 from tidegate_serving.batching.admission import AdmissionController
 from tidegate_serving.batching.batcher import Batcher, Outcome
+from tidegate_serving.batching.service_time import ServiceTimeEstimator
 from tidegate_serving.codecs import v1, v2
 from tidegate_serving.codecs.inputs import Inputs, validate_inputs
 from tidegate_serving.codecs.json_rows import parse_object
@@ -59,6 +60,7 @@ class Service:
         metrics: The server's metrics.
         drift_monitor: Counts features and predictions for drift.
         max_queue_delay: The longest accepted queue delay, in seconds.
+        service_time: The engine's service times, if some are already measured.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class Service:
         metrics: Metrics,
         drift_monitor: DriftMonitor,
         max_queue_delay: float = MAX_QUEUE_DELAY,
+        service_time: ServiceTimeEstimator | None = None,
     ) -> None:
         self.name = name
         self.model = model
@@ -81,6 +84,7 @@ class Service:
             model.engine,
             partial(validate_inputs, self.contract),
             metrics,
+            service_time,
             admission=AdmissionController(max_queue_delay),
             on_result=drift_monitor.record_batch,
             prepare_thread=model.engine.prepare_thread,

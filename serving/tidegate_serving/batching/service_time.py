@@ -31,8 +31,22 @@ class ServiceTimeEstimator:
         self._line: tuple[float, float, float] | None = None
         """Rows and seconds of the largest class, and the seconds per further row; None after a record."""
 
+        self._requested: set[int] = set()
+        """The size classes of calls for requests."""
+        self.minimum = 0.0
+        """The shortest measured service time of these classes, in seconds; 0.0 before there is one."""
+
     def record(self, rows: int, seconds: float) -> None:
-        """Add one engine call."""
+        """Add one engine call for requests."""
+        self._requested.add(rows.bit_length())
+        self.record_warmup(rows, seconds)
+        # Here and not when it is read, because each rejection reads it.
+        self.minimum = min(
+            (mean for size_class, mean in self._means.items() if size_class in self._requested), default=0.0
+        )
+
+    def record_warmup(self, rows: int, seconds: float) -> None:
+        """Add one engine call before the first request."""
         size_class = rows.bit_length()
         samples = self._samples.get(size_class)
         if samples is None:
@@ -71,11 +85,6 @@ class ServiceTimeEstimator:
             if mean <= seconds:
                 largest = max(largest, 1 << size_class)
         return largest - 1
-
-    @property
-    def minimum(self) -> float:
-        """The shortest measured service time of any size class, in seconds; 0.0 before there is one."""
-        return min(self._means.values(), default=0.0)
 
     @property
     def has_slope(self) -> bool:

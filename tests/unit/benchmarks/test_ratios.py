@@ -75,7 +75,7 @@ def test_plan_measures_each_case_once_per_round(make) -> None:
 
 def test_case_str_names_server_model_and_load() -> None:
     assert str(Case("kserve", "lr", Protocol.V2, 1000, 16)) == "kserve lr v2 1000 rows 16 conn."
-    assert str(Case("kserve", "rf", load_factor=0.8)) == "kserve rf v1 1 row 80% of capacity"
+    assert str(Case("kserve", "rf", connections=1)) == "kserve rf v1 1 row 1 conn."
     assert str(Case("kserve", "rf")) == "kserve rf start"
 
 

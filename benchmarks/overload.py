@@ -1,0 +1,478 @@
+# SPDX-FileCopyrightText: The Tidegate authors
+# SPDX-License-Identifier: Apache-2.0
+"""Overload: ``python -m benchmarks.overload`` measures that it ends with its cause.
+
+All figures are in ``out/bench/overload.json``, and ``docs/overload.md`` is rendered from it. A figure
+compares loads of one server in one run, so the machine's speed cancels out.
+"""
+
+import asyncio
+import json
+import math
+import os
+import resource
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from http import HTTPStatus
+from itertools import accumulate
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import httpx
+import numpy as np
+from prometheus_client.parser import text_string_to_metric_families
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks import client, machine, models, tools, wrk
+from benchmarks.case import Protocol
+from benchmarks.cpu_limit import cpu_limit
+from benchmarks.measurement import MAX_GENERATOR_CPU
+from benchmarks.process import Cores, ServerProcess, run_generator, start_server
+from benchmarks.report import DOCS, environment
+from benchmarks.requests import BenchmarkRequest, build_request
+from benchmarks.retrying import REJECTED, Completion, RetryingClients
+from benchmarks.servers import HOST, PATHS, SERVERS, Launch, free_ports
+from tidegate.errors import ExitCode, ServerError, TidegateError
+from tidegate.protocol.openloop import OpenLoopClient, request_bytes
+from tidegate.schedule import poisson_arrivals
+from tidegate.stats import percentile
+from tidegate_serving.config import MAX_QUEUE_DELAY
+
+RESULT = models.ROOT / "out" / "bench" / "overload.json"
+
+CLIENTS = (1, 2, 4, 6, 12, 24, 64)
+SETTINGS = (
+    ("tidegate-sklearn", "rf", 0.3),
+    ("tidegate-sklearn", "rf", 1.0),
+    ("tidegate-sklearn", "svm", 0.3),
+    ("tidegate-sklearn", "svm", 1.0),
+    ("tidegate", "rf", 0.3),
+)
+"""Server, model and CPUs of the closed loops; the overload of the first one is measured."""
+ROWS = 250
+LARGE_ROWS = 5_000
+
+_WARMUP_SECONDS = 2
+_CLOSED_LOOP_SECONDS = 5
+_SWEEPS = 3
+"""Rounds of the closed loops; the median of each number of clients counts."""
+_OVERLOAD_SECONDS = 15
+_OVERLOAD_CONNECTIONS = 4_000
+_OPEN_FILES = 8_192
+_STALL_AT_SECONDS, _STALL_SECONDS, _STALL_END_SECONDS = 4.0, 1.0, 10.0
+_STALL_CLIENTS = 16
+_STORM_SECONDS, _CALM_SECONDS = 6.0, 6.0
+_STORM_RETRIES = 3
+_REJECTION_CLIENTS = 400
+_WINDOW_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A figure with its target.
+
+    Attributes:
+        key: Name in the result.
+        meaning: The figure in words, with its unit.
+        value: The value; None if it is inconclusive.
+        at_least: Lower bound of the value.
+        at_most: Upper bound of the value.
+    """
+
+    key: str
+    meaning: str
+    value: float | None
+    at_least: float | None = None
+    at_most: float | None = None
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the value meets the target; None if it is inconclusive."""
+        if self.value is None:
+            return None
+        if self.at_least is not None and self.value < self.at_least:
+            return False
+        return self.at_most is None or self.value <= self.at_most
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedLoop:
+    """A closed loop: responses with status 200 per second, and rejections."""
+
+    server: str
+    model: str
+    cpus: float
+    clients: int
+    rps: float
+    rejected: int
+    generator_cpu: float
+
+
+def largest_drop(rates: Sequence[float]) -> float:
+    """Return the largest fraction of throughput that is lost by adding clients.
+
+    >>> round(largest_drop([10.0, 20.0, 18.0, 40.0]), 3)
+    0.1
+
+    Args:
+        rates: Responses per second, by ascending number of clients.
+    """
+    return max(1 - rate / best for rate, best in zip(rates, accumulate(rates, max), strict=True))
+
+
+def recovery_seconds(completions: Sequence[Completion], resumed_at: float, rate: float) -> float:
+    """Return the time from the end of a stall until the goodput of half a second is 0.9 of the usual one.
+
+    Args:
+        completions: All responses, by time.
+        resumed_at: The time of the end of the stall, in seconds.
+        rate: The usual goodput, in responses per second.
+
+    Returns:
+        Seconds until the end of the first such half second; infinite if there is none.
+    """
+    times = [one.time for one in completions if one.status != REJECTED and one.time >= resumed_at]
+    needed = max(1, round(0.9 * rate * _WINDOW_SECONDS))
+    for first, last in zip(times, times[needed - 1 :], strict=False):
+        if last - first <= _WINDOW_SECONDS:
+            return last - resumed_at
+    return math.inf
+
+
+def storm_seconds(completions: Sequence[Completion], ended_at: float) -> float:
+    """Return the time from the end of an overload until the last rejection; 0 if there is none after it."""
+    times = [one.time for one in completions if one.status == REJECTED]
+    return max([ended_at, *times]) - ended_at
+
+
+class RunningServer:
+    """A server under a CPU limit.
+
+    Args:
+        launch: Model and ports.
+        process: The server's process.
+        cores: The cores of server and generator.
+    """
+
+    def __init__(self, launch: Launch, process: ServerProcess, cores: Cores) -> None:
+        self.launch = launch
+        self.process = process
+        self._core = cores.generator
+        self.url = f"http://{HOST}:{launch.port}" + PATHS[Protocol.V2_BINARY].format(name=launch.model_name)
+
+    def request(self, rows: int) -> BenchmarkRequest:
+        """Build a request with binary tensors."""
+        return build_request(self.launch.model.bundle.contract, Protocol.V2_BINARY, rows)
+
+    def closed_loop(self, request: BenchmarkRequest, clients: int, seconds: int) -> tuple[wrk.Summary, float]:
+        """Run clients that send their next request at once; return the report and the generator's CPU use."""
+        body = self.launch.folder / "request"
+        body.write_bytes(request.body)
+        argv = wrk.command(self.launch.tools.wrk, self.url, body, request.headers, clients, seconds)
+        result = run_generator(argv, self._core, seconds + 30)
+        self.process.raise_if_exited()
+        return wrk.parse(result.output), result.cpu_utilization
+
+    def retrying_clients(self, request: BenchmarkRequest) -> RetryingClients:
+        """Return clients whose time starts now."""
+        content = request_bytes(self.url, request.body, request.headers)
+        return RetryingClients((HOST, self.launch.port), content)
+
+    def metrics(self) -> dict[str, float]:
+        """Read the sum of each metric over its labels."""
+        values: dict[str, float] = {}
+        text = httpx.get(f"http://{HOST}:{self.launch.port}/metrics", timeout=30).text
+        for family in text_string_to_metric_families(text):
+            for sample in family.samples:
+                values[sample.name] = values.get(sample.name, 0.0) + sample.value
+        return values
+
+
+@contextmanager
+def running(
+    name: str, model: models.Model, cpus: float | None, installed: tools.Tools, cores: Cores
+) -> Iterator[RunningServer]:
+    """Start a server, and limit its CPU once it is ready.
+
+    Args:
+        name: One of ``servers.SERVERS``.
+        model: The model.
+        cpus: The limit; None for one core without a limit.
+        installed: The load generators.
+        cores: The cores of server and generator.
+    """
+    server = SERVERS[name]
+    with tempfile.TemporaryDirectory(prefix="tidegate-bench-") as folder:
+        launch = Launch(model, *free_ports(), Path(folder), installed)
+        command = server.command(launch)
+        log = RESULT.parent / "logs" / f"overload-{name}.log"
+        with start_server(command.argv, cores.server, command.environment, log, command.folder) as process:
+            client.wait_until_ready(server, launch, process)
+            if cpus is None:
+                yield RunningServer(launch, process, cores)
+            else:
+                with cpu_limit(process.process.pid, cpus):
+                    yield RunningServer(launch, process, cores)
+
+
+def measure_closed_loops(server: RunningServer, name: str, cpus: float) -> list[ClosedLoop]:
+    """Measure closed loops of a growing number of clients."""
+    request = server.request(ROWS)
+    server.closed_loop(request, CLIENTS[-1], _WARMUP_SECONDS)
+    reports: dict[int, list[tuple[wrk.Summary, float]]] = {clients: [] for clients in CLIENTS}
+    for _ in range(_SWEEPS):
+        for clients in CLIENTS:
+            report, generator_cpu = server.closed_loop(request, clients, _CLOSED_LOOP_SECONDS)
+            if report.failures:
+                raise ServerError(f"{report.failures} requests of {clients} clients had no response")
+            reports[clients].append((report, generator_cpu))
+    return [
+        ClosedLoop(
+            name,
+            server.launch.model_name,
+            cpus,
+            clients,
+            median(one.rps * (1 - one.error_responses / one.responses) for one, _ in sweeps),
+            sum(one.error_responses for one, _ in sweeps),
+            max(generator_cpu for _, generator_cpu in sweeps),
+        )
+        for clients, sweeps in reports.items()
+    ]
+
+
+def measure_overload(server: RunningServer, capacity: float) -> dict[str, Any]:
+    """Offer twice the capacity in an open loop, longer than the queue takes to fill."""
+    request = server.request(ROWS)
+    content = request_bytes(server.url, request.body, request.headers)
+    open_loop = OpenLoopClient((HOST, server.launch.port), [content], _OVERLOAD_CONNECTIONS)
+    begin, end = -2.0 * MAX_QUEUE_DELAY, float(_OVERLOAD_SECONDS)
+    count = round(2 * capacity * (end - begin))
+    starts = poisson_arrivals(count, begin, end, np.random.default_rng(0)).tolist()
+    before = server.metrics()
+    outcomes, delays, cpu = open_loop.run(starts, end)
+    open_loop.close()
+    after = server.metrics()
+    name = "tidegate_batch_duration_seconds"
+    calls = after[f"{name}_count"] - before[f"{name}_count"]
+    completed = [
+        (one.intended_start, one.completed)
+        for one in outcomes
+        if one.status == HTTPStatus.OK and one.completed is not None
+    ]
+    latencies = [completion - start for start, completion in completed if start >= 0]
+    return {
+        "offered": 2 * capacity,
+        "goodput": sum(0 <= completion < end for _, completion in completed) / end,
+        "p99_seconds": percentile(latencies, 99),
+        "engine_call_seconds": (after[f"{name}_sum"] - before[f"{name}_sum"]) / calls,
+        "rejected": sum(one.status == REJECTED for one in outcomes),
+        "send_delay_ms": 1e3 * (percentile(delays, 99) or 0.0),
+        "generator_cpu": cpu / end,
+    }
+
+
+async def measure_stall(server: RunningServer) -> dict[str, Any]:
+    """Stop the server's process for a second, under clients that send again at once."""
+    clients = server.retrying_clients(server.request(ROWS))
+    pid = server.process.process.pid
+
+    async def stall() -> None:
+        await asyncio.sleep(_STALL_AT_SECONDS)
+        os.kill(pid, signal.SIGSTOP)
+        await asyncio.sleep(_STALL_SECONDS)
+        os.kill(pid, signal.SIGCONT)
+
+    cpu = time.process_time()
+    await asyncio.gather(clients.closed_loop(_STALL_CLIENTS, _STALL_END_SECONDS), stall())
+    clients.close()
+    usual = [one for one in clients.completions if 1 <= one.time < _STALL_AT_SECONDS]
+    rate = len(usual) / (_STALL_AT_SECONDS - 1)
+    resumed_at = _STALL_AT_SECONDS + _STALL_SECONDS
+    return {
+        "goodput_before": rate,
+        # JSON has no infinity: a server that did not recover took at least the rest of the experiment.
+        "recovery_seconds": min(
+            recovery_seconds(clients.completions, resumed_at, rate), _STALL_END_SECONDS - resumed_at
+        ),
+        "rejected": sum(one.status == REJECTED for one in clients.completions),
+        "generator_cpu": (time.process_time() - cpu) / _STALL_END_SECONDS,
+    }
+
+
+async def measure_storm(server: RunningServer, capacity: float) -> dict[str, Any]:
+    """Offer twice the capacity with three more requests per rejection, then half the capacity."""
+    clients = server.retrying_clients(server.request(ROWS))
+    end = _STORM_SECONDS + _CALM_SECONDS
+    source = np.random.default_rng(0)
+    storm = poisson_arrivals(round(2 * capacity * _STORM_SECONDS), 0, _STORM_SECONDS, source)
+    calm = poisson_arrivals(round(capacity / 2 * _CALM_SECONDS), _STORM_SECONDS, end, source)
+    cpu = time.process_time()
+    await clients.open_loop([*storm.tolist(), *calm.tolist()], _STORM_RETRIES)
+    generator_cpu = (time.process_time() - cpu) / clients.now
+    clients.close()
+    return {
+        "rejected": sum(one.status == REJECTED for one in clients.completions),
+        "seconds_after_storm": storm_seconds(clients.completions, _STORM_SECONDS),
+        "generator_cpu": generator_cpu,
+    }
+
+
+def measure_costs(
+    model: models.Model, installed: tools.Tools, cores: Cores
+) -> Iterator[tuple[int, dict[str, float]]]:
+    """Measure the server's CPU seconds per rejection and per response, by rows per request."""
+    for rows in (ROWS, LARGE_ROWS):
+        costs = {}
+        for name, server_name, clients in (
+            ("response", "tidegate-sklearn", 8),
+            ("rejection", "tidegate-slow", _REJECTION_CLIENTS),
+        ):
+            with running(server_name, model, None, installed, cores) as server:
+                request = server.request(rows)
+                # A server admits every request until it has measured an engine call.
+                server.closed_loop(request, 1, 2 * _WARMUP_SECONDS)
+                server.closed_loop(request, clients, _WARMUP_SECONDS)
+                before, usage = server.metrics(), server.process.usage()
+                report, _ = server.closed_loop(request, clients, _CLOSED_LOOP_SECONDS)
+                seconds = server.process.usage().cpu_s - usage.cpu_s
+                rejected = report.error_responses
+                costs[f"{name}_seconds"] = seconds / (rejected if name == "rejection" else report.responses)
+                if name == "rejection":
+                    responses = (
+                        server.metrics()["tidegate_requests_total"] - before["tidegate_requests_total"]
+                    )
+                    costs |= {"rejected": rejected, "requests": responses}
+        yield rows, costs
+
+
+def measure() -> dict[str, Any]:
+    """Run all experiments and return the result."""
+    facts, cores, installed = machine.facts(), Cores.choose(), tools.ensure()
+    (RESULT.parent / "logs").mkdir(parents=True, exist_ok=True)
+    names = dict.fromkeys(model for _, model, _ in SETTINGS)
+    trained = {name: models.ensure(name, RESULT.parent / "models") for name in names}
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # Each of thousands of connections is an open file on both sides.
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(_OPEN_FILES, hard), hard))
+    os.sched_setaffinity(0, {cores.generator})  # the clients that retry run in this process
+    loops: list[ClosedLoop] = []
+    experiments: dict[str, Any] = {}
+    for name, model, cpus in SETTINGS:
+        with running(name, trained[model], cpus, installed, cores) as server:
+            measured = measure_closed_loops(server, name, cpus)
+            for loop in measured:
+                print(f"overload: {loop}", flush=True)
+            loops += measured
+            if (name, model, cpus) == SETTINGS[0]:
+                capacity = max(loop.rps for loop in measured)
+                experiments["overload"] = measure_overload(server, capacity)
+                experiments["stall"] = asyncio.run(measure_stall(server))
+                experiments["storm"] = asyncio.run(measure_storm(server, capacity))
+                experiments["capacity"] = capacity
+    experiments["costs"] = dict(measure_costs(trained["rf"], installed, cores))
+    figures = [*_closed_loop_figures(loops), *_experiment_figures(experiments)]
+    return {
+        "machine": facts,
+        "figures": [asdict(figure) | {"met": figure.met} for figure in figures],
+        "closed_loops": [asdict(loop) for loop in loops],
+        "experiments": experiments,
+    }
+
+
+def _closed_loop_figures(loops: Sequence[ClosedLoop]) -> Iterator[Figure]:
+    for name, model, cpus in SETTINGS:
+        own = [loop for loop in loops if (loop.server, loop.model, loop.cpus) == (name, model, cpus)]
+        saturated = any(loop.generator_cpu > MAX_GENERATOR_CPU for loop in own)
+        title = f"{SERVERS[name].title}, `{model}`, {cpus:g} CPU, 1 to {CLIENTS[-1]} clients"
+        rejected = float(sum(loop.rejected for loop in own))
+        drop = largest_drop([loop.rps for loop in own])
+        key = f"{name}_{model}_{cpus:g}"
+        yield Figure(f"{key}_rejected", f"{title}: rejections", rejected, at_most=0)
+        yield Figure(
+            f"{key}_drop",
+            f"{title}: largest loss of throughput by adding clients",
+            None if saturated else drop,
+            at_most=0.1,
+        )
+
+
+def _experiment_figures(experiments: Mapping[str, Any]) -> Iterator[Figure]:
+    overload, stall, storm = (experiments[name] for name in ("overload", "stall", "storm"))
+    late = overload["send_delay_ms"] > 1e3 * overload["engine_call_seconds"]
+    yield Figure(
+        "overload_goodput",
+        "twice the capacity: successful responses per second ÷ the capacity",
+        None if late else overload["goodput"] / experiments["capacity"],
+        at_least=0.9,
+    )
+    yield Figure(
+        "overload_p99",
+        "twice the capacity: p99 of successful responses in seconds, less two engine calls",
+        None if late else overload["p99_seconds"] - 2 * overload["engine_call_seconds"],
+        at_most=MAX_QUEUE_DELAY,
+    )
+    busy = stall["generator_cpu"] > MAX_GENERATOR_CPU
+    yield Figure(
+        "stall_recovery",
+        "a stall of 1 s: seconds until the goodput of half a second is 0.9 of the usual one",
+        None if busy else stall["recovery_seconds"],
+        at_most=2,
+    )
+    busy = storm["generator_cpu"] > MAX_GENERATOR_CPU
+    yield Figure(
+        "storm_end",
+        "twice the capacity and three more requests per rejection, then half of it: seconds until the "
+        "last rejection",
+        None if busy else storm["seconds_after_storm"],
+        at_most=2 * MAX_QUEUE_DELAY,
+    )
+    for rows, costs in experiments["costs"].items():
+        yield Figure(
+            f"rejection_cost_{rows}",
+            f"CPU of a rejection ÷ CPU of a response, {rows:,} rows per request",
+            costs["rejection_seconds"] / costs["response_seconds"],
+            at_most=0.1,
+        )
+
+
+def page(result: Mapping[str, Any]) -> str:
+    """Render the page's text."""
+    template = environment().get_template("overload.md.j2")
+    return template.render(result=result, servers=SERVERS, rows=ROWS)
+
+
+def show(result: Mapping[str, Any]) -> None:
+    """Print the figures."""
+    table = Table("figure", "value", "target", "met", box=None, pad_edge=False)
+    for figure in result["figures"]:
+        met = {True: "[green]yes[/]", False: "[red]no[/]", None: "[red]inconclusive[/]"}[figure["met"]]
+        value = "inconclusive" if figure["value"] is None else f"{figure['value']:.3g}"
+        bound = "≥" if figure["at_least"] is not None else "≤"
+        target = figure["at_least"] if figure["at_least"] is not None else figure["at_most"]
+        table.add_row(figure["meaning"], value, f"{bound} {target:g}", met)
+    Console(highlight=False).print(table)
+
+
+def main() -> int:
+    """Measure, write the result and its page, and return the exit code: 3 if a figure is inconclusive."""
+    try:
+        result = measure()
+    except TidegateError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return error.exit_code
+    RESULT.write_text(json.dumps(result, indent=1) + "\n")
+    (DOCS / "overload.md").write_text(page(result))
+    show(result)
+    inconclusive = any(figure["value"] is None for figure in result["figures"])
+    return ExitCode.GATE_NOT_PASSED if inconclusive else ExitCode.DONE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,45 @@
+# SPDX-FileCopyrightText: The Tidegate authors
+# SPDX-License-Identifier: Apache-2.0
+"""Warm-up: engine calls before the first request, so that admission knows the service times from the start.
+
+A burst that arrives before any call is measured would be admitted as a whole, however long it takes. The
+rows are the golden rows, repeated, because they are typical and their outputs are verified already.
+"""
+
+import time
+from collections.abc import Callable
+from itertools import cycle, islice
+
+from tidegate.batch import Batch
+from tidegate.contract import Contract
+from tidegate_serving.batching.service_time import MIN_SAMPLES, ServiceTimeEstimator
+from tidegate_serving.engines.base import Engine
+
+WARMUP_ROWS = (1, 16, 256)
+"""Rows per call. Two size classes give the time per row, which no single size shows."""
+
+MAX_WARMUP_SECONDS = 0.5
+"""Seconds after which no further call is made: a start should not wait long for a slow model."""
+
+
+def measure_service_times(
+    engine: Engine, contract: Contract, clock: Callable[[], float] = time.perf_counter
+) -> ServiceTimeEstimator:
+    """Run an engine on batches of several sizes and return its service times.
+
+    Args:
+        engine: The engine.
+        contract: The contract, whose golden rows the batches repeat.
+        clock: Seconds of a monotonic clock.
+    """
+    service_time = ServiceTimeEstimator()
+    started_at = clock()
+    for rows in WARMUP_ROWS:
+        batch = Batch.from_rows(contract, list(islice(cycle(contract.golden.rows), rows)))
+        for _ in range(MIN_SAMPLES):
+            begin = clock()
+            if begin - started_at > MAX_WARMUP_SECONDS:
+                return service_time
+            engine.run(batch)
+            service_time.record_warmup(rows, clock() - begin)
+    return service_time
