@@ -39,25 +39,29 @@ class ServiceTimeEstimator:
     def record(self, rows: int, seconds: float) -> None:
         """Add one engine call for requests."""
         self._requested.add(rows.bit_length())
-        self.record_warmup(rows, seconds)
+        self._record(rows, seconds, MIN_SAMPLES)
         # Here and not when it is read, because each rejection reads it.
         self.minimum = min(
             (mean for size_class, mean in self._means.items() if size_class in self._requested), default=0.0
         )
 
     def record_warmup(self, rows: int, seconds: float) -> None:
-        """Add one engine call before the first request."""
+        """Add one engine call before the first request. It counts at once: there may be no second one."""
+        self._record(rows, seconds, 1)
+
+    def _record(self, rows: int, seconds: float, min_samples: int) -> None:
         size_class = rows.bit_length()
         samples = self._samples.get(size_class)
         if samples is None:
             samples = self._samples[size_class] = deque(maxlen=SAMPLES_PER_CLASS)
         samples.append((seconds, rows))
-        if len(samples) >= MIN_SAMPLES:
+        if len(samples) >= min_samples:
             # Only the means of the seconds, because this runs after each engine call.
+            kept = sorted(samples)[:-1] or samples
             total = 0.0
-            for kept, _ in sorted(samples)[:-1]:
-                total += kept
-            self._means[size_class] = total / (len(samples) - 1)
+            for kept_seconds, _ in kept:
+                total += kept_seconds
+            self._means[size_class] = total / len(kept)
             self._line = None
 
     def service_time(self, rows: int) -> float | None:
@@ -140,5 +144,6 @@ class ServiceTimeEstimator:
 
     def _mean_rows(self, size_class: int) -> float:
         """Return the mean rows of the calls of :attr:`_means`."""
-        kept = sorted(self._samples[size_class])[:-1]
+        samples = self._samples[size_class]
+        kept = sorted(samples)[:-1] or samples
         return sum(rows for _, rows in kept) / len(kept)

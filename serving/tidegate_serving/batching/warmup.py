@@ -15,8 +15,11 @@ from tidegate.contract import Contract
 from tidegate_serving.batching.service_time import MIN_SAMPLES, ServiceTimeEstimator
 from tidegate_serving.engines.base import Engine
 
-WARMUP_ROWS = (1, 16, 256)
-"""Rows per call. Two size classes give the time per row, which no single size shows."""
+WARMUP_ROWS = (1, 4, 16, 64, 256)
+"""Rows per call. Several sizes give the time per row, which no single size shows."""
+
+MIN_SIZES = 2
+"""Sizes of which one call at least is made, however slow the model is."""
 
 MAX_WARMUP_SECONDS = 0.5
 """Seconds after which no further call is made: a start should not wait long for a slow model."""
@@ -34,12 +37,12 @@ def measure_service_times(
     """
     service_time = ServiceTimeEstimator()
     started_at = clock()
-    for rows in WARMUP_ROWS:
+    for number, rows in enumerate(WARMUP_ROWS):
         batch = Batch.from_rows(contract, list(islice(cycle(contract.golden.rows), rows)))
-        for _ in range(MIN_SAMPLES):
+        for call in range(MIN_SAMPLES):
             begin = clock()
-            if begin - started_at > MAX_WARMUP_SECONDS:
-                return service_time
+            if begin - started_at > MAX_WARMUP_SECONDS and (call or number >= MIN_SIZES):
+                break
             engine.run(batch)
             service_time.record_warmup(rows, clock() - begin)
     return service_time

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
 
+from tests.support.contracts import MATRIX
 from tests.support.fakes import FakeRequest
 from tests.support.virtual_time import VirtualLoop, run
 from tidegate.batch import Array, Batch
@@ -17,6 +18,7 @@ from tidegate.schedule import poisson_arrivals
 from tidegate.stats import percentile
 from tidegate_serving.batching.admission import AdmissionController
 from tidegate_serving.batching.batcher import Batcher
+from tidegate_serving.batching.warmup import measure_service_times
 from tidegate_serving.config import MAX_QUEUE_DELAY
 from tidegate_serving.engines.base import OutputNames
 from tidegate_serving.errors import ErrorCode, RequestError
@@ -95,10 +97,12 @@ class Server:
 def make_server(
     loop: VirtualLoop, call_seconds: float, row_seconds: float, limit: float = MAX_QUEUE_DELAY
 ) -> Server:
+    engine = SimulatedEngine(loop, call_seconds, row_seconds)
     batcher = Batcher(
-        SimulatedEngine(loop, call_seconds, row_seconds),
+        engine,
         Batch.concatenate,  # type: ignore[arg-type]
         Metrics(CollectorRegistry()),
+        measure_service_times(engine, MATRIX, loop.time),
         admission=AdmissionController(limit),
         clock=loop.time,
     )
@@ -243,3 +247,17 @@ def test_overload_without_hold_would_collapse() -> None:
 
         goodputs.append(run(main))
     assert goodputs[1] < goodputs[0] / 2
+
+
+def test_burst_on_a_fresh_server_waits_for_a_few_calls() -> None:
+    """A call of a second per request: the burst is longer than any bound before the first response."""
+
+    async def burst(loop: VirtualLoop) -> Server:
+        server = make_server(loop, 0.0, 1.0 / ROWS)
+        await asyncio.gather(*(server.request() for _ in range(40)))
+        return server
+
+    server = run(burst)
+    assert len(server.responses) >= 2
+    assert max(latency for _, latency in server.responses) <= MAX_QUEUE_DELAY + 1
+    assert len(server.responses) + len(server.rejections) == 40

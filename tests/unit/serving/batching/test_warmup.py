@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 import pytest
 
-from tests.support.contracts import contract
+from tests.support.contracts import MATRIX
 from tidegate.batch import Batch
-from tidegate_serving.batching.warmup import MAX_WARMUP_SECONDS, WARMUP_ROWS, measure_service_times
+from tidegate_serving.batching.warmup import measure_service_times
 from tidegate_serving.engines.base import OutputNames, Outputs
 
 
@@ -30,9 +30,7 @@ class TimedEngine:
 
 def test_measure_service_times_shows_the_time_per_row() -> None:
     engine = TimedEngine(0.005, 0.0001)
-    service_time = measure_service_times(
-        engine, contract([{"name": "x", "datatype": "FP32"}]), lambda: engine.now
-    )
+    service_time = measure_service_times(engine, MATRIX, lambda: engine.now)
     assert service_time.has_slope
     assert service_time.queue_time(1000) == pytest.approx(0.105, rel=0.01)
     assert service_time.minimum == 0.0  # no request was computed
@@ -40,10 +38,9 @@ def test_measure_service_times_shows_the_time_per_row() -> None:
     assert service_time.minimum == pytest.approx(0.0306, rel=0.05)
 
 
-@pytest.mark.parametrize(("row_seconds", "calls"), [(0.004, 7), (1.0, 1)])
+@pytest.mark.parametrize(("row_seconds", "calls"), [(0.004, 10), (1.0, 2)])
 def test_measure_service_times_of_a_slow_engine_is_short(row_seconds: float, calls: int) -> None:
     engine = TimedEngine(0.0, row_seconds)
-    measure_service_times(engine, contract([{"name": "x", "datatype": "FP32"}]), lambda: engine.now)
+    service_time = measure_service_times(engine, MATRIX, lambda: engine.now)
     assert len(engine.rows) == calls
-    assert engine.now <= MAX_WARMUP_SECONDS + row_seconds * max(engine.rows)
-    assert set(engine.rows) <= set(WARMUP_ROWS)
+    assert service_time.queue_time(1000) == pytest.approx(1000 * row_seconds, rel=0.01)
