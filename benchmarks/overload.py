@@ -172,7 +172,16 @@ class RunningServer:
         return build_request(self.launch.model.bundle.contract, Protocol.V2_BINARY, rows)
 
     def closed_loop(self, request: BenchmarkRequest, clients: int, seconds: int) -> tuple[wrk.Summary, float]:
-        """Run clients that send their next request at once; return the report and the generator's CPU use."""
+        """Run clients that send their next request at once.
+
+        Args:
+            request: The request.
+            clients: Number of clients.
+            seconds: Duration of the load.
+
+        Returns:
+            The generator's report, and its CPU use from 0 to 1.
+        """
         body = self.launch.folder / "request"
         body.write_bytes(request.body)
         argv = wrk.command(self.launch.tools.wrk, self.url, body, request.headers, clients, seconds)
@@ -223,7 +232,13 @@ def running(
 
 
 def measure_closed_loops(server: RunningServer, name: str, cpus: float) -> list[ClosedLoop]:
-    """Measure closed loops of a growing number of clients."""
+    """Measure closed loops of a growing number of clients.
+
+    Args:
+        server: The running server.
+        name: Its name in ``servers.SERVERS``.
+        cpus: Its CPU limit.
+    """
     request = server.request(ROWS)
     server.closed_loop(request, CLIENTS[-1], _WARMUP_SECONDS)
     reports: dict[int, list[tuple[wrk.Summary, float]]] = {clients: [] for clients in CLIENTS}
@@ -327,7 +342,16 @@ async def measure_storm(server: RunningServer, capacity: float) -> dict[str, Any
 def measure_costs(
     model: models.Model, installed: tools.Tools, cores: Cores
 ) -> Iterator[tuple[int, dict[str, float]]]:
-    """Measure the server's CPU seconds per rejection and per response, by rows per request."""
+    """Measure the server's CPU seconds per rejection and per response.
+
+    Args:
+        model: The model.
+        installed: The load generators.
+        cores: The cores of server and generator.
+
+    Yields:
+        Rows per request, and the figures by name.
+    """
     for rows in (ROWS, LARGE_ROWS):
         costs = {}
         for name, server_name, clients in (
