@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tidegate.console import OutputFormat, OutputOption, print_result, progress
-from tidegate.errors import GateNotPassedError, TidegateError
+from tidegate.errors import FieldError, GateNotPassedError, TidegateError
 from tidegate_loadtests.capacity import cli as capacity_cli
 from tidegate_loadtests.formatting import format_milliseconds, format_number, format_percent
 from tidegate_loadtests.scaling import cli as scaling_cli
@@ -100,7 +100,6 @@ def run(
     from tidegate.store import Store, fetch
     from tidegate_loadtests import runner
     from tidegate_loadtests.campaign import Campaign
-    from tidegate_loadtests.capacity.document import Capacity
     from tidegate_loadtests.locust_process import LocustOutputs
     from tidegate_loadtests.report import PLOT, REPORT, VERDICT, Report
     from tidegate_loadtests.samples import read_samples
@@ -111,8 +110,6 @@ def run(
 
     document = Document.read(campaign)
     planned = document.parse_as(Campaign).with_addresses(url, grpc_url)
-    sizes = None if planned.scaling is None else planned.scaling.sizes
-    safe_rate = None if sizes is None else Capacity.read(sizes).safe_rate
     pool = None
     if expect_workers is not None:
         bind_host = parse_host(master_bind_host, "--master-bind-host")
@@ -121,6 +118,8 @@ def run(
     with tempfile.TemporaryDirectory(prefix="tidegate-bundle-") as cache:
         served = fetch(bundle, Path(cache))
         contract = served.contract.model_copy(update={"name": name or served.contract.name})
+    with document.locate_field_errors():
+        safe_rate = _read_safe_rate(planned, served.digest)
     out.mkdir(parents=True, exist_ok=True)
     # The report of an earlier campaign must not stay next to the samples of this one.
     for file in (REPORT, VERDICT, PLOT, TIMELINE):
@@ -197,6 +196,31 @@ def worker(
     from tidegate_loadtests.locust_process import exec_worker
 
     exec_worker(parse_host(master_host, "--master-host"), master_port)
+
+
+def _read_safe_rate(planned: "Campaign", digest: str) -> float | None:
+    """Return the requests per second that one replica serves, from the campaign's capacity file.
+
+    Raises:
+        FieldError: If another bundle or other requests were measured.
+    """
+    from tidegate_loadtests.capacity.document import Capacity
+
+    if planned.scaling is None or planned.scaling.sizes is None:
+        return None
+    measured = Capacity.read(planned.scaling.sizes)
+    for what, received, expected in (
+        ("the bundle", measured.digest, digest),
+        ("the protocol", measured.protocol.value, " and ".join(one.value for one in planned.protocols)),
+        ("rows per request:", measured.rows_per_request, planned.rows_per_request),
+    ):
+        if received != expected:
+            raise FieldError(
+                ("scaling", "sizes"),
+                f"{planned.scaling.sizes} is the capacity for {what} {received}, expected {expected} as in "
+                "this load test: measure it with 'tidegate loadtest capacity', or remove the field",
+            )
+    return measured.safe_rate
 
 
 def _describe(state: "Progress", campaign: "Campaign", workers: int | None) -> str:

@@ -11,7 +11,9 @@ import yaml
 from typer.testing import CliRunner
 
 from tests.support.api_server import run_api_server
+from tests.support.capacities import FIELDS
 from tests.support.stub_server import Fault, run_stub_server, write_bundle
+from tidegate.bundle import open_bundle
 from tidegate.console import OutputFormat
 from tidegate.errors import ConfigurationError, ExitCode, TidegateError
 from tidegate_loadtests import generator_cpu
@@ -225,3 +227,25 @@ def test_worker_with_a_url_as_host_is_rejected() -> None:
 def test_master_port_defaults_to_locusts() -> None:
     result = CliRunner().invoke(app, ["worker", "--help"], env={"COLUMNS": "200"})
     assert str(MASTER_PORT) in result.output
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({}, "the capacity for the bundle "),
+        ({"digest": None}, "the protocol v1, expected v1 and v2 and v2-binary"),
+    ],
+)
+def test_run_capacity_of_other_requests_is_rejected(
+    fields: dict[str, object], message: str, tmp_path: Path
+) -> None:
+    write_bundle(tmp_path / "bundle", "bundled")
+    digest = open_bundle(tmp_path / "bundle").digest
+    document = FIELDS | fields | ({"digest": digest} if "digest" in fields else {})
+    (tmp_path / "capacity.yaml").write_text(yaml.safe_dump(document))
+    watch = "target: {watch: {namespace: default, deployment: stub}}\n"
+    scaling = "scaling: {max_replica_seconds_ratio: 2, sizes: capacity.yaml}\n"
+    campaign = write_campaign(tmp_path, watch + CAMPAIGN + scaling)
+    with pytest.raises(ConfigurationError, match=f"campaign.yaml:9: field 'scaling.sizes': .*{message}"):
+        run(campaign, str(tmp_path / "bundle"), "http://127.0.0.1:1", out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
