@@ -4,7 +4,16 @@ import math
 
 import pytest
 
-from benchmarks.overload import Figure, largest_drop, recovery_seconds, storm_seconds
+from benchmarks.overload import (
+    Figure,
+    _cost_figures,
+    _experiment_figures,
+    failures,
+    largest_drop,
+    page,
+    recovery_seconds,
+    storm_seconds,
+)
 from benchmarks.retrying import REJECTED, Completion
 
 
@@ -47,3 +56,87 @@ def test_figure_met_compares_with_the_target(
     value: float | None, at_least: float | None, at_most: float | None, met: bool | None
 ) -> None:
     assert Figure("key", "meaning", value, at_least, at_most).met is met
+
+
+@pytest.mark.parametrize("status", [500, 503])
+def test_recovery_seconds_errors_are_no_goodput(status) -> None:
+    failed = completions(status, *(5.0 + step / 20 for step in range(20)))
+    assert recovery_seconds(failed, 5.0, 20.0) == math.inf
+
+
+def experiments(**changes):
+    """Return experiments that meet every target, with changes such as ``storm={"rejected": 0}``."""
+    usual = {"generator_cpu": 0.1, "failed": 0}
+    values = {
+        "capacity": 100.0,
+        "overload": usual
+        | {"send_delay_ms": 1.0, "engine_call_seconds": 0.1, "goodput": 95.0, "p99_seconds": 2.1},
+        "stall": usual | {"recovery_seconds": 0.5},
+        "storm": usual | {"rejected": 1_000, "seconds_after_storm": 1.5},
+    }
+    return {
+        name: value | changes.get(name, {}) if isinstance(value, dict) else value
+        for name, value in values.items()
+    }
+
+
+def test_failures_count_errors_and_missing_responses() -> None:
+    assert failures([200, REJECTED, 500, 0, None]) == 3
+
+
+def test_experiment_figures_meet_targets() -> None:
+    assert [figure.met for figure in _experiment_figures(experiments())] == [True] * 4
+
+
+@pytest.mark.parametrize(
+    ("changes", "key"),
+    [
+        ({"overload": {"goodput": 89.0}}, "overload_goodput"),
+        ({"overload": {"p99_seconds": 2.21}}, "overload_p99"),
+        ({"stall": {"recovery_seconds": 2.1}}, "stall_recovery"),
+        ({"storm": {"seconds_after_storm": 4.1}}, "storm_end"),
+    ],
+)
+def test_experiment_figures_miss_one_target(changes, key) -> None:
+    figures = _experiment_figures(experiments(**changes))
+    assert [figure.key for figure in figures if figure.met is False] == [key]
+
+
+@pytest.mark.parametrize(
+    ("changes", "keys"),
+    [
+        ({"overload": {"failed": 1}}, {"overload_p99"}),
+        ({"overload": {"send_delay_ms": 101.0}}, {"overload_goodput", "overload_p99"}),
+        ({"overload": {"p99_seconds": None}}, {"overload_p99"}),
+        ({"stall": {"failed": 1}}, {"stall_recovery"}),
+        ({"stall": {"generator_cpu": 0.95}}, {"stall_recovery"}),
+        ({"storm": {"failed": 1}}, {"storm_end"}),
+        ({"storm": {"rejected": 0}}, {"storm_end"}),
+        ({"storm": {"generator_cpu": 0.95}}, {"storm_end"}),
+    ],
+)
+def test_experiment_figures_are_inconclusive(changes, keys) -> None:
+    figures = _experiment_figures(experiments(**changes))
+    assert {figure.key for figure in figures if figure.value is None} == keys
+
+
+def test_cost_figures_divide_rejection_by_response() -> None:
+    costs = {250: {"response_seconds": 2e-3, "rejection_seconds": 1e-4}}
+    costs[5_000] = {"response_seconds": 2e-2, "rejection_seconds": None}
+    small, large = _cost_figures(costs)
+    assert (small.value, small.met) == (pytest.approx(0.05), True)
+    assert large.value is None
+
+
+def test_page_without_cpu_limits_gives_the_reason() -> None:
+    result = {
+        "machine": {"cores": 2, "processor": "CPU", "kernel": "6.1"},
+        "skipped": "a CPU limit needs the right to create a group: run as root",
+        "figures": [],
+        "closed_loops": [],
+        "experiments": {"costs": {250: {"response_seconds": 2e-3, "rejection_seconds": None, "rejected": 0}}},
+    }
+    text = page(result)
+    assert "skipped: a CPU limit needs the right" in text
+    assert "## Closed loops" not in text
+    assert "| 250 | 2.000 | inconclusive | 0 |" in text
