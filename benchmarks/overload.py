@@ -43,7 +43,6 @@ from tidegate.errors import ConfigurationError, ExitCode, ServerError, TidegateE
 from tidegate.protocol.openloop import OpenLoopClient, request_bytes
 from tidegate.schedule import poisson_arrivals
 from tidegate.stats import percentile
-from tidegate_serving.config import MAX_QUEUE_DELAY
 
 RESULT = models.ROOT / "out" / "bench" / "overload.json"
 
@@ -58,6 +57,9 @@ SETTINGS = (
 """Server, model and CPUs of the closed loops; the overload of the first one is measured."""
 ROWS = 250
 LARGE_ROWS = 5_000
+
+MAX_QUEUE_DELAY_SECONDS = 2.0
+"""The servers' longest accepted queue delay."""
 
 _WARMUP_SECONDS = 2
 _CLOSED_LOOP_SECONDS = 5
@@ -226,8 +228,9 @@ def running(
     with tempfile.TemporaryDirectory(prefix="tidegate-bench-") as folder:
         launch = Launch(model, *free_ports(), Path(folder), installed)
         command = server.command(launch)
+        argv = [*command.argv, "--max-queue-delay", str(MAX_QUEUE_DELAY_SECONDS)]
         log = RESULT.parent / "logs" / f"overload-{name}.log"
-        with start_server(command.argv, cores.server, command.environment, log, command.folder) as process:
+        with start_server(argv, cores.server, command.environment, log, command.folder) as process:
             client.wait_until_ready(server, launch, process)
             if cpus is None:
                 yield RunningServer(launch, process, cores)
@@ -272,7 +275,7 @@ def measure_overload(server: RunningServer, capacity: float) -> dict[str, Any]:
     request = server.request(ROWS)
     content = request_bytes(server.url, request.body, request.headers)
     open_loop = OpenLoopClient((HOST, server.launch.port), [content], _OVERLOAD_CONNECTIONS)
-    begin, end = -2.0 * MAX_QUEUE_DELAY, float(_OVERLOAD_SECONDS)
+    begin, end = -2.0 * MAX_QUEUE_DELAY_SECONDS, float(_OVERLOAD_SECONDS)
     count = round(2 * capacity * (end - begin))
     starts = poisson_arrivals(count, begin, end, np.random.default_rng(0)).tolist()
     before = server.metrics()
@@ -472,7 +475,7 @@ def _experiment_figures(experiments: Mapping[str, Any]) -> Iterator[Figure]:
         None
         if late or overload["failed"] or overload["p99_seconds"] is None
         else overload["p99_seconds"] - 2 * overload["engine_call_seconds"],
-        at_most=MAX_QUEUE_DELAY,
+        at_most=MAX_QUEUE_DELAY_SECONDS,
     )
     busy = bool(stall["failed"]) or stall["generator_cpu"] > MAX_GENERATOR_CPU
     yield Figure(
@@ -488,7 +491,7 @@ def _experiment_figures(experiments: Mapping[str, Any]) -> Iterator[Figure]:
         "twice the capacity and three more requests per rejection, then half of it: seconds until the "
         "last rejection",
         None if busy else storm["seconds_after_storm"],
-        at_most=2 * MAX_QUEUE_DELAY,
+        at_most=2 * MAX_QUEUE_DELAY_SECONDS,
     )
 
 
