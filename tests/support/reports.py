@@ -99,7 +99,9 @@ def make_scaling_report(outcome: Literal["pass", "fail", "inconclusive"]) -> Rep
     """Make the report of a load step with this outcome."""
     scaled = [(0.0, 1, 1), (85.0, 2, 1), (95.0, 2, 2)]
     if outcome == "fail":
-        error = "status 429: Server overloaded: estimated queue delay 2.31 s exceeds 2 s. Retry after 1 s."
+        error = (
+            "status 429: Server overloaded: a queue delay of up to 2.31 s exceeds 2.00 s. Retry after 1 s."
+        )
         return make_report(simulate(SCALING, 60, error), SCALING, make_timeline([(0.0, 1, 1)], hpa_max=6))
     gaps = [Gap(resource="pods", start=80, end=90, reason="the watch expired")]
     timeline = make_timeline(scaled, gaps=gaps if outcome == "inconclusive" else [], hpa_max=6)

@@ -23,6 +23,12 @@ MAX_QUEUED_ROWS = 100_000
 MIN_ADMITTED_CALLS = 4
 """Engine calls that a request may always wait for, even if they take longer than the longest queue delay."""
 
+ESTIMATE_ERROR = 0.1
+"""Fraction by which the queue delay may exceed its estimate, so that p99 of it keeps the bound.
+
+Under a CPU limit the duration of engine calls varies, because some wait for the next period of the quota.
+"""
+
 ALWAYS_ADMITTED_QUEUE_DELAY = 0.03
 """Queue delay that is always accepted, in seconds. Below it the batcher skips the estimate to save time."""
 
@@ -45,7 +51,7 @@ class AdmissionController:
         self, max_queue_delay: float = MAX_QUEUE_DELAY, max_queued_rows: int = MAX_QUEUED_ROWS
     ) -> None:
         self.max_queued_rows = max_queued_rows
-        self.always_admitted_delay = min(ALWAYS_ADMITTED_QUEUE_DELAY, max_queue_delay)
+        self.always_admitted_delay = min(ALWAYS_ADMITTED_QUEUE_DELAY, max_queue_delay / (1 + ESTIMATE_ERROR))
         """Queue delay that is accepted without an estimate, in seconds."""
         self.rejection_seconds = min(MAX_REJECTION_SECONDS, max_queue_delay / 4)
         """Seconds for which the server holds a rejection.
@@ -72,10 +78,11 @@ class AdmissionController:
                 f"{self.max_queued_rows}. Retry after {RETRY_AFTER_SECONDS} s.",
                 ErrorCode.RESOURCE_EXHAUSTED,
             )
-        limit = max(self._max_queue_delay, MIN_ADMITTED_CALLS * min_service_time)
-        if queue_delay > limit:
+        upper_delay = queue_delay * (1 + ESTIMATE_ERROR)
+        limit = max(self._max_queue_delay, MIN_ADMITTED_CALLS * min_service_time * (1 + ESTIMATE_ERROR))
+        if upper_delay > limit:
             raise RequestError(
-                f"Server overloaded: estimated queue delay {queue_delay:.2f} s exceeds {limit:.2f} s. "
+                f"Server overloaded: a queue delay of up to {upper_delay:.2f} s exceeds {limit:.2f} s. "
                 f"Retry after {RETRY_AFTER_SECONDS} s.",
                 ErrorCode.RESOURCE_EXHAUSTED,
             )
