@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from tidegate.contract import NAME_PATTERN, Sensitivity
+from tidegate.csv_file import CsvFormat
 from tidegate.errors import FieldError
 from tidegate_training.algorithms import ALGORITHMS, parameter_names
 from tidegate_training.gates import parse_gate
@@ -43,6 +44,8 @@ class Data(_Section):
     """A file, relative to the folder of the YAML file, or an object such as ``s3://bucket/key.csv``."""
     format: Literal["csv", "parquet"] | None = None
     """The file's format, if the file's name does not end in it."""
+    csv: CsvFormat | None = None
+    """How a CSV file spells its values, if not with commas, decimal points and in UTF-8."""
     target_names: bool = False
     """Whether a data set's labels are the names of its classes, instead of 0, 1, …"""
 
@@ -54,8 +57,9 @@ class Data(_Section):
             raise FieldError(
                 ("target_names",), "allowed with 'dataset' only, because a file has its own labels"
             )
-        if self.dataset is not None and self.format is not None:
-            raise FieldError(("format",), "allowed with 'path' only, because a data set has no file")
+        for field in ("format", "csv"):
+            if self.dataset is not None and getattr(self, field) is not None:
+                raise FieldError((field,), "allowed with 'path' only, because a data set has no file")
         if self.dataset == "diabetes" and self.target_names:
             raise FieldError(
                 ("target_names",), "the data set 'diabetes' has numbers as target, and no classes"

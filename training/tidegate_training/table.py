@@ -17,8 +17,9 @@ from tidegate.contract import MATRIX, MAX_NAME_LENGTH, Datatype
 from tidegate.errors import DataError, FieldError, Location
 from tidegate_training.bundling.features import FeatureTable
 from tidegate_training.bundling.outputs import prediction_datatype
+from tidegate_training.columns import Column, DeclaredKind, Kind
 from tidegate_training.config import TrainingConfig
-from tidegate_training.source import Column, Kind, Source
+from tidegate_training.source import Source
 
 Array = NDArray[Any]
 
@@ -44,6 +45,13 @@ _AS_READ: Mapping[Kind, Datatype] = {
     "boolean": Datatype.BOOL,
     "text": Datatype.BYTES,
 }
+
+
+def _declared_kind(datatype: Datatype) -> DeclaredKind:
+    """Return the kind of the values of a declared data type."""
+    if datatype is Datatype.BYTES:
+        return "text"
+    return "boolean" if datatype is Datatype.BOOL else "number"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +84,9 @@ def build_table(source: Source, config: TrainingConfig) -> Table:
     features = _feature_names(source, config)
     columns, datatypes = {}, {}
     for name in features:
-        column = source.columns[name]
         options = config.features.overrides.get(name)
         configured = _DATATYPES[options.datatype] if options and options.datatype else None
-        if configured is None and column.kind == "text":
-            _reject_numbers_with_stray_text(source, name, column)
+        column = _read_feature(source, name, configured)
         datatype = configured or _AS_READ.get(column.kind, _DATATYPES[config.float_dtype])
         if options and options.handle_unknown == "accept" and datatype is not Datatype.BYTES:
             raise FieldError(
@@ -102,6 +108,17 @@ def build_table(source: Source, config: TrainingConfig) -> Table:
     )
 
 
+def _read_feature(source: Source, name: str, datatype: Datatype | None) -> Column:
+    """Return a feature's values as its declared data type has them; without one, as the file has them."""
+    raw = source.column(name)
+    if datatype is not None:
+        return raw.convert(_declared_kind(datatype))
+    column = raw.convert(None)
+    if (problem := raw.other_reading(column)) is not None:
+        raise DataError(problem)
+    return column
+
+
 def _feature_names(source: Source, config: TrainingConfig) -> list[str]:
     """Return the names of the feature columns, in the order of the data."""
     options, split = config.features, config.split
@@ -114,10 +131,10 @@ def _feature_names(source: Source, config: TrainingConfig) -> list[str]:
     listed = [(("features", "keep", index), name) for index, name in enumerate(keep)]
     listed += [(("features", "drop", index), name) for index, name in enumerate(drop)]
     for field, column in [*special, *listed]:
-        if column is not None and column not in source.columns:
+        if column is not None and column not in source.names:
             raise FieldError(
                 field,
-                f"{source.name} has no column '{column}', expected one of {', '.join(source.columns)}",
+                f"{source.name} has no column '{column}', expected one of {', '.join(source.names)}",
             )
     reserved = {name for _, name in special if name is not None}
     for index, name in enumerate(keep):
@@ -128,14 +145,19 @@ def _feature_names(source: Source, config: TrainingConfig) -> list[str]:
             )
     if options.keep is not None:
         # The order of the data, not of the list, so that the order of the list does not change the contract.
-        names = [name for name in source.columns if name in keep]
+        names = [name for name in source.names if name in keep]
     else:
         dropped = reserved | set(drop)
-        names = [name for name in source.columns if name not in dropped]
+        names = [name for name in source.names if name not in dropped]
     if not names:
         raise FieldError(("features",), f"no feature is left: {source.name} has no other columns")
     for name in names:
         _validate_name(source, name)
+        if name in source.indices and options.keep is None:
+            raise DataError(
+                f"{source.name}: the column '{name}' is the index of a pandas data frame, which numbers the "
+                "rows: leave it out with features.drop, or name it in features.keep if it is a feature."
+            )
     for name in options.overrides:
         if name not in names:
             raise FieldError(
@@ -147,6 +169,11 @@ def _feature_names(source: Source, config: TrainingConfig) -> list[str]:
 
 def _validate_name(source: Source, name: str) -> None:
     """Check that the contract can hold a feature's name."""
+    if not name:
+        raise DataError(
+            f"{source.name} has a column without a name, column {source.names.index(name) + 1}: name it, or "
+            "leave it out with features.drop."
+        )
     if name == MATRIX:
         raise DataError(
             f"{source.name}: a column is called '{MATRIX}', which is the name of the matrix of all features: "
@@ -166,34 +193,26 @@ def _convert_feature(source: Source, name: str, column: Column, datatype: Dataty
     if column.kind == "time":
         raise DataError(f"{where} has times, which cannot become a feature: leave it out with features.drop.")
     if datatype is Datatype.BYTES:
-        if column.kind == "float":
-            raise DataError(
-                f"{where} has numbers with fractions or missing whole numbers, which cannot become "
-                "categories: set another datatype in features.overrides."
-            )
-        text = np.array([str(value) for value in values], dtype=object)
-        count = len(set(text.tolist()))
+        count = len(set(values.tolist()))
         if count > MAX_CATEGORIES:
             raise DataError(
                 f"{where} has {count} different texts, expected at most {MAX_CATEGORIES} categories: leave "
                 "it out with features.drop."
             )
-        return text
-    if column.kind == "text":
-        values = _parse_numbers(where, values)
+        return values
+    if datatype is Datatype.BOOL or column.kind == "boolean":
+        _reject_missing(where, column, "true or false")
     if datatype is Datatype.BOOL:
-        missing = column.missing if column.kind == "boolean" else np.zeros(len(values), np.bool_)
-        _reject_rows(where, values, missing | ~np.isin(values, (0, 1)), "true or false")
+        _reject_rows(where, values, ~np.isin(values, (0, 1)), "true or false")
         return values.astype(np.bool_)
-    if column.kind == "boolean":
-        _reject_rows(where, values, column.missing, "true or false")
     numbers = values.astype(np.float64) if values.dtype != np.int64 else values
     _reject_rows(where, values, np.isinf(numbers), "a finite number")
     if datatype.is_integer:
-        whole = np.equal(np.mod(numbers, 1), 0)  # False where missing
+        _reject_missing(where, column, f"a whole number of type {datatype}, never missing")
+        whole = np.equal(np.mod(numbers, 1), 0)
         limits = np.iinfo(datatype.dtype)
         within = (numbers >= limits.min) & (numbers <= limits.max)
-        _reject_rows(where, values, ~(whole & within), f"a whole number of type {datatype}, never missing")
+        _reject_rows(where, values, ~(whole & within), f"a whole number of type {datatype}")
         return numbers.astype(datatype.dtype)
     if datatype is Datatype.FP32:
         if values.dtype == np.int64:
@@ -210,35 +229,12 @@ def _convert_feature(source: Source, name: str, column: Column, datatype: Dataty
     return numbers.astype(datatype.dtype)
 
 
-def _reject_numbers_with_stray_text(source: Source, name: str, column: Column) -> None:
-    """Raise an error for a column of numbers that was read as text because of a few texts in it."""
-    present = np.flatnonzero(~column.missing)
-    texts = [index for index in present if not _is_number(column.values[index])]
-    if texts and len(texts) < len(present) / 2:
+def _reject_missing(where: str, column: Column, expected: str) -> None:
+    """Raise an error for the first missing value."""
+    if column.missing.any():
         raise DataError(
-            f"{source.name}: the column '{name}' has the text {column.values[texts[0]]!r} in row "
-            f"{texts[0] + 1}, and most of its values are numbers: correct the value, or set datatype: text "
-            "in features.overrides."
+            f"{where} is missing in row {int(np.argmax(column.missing)) + 1}: expected {expected}."
         )
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _parse_numbers(where: str, values: Array) -> Array:
-    """Parse texts as float64, ``[rows]``; an empty text becomes NaN."""
-    numbers = np.full(len(values), np.nan)
-    for index, text in enumerate(values):
-        if text and _is_number(text):
-            numbers[index] = float(text)
-        elif text:
-            raise DataError(f"{where} has the text {text!r} in row {index + 1}: expected a number.")
-    return numbers
 
 
 def _reject_rows(where: str, values: Array, invalid: Array, expected: str) -> None:
@@ -248,9 +244,9 @@ def _reject_rows(where: str, values: Array, invalid: Array, expected: str) -> No
         raise DataError(f"{where} has {values[row]} in row {row + 1}: expected {expected}.")
 
 
-def _complete_column(source: Source, name: str) -> Column:
+def _complete_column(source: Source, name: str, kind: DeclaredKind | None = None) -> Column:
     """Return a column; raise an error if it misses a value."""
-    column = source.columns[name]
+    column = source.column(name).convert(kind)
     if column.missing.any():
         row = int(np.argmax(column.missing))
         count = int(column.missing.sum())
@@ -275,6 +271,8 @@ def _times(source: Source, name: str) -> Array:
 def _target_classes(source: Source, config: TrainingConfig) -> Array:
     """Return the class of each row, ``[rows]`` of int64 or str."""
     column = _complete_column(source, config.target)
+    if column.kind != "text" and source.column(config.target).other_reading(column) is not None:
+        column = _complete_column(source, config.target, "text")  # a class may be called 007
     where = f"{source.name}: the target '{config.target}'"
     if column.kind == "text":
         classes: Array = np.array([str(value) for value in column.values])
@@ -307,12 +305,10 @@ def _target_classes(source: Source, config: TrainingConfig) -> Array:
 
 def _target_values(source: Source, config: TrainingConfig, datatype: Datatype) -> Array:
     """Return the value of each row, ``[rows]`` of float64."""
-    column = _complete_column(source, config.target)
+    column = _complete_column(source, config.target, "number")
     where = f"{source.name}: the target '{config.target}'"
     if column.kind not in ("float", "integer"):
-        raise DataError(
-            f"{where} is not numeric: a regression expects numbers, received {column.values[0]!r} in row 1."
-        )
+        raise DataError(f"{where} has values of the kind '{column.kind}', and a regression expects numbers.")
     values = column.values.astype(np.float64)
     limit = MAX_TARGET[datatype]
     expected = f"a number of at most {limit:.2g}, because the output is {datatype} (use another unit)"

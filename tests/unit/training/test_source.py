@@ -64,4 +64,4 @@ def test_read_source_dataset_digest_covers_the_values() -> None:
     plain, named = (read_source(Data(dataset="iris", target_names=names), Path()) for names in (False, True))
     wine = read_source(Data(dataset="wine"), Path())
     assert plain.sha256 == named.sha256 != wine.sha256
-    assert named.columns["target"].values[0] == "setosa"
+    assert named.column("target").convert(None).values[0] == "setosa"
