@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """CSV files: a header and rows of texts, exactly as they are spelled.
 
-Training data and requests are read here, so both have one dialect. What a text means is decided by the type
-of its column: see :mod:`tidegate.text_values`.
+Training data and requests are read here, so both have one dialect. The type of a column decides the meaning
+of its texts: see :mod:`tidegate.text_values`.
 """
 
 import codecs
@@ -26,7 +26,7 @@ _MAX_TEXT_LENGTH = 1 << 24
 
 
 class CsvFormat(BaseModel):
-    """How a CSV file spells its values. Quoted values may contain delimiters and line breaks."""
+    """The spelling of a CSV file's values. Quoted values may contain delimiters and line breaks."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -133,8 +133,8 @@ def _decode(name: str, content: bytes, encoding: str) -> str:
         line = content.count(b"\n", 0, error.start) + 1
         example = "cp1252" if is_utf_8 else "utf-8"
         raise DataError(
-            f"{name} is not encoded in {encoding}: line {line} has the byte 0x{content[error.start]:02x}; set "
-            f"the encoding to that of the file, for example {example}."
+            f"{name} is not encoded in {encoding}: line {line} has the byte 0x{content[error.start]:02x}; "
+            f"set the encoding to that of the file, for example {example}."
         ) from None
 
 
@@ -145,6 +145,6 @@ def _reject_other_delimiter(name: str, header: Sequence[str], delimiter: str) ->
     for other, words in _DELIMITERS.items():
         if other != delimiter and other in header[0]:
             raise DataError(
-                f"{name} has one column, '{header[0][:40]}', and its name contains {words}: set the delimiter "
-                f"to {other!r}."
+                f"{name} has one column, '{header[0][:40]}', and its name contains {words}: set the "
+                f"delimiter to {other!r}."
             )

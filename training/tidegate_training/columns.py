@@ -110,8 +110,8 @@ class TextColumn:
             return self._parse(kind, present, missing)
         except TextValueError as error:
             raise DataError(
-                f"{self.where} has the text {present[error.index]!r} in row {rows[error.index] + 1}: expected "
-                f"{_EXPECTED[kind]}."
+                f"{self.where} has the text {present[error.index]!r} in row {rows[error.index] + 1}: "
+                f"expected {_EXPECTED[kind]}."
             ) from None
 
     def other_reading(self, column: Column) -> str | None:

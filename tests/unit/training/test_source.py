@@ -3,8 +3,10 @@
 from pathlib import Path
 
 import boto3
+import pyarrow as pa
 import pytest
 from moto.server import ThreadedMotoServer
+from pyarrow import parquet
 
 from tidegate.errors import ConfigurationError, DataError, NotFoundError
 from tidegate_training.config import Data
@@ -57,6 +59,36 @@ def test_read_source_unreadable_path_is_a_field_error(tmp_path: Path, name: str,
 def test_read_source_invalid_parquet_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "data.parquet").write_bytes(b"a,b\n1,2\n")
     with pytest.raises(DataError, match=r"data\.parquet is not a valid Parquet file"):
+        read_source(Data(path="data.parquet"), tmp_path)
+
+
+@pytest.mark.parametrize(("suffix", "codec"), [(".gz", "gzip"), (".zst", "zstd")])
+def test_read_source_compressed_file_has_the_same_rows(tmp_path: Path, suffix: str, codec: str) -> None:
+    file = tmp_path / f"data.csv{suffix}"
+    file.write_bytes(pa.compress(ROWS.encode(), codec, asbytes=True))
+    source = read_source(Data(path=file.name), tmp_path)
+    assert (source.names, source.rows) == (("a", "b", "y"), 12)
+    file.write_bytes(ROWS.encode())
+    with pytest.raises(DataError, match=f"is not valid {codec}"):
+        read_source(Data(path=file.name), tmp_path)
+
+
+def test_read_source_damaged_parquet_page_is_rejected(tmp_path: Path) -> None:
+    table = pa.table({"a": pa.array(range(1000), pa.int64())})
+    file = tmp_path / "data.parquet"
+    parquet.write_table(
+        table,
+        file,
+        write_page_checksum=True,
+        compression="none",
+        use_dictionary=False,
+        write_statistics=False,
+    )
+    content = bytearray(file.read_bytes())
+    at = content.index((500).to_bytes(8, "little"))
+    content[at] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(DataError, match=r"data\.parquet is damaged \(.*\): copy the file again"):
         read_source(Data(path="data.parquet"), tmp_path)
 
 

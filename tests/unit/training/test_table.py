@@ -5,7 +5,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 from tests.support.training import configuration
 from tidegate.contract import Datatype
@@ -122,7 +124,7 @@ def test_build_table_invalid_data_is_rejected_with_its_place(
     [
         (["1", "2", "x", "y"], "float32", "has the text 'x' in row 3: expected a number"),
         (["1", "2.5", "3", "4"], "int64", r"has 2\.5 in row 2: expected a whole number of type INT64"),
-        (["1", "", "3", "4"], "int64", "is missing in row 2: expected a whole number of type INT64, never missing"),
+        (["1", "", "3", "4"], "int64", "is missing in row 2: expected a whole number of type INT64"),
         (["1", "2", "3000000000", "4"], "int32", "has 3000000000 in row 3"),
         (
             ["1", "16777217", "3", "4"],
@@ -197,3 +199,65 @@ def test_build_table_float64_allows_targets_up_to_1e150(tmp_path: Path) -> None:
     assert table_of(tmp_path, "a,y\n1.5,2\n2,1e39\n", **fields).target.tolist() == [2, 1e39]
     with pytest.raises(DataError, match=r"has 1e\+151 in row 2: .*the output is FP64"):
         table_of(tmp_path, "a,y\n1.5,2\n2,1e151\n", **fields)
+
+
+def test_build_table_column_that_is_left_out_may_hold_anything(tmp_path: Path) -> None:
+    table = pa.Table.from_arrays(
+        [
+            pa.array(range(8), pa.int64()),
+            pa.array([b"\xff"] * 8),
+            pa.array([2**63] * 8, pa.uint64()),
+            pa.array([1] * 8),
+            pa.array([2] * 8),
+            pa.array([3] * 8),
+            pa.array(["x", "z"] * 4),
+        ],
+        names=["a", "raw", "large", "twice", "twice", "", "y"],
+    )
+    parquet.write_table(table, tmp_path / "data.parquet")
+    fields: dict[str, Any] = {"data": {"path": "data.parquet"}, "target": "y"}
+
+    def features(**options: Any) -> list[str]:
+        config = configuration(**fields, features=options)
+        return list(build_table(read_source(config.data, tmp_path), config).features.columns)
+
+    assert features(keep=["a"]) == features(drop=["raw", "large", "twice", ""]) == ["a"]
+    for options, message in [
+        ({"drop": ["raw", "large", "twice"]}, "a column without a name, column 6"),
+        ({"keep": ["twice"]}, "more than one column called 'twice'"),
+        ({"keep": ["raw"]}, "the column 'raw' has values of the type binary"),
+        ({"keep": ["large"]}, "the column 'large' has a whole number beyond the range of INT64"),
+    ]:
+        with pytest.raises(DataError, match=message):
+            features(**options)
+
+
+@pytest.mark.parametrize("name", [None, "customer"])
+def test_build_table_index_of_pandas_is_rejected_by_name(tmp_path: Path, name: str | None) -> None:
+    frame = pd.DataFrame({"a": range(8), "y": ["x", "z"] * 4})
+    frame.sample(frac=1, random_state=0).rename_axis(name).to_parquet(tmp_path / "data.parquet")
+    column = name or "__index_level_0__"
+    fields: dict[str, Any] = {"data": {"path": "data.parquet"}, "target": "y"}
+    with pytest.raises(DataError, match=f"the column '{column}' is the index of a pandas data frame"):
+        build_table(read_source(configuration(**fields).data, tmp_path), configuration(**fields))
+    config = configuration(**fields, features={"keep": ["a", column]})
+    assert column in build_table(read_source(config.data, tmp_path), config).features.columns
+
+
+def test_build_table_declared_text_keeps_spelling_and_gaps(tmp_path: Path) -> None:
+    content = "flag,code,day,y\ntrue,0100,2021-03-01,0\n,7,,1\nfalse,0100,2021-03-01,1\ntrue,7,,0\n"
+    overrides = {name: {"datatype": "text"} for name in ("flag", "code", "day")}
+    features = table_of(tmp_path, content, features={"overrides": overrides}).features
+    assert features.columns["flag"].tolist() == ["true", "", "false", "true"]
+    assert features.columns["code"].tolist() == ["0100", "7", "0100", "7"]
+    assert features.columns["day"].tolist() == ["2021-03-01", "", "2021-03-01", ""]
+    assert features.missing("flag").tolist() == [False, True, False, False]
+
+
+def test_build_table_numbers_that_lose_zeros_are_rejected(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"'0100' in row 1, .*set datatype: text"):
+        table_of(tmp_path, "code,y\n0100,0\n7,1\n")
+
+
+def test_build_table_classes_keep_their_zeros(tmp_path: Path) -> None:
+    assert table_of(tmp_path, "a,y\n1,007\n2,10\n3,007\n4,10\n").target.tolist() == ["007", "10", "007", "10"]
