@@ -72,9 +72,7 @@ class CsvFile:
     names: tuple[str, ...]
     columns: tuple[Sequence[str], ...]
 
-    @property
-    def rows(self) -> int:
-        """The number of rows."""
+    def __len__(self) -> int:
         return len(self.columns[0])
 
 

@@ -9,12 +9,13 @@ number, and whole numbers beyond 64 bits do not lose digits.
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tidegate.contract import Datatype, Scalar
 from tidegate.csv_file import CsvFormat
 
 Array = NDArray[Any]
@@ -41,6 +42,29 @@ class TextValueError(ValueError):
     def __init__(self, index: int) -> None:
         super().__init__(f"the text with the index {index} is not a value of the expected type")
         self.index = index
+
+
+def parse_values(texts: Sequence[str], datatype: Datatype) -> list[Scalar]:
+    """Parse texts in the default spelling as values of a data type; a missing one is None.
+
+    Raises:
+        TextValueError: If a text is not of the type.
+
+    >>> parse_values(["0100", "", "NA"], Datatype.BYTES), parse_values(["0100", "", "NA"], Datatype.FP32)
+    (['0100', None, 'NA'], [100, None, None])
+    """
+    if datatype is Datatype.BYTES:
+        return [text or None for text in texts]
+    values: list[Scalar] = [None] * len(texts)
+    present = [index for index, text in enumerate(texts) if text not in MISSING_TEXTS]
+    parse = parse_booleans if datatype is Datatype.BOOL else partial(parse_numbers, options=CsvFormat())
+    try:
+        parsed = parse([texts[index] for index in present])
+    except TextValueError as error:
+        raise TextValueError(present[error.index]) from None
+    for index, value in zip(present, parsed.tolist(), strict=True):
+        values[index] = value
+    return values
 
 
 def parse_numbers(texts: Sequence[str], options: CsvFormat) -> Array:

@@ -5,9 +5,7 @@
 They read options, call the package, and print. The called modules validate and raise the errors.
 """
 
-import csv
 import gc
-import io
 import json
 import logging
 import re
@@ -31,6 +29,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from tidegate.contract import Contract
+    from tidegate.csv_file import CsvFile
     from tidegate_serving.client import Prediction, Row
 
 _MAX_SHOWN_ROWS = 20
@@ -274,7 +273,7 @@ def predict(
     if (rows is None) == (golden is None):
         raise ConfigurationError("Give either --input with rows or --golden with a bundle.")
     contract = None if golden is None else _fetch_contract(golden)
-    requested = _read_rows(rows) if contract is None else list(contract.golden.rows)
+    requested = list(contract.golden.rows) if contract else _read_rows(rows or "-")
     name = model or (contract.name if contract else None)
     if name is None:
         raise ConfigurationError("Give the model's name with --model.")
@@ -333,19 +332,21 @@ def _fetch_contract(source: str) -> "Contract":
         return fetch(source, Path(folder)).contract
 
 
-def _read_rows(source: str | None) -> "list[Row]":
+def _read_rows(source: str) -> "list[Row] | CsvFile":
     """Read rows from a file or standard input.
 
     Raises:
         ConfigurationError: If the source cannot be read, or does not contain rows.
+        DataError: If it is not valid CSV.
     """
-    assert source is not None
+    from tidegate.csv_file import read_csv
+
     try:
+        if source.endswith(".csv"):
+            return read_csv(source, Path(source).read_bytes())
         text = sys.stdin.read() if source == "-" else Path(source).read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{source} cannot be read: {error}.") from None
-    if source.endswith(".csv"):
-        return _parse_csv(source, text)
     try:
         document = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -363,37 +364,6 @@ def _read_rows(source: str | None) -> "list[Row]":
     if len({type(row) for row in document}) > 1:
         raise ConfigurationError(f"{source} mixes rows as lists with rows as objects: expected one form.")
     return document
-
-
-def _parse_csv(source: str, text: str) -> "list[Row]":
-    header, *lines = [line for line in csv.reader(io.StringIO(text)) if line] or [[]]
-    if not lines:
-        raise ConfigurationError(f"{source} contains no rows: expected a header and at least one line.")
-    for number, line in enumerate(lines, start=1):
-        if len(line) != len(header):
-            raise ConfigurationError(
-                f"{source}, row {number}: expected {len(header)} values, as in the header, received "
-                f"{len(line)}."
-            )
-    return [dict(zip(header, map(_parse_cell, line), strict=True)) for line in lines]
-
-
-def _parse_cell(text: str) -> str | float | int | bool | None:
-    """Parse a CSV cell to a missing value, a boolean, a number or a text, whichever comes first.
-
-    >>> [_parse_cell(text) for text in ("", "true", "7", "7.5", "seven")]
-    [None, True, 7, 7.5, 'seven']
-    """
-    if not text:
-        return None
-    if text.lower() in ("true", "false"):
-        return text.lower() == "true"
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
 
 
 def _table(prediction: "Prediction", mismatches: list[int] | None, title: str) -> "Table":

@@ -18,9 +18,11 @@ import httpx
 import numpy as np
 
 from tidegate.contract import Datatype, Scalar
+from tidegate.csv_file import CsvFile
 from tidegate.errors import ConfigurationError, ServerError
 from tidegate.protocol.connect import CONNECT_PAUSES_SECONDS, retry_connect_async
 from tidegate.protocol.constants import Protocol
+from tidegate.text_values import TextValueError, parse_values
 from tidegate_serving._kserve import (
     InferenceGRPCClient,
     InferenceRESTClient,
@@ -50,17 +52,19 @@ class Prediction:
     outputs: dict[str, list[Any]]
 
 
-def predict(address: str, model: str, protocol: Protocol, rows: Sequence[Row]) -> Prediction:
+def predict(address: str, model: str, protocol: Protocol, rows: Sequence[Row] | CsvFile) -> Prediction:
     """Send an inference request to a server.
 
     Args:
         address: ``http://host:port``, or ``host:port`` for gRPC.
         model: The model's name.
         protocol: The protocol of the request.
-        rows: The rows, all as lists or all by feature name.
+        rows: The rows, all as lists or all by feature name; or a CSV file, whose texts are values of the
+            types in the model's metadata.
 
     Raises:
-        ConfigurationError: If the server rejects the request as invalid; the message is the server's.
+        ConfigurationError: If a text is not of its feature's type, or the server rejects the request as
+            invalid; then the message is the server's.
         ServerError: If the server cannot be reached, or fails.
     """
     try:
@@ -93,16 +97,18 @@ def _error_message(response: httpx.Response) -> str:
         return response.text[:200] or "no message"
 
 
-async def _predict_v1(address: str, model: str, rows: Sequence[Row]) -> Prediction:
-    async with InferenceRESTClient(RESTConfig(protocol="v1", timeout=_TIMEOUT_SECONDS)) as client:
-        response = await _connect(lambda: client.infer(address, {"instances": rows}, model_name=model))
+async def _predict_v1(address: str, model: str, rows: Sequence[Row] | CsvFile) -> Prediction:
     metadata = await _model_metadata(address, model)
+    instances = _parse_rows(rows, metadata["inputs"])
+    async with InferenceRESTClient(RESTConfig(protocol="v1", timeout=_TIMEOUT_SECONDS)) as client:
+        response = await _connect(lambda: client.infer(address, {"instances": instances}, model_name=model))
     return Prediction(metadata["versions"][0], {metadata["outputs"][0]["name"]: response["predictions"]})
 
 
-async def _predict_v2(address: str, model: str, rows: Sequence[Row], *, binary: bool) -> Prediction:
+async def _predict_v2(address: str, model: str, rows: Sequence[Row] | CsvFile, *, binary: bool) -> Prediction:
     metadata = await _model_metadata(address, model)
-    request = InferRequest(model, _input_tensors(metadata["inputs"], rows, binary=binary))
+    inputs = metadata["inputs"]
+    request = InferRequest(model, _input_tensors(inputs, _parse_rows(rows, inputs), binary=binary))
     if binary:
         request.parameters = {"binary_data_output": True}
     async with InferenceRESTClient(RESTConfig(protocol="v2", timeout=_TIMEOUT_SECONDS)) as client:
@@ -123,7 +129,7 @@ async def _connect(call: Callable[[], Awaitable[Any]]) -> Any:
     )
 
 
-async def _predict_grpc(address: str, model: str, rows: Sequence[Row]) -> Prediction:
+async def _predict_grpc(address: str, model: str, rows: Sequence[Row] | CsvFile) -> Prediction:
     async with grpc.aio.insecure_channel(address) as channel:
         # A call fails at the channel's first failure to connect. After the timeout, the call itself fails and
         # its error has the reason.
@@ -136,15 +142,42 @@ async def _predict_grpc(address: str, model: str, rows: Sequence[Row]) -> Predic
         )
         metadata = await read_metadata(pb.ModelMetadataRequest(name=model), timeout=_TIMEOUT_SECONDS)
     inputs = [{"name": i.name, "datatype": i.datatype, "shape": list(i.shape)} for i in metadata.inputs]
-    request = InferRequest(model, _input_tensors(inputs, rows, binary=True))
+    request = InferRequest(model, _input_tensors(inputs, _parse_rows(rows, inputs), binary=True))
     async with InferenceGRPCClient(address, timeout=_TIMEOUT_SECONDS) as client:
         return _prediction(await client.infer(request), list(metadata.versions))
+
+
+def _parse_rows(rows: Sequence[Row] | CsvFile, metadata: Sequence[Mapping[str, Any]]) -> Sequence[Row]:
+    """Return rows by feature name, with a CSV file's texts as values of the model's types."""
+    if not isinstance(rows, CsvFile):
+        return rows
+    datatypes = {entry["name"]: entry["datatype"] for entry in metadata}
+    matrix = _matrix(metadata)
+    columns = []
+    for name, texts in zip(rows.names, rows.columns, strict=True):
+        # The server rejects a name that the metadata does not have.
+        datatype = Datatype(matrix["datatype"] if matrix else datatypes.get(name, Datatype.BYTES))
+        try:
+            columns.append(parse_values(texts, datatype))
+        except TextValueError as error:
+            raise ConfigurationError(
+                f"Row {error.index + 1} has the text {texts[error.index]!r} in the column '{name}', which is "
+                f"no {datatype}: correct the value."
+            ) from None
+        except OverflowError as error:
+            raise ConfigurationError(f"The column '{name}' is no {datatype}: {error}.") from None
+    return [dict(zip(rows.names, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def _matrix(metadata: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """Return the one tensor that holds all features, if the model has it."""
+    return metadata[0] if len(metadata) == 1 and len(metadata[0]["shape"]) == 2 else None
 
 
 def _input_tensors(metadata: Sequence[Mapping[str, Any]], rows: Sequence[Row], *, binary: bool) -> list[Any]:
     """Build the input tensors: those of the model's metadata, or one per name for rows by feature name."""
     datatypes = {entry["name"]: entry["datatype"] for entry in metadata}
-    matrix = metadata[0] if len(metadata) == 1 and len(metadata[0]["shape"]) == 2 else None
+    matrix = _matrix(metadata)
     if rows and isinstance(rows[0], Mapping):
         names = list(dict.fromkeys(name for row in rows if isinstance(row, Mapping) for name in row))
         columns = {name: [row.get(name) for row in rows if isinstance(row, Mapping)] for name in names}

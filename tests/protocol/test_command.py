@@ -108,6 +108,18 @@ def test_predict_reads_rows_by_name_from_csv(
     assert len(json.loads(done.stdout)["outputs"]["label"]) == 2
 
 
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_predict_csv_text_that_is_no_number_exits_with_2(
+    predict_command: Command, protocol: str, mixed_server: LiveServer, tmp_path: Path
+) -> None:
+    rows = tmp_path / "rows.csv"
+    rows.write_text("grade,age,visits,city,smoker\nlow,41.5,3,Oslo,true\nhigh,old,0,Bern,false\n")
+    options = ("--model", "mixed", "--protocol", protocol, "--input", rows)
+    done = predict_command(mixed_server, *options)
+    assert done.returncode == 2
+    assert "Row 2 has the text 'old' in the column 'age'" in done.stderr.replace("\n", " ")
+
+
 def test_predict_reads_rows_from_standard_input(predict_command: Command, mixed_server: LiveServer) -> None:
     rows = json.dumps([ROW | {"age": None}])
     done = predict_command(mixed_server, "--model", "mixed", "--input", "-", stdin=rows)
@@ -149,9 +161,9 @@ def test_predict_input_without_rows_exits_with_2(tidegate: Command, rows: str) -
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("a,b\n1,2,3\n", "row 1: expected 2 values, as in the header, received 3"),
-        ("a,b\n", "at least one line"),
-        ("", "at least one line"),
+        ("a,b\n1,2,3\n", "ragged in line 2: expected 2 values as in the header, received 3"),
+        ("a,b\n", "a header and no rows"),
+        ("", "is empty"),
     ],
 )
 def test_predict_incomplete_csv_exits_with_2(
