@@ -7,6 +7,7 @@ meaning of the fields belongs to the model. Aliases are rejected, because a few 
 more values than fit into memory.
 """
 
+import re
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -102,7 +103,11 @@ def load_yaml(path: Path, model: type[M]) -> M:
 
 
 class _Loader(yaml.SafeLoader):
-    """A safe loader with bounded depth and no aliases, whose errors have a line."""
+    """A safe loader with bounded depth and no aliases, whose errors have a line.
+
+    Numbers are those of YAML 1.2's core schema: ``1e-3`` is a number, and ``0100``, ``1_000`` and ``1:30``
+    are texts, not 64, 1000 and 90 as in YAML 1.1. Dates are texts, as in JSON.
+    """
 
     _depth = 0
 
@@ -126,6 +131,25 @@ class _Loader(yaml.SafeLoader):
             # SafeLoader raises these, without a line, for a text whose tag or form promises another type.
             problem = f"'{str(node.value)[:40]}' is not a valid {node.tag.rpartition(':')[2]}"
             raise ConstructorError(None, None, problem, node.start_mark) from None
+
+
+_OTHER_TAGS = {f"tag:yaml.org,2002:{kind}" for kind in ("int", "float", "timestamp")}
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag not in _OTHER_TAGS]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_DIGITS = "-+0123456789"
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:int", re.compile(r"(?:[-+]?(?:0|[1-9][0-9]*)|0x[0-9a-fA-F]+)\Z"), list(_DIGITS)
+)
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(
+        r"(?:[-+]?(?:\.[0-9]+|(?:0|[1-9][0-9]*)(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?"
+        r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))\Z"
+    ),
+    list(_DIGITS + "."),
+)
 
 
 def _messages(path: Path, root: yaml.Node, error: ValidationError) -> Iterator[str]:

@@ -61,7 +61,7 @@ def test_load_yaml_of_a_valid_file_returns_the_model(tmp_path):
         ("- name\n", r"plan\.yaml:1: expected a mapping of fields, received a list"),
         ("", r"plan\.yaml:1: expected a mapping of fields, received nothing"),
         ("name: !!python/object:os.system x\n", r"plan\.yaml:1: cannot be read as YAML"),
-        ("name: x\nseed: 2020-13-45\n", r"plan\.yaml:2: .*'2020-13-45' is not a valid timestamp"),
+        ("name: x\nseed: !!timestamp 2020-13-45\n", r"plan\.yaml:2: .*'2020-13-45' is not a valid timestamp"),
         ("name: !!int abc\n", r"plan\.yaml:1: .*'abc' is not a valid int"),
         ("name: !!bool maybe\n", r"plan\.yaml:1: .*'maybe' is not a valid bool"),
         ("name: !!timestamp soon\n", r"plan\.yaml:1: .*'soon' is not a valid timestamp"),
@@ -108,3 +108,30 @@ def test_locate_field_errors_adds_file_and_line(tmp_path):
     with pytest.raises(ConfigurationError) as raised, document.locate_field_errors():
         raise FieldError(("limits", "a"), "expected at least 2, received 1")
     assert str(raised.value).endswith("plan.yaml:3: field 'limits.a': expected at least 2, received 1.")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("1e-3", 1e-3),
+        ("1E5", 1e5),
+        ("-.5", -0.5),
+        ("1.", 1.0),
+        ("+7", 7),
+        ("0", 0),
+        ("0x1F", 31),
+        ("-.inf", -float("inf")),
+        ("0100", "0100"),
+        ("1_000", "1_000"),
+        ("1:30", "1:30"),
+        ("1e", "1e"),
+        ("2021-03-01", "2021-03-01"),
+        ("'1e-3'", "1e-3"),
+        ("true", True),
+        ("null", None),
+    ],
+)
+def test_read_numbers_are_those_of_yaml_1_2(tmp_path, text, expected):
+    (tmp_path / "plan.yaml").write_text(f"value: {text}\n")
+    value = Document.read(tmp_path / "plan.yaml").values["value"]
+    assert (value, type(value)) == (expected, type(expected))
