@@ -25,7 +25,6 @@ from rich.table import Table
 
 from tidegate.batch import Batch
 from tidegate.bundle import JOBLIB, ONNX, SKOPS, Bundle
-from tidegate.contract import close
 from tidegate.protocol.requests import v1_body
 from tidegate.protocol.samples import sample_rows
 from tidegate.store import fetch
@@ -163,7 +162,7 @@ def predict_in_each_protocol(bundle: Bundle, http: int, grpc: int) -> dict[str, 
     """
     rows = sample_rows(bundle.contract, ROWS, seed=2)
     (OUT / "rows.json").write_text(json.dumps(rows))
-    expected = scikit_learn_outputs(bundle, rows)
+    expected, golden = scikit_learn_outputs(bundle, rows), bundle.contract.golden
     table = Table("protocol", "rows and outputs", "equal to scikit-learn", box=None, pad_edge=False)
     equal = {}
     for key, protocol in {"v1": "v1", "v2": "v2", "v2_binary": "v2-binary", "grpc": "grpc"}.items():
@@ -175,7 +174,7 @@ def predict_in_each_protocol(bundle: Bundle, http: int, grpc: int) -> dict[str, 
         outputs = response["outputs"]
         equal[key] = bool(outputs) and all(
             len(values) == len(rows)
-            and all(close(a, e, 1e-5) for a, e in zip(values, expected[name], strict=True))
+            and all(golden.is_close(a, e) for a, e in zip(values, expected[name], strict=True))
             for name, values in outputs.items()
         )
         table.add_row(

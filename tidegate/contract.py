@@ -139,7 +139,28 @@ class Golden(_ContractModel):
     outputs: dict[str, list[Scalar | list[float]]]
     """By output name, one value or one list of values per row."""
     tolerance: Annotated[float, Field(gt=0)]
-    """The largest accepted ``|actual - expected| / max(1, |expected|)`` of floats; others must be equal."""
+    """The largest accepted ``|actual - expected| / max(scale, |expected|)`` of floats."""
+    scale: Annotated[float, Field(ge=0)] = 1.0
+    """The standard deviation of a regression's outputs, in their unit; 1 for a classification.
+
+    It makes the comparison independent of the unit: near 0, a difference counts against the usual outputs.
+    """
+
+    def is_close(self, actual: object, expected: object) -> bool:
+        """Return whether an output's value, or list of values, equals the expected one.
+
+        Only floats have a tolerance; other values must be equal and of the same type.
+        """
+        if isinstance(expected, list):
+            return (
+                isinstance(actual, list)
+                and len(actual) == len(expected)
+                and all(self.is_close(a, e) for a, e in zip(actual, expected, strict=True))
+            )
+        if isinstance(expected, float) and isinstance(actual, int | float) and not isinstance(actual, bool):
+            limit = self.tolerance * max(self.scale, abs(expected))
+            return math.isfinite(actual) and abs(actual - expected) <= limit
+        return type(actual) is type(expected) and actual == expected
 
 
 class Contract(_ContractModel):
@@ -200,28 +221,3 @@ class Contract(_ContractModel):
     def prediction(self) -> Output:
         """The first output and V1's only one: a classifier's label, a regression's value."""
         return self.outputs[0]
-
-
-def close(actual: object, expected: object, tolerance: float) -> bool:
-    """Return whether an output's value equals the expected one, floats within a relative tolerance.
-
-    >>> close([0.5, 1.0], [0.500001, 1.0], 1e-5)
-    True
-    >>> close("malignant", "benign", 1e-5)
-    False
-
-    Args:
-        actual: A value or a list of values.
-        expected: A value or a list of values. Only floats have a tolerance; other values must be equal and of
-            the same type.
-        tolerance: The largest accepted ``|actual - expected| / max(1, |expected|)``.
-    """
-    if isinstance(expected, list):
-        return (
-            isinstance(actual, list)
-            and len(actual) == len(expected)
-            and all(close(a, e, tolerance) for a, e in zip(actual, expected, strict=True))
-        )
-    if isinstance(expected, float) and isinstance(actual, int | float) and not isinstance(actual, bool):
-        return math.isfinite(actual) and abs(actual - expected) <= tolerance * max(1.0, abs(expected))
-    return type(actual) is type(expected) and actual == expected

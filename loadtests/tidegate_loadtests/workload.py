@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
 
-from tidegate.contract import Contract, Scalar, close
+from tidegate.contract import Contract, Scalar
 from tidegate.protocol.constants import (
     BINARY_MEDIA_TYPE,
     INFERENCE_HEADER_CONTENT_LENGTH,
@@ -138,7 +138,7 @@ def validate_response(
             )
     for name, values in (request.golden_outputs or {}).items():
         if name in outputs and not all(
-            close(received, value, contract.golden.tolerance)
+            contract.golden.is_close(received, value)
             for received, value in zip(outputs[name], values, strict=True)
         ):
             return f"wrong response: output '{name}' differs from the golden outputs"

@@ -309,16 +309,13 @@ def predict(
 
 def _mismatched_rows(contract: "Contract", prediction: "Prediction") -> list[int]:
     """Return the golden rows whose outputs differ. A V1 response contains the first output only."""
-    from tidegate.contract import close
-
     golden = contract.golden
     pairs = [(values, golden.outputs.get(name, [])) for name, values in prediction.outputs.items()]
     return [
         row
         for row in range(len(golden.rows))
         if not all(
-            len(actual) == len(expected) == len(golden.rows)
-            and close(actual[row], expected[row], golden.tolerance)
+            len(actual) == len(expected) == len(golden.rows) and golden.is_close(actual[row], expected[row])
             for actual, expected in pairs
         )
     ]

@@ -8,7 +8,7 @@ those that scikit-learn computed in training.
 
 import orjson
 
-from tidegate.contract import Contract, close
+from tidegate.contract import Contract
 from tidegate.errors import BundleError
 from tidegate.protocol.requests import v2_body
 from tidegate_serving.batching.runner import run_batch
@@ -56,8 +56,8 @@ def _compare(contract: Contract, body: bytes) -> None:
             width = tensor["shape"][1]
             data = [data[start : start + width] for start in range(0, len(data), width)]
         for row, (actual, expected) in enumerate(zip(data, golden.outputs[name], strict=True)):
-            if not close(actual, expected, golden.tolerance):
+            if not golden.is_close(actual, expected):
                 raise BundleError(
-                    f"Golden request, row {row}: expected {name} {expected} within {golden.tolerance}, "
+                    f"Golden request, row {row}: expected {name} {expected} within {golden.tolerance:g}, "
                     f"received {actual}: the model computes other outputs here than in training."
                 )

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.protocol.clients import CONTENTS_FIELDS, SERVICE, call, infer_request, metric_value, one_row
 from tests.support.servers import LiveServer
-from tidegate.contract import MATRIX, close
+from tidegate.contract import MATRIX
 from tidegate.protocol.samples import sample_rows
 from tidegate_serving._kserve import pb
 
@@ -50,7 +50,7 @@ def test_golden_requests_return_the_golden_outputs(raw: bool, any_server: LiveSe
         )
         actual = values.reshape(tuple(tensor.shape)).tolist()
         for value, expected in zip(actual, golden.outputs[output.name], strict=True):
-            assert close(value, expected, golden.tolerance)
+            assert golden.is_close(value, expected)
 
 
 def test_text_outputs_are_raw_with_length_or_typed(numeric_server: LiveServer) -> None:

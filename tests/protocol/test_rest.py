@@ -17,7 +17,6 @@ from tests.protocol.clients import (
 )
 from tests.support.http_client import receive_response
 from tests.support.servers import LiveServer
-from tidegate.contract import close
 from tidegate.protocol.constants import INFERENCE_HEADER_CONTENT_LENGTH
 from tidegate.protocol.requests import v1_body, v2_binary_body, v2_body
 from tidegate.protocol.samples import sample_rows
@@ -52,7 +51,7 @@ def test_golden_requests_return_the_golden_outputs(any_server: LiveServer) -> No
     golden = contract.golden
     predictions = predict(any_server, v1_body(contract, golden.rows)).json()["predictions"]
     for prediction, expected in zip(predictions, golden.outputs[contract.prediction.name], strict=True):
-        assert close(prediction, expected, golden.tolerance)
+        assert golden.is_close(prediction, expected)
     outputs = infer(any_server, v2_body(contract, golden.rows)).json()["outputs"]
     assert [output["name"] for output in outputs] == [output.name for output in contract.outputs]
     for output in outputs:
@@ -62,7 +61,7 @@ def test_golden_requests_return_the_golden_outputs(any_server: LiveServer) -> No
             for value in (values if isinstance(values, list) else [values])
         ]
         for actual, expected in zip(output["data"], flat, strict=True):
-            assert close(actual, expected, golden.tolerance)
+            assert golden.is_close(actual, expected)
 
 
 def test_rows_as_objects_and_as_lists_have_equal_responses(any_server: LiveServer) -> None:

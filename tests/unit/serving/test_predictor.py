@@ -8,7 +8,6 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from tidegate.bundle import Bundle
-from tidegate.contract import close
 from tidegate.errors import BundleError, ServerError
 from tidegate_serving import Predictor, Server
 from tidegate_serving._kserve import InferInput, InferRequest, Model, ModelServer
@@ -45,7 +44,7 @@ def test_predict_returns_the_golden_outputs_for_both_payloads(
     response = asyncio.run(predictor.predict(request))
     for values in (predictions, response.outputs[0].as_numpy().tolist()):
         for actual, known in zip(values, expected, strict=True):
-            assert close(actual, known, golden.tolerance)
+            assert golden.is_close(actual, known)
 
 
 def test_predict_invalid_payload_raises_a_request_error(predictor: Predictor) -> None:

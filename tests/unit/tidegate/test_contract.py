@@ -6,7 +6,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from tests.support.bundles import contract
-from tidegate.contract import MATRIX, Contract, Datatype, Feature, close
+from tidegate.contract import MATRIX, Contract, Datatype, Feature, Golden
+
+GOLDEN = Golden(rows=((0.0,),), outputs={"prediction": [0.0]}, tolerance=1e-5)
 
 
 def altered(**changes):
@@ -85,10 +87,23 @@ def test_feature_with_a_contradiction_is_rejected(feature, problem):
         (0.5, [0.5], False),
     ],
 )
-def test_close_compares_within_a_relative_tolerance(actual, expected, equal):
-    assert close(actual, expected, 1e-5) is equal
+def test_golden_is_close_within_a_relative_tolerance(actual, expected, equal):
+    assert GOLDEN.is_close(actual, expected) is equal
+
+
+@pytest.mark.parametrize(
+    ("actual", "expected", "equal"),
+    [
+        (0.0029, 0.0, True),
+        (0.0031, 0.0, False),
+        (3e6 + 29, 3e6, True),
+        (3e6 + 31, 3e6, False),
+    ],
+)
+def test_golden_is_close_by_the_scale_of_the_outputs(actual, expected, equal):
+    assert GOLDEN.model_copy(update={"scale": 300.0}).is_close(actual, expected) is equal
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
-def test_close_is_true_for_a_number_and_itself(number):
-    assert close(number, number, 1e-9)
+def test_golden_is_close_for_a_number_and_itself(number):
+    assert GOLDEN.model_copy(update={"scale": 0.0}).is_close(number, number)

@@ -15,7 +15,6 @@ import pytest
 from tests.support.training import configuration, mixed_configuration, write_loans
 from tidegate.batch import Batch
 from tidegate.bundle import JOBLIB, METRICS, ONNX, PARITY, PROVENANCE, Bundle, verify
-from tidegate.contract import close
 from tidegate.errors import ConfigurationError, DataError, GateNotPassedError
 from tidegate_training.bundling.compile import open_session
 from tidegate_training.bundling.contract import to_json_outputs
@@ -56,10 +55,9 @@ def loans(tmp_path_factory: pytest.TempPathFactory) -> TrainingResult:
 def golden_outputs_match(bundle: Bundle, predict: Callable[[Batch], dict[str, Any]]) -> bool:
     contract = bundle.contract
     outputs = to_json_outputs(predict(Batch.from_rows(contract, contract.golden.rows)))
-    return close(
+    return contract.golden.is_close(
         [outputs[output.name] for output in contract.outputs],
         [contract.golden.outputs[output.name] for output in contract.outputs],
-        contract.golden.tolerance,
     )
 
 

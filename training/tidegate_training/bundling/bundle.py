@@ -119,7 +119,8 @@ def compile_and_compare(
     batch = Batch.concatenate(
         [model.features.batch(rows), Batch.from_rows(contract, probe_rows(contract, seed))]
     )
-    report = compare_outputs(session, predict_outputs(model.pipeline, batch, contract.outputs), batch)
+    original = predict_outputs(model.pipeline, batch, contract.outputs)
+    report = compare_outputs(session, original, batch, contract.golden.scale)
     return (compiled if report.verdict == "equal" else None), report
 
 

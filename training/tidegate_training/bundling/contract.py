@@ -15,7 +15,7 @@ from tidegate.contract import Contract, Datatype, Feature, Golden, Scalar
 from tidegate.errors import DataError
 from tidegate_training.bundling.features import FeaturePolicy, FeatureTable, Indices
 from tidegate_training.bundling.fitted_model import FittedModel
-from tidegate_training.bundling.outputs import predict_outputs
+from tidegate_training.bundling.outputs import PREDICTION, predict_outputs
 from tidegate_training.bundling.parity import TOLERANCE
 
 Array = NDArray[Any]
@@ -36,6 +36,7 @@ def build_contract(model: FittedModel, n_golden_rows: int) -> Contract:
         rows=tuple(tuple(row) for row in to_json_rows(model.features, rows)),
         outputs=to_json_outputs(predict_outputs(model.pipeline, model.features.batch(rows), model.outputs)),
         tolerance=TOLERANCE,
+        scale=output_scale(model),
     )
     return Contract(
         name=model.name,
@@ -45,6 +46,17 @@ def build_contract(model: FittedModel, n_golden_rows: int) -> Contract:
         labels=model.labels,
         golden=golden,
     )
+
+
+def output_scale(model: FittedModel) -> float:
+    """Return the standard deviation of a regression's held-out outputs, in their unit, and otherwise 1.
+
+    Probabilities have no unit. A regression's values have one: a difference of 1e-5 is nothing for values
+    that span 300, and everything for values that span 1e-5.
+    """
+    if model.labels:
+        return 1.0
+    return float(model.held_out_outputs[PREDICTION].astype(np.float64).std())
 
 
 def select_golden_rows(model: FittedModel, features: tuple[Feature, ...], count: int) -> Indices:

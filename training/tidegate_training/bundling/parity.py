@@ -21,7 +21,7 @@ from tidegate_training.bundling.outputs import LABEL, SCORES
 Array = NDArray[Any]
 
 TOLERANCE = 1e-5
-"""Largest accepted ``|compiled - original| / max(1, |original|)`` of a score or a value."""
+"""Largest accepted ``|compiled - original| / max(scale, |original|)`` of a score or a value."""
 
 BATCH_SIZES = (1, 16, 256)
 """Rows per call; ONNX Runtime chooses kernels by the batch size, and each kernel rounds differently."""
@@ -50,6 +50,7 @@ class ParityReport:
             relative to the value.
         batch_sizes: The compared batch sizes.
         tolerance: The tolerance.
+        scale: The scale of the outputs: the standard deviation of a regression's, in their unit, otherwise 1.
     """
 
     verdict: Literal["equal", "different", "not compiled"]
@@ -61,6 +62,7 @@ class ParityReport:
     largest_at: Mapping[str, int] | None = None
     batch_sizes: tuple[int, ...] = field(default=BATCH_SIZES)
     tolerance: float = TOLERANCE
+    scale: float = 1.0
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON document."""
@@ -99,13 +101,16 @@ def probe_rows(contract: Contract, seed: int) -> list[list[Scalar]]:
     return rows + sample_rows(contract, _RANDOM_ROWS, seed)
 
 
-def compare_outputs(session: Any, original: Mapping[str, Array], batch: Batch) -> ParityReport:
+def compare_outputs(
+    session: Any, original: Mapping[str, Array], batch: Batch, scale: float = 1.0
+) -> ParityReport:
     """Compute a batch with the compiled model at each batch size, and compare the outputs.
 
     Args:
         session: An open ONNX Runtime session.
         original: By output, ``[rows]`` or ``[rows, width]``: the outputs of scikit-learn.
         batch: The rows, in the contract's types.
+        scale: The scale of the outputs, in their unit.
     """
     rows = len(batch)
     flipped, tied = np.zeros(rows, np.bool_), tied_rows(original)
@@ -117,13 +122,13 @@ def compare_outputs(session: Any, original: Mapping[str, Array], batch: Batch) -
             # ONNX Runtime's exceptions share no public base class. scikit-learn computed the same rows, so
             # every exception is a difference.
             reason = f"the compiled model fails at batch size {size}: {' '.join(str(error).split())[:300]}"
-            return ParityReport("different", reason, rows)
+            return ParityReport("different", reason, rows, scale=scale)
         for name, expected in original.items():
             actual = outputs[name]
             if name == LABEL:
                 flipped |= actual != expected
                 continue
-            difference, relative = output_differences(actual, expected)
+            difference, relative = output_differences(actual, expected, scale)
             max_difference = max(max_difference, float(difference.max()))
             if (largest := float(relative.max())) > max_relative:
                 max_relative = largest
@@ -133,7 +138,8 @@ def compare_outputs(session: Any, original: Mapping[str, Array], batch: Batch) -
     reasons = []
     if max_relative > TOLERANCE:
         reasons.append(
-            f"a score or value differs by {max_relative:.3g} of max(1, |original|), more than {TOLERANCE:g}"
+            f"a score or value differs by {max_relative:.3g} of max({scale:.3g}, |original|), more than "
+            f"{TOLERANCE:g}"
         )
     if flips > ties:
         reasons.append(
@@ -148,6 +154,7 @@ def compare_outputs(session: Any, original: Mapping[str, Array], batch: Batch) -
         flips if LABEL in original else None,
         ties if LABEL in original else None,
         largest_at,
+        scale=scale,
     )
 
 
@@ -173,16 +180,22 @@ def run_session(session: Any, batch: Batch, size: int, outputs: Sequence[str]) -
     }
 
 
-def output_differences(actual: Array, expected: Array) -> tuple[Array, Array]:
-    """Return ``|actual - expected|``, and that divided by ``max(1, |expected|)``.
+def output_differences(actual: Array, expected: Array, scale: float) -> tuple[Array, Array]:
+    """Return ``|actual - expected|``, and that divided by ``max(scale, |expected|)``.
 
-    Both results have the arguments' shape, ``[rows]`` or ``[rows, width]``. They are infinite where one value
-    is NaN.
+    Both results have the shape of the outputs, ``[rows]`` or ``[rows, width]``. They are infinite where one
+    value is NaN.
+
+    Args:
+        actual: The compiled model's outputs.
+        expected: The outputs of scikit-learn.
+        scale: The scale of the outputs, in their unit.
     """
     expected = expected.astype(np.float64)
     difference = np.abs(actual.astype(np.float64) - expected)
     difference[np.isnan(difference)] = np.inf
-    return difference, difference / np.maximum(1.0, np.abs(expected))
+    smallest = np.finfo(np.float64).tiny  # the scale of a constant regression is 0, and its output may be
+    return difference, difference / np.maximum(max(scale, smallest), np.abs(expected))
 
 
 def tied_rows(original: Mapping[str, Array]) -> NDArray[np.bool_]:

@@ -7,7 +7,7 @@ import pytest
 
 from tidegate.batch import Batch
 from tidegate.bundle import ONNX, Bundle
-from tidegate.contract import Output, close
+from tidegate.contract import Output
 from tidegate.errors import BundleError
 from tidegate_serving.engines.base import Engine
 from tidegate_serving.engines.onnx import OnnxEngine
@@ -23,7 +23,7 @@ def test_onnx_engine_computes_the_golden_outputs(which: str, request: pytest.Fix
     for output in bundle.contract.outputs:
         assert outputs[output.name].dtype == output.datatype.dtype
         for actual, expected in zip(outputs[output.name].tolist(), golden.outputs[output.name], strict=True):
-            assert close(actual, expected, golden.tolerance)
+            assert golden.is_close(actual, expected)
 
 
 def test_onnx_engine_computes_all_outputs_at_once(numeric_bundle: Bundle) -> None:

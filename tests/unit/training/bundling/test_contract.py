@@ -9,7 +9,7 @@ from tidegate.errors import DataError
 from tidegate_training.bundling.contract import build_contract, select_golden_rows, to_json_values
 from tidegate_training.bundling.features import FeaturePolicy, FeatureTable
 from tidegate_training.bundling.fitted_model import FittedModel
-from tidegate_training.bundling.outputs import detect_outputs
+from tidegate_training.bundling.outputs import detect_outputs, predict_outputs
 
 SIZES = np.array([1.0, np.nan, 3.0, 9.0, 0.1, 5.0], dtype=np.float32)
 COLOURS = np.array(["red", "blue", "red", "green", "red", "blue"], dtype=object)
@@ -23,6 +23,7 @@ def make_model(target: list[str] | list[float], policy: FeaturePolicy, test: lis
     estimator = DummyClassifier() if isinstance(target[0], str) else DummyRegressor()
     estimator.fit(features.batch(train).for_sklearn(), np.array(target)[train])
     outputs = detect_outputs(estimator, features.batch(train), datatypes)
+    held_out = features.batch(np.arange(3, 6))
     return FittedModel(
         "test",
         "classification" if isinstance(target[0], str) else "regression",
@@ -32,7 +33,7 @@ def make_model(target: list[str] | list[float], policy: FeaturePolicy, test: lis
         np.array(target),
         train,
         np.array(test),
-        held_out_outputs={},
+        held_out_outputs=predict_outputs(estimator, held_out, outputs),
         policies={"colour": policy},
     )
 

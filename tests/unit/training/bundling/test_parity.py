@@ -88,6 +88,9 @@ def test_compare_outputs_tolerance_is_relative_to_the_value() -> None:
     assert report.verdict == "different"
     assert report.largest_at == {"row": 1, "batch_size": 16}
     assert report.label_flips is None
+    assert compare_outputs(FakeSession(add(0.05, 1), original), original, BATCH, 1e4).verdict == "equal"
+    report = compare_outputs(FakeSession(add(1e-6, 1), original), original, BATCH, 1e-2)
+    assert (report.verdict, report.scale) == ("different", 1e-2)
 
 
 def test_compare_outputs_margin_near_zero_is_a_tie() -> None:
