@@ -188,7 +188,7 @@ def scikit_learn_outputs(bundle: Bundle, rows: list[list[Any]]) -> dict[str, lis
     """Compute the outputs with the bundle's own pipeline, by scikit-learn in this process."""
     from skops.io import loads
 
-    from tidegate_serving.loading.policy import TRUSTED_TYPES
+    from tidegate.trust.policy import TRUSTED_TYPES
 
     pipeline = loads(bundle.read(SKOPS), trusted=sorted(TRUSTED_TYPES))
     X = Batch.from_rows(bundle.contract, rows).for_sklearn()

@@ -21,16 +21,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tidegate.trust.policy import Policy as Policy
     from tidegate_serving.codecs.request import Limits as Limits
     from tidegate_serving.config import EngineChoice as EngineChoice
-    from tidegate_serving.loading.policy import Policy as Policy
     from tidegate_serving.predictor import Predictor as Predictor
     from tidegate_serving.server import Server as Server
 
 _MODULES = {
     "EngineChoice": "tidegate_serving.config",
     "Limits": "tidegate_serving.codecs.request",
-    "Policy": "tidegate_serving.loading.policy",
+    "Policy": "tidegate.trust.policy",
     "Predictor": "tidegate_serving.predictor",
     "Server": "tidegate_serving.server",
 }

@@ -136,7 +136,7 @@ def serve(
     that must not be loaded ends the command with exit code 2 and the reason. When the server is ready, the
     command prints one line on standard output.
     """
-    from tidegate_serving.loading.policy import TRUSTED_TYPES, Policy
+    from tidegate.trust.policy import TRUSTED_TYPES, Policy
 
     if name is not None and not re.match(NAME_PATTERN, name):
         raise ConfigurationError(

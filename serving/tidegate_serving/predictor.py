@@ -13,6 +13,7 @@ import orjson
 from prometheus_client import REGISTRY, CollectorRegistry
 
 from tidegate.errors import ServerError
+from tidegate.trust.policy import Policy
 from tidegate_serving._kserve import (
     POST_HIST_TIME,
     PRE_HIST_TIME,
@@ -26,7 +27,6 @@ from tidegate_serving.codecs import v1
 from tidegate_serving.codecs.request import Limits
 from tidegate_serving.config import MAX_QUEUE_DELAY, EngineChoice
 from tidegate_serving.loading.loader import LoadedModel, load
-from tidegate_serving.loading.policy import Policy
 from tidegate_serving.observability.baseline import load_baseline
 from tidegate_serving.observability.drift_monitor import DriftMonitor
 from tidegate_serving.observability.metrics import Metrics, Record

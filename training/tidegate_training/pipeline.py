@@ -65,12 +65,14 @@ def fit_pipeline(config: TrainingConfig, table: Table, rows: Indices) -> tuple[A
         warnings.simplefilter("always")
         try:
             pipeline.fit(table.features.batch(rows).for_sklearn(), table.target[rows])
-        except ValueError as error:
-            # scikit-learn's class for invalid parameters is a ValueError, and not public.
+        except Exception as error:  # an estimator raises any exception, not only ValueError
+            # scikit-learn's class for invalid parameters is not public.
             message = " ".join(str(error).split()).rstrip(".")
             if type(error).__name__ == "InvalidParameterError":
                 named = [name for name in config.algorithm.parameters if f"'{name}' parameter" in message]
                 raise FieldError(("algorithm", "parameters", *named[:1]), message) from None
+            if not isinstance(error, ValueError):
+                message = f"{type(error).__name__}: {message}"
             raise DataError(f"{config.algorithm.name} cannot be fitted to the data: {message}.") from None
     messages = (
         f"{warning.category.__name__}: {' '.join(str(warning.message).split())}" for warning in caught

@@ -17,12 +17,15 @@ from numpy.typing import NDArray
 
 from tidegate.bundle import METRICS, MODEL_CARD, Bundle
 from tidegate.digest import canonical_json
+from tidegate.errors import BundleError, FieldError
+from tidegate.trust.archive import build_pipeline
+from tidegate.trust.policy import Policy
 from tidegate_training.bundling.bundle import PackagedModel, installed_versions, package_model, write_bundle
 from tidegate_training.bundling.features import FeaturePolicy
 from tidegate_training.bundling.fitted_model import FittedModel
 from tidegate_training.bundling.outputs import detect_outputs, predict_outputs
 from tidegate_training.bundling.parity import ParityReport
-from tidegate_training.bundling.persistence import from_skops, to_skops
+from tidegate_training.bundling.persistence import to_skops
 from tidegate_training.config import FeatureOptions, TrainingConfig
 from tidegate_training.evaluation import (
     Metrics,
@@ -169,9 +172,9 @@ def _fit_and_evaluate(
     splits = _split_table(config, table)
     on_step("fitting")
     fitted, warnings = fit_pipeline(config, table, splits.train)
-    archive = to_skops(fitted)
-    # The metrics are those of the pipeline from the archive, so that a loss in saving shows in the metrics.
-    pipeline = from_skops(archive)
+    archive = _archive(config, fitted)
+    # The metrics are those of the pipeline that a server builds, so that a loss in saving shows in them.
+    pipeline = _build_as_server(config, archive)
     on_step("evaluating")
     features = table.features
     contract_outputs = detect_outputs(pipeline, features.batch(splits.train[:1]), features.datatypes)
@@ -213,6 +216,29 @@ def _fit_and_evaluate(
         assess_overfitting(config.task, metrics["train"], metrics["test"]),
         warnings,
     )
+
+
+def _archive(config: TrainingConfig, fitted: Any) -> bytes:
+    try:
+        return to_skops(fitted)
+    except Exception as error:  # skops raises any exception, RecursionError included, for what it cannot hold
+        raise FieldError(
+            ("algorithm",),
+            f"the fitted {config.algorithm.name} cannot be saved ({type(error).__name__}: "
+            f"{' '.join(str(error).split())[:200]}): remove the parameter that holds a function or an object",
+        ) from None
+
+
+def _build_as_server(config: TrainingConfig, archive: bytes) -> Any:
+    """Build the pipeline under the default policy: no bundle is sealed that servers reject."""
+    try:
+        return build_pipeline(archive, Policy())
+    except BundleError as error:
+        raise FieldError(
+            ("algorithm",),
+            f"a server with the default policy rejects this {config.algorithm.name}: choose other parameters "
+            f"or another algorithm ({str(error).rstrip('.')})",
+        ) from None
 
 
 def _split_table(config: TrainingConfig, table: Table) -> Splits:

@@ -13,18 +13,18 @@ from importlib.metadata import version
 from io import BytesIO
 from pathlib import Path
 from typing import Any
-from zipfile import ZipFile
 
 import orjson
 
 from tidegate.bundle import JOBLIB, ONNX, PARITY, SKOPS, Bundle, verify
 from tidegate.contract import Contract
 from tidegate.errors import BundleError
+from tidegate.trust.archive import build_pipeline
+from tidegate.trust.policy import Policy
 from tidegate_serving.config import EngineChoice
 from tidegate_serving.engines.base import Engine
 from tidegate_serving.engines.onnx import OnnxEngine
 from tidegate_serving.engines.sklearn import SklearnEngine
-from tidegate_serving.loading.policy import Policy
 
 SCIKIT_LEARN = "scikit-learn"
 
@@ -77,46 +77,11 @@ def load(
     else:
         _check_scikit_learn_version(bundle)
         has_pickle = JOBLIB in bundle
-        pipeline = _unpickle(bundle.read(JOBLIB)) if has_pickle else build(bundle.read(SKOPS), policy)
+        pipeline = (
+            _unpickle(bundle.read(JOBLIB)) if has_pickle else build_pipeline(bundle.read(SKOPS), policy)
+        )
         engine = SklearnEngine(pipeline, contract)
     return LoadedModel(bundle, engine, time.perf_counter() - started)
-
-
-def build(content: bytes, policy: Policy) -> Any:
-    """Build the pipeline of a skops archive, after auditing its types and checking its trees.
-
-    Args:
-        content: The archive's bytes.
-        policy: The deployer's policy.
-
-    Raises:
-        BundleError: If the archive is damaged, contains a type that the policy does not trust, or a tree
-            that is out of bounds.
-    """
-    from skops.io._audit import audit_tree, get_tree
-    from skops.io._utils import read_schema
-    from skops.io.exceptions import UntrustedTypesFoundException
-
-    from tidegate_serving.loading.tree_bounds import check_tree_bounds
-
-    trusted = sorted(policy.trusted_types)
-    try:
-        with ZipFile(BytesIO(content)) as archive:
-            schema, context = read_schema(archive)
-            root = get_tree(schema, context, trusted=trusted)
-            audit_tree(root, trusted=trusted)
-            check_tree_bounds(root)
-            return root.construct()
-    except UntrustedTypesFoundException:
-        untrusted = ", ".join(sorted(root.get_unsafe_set()))
-        raise BundleError(
-            f"{SKOPS} contains types that the policy does not trust: {untrusted}; if you trust them, "
-            "add them with --trusted-type."
-        ) from None
-    except BundleError:
-        raise
-    except Exception as error:  # a crafted archive can make any part of skops, zipfile or scikit-learn fail
-        raise BundleError(f"{SKOPS} cannot be built: {type(error).__name__}: {error}.") from error
 
 
 def _unpickle(content: bytes) -> Any:

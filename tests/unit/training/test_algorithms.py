@@ -9,8 +9,8 @@ import pytest
 
 from tests.support.training import configuration, mixed_configuration, write_loans, write_numbers
 from tidegate.bundle import ONNX, SKOPS, verify
-from tidegate_serving.loading.loader import build
-from tidegate_serving.loading.policy import Policy
+from tidegate.trust.archive import build_pipeline
+from tidegate.trust.policy import Policy
 from tidegate_training.algorithms import ALGORITHMS, parameter_names
 from tidegate_training.config import TrainingConfig
 from tidegate_training.run import train
@@ -94,6 +94,6 @@ def test_algorithm_loads_and_compiles_as_recorded(name: str, kind: str, data: Pa
     result = train(make_config(name, kind), tmp_path / "bundle", base_dir=data)
     bundle = verify(result.bundle.path, result.bundle.digest)
     assert bundle.manifest.algorithm == name
-    assert type(build(bundle.read(SKOPS), Policy())[-1]).__name__ == name
+    assert type(build_pipeline(bundle.read(SKOPS), Policy())[-1]).__name__ == name
     assert result.parity.verdict == VERDICTS[name][KINDS.index(kind)], result.parity.reason
     assert (result.parity.verdict == "equal") == (ONNX in bundle) == (result.parity.reason is None)

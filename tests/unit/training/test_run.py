@@ -16,10 +16,11 @@ from tests.support.training import configuration, mixed_configuration, write_loa
 from tidegate.batch import Batch
 from tidegate.bundle import JOBLIB, METRICS, ONNX, PARITY, PROVENANCE, Bundle, verify
 from tidegate.errors import ConfigurationError, DataError, GateNotPassedError
+from tidegate.trust.archive import build_pipeline
+from tidegate.trust.policy import Policy
 from tidegate_training.bundling.compile import open_session
 from tidegate_training.bundling.contract import to_json_outputs
 from tidegate_training.bundling.outputs import predict_outputs
-from tidegate_training.bundling.persistence import from_skops
 from tidegate_training.config import TrainingConfig
 from tidegate_training.run import TrainingResult, train
 
@@ -66,7 +67,7 @@ def test_train_both_models_compute_the_golden_outputs(kind: str, request: pytest
     result: TrainingResult = request.getfixturevalue(kind)
     bundle = verify(result.bundle.path, result.bundle.digest)
     contract = bundle.contract
-    pipeline = from_skops(bundle.read("model.skops"))
+    pipeline = build_pipeline(bundle.read("model.skops"), Policy())
     assert golden_outputs_match(bundle, lambda batch: predict_outputs(pipeline, batch, contract.outputs))
     session = open_session(bundle.read(ONNX))
     names = [output.name for output in contract.outputs]
@@ -232,6 +233,27 @@ def test_train_class_without_test_rows_is_accepted(tmp_path: Path) -> None:
     result = train(config, tmp_path / "bundle", base_dir=tmp_path)
     assert result.metrics["test"]["roc_auc"] is None
     assert result.metrics["test"]["accuracy"] is not None
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "parameters", "message"),
+    [
+        ("HistGradientBoostingClassifier", {"categorical_features": [0]}, "the default policy rejects this"),
+        ("KNeighborsClassifier", {"metric": "canberra"}, "does not trust: .*CanberraDistance64"),
+        (
+            "HistGradientBoostingClassifier",
+            {"scoring": "accuracy", "early_stopping": True, "max_iter": 1},
+            "cannot be saved .RecursionError",
+        ),
+    ],
+)
+def test_train_model_that_servers_reject_leaves_nothing(
+    algorithm: str, parameters: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    config = configuration(algorithm={"name": algorithm, "parameters": parameters}, preprocessing={})
+    with pytest.raises(ConfigurationError, match=message):
+        train(config, tmp_path / "bundle")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_train_on_the_largest_targets_succeeds(tmp_path: Path) -> None:

@@ -30,13 +30,6 @@ def to_skops(pipeline: Any) -> bytes:
     return canonical_archive(dumps(pipeline))
 
 
-def from_skops(archive: bytes) -> Any:
-    """Load an archive that :func:`to_skops` wrote in this process; every type in it is trusted."""
-    from skops.io import get_untrusted_types, loads
-
-    return loads(archive, trusted=get_untrusted_types(data=archive))
-
-
 def to_joblib(pipeline: Any) -> bytes:
     """Serialize a pipeline in joblib's format, uncompressed.
 

@@ -15,10 +15,10 @@ from tests.support.trained_bundles import altered
 from tidegate.bundle import Bundle
 from tidegate.digest import canonical_json
 from tidegate.errors import BundleError
+from tidegate.trust.policy import Policy
 from tidegate_serving.codecs.request import Limits
 from tidegate_serving.config import EngineChoice
 from tidegate_serving.loading.loader import LoadedModel, load
-from tidegate_serving.loading.policy import Policy
 from tidegate_serving.selfcheck import verify_golden_outputs
 
 

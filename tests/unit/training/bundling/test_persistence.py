@@ -14,9 +14,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
+from tidegate.trust.archive import build_pipeline
+from tidegate.trust.policy import Policy
 from tidegate_training.bundling.persistence import (
     canonical_archive,
-    from_skops,
     to_joblib,
     to_skops,
     without_padding,
@@ -30,9 +31,9 @@ def fit_pipeline() -> Pipeline:
     return Pipeline([("scale", StandardScaler()), ("estimator", LogisticRegression())]).fit(X, Y)
 
 
-def test_from_skops_pipeline_predicts_the_same() -> None:
+def test_to_skops_pipeline_predicts_the_same() -> None:
     pipeline = fit_pipeline()
-    restored = from_skops(to_skops(pipeline))
+    restored = build_pipeline(to_skops(pipeline), Policy())
     assert (restored.predict_proba(X) == pipeline.predict_proba(X)).all()
     assert restored["scale"].mean_.tolist() == pipeline["scale"].mean_.tolist()
 
@@ -60,7 +61,7 @@ def test_canonical_archive_is_idempotent() -> None:
 def test_to_skops_shared_object_is_written_once(shared: bool) -> None:
     one = np.arange(3.0)
     archive = to_skops({"a": one, "b": one if shared else one.copy()})
-    restored = from_skops(archive)
+    restored = build_pipeline(archive, Policy())
     assert restored["b"].tolist() == one.tolist()
     assert (restored["a"] is restored["b"]) == shared
     with ZipFile(io.BytesIO(archive)) as opened:

@@ -3,7 +3,7 @@
 import pytest
 
 from tidegate.errors import ConfigurationError
-from tidegate_serving.loading.policy import TRUSTED_TYPES, Policy
+from tidegate.trust.policy import TRUSTED_TYPES, Policy
 
 DIGEST = "0123456789abcdef" * 4
 

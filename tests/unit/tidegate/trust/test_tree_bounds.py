@@ -24,8 +24,8 @@ from sklearn.utils import all_estimators
 from skops.io import dumps
 
 from tidegate.errors import BundleError
-from tidegate_serving.loading.loader import build
-from tidegate_serving.loading.policy import Policy
+from tidegate.trust.archive import build_pipeline
+from tidegate.trust.policy import Policy
 
 X, y = load_iris(return_X_y=True)
 X = X.astype(np.float32)
@@ -101,7 +101,7 @@ BOOSTED = dumps(HistGradientBoostingClassifier(max_iter=2, max_depth=3).fit(X, y
 )
 def test_build_valid_trees_predict_the_same(estimator: object) -> None:
     estimator.fit(X, y)
-    np.testing.assert_array_equal(build(dumps(estimator), POLICY).predict(X), estimator.predict(X))
+    np.testing.assert_array_equal(build_pipeline(dumps(estimator), POLICY).predict(X), estimator.predict(X))
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_build_valid_trees_predict_the_same(estimator: object) -> None:
 )
 def test_build_rejects_a_tree_that_leaves_its_arrays(field: str, value: int, message: str) -> None:
     with pytest.raises(BundleError, match=message):
-        build(altered_nodes(TREE, field, put(0, value)), POLICY)
+        build_pipeline(altered_nodes(TREE, field, put(0, value)), POLICY)
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_build_rejects_a_tree_that_leaves_its_arrays(field: str, value: int, mes
 )
 def test_build_rejects_a_predictor_that_leaves_its_arrays(field: str, value: int, message: str) -> None:
     with pytest.raises(BundleError, match=message):
-        build(altered_nodes(BOOSTED, field, put(0, value)), POLICY)
+        build_pipeline(altered_nodes(BOOSTED, field, put(0, value)), POLICY)
 
 
 def set_number(node: dict, name: str, value: int) -> None:
@@ -146,7 +146,7 @@ def set_number(node: dict, name: str, value: int) -> None:
 
 def test_build_rejects_a_tree_wider_than_its_estimator() -> None:
     with pytest.raises(BundleError, match=r"checks for 1\b"):
-        build(altered_schema(TREE, lambda node: set_number(node, "n_features_in_", 1)), POLICY)
+        build_pipeline(altered_schema(TREE, lambda node: set_number(node, "n_features_in_", 1)), POLICY)
 
 
 def test_build_rejects_trees_wider_than_their_forest() -> None:
@@ -161,12 +161,12 @@ def test_build_rejects_trees_wider_than_their_forest() -> None:
     narrowed = altered_schema(archive, narrow_the_forest_only)
     assert forests
     with pytest.raises(BundleError, match=r"inside an estimator of 2|checks for 2\b"):
-        build(narrowed, POLICY)
+        build_pipeline(narrowed, POLICY)
 
 
 def test_build_rejects_a_tree_with_a_wrong_node_count() -> None:
     with pytest.raises(BundleError, match="node and value arrays of the shapes"):
-        build(altered_schema(TREE, lambda node: set_number(node, "node_count", 1_000_000)), POLICY)
+        build_pipeline(altered_schema(TREE, lambda node: set_number(node, "node_count", 1_000_000)), POLICY)
 
 
 def test_build_rejects_a_tree_stored_as_a_plain_object() -> None:
@@ -175,13 +175,13 @@ def test_build_rejects_a_tree_stored_as_a_plain_object() -> None:
             node["__loader__"] = "ObjectNode"
 
     with pytest.raises(BundleError):
-        build(altered_schema(TREE, disguise), POLICY)
+        build_pipeline(altered_schema(TREE, disguise), POLICY)
 
 
 def test_build_rejects_a_tree_outside_an_estimator() -> None:
     tree = DecisionTreeClassifier(max_depth=2).fit(X, y).tree_
     with pytest.raises(BundleError, match="does not check a row's width"):
-        build(dumps({"tree": tree}), POLICY)
+        build_pipeline(dumps({"tree": tree}), POLICY)
 
 
 def test_crafted_tree_without_the_check_ends_the_process() -> None:
@@ -231,7 +231,7 @@ def test_build_every_estimator_except_one_by_default(kind: str) -> None:
     for name, estimator_class in all_estimators(type_filter=kind):
         archive = dumps(_fitted(name, kind, estimator_class))
         try:
-            assert type(build(archive, POLICY)) is estimator_class
+            assert type(build_pipeline(archive, POLICY)) is estimator_class
         except BundleError:
             rejected.add(name)
     # Its state holds a scorer, and therefore a function.
