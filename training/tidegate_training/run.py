@@ -42,7 +42,7 @@ from tidegate_training.pipeline import fit_pipeline
 from tidegate_training.plots import plot_classification, plot_regression
 from tidegate_training.provenance import collect_provenance
 from tidegate_training.source import Source, read_source
-from tidegate_training.split import Splits, require_classes, split_rows
+from tidegate_training.split import Splits, require_classes, require_two_rows, split_rows
 from tidegate_training.table import Table, build_table
 
 Array = NDArray[Any]
@@ -256,6 +256,8 @@ def _split_table(config: TrainingConfig, table: Table) -> Splits:
     )
     if config.task == "classification":
         require_classes(splits, table.target)
+    else:
+        require_two_rows(splits)
     return splits
 
 

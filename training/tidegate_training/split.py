@@ -95,6 +95,22 @@ def require_classes(splits: Splits, labels: Array) -> None:
         )
 
 
+def require_two_rows(splits: Splits) -> None:
+    """Check that each split has two rows or more, because R² is not defined for one.
+
+    Args:
+        splits: The splits.
+
+    Raises:
+        DataError: If a split has one row.
+    """
+    for name, rows in splits.items():
+        if len(rows) < 2:
+            raise DataError(
+                f"The split leaves one {name} row, and R² needs two: give more data or other sizes in split."
+            )
+
+
 def _split_at_random(options: Split, n_rows: int, seed: int, labels: Array | None) -> Splits:
     from sklearn.model_selection import train_test_split
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tidegate.errors import DataError
 from tidegate_training.config import Split
-from tidegate_training.split import Splits, require_classes, split_rows
+from tidegate_training.split import Splits, require_classes, require_two_rows, split_rows
 
 SIZES = st.sampled_from([(0.2, 0.2), (0.1, 0.3), (0.3, 0.1), (0.25, 0.25)])
 
@@ -98,3 +98,9 @@ def test_require_classes_missing_class_is_named_with_its_rows() -> None:
 def test_split_rows_too_few_rows_are_rejected(rows: int, arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(DataError, match=message):
         split_rows(Split(), rows, 0, **arguments)
+
+
+def test_require_two_rows_names_the_split_with_one() -> None:
+    require_two_rows(Splits(np.arange(4), np.arange(4, 6), np.arange(6, 8)))
+    with pytest.raises(DataError, match="leaves one test row, and R² needs two"):
+        require_two_rows(Splits(np.arange(4), np.arange(4, 6), np.arange(6, 7)))
