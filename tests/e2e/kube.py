@@ -130,9 +130,9 @@ class Namespace:
         """Run kubectl in this namespace."""
         return run(["kubectl", f"--namespace={self.name}", *arguments], stdin=stdin, timeout=timeout)
 
-    def helm(self, *arguments: str, timeout: float = 300) -> str:
+    def helm(self, *arguments: str, stdin: str | None = None, timeout: float = 300) -> str:
         """Run helm in this namespace."""
-        return run(["helm", *arguments, f"--namespace={self.name}"], timeout=timeout)
+        return run(["helm", *arguments, f"--namespace={self.name}"], stdin=stdin, timeout=timeout)
 
     def apply(self, *objects: Object) -> None:
         """Create or change objects."""

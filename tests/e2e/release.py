@@ -45,6 +45,11 @@ class Release:
         """Its Service's name in the cluster's DNS."""
         return f"{self.name}-predictor.{self.namespace.name}"
 
+    @property
+    def watch(self) -> dict[str, str]:
+        """The object whose timeline a campaign records: `target.watch`."""
+        return {"namespace": self.namespace.name, "inference_service": self.name}
+
     def values(self, model: Model) -> dict[str, Any]:
         """Return the scenarios' common values: small resource requests, two replicas, a route.
 

@@ -9,7 +9,7 @@ for the CPU. The campaign's thresholds judge each phase.
 from typing import Any
 
 from tests.e2e.kube import Namespace
-from tests.e2e.load import LoadJob
+from tests.e2e.load import LoadTest, summarise
 from tests.e2e.model import Model
 from tests.e2e.release import Release
 from tests.e2e.target import Target
@@ -67,24 +67,6 @@ def overload(capacity: float) -> dict[str, Any]:
     return REQUESTS | {"phases": phases}
 
 
-def run_campaign(
-    name: str, campaign: dict[str, Any], release: Release, target: Target, model: Model
-) -> dict[str, Any]:
-    """Run a campaign against the release's Service, and return its document.
-
-    Args:
-        name: The Job's name.
-        campaign: The campaign.
-        release: The release under test.
-        target: The cluster under test.
-        model: The served model.
-    """
-    load = LoadJob(name, release.namespace, target)
-    load.start(campaign, model, f"http://{release.service}")
-    load.wait(sum(phase["duration"] for phase in campaign["phases"]) + 120)
-    return load.document()
-
-
 def test_overload_no_collapse(
     release: Release, namespace: Namespace, target: Target, forest: Model, evidence: dict[str, Any]
 ) -> None:
@@ -96,12 +78,13 @@ def test_overload_no_collapse(
             "server": {"engine": "sklearn"},
         },
     )
-    measured = run_campaign("capacity", measurement(), release, target, forest)
+    url = f"http://{release.service}"
+    measured = LoadTest("capacity", namespace, target).run(measurement(), forest, url)
     capacity = evidence["capacity"] = measured["phases"][-1]["goodput"]
     assert measured["verdict"] == "pass", measured["reasons"]
 
     campaign = evidence["campaign"] = overload(capacity)
-    document = run_campaign("overload", campaign, release, target, forest)
+    document = LoadTest("overload", namespace, target).run(campaign, forest, url)
+    evidence["load"] = summarise(document)
     evidence["phases"] = document["phases"]
-    evidence["verdict"] = {key: document[key] for key in ("verdict", "reasons")}
     assert document["verdict"] == "pass", document["reasons"]

@@ -1,33 +1,27 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""Autoscaling: load adds replicas, its end removes them, and no request fails."""
+"""Autoscaling by CPU: load adds replicas and its end removes them, and a wrong target fails a campaign."""
 
-import time
 from pathlib import Path
 from typing import Any
 
 from tests.e2e.kube import Namespace, Object
-from tests.e2e.load import LoadJob, load_start
+from tests.e2e.load import LoadTest, replica_changes, summarise
 from tests.e2e.model import Model
 from tests.e2e.release import Release
-from tests.e2e.replicas import ReplicaRecorder
 from tests.e2e.target import Target
+from tidegate_loadtests.scaling_checks import replica_counts
 
-SECONDS = 100
-CAMPAIGN: dict[str, Any] = {
+REQUESTS: dict[str, Any] = {
     "rows_per_request": 250,
     "protocols": {"v2-binary": 1},
+    "connections": 256,
     "timeout": 30,
     "seed": 1,
-    "phases": [
-        {
-            "name": "load",
-            "duration": SECONDS,
-            "load": {"model": "closed", "users": 6},
-            "thresholds": {"max_failure_ratio": 0},
-        }
-    ],
 }
+LOAD_SECONDS = 100
+QUIET_SECONDS = 120
+"""Longer than the scale-down: the metrics, the stabilization window and two pods, one every 20 s."""
 REPLICAS = 3
 AUTOSCALING: dict[str, Any] = {
     "minReplicas": 1,
@@ -46,6 +40,69 @@ AUTOSCALING: dict[str, Any] = {
 }
 RESOURCES = {"requests": {"cpu": "150m", "memory": "192Mi"}, "limits": {"cpu": "300m", "memory": "768Mi"}}
 GATEWAY_SERVICE = "front"
+
+WRONG_TARGET: dict[str, Any] = {"minReplicas": 1, "maxReplicas": REPLICAS, "targetCPUUtilization": 100}
+"""A target that the use never exceeds, because the replica's request is its limit."""
+WRONG_TARGET_RESOURCES = {
+    "requests": {"cpu": "300m", "memory": "768Mi"},
+    "limits": {"cpu": "300m", "memory": "768Mi"},
+}
+REACTION_SECONDS = 60
+LOW_RATE, SMALL_RATE, LARGE_RATE = 2, 6, 60
+"""Requests per second; one replica serves about 20, so the largest rate needs more on any machine."""
+
+
+def scaled_load(release: Release) -> dict[str, Any]:
+    """Return a campaign that needs all replicas, and then one.
+
+    A closed loop brings any machine to its capacity.
+    """
+    thresholds = {"max_failure_ratio": 0}
+    return REQUESTS | {
+        "target": {"watch": release.watch},
+        "phases": [
+            {
+                "name": "load",
+                "duration": LOAD_SECONDS,
+                "load": {"model": "closed", "users": 6},
+                "thresholds": thresholds,
+            },
+            {
+                "name": "quiet",
+                "duration": QUIET_SECONDS,
+                "load": {"model": "constant", "rate": LOW_RATE},
+                "thresholds": thresholds,
+            },
+        ],
+        "scaling": {
+            "min_replicas": 1,
+            "max_replicas": REPLICAS,
+            "final_replicas": 1,
+            "max_direction_changes": 1,
+        },
+    }
+
+
+def load_step(release: Release, rate: float) -> dict[str, Any]:
+    """Return a campaign whose rate rises at once, to which the autoscaler must react."""
+    return REQUESTS | {
+        "target": {"watch": release.watch},
+        "phases": [
+            {
+                "name": "before",
+                "duration": 10,
+                "judged": False,
+                "load": {"model": "constant", "rate": LOW_RATE},
+            },
+            {
+                "name": "step",
+                "duration": REACTION_SECONDS,
+                "load": {"model": "constant", "rate": rate},
+                "thresholds": {"max_p95_ms": 1000, "max_failure_ratio": 0},
+            },
+        ],
+        "scaling": {"max_reaction_seconds": REACTION_SECONDS},
+    }
 
 
 def name_gateway(namespace: Namespace, gateway: str) -> str:
@@ -91,38 +148,46 @@ def test_autoscale(
     namespace.wait("the autoscaler's first metrics", release.inactive_reason, timeout=90)
     namespace.wait("one replica without load", lambda: release.count_mismatch(1), timeout=120)
 
-    with ReplicaRecorder(release) as recorder:
-        load = LoadJob("load", namespace, target)
-        load.start(CAMPAIGN, forest, f"http://{host}")
-        load.wait(SECONDS + 120)
-        ended_at = time.time()
-        namespace.wait(
-            "one replica after the load", lambda: release.count_mismatch(1), timeout=180, interval=1
-        )
-
-    document = load.document()
-    started_at = load_start(document)
-    evidence["settings"] = {"autoscaling": AUTOSCALING, "resources": RESOURCES, "load": CAMPAIGN}
-    evidence["timeline"] = recorder.changes(started_at)
-    evidence["load"] = {
-        key: document[key]
-        for key in ("verdict", "reasons", "requests", "failures", "goodput", "latency", "generator")
-    }
+    campaign = scaled_load(release)
+    evidence["settings"] = {"autoscaling": AUTOSCALING, "resources": RESOURCES, "campaign": campaign}
+    load = LoadTest("load", namespace, target)
+    document = load.run(campaign, forest, f"http://{host}")
+    evidence["load"] = summarise(document)
+    timeline = load.timeline(tmp_path)
+    evidence["timeline"] = replica_changes(timeline)
+    ready = replica_counts(timeline, "ready")
     evidence["seconds_from_load_to_ready"] = {
-        str(count): next(
-            (
-                round(point.time_seconds - started_at, 1)
-                for point in recorder.points
-                if point.ready >= count and point.time_seconds > started_at
-            ),
-            None,
-        )
-        for count in range(2, REPLICAS + 1)
+        str(count): ready.first(0, LOAD_SECONDS, at_least=count) for count in range(2, REPLICAS + 1)
     }
-    evidence["seconds_from_end_of_load_to_one"] = round(recorder.points[-1].time_seconds - ended_at, 1)
-    assert max(point.ready for point in recorder.points) >= REPLICAS
-    assert recorder.points[-1].ready == 1
-    assert document["failures"] == 0, document["errors"]
-    assert document["requests"] >= 200
-    # The verdict is inconclusive if the load generator was the bottleneck.
     assert document["verdict"] == "pass", document["reasons"]
+    assert document["timeline"]["ready_replicas"]["most"] == REPLICAS
+    assert document["requests"] >= 200
+
+
+def test_bad_hpa_fails(
+    release: Release, namespace: Namespace, target: Target, forest: Model, evidence: dict[str, Any]
+) -> None:
+    release.install(
+        forest,
+        {
+            "autoscaling": WRONG_TARGET,
+            "resources": WRONG_TARGET_RESOURCES,
+            "server": {"engine": "sklearn"},
+        },
+    )
+    namespace.wait("the autoscaler's first metrics", release.inactive_reason, timeout=90)
+    url = f"http://{release.service}"
+
+    document = LoadTest("small", namespace, target).run(load_step(release, SMALL_RATE), forest, url)
+    evidence["small"] = summarise(document)
+    assert document["verdict"] == "inconclusive", document["reasons"]
+    [reason] = document["reasons"]
+    assert "the load never needed more replicas" in reason
+
+    load = LoadTest("large", namespace, target)
+    document = load.run(load_step(release, LARGE_RATE), forest, url)
+    evidence["large"] = summarise(document)
+    assert document["verdict"] == "fail", document["reasons"]
+    [reaction] = (reason for reason in document["reasons"] if reason.startswith("reaction time: "))
+    assert "the desired replicas stayed at 1" in reaction
+    assert reaction in load.log()
