@@ -13,7 +13,7 @@ import pytest
 
 from tests.e2e.kube import Namespace, run
 from tests.e2e.model import BREAST_CANCER, FOREST, GoldenRequest, Model, push, train
-from tests.e2e.release import SECRET, Release
+from tests.e2e.release import Release, create_namespace
 from tests.e2e.scenarios import FULL_MARKER, find_scenario
 from tests.e2e.summary import ScenarioResult, Summary
 from tests.e2e.target import Target
@@ -126,23 +126,9 @@ def scenario(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def namespace(scenario: str, target: Target) -> Iterator[Namespace]:
-    """A namespace of the scenario's own, with the store's credentials in a Secret."""
-    namespace = Namespace(f"e2e-{scenario}")
-    namespace.create()
-    namespace.apply(
-        {
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "metadata": {"name": SECRET},
-            "stringData": {
-                "AWS_ACCESS_KEY_ID": target.access_key,
-                "AWS_SECRET_ACCESS_KEY": target.secret_key,
-                "AWS_REGION": target.region,
-            },
-        }
-    )
-    yield namespace
-    namespace.delete()
+    """A namespace of the scenario's own."""
+    with create_namespace(scenario, target) as namespace:
+        yield namespace
 
 
 @pytest.fixture(scope="session")

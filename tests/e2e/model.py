@@ -33,6 +33,16 @@ FOREST: dict[str, Any] = {
 }
 """A model with a long service time, so that one replica saturates long before the load generator."""
 
+SVM: dict[str, Any] = {
+    "name": "svm",
+    "task": "classification",
+    "data": {"dataset": "breast_cancer", "target_names": True},
+    "preprocessing": {"numeric": {"scale": "standard"}},
+    "algorithm": {"name": "SVC"},
+    "seed": 42,
+}
+"""A model whose service time grows with the rows, so that batches save nothing."""
+
 
 @dataclass(frozen=True)
 class Model:

@@ -4,7 +4,8 @@
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -168,3 +169,24 @@ def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]
             value = merge(current, value)
         merged[key] = value
     return merged
+
+
+@contextmanager
+def create_namespace(name: str, target: Target) -> Iterator[Namespace]:
+    """Create a namespace with the store's credentials in a Secret, and delete it when the block ends."""
+    namespace = Namespace(f"e2e-{name}")
+    namespace.create()
+    namespace.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": SECRET},
+            "stringData": {
+                "AWS_ACCESS_KEY_ID": target.access_key,
+                "AWS_SECRET_ACCESS_KEY": target.secret_key,
+                "AWS_REGION": target.region,
+            },
+        }
+    )
+    yield namespace
+    namespace.delete()

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.e2e.kube import run
-from tests.e2e.load import LoadJob
+from tests.e2e.load import LoadTest
 from tests.e2e.model import Model
 from tests.e2e.release import Release
 from tests.e2e.replicas import ReplicaRecorder
@@ -120,7 +120,7 @@ def scale_through_outage(
     namespace = release.namespace
     namespace.wait("the first metric", release.inactive_reason, timeout=120)
     namespace.wait("one replica without load", lambda: release.count_mismatch(1), timeout=120)
-    load = LoadJob(f"load-{source.name}", namespace, target)
+    load = LoadTest(f"load-{source.name}", namespace, target)
     with ReplicaRecorder(release) as recorder:
         campaign = CAMPAIGN | {"target": {"headers": {"Host": release.hostname}}}
         load.start(campaign, model, f"http://{gateway}")
@@ -142,7 +142,7 @@ def scale_through_outage(
             restored_at = time.time()
         assert load.running() is not None, "the load ended before the outage did, so nothing is proven"
         namespace.wait("the metric after the outage", lambda: source.available(release), timeout=120)
-        load.wait(LOAD_SECONDS + 120)
+        load.wait()
         ended_at = time.time()
         fell = namespace.wait("one replica after the load", lambda: release.count_mismatch(1), timeout=240)
     points = recorder.between(affected_at, ended_at)
