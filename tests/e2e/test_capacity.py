@@ -38,7 +38,7 @@ from tools.cluster.node import (
 
 CPUS = 0.3
 RESOURCES = {name: {"cpu": "300m", "memory": "768Mi"} for name in ("requests", "limits")}
-REQUEST = {"protocol": "v2-binary", "rows_per_request": 250}
+REQUEST: dict[str, Any] = {"protocol": "v2-binary", "rows_per_request": 250}
 THRESHOLD_MS = 1000.0
 """Ten periods of the CPU limit: a request may meet the end of several quotas."""
 LOW, HIGH = 0.4, 2.5
