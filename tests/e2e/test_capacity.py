@@ -38,13 +38,13 @@ from tools.cluster.node import (
 
 CPUS = 0.3
 RESOURCES = {name: {"cpu": "300m", "memory": "768Mi"} for name in ("requests", "limits")}
-REQUEST: dict[str, Any] = {"protocol": "v2-binary", "rows_per_request": 250}
-THRESHOLD_MS = 1000.0
-"""Ten periods of the CPU limit: a request may meet the end of several quotas."""
+REQUEST: dict[str, Any] = {"protocol": "v2-binary", "rows_per_request": 50}
+THRESHOLD_MS = 300.0
+"""Three periods of the CPU limit: a request may meet the end of several quotas."""
 LOW, HIGH = 0.4, 2.5
 """The rates of the campaign, in safe rates of one replica: the highest one needs three replicas."""
 BEFORE_SECONDS, RAMP_SECONDS, HOLD_SECONDS = 30, 150, 90
-MEASUREMENT_SECONDS = 500
+MEASUREMENT_SECONDS = 900
 METRIC_RESOLUTION_SECONDS = 10.0
 """The resolution of the test cluster's metrics-server."""
 CONTROLLER = ControllerOptions(
