@@ -188,5 +188,7 @@ def create_namespace(name: str, target: Target) -> Iterator[Namespace]:
             },
         }
     )
-    yield namespace
-    namespace.delete()
+    try:
+        yield namespace
+    finally:
+        namespace.delete()
