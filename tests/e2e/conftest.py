@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.kube import Namespace, run
-from tests.e2e.model import BREAST_CANCER, FOREST, GoldenRequest, Model, push, train
+from tests.e2e.model import BREAST_CANCER, FOREST, SVM, GoldenRequest, Model, push, train
 from tests.e2e.release import Release, create_namespace
 from tests.e2e.scenarios import FULL_MARKER, find_scenario
 from tests.e2e.summary import ScenarioResult, Summary
@@ -155,6 +155,11 @@ def v2(models: tuple[Model, Model]) -> Model:
 @pytest.fixture(scope="session")
 def forest(target: Target, tmp_path_factory: pytest.TempPathFactory) -> Model:
     return push(train(FOREST, tmp_path_factory.mktemp("forest")), target)
+
+
+@pytest.fixture(scope="session")
+def svm(target: Target, tmp_path_factory: pytest.TempPathFactory) -> Model:
+    return push(train(SVM, tmp_path_factory.mktemp("svm")), target)
 
 
 @pytest.fixture

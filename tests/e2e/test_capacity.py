@@ -16,7 +16,7 @@ import yaml
 
 from tests.e2e.kube import Object
 from tests.e2e.load import LoadTest, replica_changes, summarise
-from tests.e2e.model import SVM, push, train
+from tests.e2e.model import Model
 from tests.e2e.release import CHART, Release, create_namespace
 from tests.e2e.target import Target
 from tests.e2e.toolbox import FOLDER, Toolbox
@@ -116,13 +116,12 @@ def startup_seconds(pod: Object) -> float:
 
 
 @pytest.fixture(scope="module")
-def sized_run(target: Target, tmp_path_factory: pytest.TempPathFactory) -> SizedRun:
+def sized_run(target: Target, svm: Model, tmp_path_factory: pytest.TempPathFactory) -> SizedRun:
     folder = tmp_path_factory.mktemp("capacity")
     with create_namespace("capacity", target) as namespace:
-        model = push(train(SVM, folder / "svm"), target)
         release = Release("svm", namespace, target, folder)
         release.install(
-            model,
+            svm,
             {
                 "autoscaling": {"minReplicas": 1, "maxReplicas": 1},
                 "resources": RESOURCES,
@@ -134,7 +133,7 @@ def sized_run(target: Target, tmp_path_factory: pytest.TempPathFactory) -> Sized
         toolbox.start()
         toolbox.tidegate(
             *("loadtest", "capacity", "--url", f"http://{pod['status']['podIP']}:8080"),
-            *("--bundle", model.reference, "--cpus", str(CPUS)),
+            *("--bundle", svm.reference, "--cpus", str(CPUS)),
             *("--startup-seconds", str(max(1.0, startup_seconds(pod)))),
             *("--protocol", REQUEST["protocol"], "--rows-per-request", str(REQUEST["rows_per_request"])),
             *("--threshold-p99-ms", str(THRESHOLD_MS), "--peak", "100", "--out", FOLDER),
@@ -157,7 +156,7 @@ def sized_run(target: Target, tmp_path_factory: pytest.TempPathFactory) -> Sized
         load = campaign(capacity.safe_rate, release)
         campaign_file.write_text(yaml.safe_dump(load))
         test = LoadTest("sized", namespace, target)
-        document = test.run(load, model, f"http://{release.service}")
+        document = test.run(load, svm, f"http://{release.service}")
         timeline = test.timeline(folder)
 
     rates = read_traffic(campaign_file)

@@ -48,8 +48,8 @@ WRONG_TARGET_RESOURCES = {
     "limits": {"cpu": "300m", "memory": "768Mi"},
 }
 REACTION_SECONDS = 60
-LOW_RATE, SMALL_RATE, LARGE_RATE = 2, 6, 60
-"""Requests per second; one replica serves about 20, so the largest rate needs more on any machine."""
+LOW_RATE, SMALL_RATE, LARGE_RATE = 2, 6, 400
+"""Requests per second; one replica serves about 100, so the largest rate needs more on any machine."""
 
 
 def scaled_load(release: Release) -> dict[str, Any]:
@@ -165,10 +165,10 @@ def test_autoscale(
 
 
 def test_bad_hpa_fails(
-    release: Release, namespace: Namespace, target: Target, forest: Model, evidence: dict[str, Any]
+    release: Release, namespace: Namespace, target: Target, svm: Model, evidence: dict[str, Any]
 ) -> None:
     release.install(
-        forest,
+        svm,
         {
             "autoscaling": WRONG_TARGET,
             "resources": WRONG_TARGET_RESOURCES,
@@ -178,14 +178,14 @@ def test_bad_hpa_fails(
     namespace.wait("the autoscaler's first metrics", release.inactive_reason, timeout=90)
     url = f"http://{release.service}"
 
-    document = LoadTest("small", namespace, target).run(load_step(release, SMALL_RATE), forest, url)
+    document = LoadTest("small", namespace, target).run(load_step(release, SMALL_RATE), svm, url)
     evidence["small"] = summarise(document)
     assert document["verdict"] == "inconclusive", document["reasons"]
     [reason] = document["reasons"]
     assert "the load never needed more replicas" in reason
 
     load = LoadTest("large", namespace, target)
-    document = load.run(load_step(release, LARGE_RATE), forest, url)
+    document = load.run(load_step(release, LARGE_RATE), svm, url)
     evidence["large"] = summarise(document)
     assert document["verdict"] == "fail", document["reasons"]
     [reaction] = (reason for reason in document["reasons"] if reason.startswith("reaction time: "))
