@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tidegate_loadtests.campaign import Campaign
 from tidegate_loadtests.checks import CheckResult, Outcome, compare
-from tidegate_loadtests.evidence import min_requests, proves_kept
+from tidegate_loadtests.evidence import min_requests, min_requests_with_late, proves_kept
 from tidegate_loadtests.formatting import format_milliseconds, format_percent, format_seconds
 from tidegate_loadtests.generator_cpu import SATURATED_UTILIZATION, Generator
 from tidegate_loadtests.scaling_checks import StepResponse, check_scaling, respond
@@ -126,7 +126,7 @@ def _check_latency(phase: PhaseSummary, q: float, limit: float, series: TimeSeri
             f"the load generator's own send delay decided it, {format_milliseconds(without_delay)} without; "
             "add workers or lower the rate"
         )
-    elif outcome == "fail" and successful < (least := min_requests(q) or 0):
+    elif outcome == "fail" and successful < (least := min_requests(q)):
         outcome, detail = "inconclusive", f"{successful:,} requests are too few, at least {least:,} decide it"
     if value is not None:
         value = min(value, limit) if kept else max(value, limit)  # a histogram's percentile has an error
@@ -137,7 +137,7 @@ def _check_latency(phase: PhaseSummary, q: float, limit: float, series: TimeSeri
 
 
 def _describe_evidence(successful: int, late: int, q: float) -> str:
-    enough = min_requests(q, late / successful)
+    enough = min_requests_with_late(q, late / successful)
     more = "" if enough is None else f"; with this ratio {enough:,} requests would, so lengthen the phase"
     return (
         f"{late:,} of {successful:,} requests were later, which does not prove it with 99 % confidence{more}"
