@@ -23,6 +23,8 @@ from tidegate_loadtests.summary import CampaignSummary, PhaseSummary
 from tidegate_loadtests.time_series import TimeSeries
 from tidegate_loadtests.timeline.records import Timeline
 
+_ORDER: dict[Outcome, int] = {"fail": 0, "inconclusive": 1, "pass": 2}
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -31,6 +33,7 @@ class Verdict:
     defects: tuple[str, ...]
     """Defects of the measurement, which make the campaign inconclusive."""
     checks: tuple[CheckResult, ...]
+    """The failed ones first, and scaling before phases, because late replicas cause high latency."""
     responses: tuple[StepResponse, ...] = ()
     """The reaction of the replicas to each load step."""
 
@@ -85,6 +88,7 @@ def judge(
         *_generator_defects(generators),
         *_timeline_defects(campaign, timeline),
     )
+    checks.sort(key=lambda check: (_ORDER[check.outcome], check.phase is not None))
     return Verdict(defects, tuple(checks), responses)
 
 
@@ -168,7 +172,7 @@ def _generator_defects(generators: Sequence[Generator]) -> Iterator[str]:
                 f"{name} was the bottleneck: it needed more than {format_percent(SATURATED_UTILIZATION)} of "
                 f"a CPU for {format_percent(generator.saturated_ratio)} of the measured time (on average "
                 f"{format_percent(generator.utilization_mean)} used and "
-                f"{format_percent(generator.run_queue_wait_mean)} waited for)"
+                f"{format_percent(generator.run_queue_wait_mean)} waited for); add workers or lower the rate"
             )
 
 
