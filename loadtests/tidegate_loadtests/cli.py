@@ -141,6 +141,7 @@ def run(
 
         with document.locate_field_errors():
             outputs = LocustOutputs(web_port if web else None, csv, html)
+            outputs.verify()
             watch = planned.target.watch
             recorder = None if watch is None else record(watch)
             finished = runner.run(planned, contract, out, show, pool, outputs, recorder)
