@@ -153,7 +153,12 @@ _Loader.add_implicit_resolver(
 
 
 def _messages(path: Path, root: yaml.Node, error: ValidationError) -> Iterator[str]:
-    for detail in error.errors(include_url=False):
+    details = error.errors(include_url=False)
+    # pydantic counts only valid items, so it also reports a list of wrong items as too short.
+    parents = {detail["loc"][:depth] for detail in details for depth in range(len(detail["loc"]))}
+    for detail in details:
+        if detail["type"] == "too_short" and detail["loc"] in parents:
+            continue
         line, location = _locate(root, detail["loc"])
         field = ".".join(map(str, location))
         cause = detail.get("ctx", {}).get("error")

@@ -24,9 +24,8 @@ from pydantic import (
 
 from tidegate.errors import ConfigurationError, FieldError
 from tidegate.protocol.constants import Protocol
+from tidegate_loadtests.evidence import min_requests
 from tidegate_loadtests.load_models import Closed, Load, Positive, resolve_path
-
-_REQUESTS_BEYOND_PERCENTILE = 10
 
 _CREDENTIAL_HEADERS = frozenset({"authorization", "proxy-authorization", "cookie", "x-api-key"})
 
@@ -115,9 +114,8 @@ class Thresholds(_Model):
 
     @property
     def min_requests(self) -> int:
-        """The smallest number of requests that puts ten beyond the highest percentile with a threshold."""
-        highest = max(self.max_latency_ms, default=50.0)
-        return round(_REQUESTS_BEYOND_PERCENTILE / (1 - highest / 100))
+        """The smallest number of requests that proves every percentile with a threshold, if none is late."""
+        return max(map(min_requests, self.max_latency_ms), default=1)
 
 
 class ScalingThresholds(_Model):
@@ -184,13 +182,12 @@ class Phase(_Model):
         self.load.validate_duration(self.duration)
         if not self.judged:
             return self
-        min_requests = self.thresholds.min_requests
-        if self.planned_requests < min_requests:
+        if self.planned_requests < self.thresholds.min_requests:
             raise FieldError(
                 ("duration",),
                 f"the load of phase '{self.name}' makes {self.planned_requests} requests in "
-                f"{self.duration:g} s, too few to decide the thresholds: expected at least {min_requests}; "
-                "raise 'duration' or the rate",
+                f"{self.duration:g} s, too few to decide the thresholds: expected at least "
+                f"{self.thresholds.min_requests}; raise 'duration' or the rate",
             )
         min_goodput, mean_rate = self.thresholds.min_goodput, self.planned_requests / self.duration
         if min_goodput is not None and min_goodput >= mean_rate:
@@ -281,7 +278,7 @@ class Campaign(_Model):
             (field,) = error.errors()[0]["loc"]
             option, expected = {
                 "url": ("--url", "http://… or https://…"),
-                "grpc_url": ("--grpc-url", "HOST:PORT"),
+                "grpc_url": ("--grpc-url", "HOST:PORT, which is used without TLS"),
             }[str(field)]
             raise ConfigurationError(
                 f"{option}: '{fields[str(field)]}' is not an address of a server: expected {expected}."

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tidegate.console import OutputFormat, OutputOption, print_result, progress
-from tidegate.errors import FieldError, GateNotPassedError, TidegateError
+from tidegate.errors import ConfigurationError, FieldError, GateNotPassedError, TidegateError
 from tidegate_loadtests.capacity import cli as capacity_cli
 from tidegate_loadtests.formatting import format_milliseconds, format_number, format_percent
 from tidegate_loadtests.scaling import cli as scaling_cli
@@ -120,10 +120,15 @@ def run(
         contract = served.contract.model_copy(update={"name": name or served.contract.name})
     with document.locate_field_errors():
         safe_rate = _read_safe_rate(planned, served.digest)
-    out.mkdir(parents=True, exist_ok=True)
-    # The report of an earlier campaign must not stay next to the samples of this one.
-    for file in (REPORT, VERDICT, PLOT, TIMELINE):
-        (out / file).unlink(missing_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        # The files of an earlier campaign must not stay next to those of this one.
+        for file in (REPORT, VERDICT, PLOT, runner.SAMPLES, TIMELINE):
+            (out / file).unlink(missing_ok=True)
+    except OSError as error:
+        raise ConfigurationError(
+            f"--out: '{out}' cannot be written ({error.strerror}): choose another folder."
+        ) from None
     with progress() as display:
         task = display.add_task("Starting the load generator", total=planned.duration_seconds)
 
@@ -136,6 +141,7 @@ def run(
 
         with document.locate_field_errors():
             outputs = LocustOutputs(web_port if web else None, csv, html)
+            outputs.verify()
             watch = planned.target.watch
             recorder = None if watch is None else record(watch)
             finished = runner.run(planned, contract, out, show, pool, outputs, recorder)

@@ -7,7 +7,7 @@ exceeded the threshold in as many requests as the percentile permits, so few lat
 The rule takes requests as independent, and those of a busy server are not. It is the least evidence, no more.
 """
 
-from math import exp, lgamma, log
+from math import ceil, exp, lgamma, log
 
 CONFIDENCE = 0.99
 _MAX_REQUESTS = 10**8
@@ -43,11 +43,20 @@ def proves_missed(requests: int, late: int, q: float) -> bool:
     return in_time < requests * expected and _binomial_cdf(in_time, requests, expected) <= 1 - CONFIDENCE
 
 
-def min_requests(q: float, late_ratio: float = 0.0) -> int | None:
+def min_requests(q: float) -> int:
+    """Return the number of requests that proves a percentile if none of them is late.
+
+    >>> min_requests(50), min_requests(95), min_requests(99)
+    (7, 90, 459)
+    """
+    return ceil(log(1 - CONFIDENCE) / log(q / 100))
+
+
+def min_requests_with_late(q: float, late_ratio: float) -> int | None:
     """Return the number of requests that would prove a percentile with this ratio of late requests.
 
-    >>> min_requests(99), min_requests(99, late_ratio=0.005), min_requests(99, late_ratio=0.01)
-    (459, 2010, None)
+    >>> min_requests_with_late(99, late_ratio=0.005), min_requests_with_late(99, late_ratio=0.01)
+    (2010, None)
 
     Args:
         q: The percentile with the threshold.

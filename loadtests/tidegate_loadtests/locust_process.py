@@ -9,6 +9,7 @@ the process to a CPU and measures it. The locustfile defines the process's work.
 import math
 import os
 import site
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
+from tidegate.errors import ConfigurationError
 from tidegate_loadtests.run_files import RunConfig
 from tidegate_loadtests.worker_pool import WorkerPool
 
@@ -24,6 +26,7 @@ START_TIMEOUT_SECONDS = 60.0
 """Time that the load generator has to start and, after the last response, to end."""
 
 _TERMINATE_TIMEOUT_SECONDS = 5.0
+_WEB_HOST = "127.0.0.1"
 
 # By path and not by module name: Locust takes a locustfile as a file.
 _LOCUSTFILE = Path(__file__).parent / "locust" / "locustfile.py"
@@ -45,6 +48,23 @@ class LocustOutputs:
     html: Path | None = None
     """Locust's HTML report."""
 
+    def verify(self) -> None:
+        """Verify that the page can be shown, because Locust would find out after the campaign.
+
+        Raises:
+            ConfigurationError: If the port is in use.
+        """
+        if self.web_port is None:
+            return
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((_WEB_HOST, self.web_port))
+            except OSError as error:
+                raise ConfigurationError(
+                    f"--web-port: {self.web_port} cannot be opened ({error.strerror}): choose another port."
+                ) from None
+
     @property
     def options(self) -> list[str]:
         """Locust's options. The campaign starts and ends by itself, with and without the page."""
@@ -52,7 +72,7 @@ class LocustOutputs:
             options = ["--headless"]
         else:
             options = ["--autostart", "--autoquit", "0"]
-            options += ["--web-host", "127.0.0.1", "--web-port", str(self.web_port)]
+            options += ["--web-host", _WEB_HOST, "--web-port", str(self.web_port)]
         if self.csv_prefix is not None:
             options += ["--csv", str(self.csv_prefix.absolute())]
         if self.html is not None:

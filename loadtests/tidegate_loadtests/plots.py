@@ -7,6 +7,7 @@ Each plot is a pure function of its data. A plot has no script, no link and no f
 
 import io
 import re
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from matplotlib.figure import Figure
 
 from tidegate_loadtests.campaign import Campaign
 from tidegate_loadtests.checks import CheckResult
+from tidegate_loadtests.formatting import format_milliseconds
 from tidegate_loadtests.histogram import BUCKETS, Histogram
 from tidegate_loadtests.scaling_checks import StepFunction, replica_counts
 from tidegate_loadtests.time_series import TimeSeries
@@ -144,7 +146,7 @@ def _draw_latency(axes: Any, colours: Colours, unit: float, campaign: Campaign, 
     axes.set_yscale("log")
     shown = [*(limit for *_, limit in limits), *np.concatenate([*series.latency_ms.values()])]
     finite = [max(value, _MIN_LATENCY_MS) for value in shown if np.isfinite(value)] or [1.0]
-    axes.set_ylim(min(finite) / 1.4, max(finite) * 1.6)
+    axes.set_ylim(min(finite) / 1.4, max(finite) * 3)
     for q, name in _PERCENTILE_COLOURS.items():
         values = np.maximum(series.latency_ms[q], _MIN_LATENCY_MS)
         axes.plot(series.middles / unit, values, color=colours[name], lw=1.6, label=f"p{q:g}")
@@ -152,7 +154,7 @@ def _draw_latency(axes: Any, colours: Colours, unit: float, campaign: Campaign, 
         colour = colours[_PERCENTILE_COLOURS[q]]
         axes.hlines(limit, bounds.start / unit, bounds.end / unit, color=colour, lw=1.2, ls=_DASHED)
         axes.annotate(
-            f"p{q:g} threshold {limit:g} ms",
+            f"p{q:g} threshold {format_milliseconds(limit)}",
             (bounds.end / unit, limit),
             xytext=(-4, 2),
             textcoords="offset points",
@@ -160,6 +162,8 @@ def _draw_latency(axes: Any, colours: Colours, unit: float, campaign: Campaign, 
             va="bottom",
             fontsize=8.5,
             color=colours["muted"],
+            bbox={"boxstyle": "square,pad=0.1", "facecolor": colours["card"], "lw": 0, "alpha": 0.8},
+            zorder=5,
         )
     axes.set_ylabel("latency, ms")
     _plain_log(axes.yaxis)
@@ -229,8 +233,7 @@ def _draw_phases(rows: Sequence[Any], colours: Colours, unit: float, campaign: C
             if bounds.start:
                 axes.axvline(bounds.start / unit, color=colours["muted"], lw=0.8, alpha=0.5)
         name = bounds.name if bounds.judged else f"{bounds.name} (not judged)"
-        # The names of short phases stand one above the other.
-        level = 0 if free_from[0] <= bounds.start else 1
+        level = 0 if free_from[0] <= bounds.start else 1  # short phases: one name above the other
         free_from[level] = bounds.start + len(name) * campaign.duration_seconds * _LETTER_WIDTH
         rows[0].annotate(
             name,
@@ -350,10 +353,18 @@ def to_svg(draw: Draw) -> str:
     return svg
 
 
-def to_png(draw: Draw) -> bytes:
-    """Return a plot as PNG in light colours."""
+def to_png(draw: Draw, captions: Sequence[str]) -> bytes:
+    """Return a plot as PNG in light colours, below its captions, of which the first is the title."""
+
+    def draw_with_captions(figure: Figure, colours: Colours) -> None:
+        draw(figure, colours)
+        title, *others = (textwrap.fill(caption, 120) for caption in captions)
+        figure.suptitle(title, x=0.01, ha="left", fontweight="bold")
+        if others:
+            figure.supxlabel("\n".join(others), x=0.01, ha="left", fontsize=9, color=colours["ink"])
+
     file = io.BytesIO()
-    _save(draw, LIGHT, file, format="png", dpi=144, metadata={"Software": None})
+    _save(draw_with_captions, LIGHT, file, format="png", dpi=144, metadata={"Software": None})
     return file.getvalue()
 
 

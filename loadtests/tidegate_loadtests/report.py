@@ -32,8 +32,6 @@ PLOT = "campaign.png"
 VERSION = 1
 """The version of the document; a change that breaks readers raises it."""
 
-_ORDER = {"fail": 0, "inconclusive": 1, "pass": 2}
-
 
 @dataclass(frozen=True)
 class Report:
@@ -61,12 +59,9 @@ class Report:
         return busiest(self.generators)
 
     @property
-    def checks(self) -> list[CheckResult]:
-        """The checks; a check's number is its place.
-
-        The failed ones come first, and scaling before phases, because late replicas cause high latency.
-        """
-        return sorted(self.verdict.checks, key=lambda check: (_ORDER[check.outcome], check.phase is not None))
+    def checks(self) -> tuple[CheckResult, ...]:
+        """The checks; a check's number is its place."""
+        return self.verdict.checks
 
     @property
     def headline(self) -> str:
@@ -119,8 +114,15 @@ class Report:
         }
 
     def png(self) -> bytes:
-        """Draw the campaign over time."""
-        return to_png(plot_campaign(self.campaign, self.summary.series, self.checks, self.timeline))
+        """Draw the campaign over time, with the verdict and the marked checks in words."""
+        captions = [f"{self.model}: {self.verdict.outcome}. {self.headline}", *self.verdict.defects]
+        captions += [
+            f"{number}  {check}"
+            for number, check in enumerate(self.checks, start=1)
+            if check.outcome != "pass"
+        ]
+        draw = plot_campaign(self.campaign, self.summary.series, self.checks, self.timeline)
+        return to_png(draw, captions)
 
     def html(self) -> str:
         """Render the page."""

@@ -16,13 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegate_loadtests.campaign import Campaign, PhaseBounds
+from tidegate_loadtests.error_texts import limit_errors
 from tidegate_loadtests.histogram import Histogram
 from tidegate_loadtests.samples import Samples
 from tidegate_loadtests.time_series import PERCENTILES, TimeSeries, TimeSeriesCounter
-
-OTHER_ERRORS = "other errors"
-_MAX_ERRORS = 100
-"""The number of different errors that are counted apart, because a server may put a time into each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,8 +169,7 @@ class _Counts:
 
     def _add_errors(self, errors: Counter[str]) -> None:
         for error, count in errors.items():
-            known = error in self.errors or len(self.errors) < _MAX_ERRORS
-            self.errors[error if known else OTHER_ERRORS] += count
+            self.errors[limit_errors(error, self.errors)] += count
 
     def __add__(self, other: "_Counts") -> "_Counts":
         total = _Counts(

@@ -15,13 +15,15 @@ from numpy.typing import NDArray
 
 from tidegate_loadtests.campaign import Campaign
 from tidegate_loadtests.checks import CheckResult, Outcome, compare
-from tidegate_loadtests.evidence import min_requests, proves_kept
+from tidegate_loadtests.evidence import min_requests, min_requests_with_late, proves_kept
 from tidegate_loadtests.formatting import format_milliseconds, format_percent, format_seconds
 from tidegate_loadtests.generator_cpu import SATURATED_UTILIZATION, Generator
 from tidegate_loadtests.scaling_checks import StepResponse, check_scaling, respond
 from tidegate_loadtests.summary import CampaignSummary, PhaseSummary
 from tidegate_loadtests.time_series import TimeSeries
 from tidegate_loadtests.timeline.records import Timeline
+
+_ORDER: dict[Outcome, int] = {"fail": 0, "inconclusive": 1, "pass": 2}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,7 @@ class Verdict:
     defects: tuple[str, ...]
     """Defects of the measurement, which make the campaign inconclusive."""
     checks: tuple[CheckResult, ...]
+    """The failed ones first, and scaling before phases, because late replicas cause high latency."""
     responses: tuple[StepResponse, ...] = ()
     """The reaction of the replicas to each load step."""
 
@@ -85,6 +88,7 @@ def judge(
         *_generator_defects(generators),
         *_timeline_defects(campaign, timeline),
     )
+    checks.sort(key=lambda check: (_ORDER[check.outcome], check.phase is not None))
     return Verdict(defects, tuple(checks), responses)
 
 
@@ -126,7 +130,7 @@ def _check_latency(phase: PhaseSummary, q: float, limit: float, series: TimeSeri
             f"the load generator's own send delay decided it, {format_milliseconds(without_delay)} without; "
             "add workers or lower the rate"
         )
-    elif outcome == "fail" and successful < (least := min_requests(q) or 0):
+    elif outcome == "fail" and successful < (least := min_requests(q)):
         outcome, detail = "inconclusive", f"{successful:,} requests are too few, at least {least:,} decide it"
     if value is not None:
         value = min(value, limit) if kept else max(value, limit)  # a histogram's percentile has an error
@@ -137,7 +141,7 @@ def _check_latency(phase: PhaseSummary, q: float, limit: float, series: TimeSeri
 
 
 def _describe_evidence(successful: int, late: int, q: float) -> str:
-    enough = min_requests(q, late / successful)
+    enough = min_requests_with_late(q, late / successful)
     more = "" if enough is None else f"; with this ratio {enough:,} requests would, so lengthen the phase"
     return (
         f"{late:,} of {successful:,} requests were later, which does not prove it with 99 % confidence{more}"
@@ -168,7 +172,7 @@ def _generator_defects(generators: Sequence[Generator]) -> Iterator[str]:
                 f"{name} was the bottleneck: it needed more than {format_percent(SATURATED_UTILIZATION)} of "
                 f"a CPU for {format_percent(generator.saturated_ratio)} of the measured time (on average "
                 f"{format_percent(generator.utilization_mean)} used and "
-                f"{format_percent(generator.run_queue_wait_mean)} waited for)"
+                f"{format_percent(generator.run_queue_wait_mean)} waited for); add workers or lower the rate"
             )
 
 

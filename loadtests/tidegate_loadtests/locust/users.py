@@ -19,6 +19,7 @@ from locust.exception import CatchResponseError, StopUser
 from locust.user.task import LOCUST_STATE_STOPPING
 
 from tidegate.protocol.constants import INFERENCE_HEADER_CONTENT_LENGTH, Protocol
+from tidegate_loadtests.error_texts import limit_errors
 from tidegate_loadtests.load_models import Closed
 from tidegate_loadtests.locust.grpc_connection import GrpcConnection
 from tidegate_loadtests.partition import Arrival, Partition
@@ -62,6 +63,7 @@ class RequestSource:
         self.started = gevent.event.Event()
         self.start_time = 0.0
         """Start of the campaign, on the monotonic clock."""
+        self._reported_errors: set[str] = set()
         # One iterator for all users, so that a request waits only while every connection is busy.
         self._arrivals = [partition.arrivals(number) for number in range(len(partition.phases))]
 
@@ -73,6 +75,12 @@ class RequestSource:
     def now(self) -> float:
         """Return the seconds since the start of the campaign."""
         return time.monotonic() - self.start_time
+
+    def limit_reported(self, error: str) -> str:
+        """Return the error for Locust's statistics, whose memory grows with the number of different errors."""
+        reported = limit_errors(error, self._reported_errors)
+        self._reported_errors.add(reported)
+        return reported
 
     @property
     def finished(self) -> bool:
@@ -200,7 +208,7 @@ class InferenceUser(FastHttpUser):
             if error is None:
                 response.success()
             else:
-                response.failure(error)
+                response.failure(self.source.limit_reported(error))
             return Response(response.status_code, completed, error)
 
     def _final_error(
@@ -226,6 +234,8 @@ class InferenceUser(FastHttpUser):
             name=request.protocol.value,
             response_time=(response.completed - intended_start) * 1e3,
             response_length=response.length,
-            exception=None if response.error is None else CatchResponseError(response.error),
+            exception=None
+            if response.error is None
+            else CatchResponseError(self.source.limit_reported(response.error)),
             context={},
         )

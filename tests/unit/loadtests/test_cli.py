@@ -190,6 +190,14 @@ def test_run_names_the_line_of_a_header_without_its_variable(
         run(campaign, str(bundle), "http://a.example", out=tmp_path / "out")
 
 
+def test_run_with_a_file_as_out_is_rejected(tmp_path: Path) -> None:
+    bundle = tmp_path / "bundle"
+    write_bundle(bundle)
+    campaign = write_campaign(tmp_path)
+    with pytest.raises(ConfigurationError, match=r"--out: .*campaign.yaml' cannot be written .*: choose"):
+        run(campaign, str(bundle), "http://a.example", out=campaign)
+
+
 def test_schema_is_printed_as_json() -> None:
     result = CliRunner().invoke(app, ["schema"])
     assert json.loads(result.output) == Campaign.model_json_schema()

@@ -4,7 +4,13 @@
 import pytest
 from scipy.stats import binom
 
-from tidegate_loadtests.evidence import CONFIDENCE, min_requests, proves_kept, proves_missed
+from tidegate_loadtests.evidence import (
+    CONFIDENCE,
+    min_requests,
+    min_requests_with_late,
+    proves_kept,
+    proves_missed,
+)
 
 
 @pytest.mark.parametrize("q", [50.0, 95.0, 99.0])
@@ -19,11 +25,13 @@ def test_evidence_is_that_of_the_binomial_distribution(requests: int, q: float) 
 @pytest.mark.parametrize(("q", "expected"), [(50.0, 7), (95.0, 90), (99.0, 459)])
 def test_min_requests_without_late_ones_is_mlperfs(q: float, expected: int) -> None:
     assert min_requests(q) == expected
+    assert proves_kept(expected, 0, q)
+    assert not proves_kept(expected - 1, 0, q)
 
 
 @pytest.mark.parametrize(("late_ratio", "decided"), [(0.0099, True), (0.01, False), (0.5, False)])
 def test_min_requests_near_the_permitted_ratio_is_none(late_ratio: float, decided: bool) -> None:
-    assert (min_requests(99, late_ratio) is not None) is decided
+    assert (min_requests_with_late(99, late_ratio) is not None) is decided
 
 
 def test_evidence_of_a_long_campaign_is_exact() -> None:

@@ -4,6 +4,7 @@
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,14 +18,24 @@ from tests.support.ports import free_port
 from tests.support.stub_server import make_contract, run_stub_server, write_bundle
 from tests.unit.loadtests.test_cli import write_campaign
 from tidegate.console import OutputFormat
-from tidegate.errors import ExitCode, TidegateError
+from tidegate.errors import ConfigurationError, ExitCode, TidegateError
 from tidegate_loadtests import runner
 from tidegate_loadtests.cli import run as run_command
+from tidegate_loadtests.locust_process import LocustOutputs
 from tidegate_loadtests.runner import Progress
 from tidegate_loadtests.samples import read_samples
 from tidegate_loadtests.worker_pool import WorkerPool
 
 EXIT_TIMEOUT_SECONDS = 20
+
+
+def test_page_on_a_used_port_is_rejected_before_the_load() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        with pytest.raises(ConfigurationError, match=rf"--web-port: {port} cannot be opened .*: choose"):
+            LocustOutputs(web_port=port).verify()
+    LocustOutputs(web_port=port).verify()
+    LocustOutputs().verify()
 
 
 @contextmanager

@@ -6,12 +6,13 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from tests.support.campaigns import make_campaign, make_phase
 from tests.support.reports import make_report, make_scaling_report, simulate
 from tests.support.samples import make_samples
 from tidegate_loadtests.checks import CheckResult
-from tidegate_loadtests.plots import plot_campaign, plot_distribution, to_svg
+from tidegate_loadtests.plots import plot_campaign, plot_distribution, to_png, to_svg
 from tidegate_loadtests.report import Report
 from tidegate_loadtests.samples import Samples
 
@@ -94,6 +95,20 @@ def test_plot_numbers_the_checks_that_have_a_mark() -> None:
     for text in before:
         after.remove(text)
     assert sorted(after) == ["1", "3", "4"]
+
+
+def test_png_has_its_captions_and_no_line_of_them_is_cut() -> None:
+    def draw_captions(figure: Figure, _: object) -> None:
+        figures.append(figure)
+
+    figures: list[Figure] = []
+    to_png(draw_captions, ["stub: fail. 1 of 2 checks failed.", "1  " + "word " * 60, "2  short"])
+    (figure,) = figures
+    assert figure.get_suptitle() == "stub: fail. 1 of 2 checks failed."
+    lines = figure.get_supxlabel().splitlines()
+    assert lines[-1] == "2  short"
+    assert " ".join(lines).count("word") == 60
+    assert max(map(len, lines)) <= 120
 
 
 def test_png_is_a_picture_of_the_same_plot() -> None:

@@ -12,9 +12,10 @@ from tests.support.campaigns import make_campaign, make_phase
 from tests.support.samples import make_samples
 from tidegate.stats import percentile
 from tidegate_loadtests.campaign import Campaign
+from tidegate_loadtests.error_texts import OTHER_ERRORS
 from tidegate_loadtests.histogram import BUCKETS
 from tidegate_loadtests.samples import Samples
-from tidegate_loadtests.summary import OTHER_ERRORS, Summariser, Summary, summarise
+from tidegate_loadtests.summary import Summariser, Summary, summarise
 
 TEN_SECONDS = make_campaign(make_phase(duration=10))
 

@@ -97,6 +97,19 @@ def test_load_yaml_reports_every_error(tmp_path):
     assert [line.split(":")[1] for line in str(raised.value).splitlines()] == ["1", "3", "1"]
 
 
+def test_wrong_items_are_not_reported_as_too_few(tmp_path):
+    class Series(Closed):
+        steps: Annotated[tuple[Constant, ...], Field(min_length=1)]
+
+    path = tmp_path / "series.yaml"
+    path.write_text("steps:\n- {kind: constant, rate: 0}\n")
+    with pytest.raises(ConfigurationError, match=r"\A[^\n]*series\.yaml:2: field 'steps\.0\.rate'[^\n]*\Z"):
+        load_yaml(path, Series)
+    path.write_text("steps: []\n")
+    with pytest.raises(ConfigurationError, match="at least 1 item"):
+        load_yaml(path, Series)
+
+
 def test_load_yaml_of_a_missing_file_names_it(tmp_path):
     with pytest.raises(ConfigurationError, match=r"nowhere\.yaml does not exist"):
         load_yaml(tmp_path / "nowhere.yaml", Plan)
