@@ -77,7 +77,7 @@ class RequestSource:
         return time.monotonic() - self.start_time
 
     def limit_reported(self, error: str) -> str:
-        """Return the error for Locust's statistics, whose memory grows with the number of different errors."""
+        """Return the error for Locust's statistics, whose memory grows with their number."""
         reported = limit_errors(error, self._reported_errors)
         self._reported_errors.add(reported)
         return reported
