@@ -193,8 +193,8 @@ def test_lost_watch_makes_a_gap_and_the_state_is_right(server: FakeApiServer, co
             server.compact()
         server.put("deployments", make_deployment(3, 2))
     assert counts(recording)[-1] == (3, 3, 2)
-    [gap] = timeline(recording).gaps
-    assert gap.resource == "deployments"
+    # The compaction also expires the first watch of another resource, if that watch comes later.
+    [gap] = [gap for gap in timeline(recording).gaps if gap.resource == "deployments"]
     assert gap.start <= gap.end
 
 
