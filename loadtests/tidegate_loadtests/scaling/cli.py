@@ -56,8 +56,13 @@ def simulate(
         float, typer.Option(min=0, help="Seconds from a scrape until the autoscaler sees it.")
     ] = 7.5,
     in_flight_window: Annotated[
-        float, typer.Option(min=1, help="Seconds over which requests in flight are averaged.")
-    ] = 60.0,
+        float | None,
+        typer.Option(
+            min=1,
+            help="Seconds over which requests in flight are averaged. Default: 15 with KEDA's source "
+            "metrics-api, 60 with prometheus.",
+        ),
+    ] = None,
     max_queue_delay: Annotated[
         float, typer.Option(min=0, help="The server's --max-queue-delay, in seconds.")
     ] = 2.0,
@@ -173,7 +178,8 @@ def _chart_values(settings: "ScalingSettings") -> dict[str, Any]:
     if metric.target_type == "Utilization":
         signal: dict[str, Any] = {"type": "hpa", "targetCPUUtilization": metric.target}
     else:
-        signal = {"type": "keda", "keda": {"inFlightPerReplica": metric.target / 1000}}
+        keda = {"source": settings.keda_source, "inFlightPerReplica": metric.target / 1000}
+        signal = {"type": "keda", "keda": keda}
     bounds = {"minReplicas": settings.spec.min_replicas, "maxReplicas": settings.spec.max_replicas}
     return {"autoscaling": signal | bounds}
 

@@ -18,6 +18,10 @@ from tidegate.settings import Document
 from tidegate_loadtests.scaling.hpa_spec import Behavior, HpaSpec, MetricSpec, milli_value
 
 Signal = Literal["cpu", "in flight"]
+KedaSource = Literal["metrics-api", "prometheus"]
+
+IN_FLIGHT_WINDOW_SECONDS: Mapping[KedaSource, float] = {"metrics-api": 15.0, "prometheus": 60.0}
+"""The time over which requests in flight are averaged: by the server's gauge, or by the chart's query."""
 
 DEFAULT_BEHAVIOR: Mapping[str, Any] = {
     "scaleUp": {
@@ -49,6 +53,7 @@ class _Resources(_Values):
 
 
 class _Keda(_Values):
+    source: KedaSource = "metrics-api"
     in_flight_per_replica: float = Field(8, gt=0)
 
 
@@ -75,7 +80,8 @@ class ChartValues(_Values):
             return {"minReplicas": scaling.min_replicas, "maxReplicas": max(1, scaling.min_replicas)}
         metrics = scaling.metrics
         if scaling.type == "keda":
-            metrics = [MetricSpec("External", "in_flight", "AverageValue", milli_value(_threshold(scaling)))]
+            target = milli_value(f"{scaling.keda.in_flight_per_replica:f}")
+            metrics = [in_flight_metric(scaling.keda.source, target)]
         elif not metrics:
             metrics = [MetricSpec("ContainerResource", "cpu", "Utilization", scaling.target_cpu_utilization)]
         return {
@@ -86,8 +92,16 @@ class ChartValues(_Values):
         }
 
 
-def _threshold(scaling: _Autoscaling) -> str:
-    return f"{scaling.keda.in_flight_per_replica:f}"
+def in_flight_metric(source: KedaSource, target: int) -> MetricSpec:
+    """Return the metric that KEDA serves for the chart's trigger.
+
+    The source metrics-api is a mean over replicas, and the source prometheus is a sum.
+
+    Args:
+        source: The chart's ``autoscaling.keda.source``.
+        target: Requests in flight per replica, in thousandths.
+    """
+    return MetricSpec("External", "in_flight", "Value" if source == "metrics-api" else "AverageValue", target)
 
 
 class _Manifest(BaseModel):
@@ -106,11 +120,18 @@ class ScalingSettings:
         name: The name in tables and plots.
         spec: The autoscaler's spec.
         cpu_request: The CPU request of one pod, in thousandths of a core.
+        keda_source: The source of requests in flight, which sets the time over which they are averaged.
     """
 
     name: str
     spec: HpaSpec
     cpu_request: int = 500
+    keda_source: KedaSource = "metrics-api"
+
+    @property
+    def in_flight_window(self) -> float:
+        """Seconds over which requests in flight are averaged."""
+        return IN_FLIGHT_WINDOW_SECONDS[self.keda_source]
 
 
 def read_settings(path: Path) -> ScalingSettings:
@@ -121,7 +142,9 @@ def read_settings(path: Path) -> ScalingSettings:
     """
     document = Document.read(path)
     if document.values.get("kind") == "HorizontalPodAutoscaler":
-        settings = ScalingSettings(path.stem, document.parse_as(_Manifest).spec)
+        spec = document.parse_as(_Manifest).spec
+        source: KedaSource = "prometheus" if _has_sum(spec) else "metrics-api"
+        settings = ScalingSettings(path.stem, spec, keda_source=source)
     else:
         values = document.parse_as(ChartValues)
         try:
@@ -129,7 +152,7 @@ def read_settings(path: Path) -> ScalingSettings:
             request = milli_value(values.resources.requests.cpu)
         except ValueError as error:
             raise ConfigurationError(f"{path}: field 'autoscaling': {error}.") from None
-        settings = ScalingSettings(path.stem, spec, request)
+        settings = ScalingSettings(path.stem, spec, request, values.autoscaling.keda.source)
     for metric in settings.spec.metrics:
         if signal_of(metric) is None:
             raise ConfigurationError(
@@ -137,6 +160,11 @@ def read_settings(path: Path) -> ScalingSettings:
                 "requests in flight as a metric of type External, Object or Pods."
             )
     return settings
+
+
+def _has_sum(spec: HpaSpec) -> bool:
+    """Return whether a metric is a sum over replicas, as those of KEDA's Prometheus trigger."""
+    return any(metric.source == "External" and metric.target_type == "AverageValue" for metric in spec.metrics)
 
 
 def signal_of(metric: MetricSpec) -> Signal | None:

@@ -40,14 +40,14 @@ class Pipeline:
     Args:
         resolution: Time between two scrapes.
         cpu_window: Time over which a CPU sample is averaged.
-        in_flight_window: Time over which requests in flight are averaged.
+        in_flight_window: Time over which requests in flight are averaged; None is that of the settings.
         delay: Time from a scrape until the autoscaler sees it; a sync sees the last scrape before it.
         max_queue_delay: Longest time that a request waits; the server rejects the others.
     """
 
     resolution: float = 15.0
     cpu_window: float = 15.0
-    in_flight_window: float = 60.0
+    in_flight_window: float | None = None
     delay: float = 7.5
     max_queue_delay: float = 2.0
 
@@ -288,7 +288,7 @@ class _Run:
             return self._by_pod(
                 scraped, window, lambda begin: self._integral(self.cpu_seconds, begin, scraped)
             )
-        window = pipeline.in_flight_window
+        window = pipeline.in_flight_window or self.settings.in_flight_window
         total = self._integral(self.in_flight_seconds, scraped - window, scraped) / window
         ready = max(1, sum(pod.ready == "True" for pod in self.pods))
         if metric.source == "Pods":

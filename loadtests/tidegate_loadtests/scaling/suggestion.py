@@ -8,7 +8,7 @@ fraction of the safe rate of one replica, so a lower fraction leaves more room u
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tidegate_loadtests.scaling.hpa import DEFAULT_OPTIONS, tolerances_of
 from tidegate_loadtests.scaling.hpa_spec import MetricSpec
 from tidegate_loadtests.scaling.replica_model import ReplicaModel
-from tidegate_loadtests.scaling.settings import ScalingSettings, with_target
+from tidegate_loadtests.scaling.settings import ScalingSettings, in_flight_metric, with_target
 from tidegate_loadtests.scaling.simulator import Pipeline, Simulation, simulate
 
 Floats = NDArray[np.float64]
@@ -61,7 +61,7 @@ def suggest(
         rates: Requests per second, ``[seconds]``.
         replica: The model of one replica.
         safe_rate: The confirmed rate of one replica.
-        settings: The settings whose behavior and CPU request the candidates have.
+        settings: The settings whose behavior, CPU request and KEDA source the candidates have.
         objective: The service level.
         pipeline: The delays of the metrics and the queue.
 
@@ -75,7 +75,7 @@ def suggest(
 
         def run(minimum: int, metric: MetricSpec = metric) -> tuple[ScalingSettings, Simulation]:
             spec = with_target(settings.spec, metric, minimum, maximum)
-            candidate = ScalingSettings("suggested", spec, settings.cpu_request)
+            candidate = replace(settings, name="suggested", spec=spec)
             return candidate, simulate(rates, replica, candidate, pipeline, percentile=objective.percentile)
 
         found = _smallest_minimum(run, needed, objective)
@@ -92,7 +92,7 @@ def target_candidates(
     Args:
         replica: The model of one replica.
         safe_rate: The confirmed rate of one replica.
-        settings: The settings whose tolerance and CPU request the candidates have.
+        settings: The settings whose tolerance, CPU request and KEDA source the candidates have.
     """
     tolerance = 1 + tolerances_of(settings.spec.behavior, DEFAULT_OPTIONS).scale_up
     seen = set()
@@ -101,7 +101,7 @@ def target_candidates(
         in_flight = float(np.interp(rate, replica.rates, replica.in_flight)) / tolerance
         cpu = float(np.interp(rate, replica.rates, replica.cpu)) / tolerance
         targets = (
-            MetricSpec("External", "in_flight", "AverageValue", max(1, round(1000 * in_flight))),
+            in_flight_metric(settings.keda_source, max(1, round(1000 * in_flight))),
             MetricSpec(
                 "ContainerResource", "cpu", "Utilization", max(1, int(1e5 * cpu / settings.cpu_request))
             ),

@@ -25,6 +25,7 @@ spec:
       pods: {metric: {name: rows}, target: {type: AverageValue, averageValue: 8}}
 status: {currentReplicas: 3}
 """
+KEDA_HPA = HPA.replace("type: Pods", "type: External").replace("pods:", "external:")
 
 
 def write(folder: Path, text: str) -> Path:
@@ -50,6 +51,11 @@ def test_chart_values_defaults_are_those_of_the_chart() -> None:
         ),
         (
             "autoscaling: {type: keda, keda: {inFlightPerReplica: 2.5}}",
+            (MetricSpec("External", "in_flight", "Value", 2500),),
+            (1, 4),
+        ),
+        (
+            "autoscaling: {type: keda, keda: {source: prometheus, inFlightPerReplica: 2.5}}",
             (MetricSpec("External", "in_flight", "AverageValue", 2500),),
             (1, 4),
         ),
@@ -70,6 +76,20 @@ def test_read_settings_values_and_manifest_give_the_spec(
     assert (spec.min_replicas, spec.max_replicas) == bounds
 
 
+@pytest.mark.parametrize(
+    ("text", "window"),
+    [
+        ("{}", 15),
+        ("autoscaling: {type: keda, keda: {source: metrics-api}}", 15),
+        ("autoscaling: {type: keda, keda: {source: prometheus}}", 60),
+        (KEDA_HPA, 60),
+        (KEDA_HPA.replace("AverageValue, averageValue", "Value, value"), 15),
+    ],
+)
+def test_read_settings_source_sets_the_in_flight_window(tmp_path: Path, text: str, window: float) -> None:
+    assert read_settings(write(tmp_path, text)).in_flight_window == window
+
+
 def test_read_settings_fixed_replicas_have_equal_bounds(tmp_path: Path) -> None:
     spec = read_settings(write(tmp_path, "autoscaling: {type: none, minReplicas: 3}")).spec
     assert (spec.min_replicas, spec.max_replicas) == (3, 3)
@@ -88,6 +108,7 @@ def test_read_settings_chart_behavior_has_its_own_pace(tmp_path: Path) -> None:
     [
         ("autoscaling: {minReplicas: 9}", "exceeds maxReplicas, 4"),
         ("autoscaling: {type: vpa}", "type"),
+        ("autoscaling: {keda: {source: graphite}}", "source"),
         ("resources: {requests: {cpu: much}}", "is not a quantity"),
         (
             "autoscaling: {metrics: [{type: Resource, resource: {name: memory, target: {type: Utilization, "

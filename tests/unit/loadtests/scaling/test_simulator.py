@@ -29,7 +29,7 @@ CPU = MetricSpec("ContainerResource", "cpu", "Utilization", 80)
 
 def make_settings(metric: MetricSpec = IN_FLIGHT, request: int = 1000, **fields: Any) -> ScalingSettings:
     values = {"min_replicas": 1, "max_replicas": 20, "metrics": (metric,), "behavior": {}}
-    return ScalingSettings("tested", HpaSpec.model_validate(values | fields), request)
+    return ScalingSettings("tested", HpaSpec.model_validate(values | fields), request, "prometheus")
 
 
 def step(low: float, high: float, at: int, seconds: int) -> np.ndarray:
