@@ -164,7 +164,9 @@ def read_settings(path: Path) -> ScalingSettings:
 
 def _has_sum(spec: HpaSpec) -> bool:
     """Return whether a metric is a sum over replicas, as those of KEDA's Prometheus trigger."""
-    return any(metric.source == "External" and metric.target_type == "AverageValue" for metric in spec.metrics)
+    return any(
+        metric.source == "External" and metric.target_type == "AverageValue" for metric in spec.metrics
+    )
 
 
 def signal_of(metric: MetricSpec) -> Signal | None:
