@@ -3,6 +3,7 @@
 """Statistics: the project's one definition of a percentile."""
 
 from collections.abc import Sequence
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -30,8 +31,13 @@ def percentile(
     Returns:
         One of the values; None if there are none.
     """
-    if counts is None:
-        return float(np.percentile(values, q, method="inverted_cdf")) if len(values) else None
-    if not counts.any():
+    array = np.asarray(values, np.float64)
+    total = len(array) if counts is None else int(counts.sum())
+    if not total:
         return None
-    return float(np.percentile(values, q, method="inverted_cdf", weights=counts))
+    # q * total / 100 is a whole number for many totals, and its float may be a little larger.
+    rank = max(1, ceil(q * total / 100 * (1 - 1e-12)))
+    if counts is None:
+        return float(np.partition(array, rank - 1)[rank - 1])
+    order = np.argsort(array)
+    return float(array[order][np.searchsorted(np.cumsum(counts[order]), rank)])

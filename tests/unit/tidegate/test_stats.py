@@ -18,6 +18,8 @@ from tidegate.stats import percentile
         (list(range(1, 101)), 99, 99.0),
         (list(range(1, 101)), 100, 100.0),
         (list(range(1, 1001)), 99, 990.0),
+        (list(range(1, 101)), 7, 7.0),
+        (list(range(1, 1001)), 99.9, 999.0),
     ],
 )
 def test_percentile_is_the_value_at_its_nearest_rank(
