@@ -48,6 +48,9 @@ If a call takes ``a + b * rows``, a batch that takes ten times ``a`` has nine te
 throughput.
 """
 
+EXPLORED_BATCHES = 4
+"""One in so many full batches is larger than its estimate allows, to measure the estimate again."""
+
 MAX_INLINE_SECONDS = 0.001
 """Longest expected service time of a batch that runs on the event loop, in seconds.
 
@@ -121,6 +124,8 @@ class Batcher:
         self._always_admitted_rows = 0
         """Queued rows that are accepted without an estimate while the engine is idle."""
         self._max_batch_rows = max_batch_rows
+        self._full_batches = 0
+        """Batches that left requests in the queue."""
         # The queue
         self._queue: deque[PendingRequest] = deque()
         self.queued_rows = 0
@@ -232,6 +237,7 @@ class Batcher:
         waits: list[float] = []
         rows, now = 0, self._clock()
         separate_seconds = 0.0
+        max_explored_rows = 0
         all_fit = self._fits(self.queued_rows)  # one test for all requests, because they usually fit
         while self._queue:
             request = self._queue[0]
@@ -239,7 +245,9 @@ class Batcher:
             if not all_fit:
                 separate_seconds += self._service_time.service_time(request_rows) or 0.0
                 if batch and not self._fits(rows + request_rows, separate_seconds):
-                    break
+                    max_explored_rows = max_explored_rows or self._max_explored_rows(rows)
+                    if rows + request_rows > max_explored_rows:
+                        break
             self._queue.popleft()
             self.queued_rows -= request_rows
             if request.cancelled:
@@ -256,6 +264,17 @@ class Batcher:
         if batch:
             self._metrics.record_batch(rows, waits)
         return batch, rows
+
+    def _max_explored_rows(self, rows: int) -> int:
+        """Return the most rows of a batch that would be full with these: sometimes twice as many.
+
+        A few calls that waited for the CPU can make larger batches look slow. No batch of that size would run
+        again, and the estimate would stay wrong for as long as the overload lasts.
+        """
+        self._full_batches += 1
+        if self._full_batches % EXPLORED_BATCHES:
+            return rows
+        return min(2 * rows, self._max_batch_rows)
 
     def _fits(self, rows: int, separate_seconds: float = 0.0) -> bool:
         """Return whether several requests may form one batch.

@@ -18,6 +18,7 @@ from tidegate.schedule import poisson_arrivals
 from tidegate.stats import percentile
 from tidegate_serving.batching.admission import AdmissionController
 from tidegate_serving.batching.batcher import Batcher
+from tidegate_serving.batching.service_time import SAMPLES_PER_CLASS
 from tidegate_serving.batching.warmup import measure_service_times
 from tidegate_serving.config import MAX_QUEUE_DELAY
 from tidegate_serving.engines.base import OutputNames
@@ -95,14 +96,23 @@ class Server:
 
 
 def make_server(
-    loop: VirtualLoop, call_seconds: float, row_seconds: float, limit: float = MAX_QUEUE_DELAY
+    loop: VirtualLoop,
+    call_seconds: float,
+    row_seconds: float,
+    limit: float = MAX_QUEUE_DELAY,
+    slow_rows: tuple[int, ...] = (),
 ) -> Server:
+    """Return a server; calls of ``slow_rows`` rows had to wait for the CPU when they were measured."""
     engine = SimulatedEngine(loop, call_seconds, row_seconds)
+    service_time = measure_service_times(engine, MATRIX, loop.time)
+    for rows in slow_rows:
+        for _ in range(SAMPLES_PER_CLASS):
+            service_time.record(rows, 20 * call_seconds)
     batcher = Batcher(
         engine,
         Batch.concatenate,  # type: ignore[arg-type]
         Metrics(CollectorRegistry()),
-        measure_service_times(engine, MATRIX, loop.time),
+        service_time,
         admission=AdmissionController(limit),
         clock=loop.time,
     )
@@ -261,3 +271,17 @@ def test_burst_on_a_fresh_server_waits_for_a_few_calls() -> None:
     assert len(server.responses) >= 2
     assert max(latency for _, latency in server.responses) <= MAX_QUEUE_DELAY + 1
     assert len(server.responses) + len(server.rejections) == 40
+
+
+def test_overload_wrong_estimate_of_large_batches_is_measured_again() -> None:
+    """Each call of more than two requests was measured while the CPU was not available."""
+
+    def goodput(slow_rows: tuple[int, ...]) -> float:
+        async def simulate(loop: VirtualLoop) -> Server:
+            server = make_server(loop, 0.02, 1e-5, slow_rows=slow_rows)
+            await open_loop(server, 400.0, 10.0)
+            return server
+
+        return float(run(simulate).goodput(5.0, 10.0))
+
+    assert goodput((64, 128, 256, 512)) >= 0.9 * goodput(())
