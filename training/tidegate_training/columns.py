@@ -155,7 +155,7 @@ class TextColumn:
                 "features.overrides if it is a code, or write it with a fraction."
             ) from None
         if numbers.dtype == np.int64:
-            return integer_column(self.where, numbers, missing)
+            return _integer_column(self.where, numbers, missing)
         return Column("float", _spread(numbers, missing, fill=np.nan), missing)
 
     def _other_reading_of_texts(self) -> str | None:
@@ -240,7 +240,7 @@ class ArrowColumn:
                     f"{self.where} has a whole number beyond the range of INT64: set datatype: text in "
                     "features.overrides if it is a code, or use another unit."
                 )
-            return integer_column(self.where, values.astype(np.int64)[~missing], missing)
+            return _integer_column(self.where, values.astype(np.int64)[~missing], missing)
         if types.is_floating(kind) or types.is_decimal(kind):
             values = data.cast(pa.float64(), safe=False).to_numpy().astype(np.float64)
             return Column("float", values, np.isnan(values))
@@ -254,7 +254,7 @@ class ArrowColumn:
         )
 
 
-def integer_column(where: str, present: Array, missing: Mask) -> Column:
+def _integer_column(where: str, present: Array, missing: Mask) -> Column:
     """Return a column of whole numbers; with missing values, a column of floats.
 
     Args:
