@@ -8,18 +8,16 @@ compares loads of one server in one run, so the machine's speed cancels out.
 
 import asyncio
 import json
-import math
 import os
 import resource
 import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from http import HTTPStatus
-from itertools import accumulate
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -33,12 +31,24 @@ from rich.table import Table
 from benchmarks import client, machine, models, tools, wrk
 from benchmarks.case import Protocol
 from benchmarks.cpu_limit import cpu_limit
-from benchmarks.measurement import MAX_GENERATOR_CPU
+from benchmarks.overload_figures import (
+    CLIENTS,
+    MAX_QUEUE_DELAY_SECONDS,
+    SETTINGS,
+    ClosedLoop,
+    closed_loop_figures,
+    cost_figures,
+    experiment_figures,
+    failures,
+    recovery_seconds,
+    storm_seconds,
+)
 from benchmarks.process import Cores, ServerProcess, run_generator, start_server
 from benchmarks.report import DOCS, environment
 from benchmarks.requests import BenchmarkRequest, build_request
-from benchmarks.retrying import REJECTED, Completion, RetryingClients
+from benchmarks.retrying import REJECTED, RetryingClients
 from benchmarks.servers import HOST, PATHS, SERVERS, Launch, free_ports
+from benchmarks.target import format_met, format_target, format_value
 from tidegate.errors import ConfigurationError, ExitCode, ServerError, TidegateError
 from tidegate.protocol.openloop import OpenLoopClient, request_bytes
 from tidegate.schedule import poisson_arrivals
@@ -46,20 +56,8 @@ from tidegate.stats import percentile
 
 RESULT = models.ROOT / "out" / "bench" / "overload.json"
 
-CLIENTS = (1, 2, 4, 6, 12, 24, 64)
-SETTINGS = (
-    ("tidegate-sklearn", "rf", 0.3),
-    ("tidegate-sklearn", "rf", 1.0),
-    ("tidegate-sklearn", "svm", 0.3),
-    ("tidegate-sklearn", "svm", 1.0),
-    ("tidegate", "rf", 0.3),
-)
-"""Server, model and CPUs of the closed loops; the overload of the first one is measured."""
 ROWS = 250
 LARGE_ROWS = 5_000
-
-MAX_QUEUE_DELAY_SECONDS = 2.0
-"""The servers' longest accepted queue delay."""
 
 _WARMUP_SECONDS = 2
 _CLOSED_LOOP_SECONDS = 5
@@ -73,90 +71,6 @@ _STALL_CLIENTS = 16
 _STORM_SECONDS, _CALM_SECONDS = 6.0, 6.0
 _STORM_RETRIES = 3
 _REJECTION_CLIENTS = 400
-_WINDOW_SECONDS = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """A figure with its target.
-
-    Attributes:
-        key: Name in the result.
-        meaning: The figure in words, with its unit.
-        value: The value; None if it is inconclusive.
-        at_least: Lower bound of the value.
-        at_most: Upper bound of the value.
-    """
-
-    key: str
-    meaning: str
-    value: float | None
-    at_least: float | None = None
-    at_most: float | None = None
-
-    @property
-    def met(self) -> bool | None:
-        """Whether the value meets the target; None if it is inconclusive."""
-        if self.value is None:
-            return None
-        if self.at_least is not None and self.value < self.at_least:
-            return False
-        return self.at_most is None or self.value <= self.at_most
-
-
-@dataclass(frozen=True, slots=True)
-class ClosedLoop:
-    """A closed loop: responses with status 200 per second, and rejections."""
-
-    server: str
-    model: str
-    cpus: float
-    clients: int
-    rps: float
-    rejected: int
-    generator_cpu: float
-
-
-def largest_drop(rates: Sequence[float]) -> float:
-    """Return the largest fraction of throughput that is lost by adding clients.
-
-    >>> round(largest_drop([10.0, 20.0, 18.0, 40.0]), 3)
-    0.1
-
-    Args:
-        rates: Responses per second, by ascending number of clients.
-    """
-    return max(1 - rate / best for rate, best in zip(rates, accumulate(rates, max), strict=True))
-
-
-def recovery_seconds(completions: Sequence[Completion], resumed_at: float, rate: float) -> float:
-    """Return the time from the end of a stall until the goodput of half a second is 0.9 of the usual one.
-
-    Args:
-        completions: All responses, by time.
-        resumed_at: The time of the end of the stall, in seconds.
-        rate: The usual goodput, in responses per second.
-
-    Returns:
-        Seconds until the end of the first such half second; infinite if there is none.
-    """
-    times = [one.time for one in completions if one.status == HTTPStatus.OK and one.time >= resumed_at]
-    needed = max(1, math.ceil(0.9 * rate * _WINDOW_SECONDS))
-    for first, last in zip(times, times[needed - 1 :], strict=False):
-        if last - first <= _WINDOW_SECONDS:
-            return last - resumed_at
-    return math.inf
-
-
-def failures(statuses: Iterable[int | None]) -> int:
-    """Count the requests that were neither successful nor rejected."""
-    return sum(status not in (HTTPStatus.OK, REJECTED) for status in statuses)
-
-
-def storm_seconds(completions: Sequence[Completion], ended_at: float) -> float:
-    """Return the time from the end of an overload until the last rejection; 0 if there is none after it."""
-    times = [one.time for one in completions if one.status == REJECTED]
-    return max([ended_at, *times]) - ended_at
 
 
 class RunningServer:
@@ -375,7 +289,7 @@ def measure_costs(
         ):
             with running(server_name, model, None, installed, cores) as server:
                 request = server.request(rows)
-                # A server admits every request until it has measured an engine call.
+                # Single requests first, so that the server knows the service time of this size.
                 server.closed_loop(request, 1, 2 * _WARMUP_SECONDS)
                 server.closed_loop(request, clients, _WARMUP_SECONDS)
                 before, usage = server.metrics(), server.process.usage()
@@ -409,9 +323,9 @@ def measure() -> dict[str, Any]:
         loops, experiments, skipped = [], {}, str(error)
         print(f"overload: all figures with a CPU limit are skipped: {skipped}", file=sys.stderr, flush=True)
     experiments["costs"] = dict(measure_costs(trained["rf"], installed, cores))
-    figures = [*_cost_figures(experiments["costs"])]
+    figures = [*cost_figures(experiments["costs"])]
     if skipped is None:
-        figures = [*_closed_loop_figures(loops), *_experiment_figures(experiments), *figures]
+        figures = [*closed_loop_figures(loops), *experiment_figures(experiments), *figures]
     return {
         "machine": facts,
         "skipped": skipped,
@@ -442,70 +356,6 @@ def _measure_limited(
     return loops, experiments
 
 
-def _closed_loop_figures(loops: Sequence[ClosedLoop]) -> Iterator[Figure]:
-    for name, model, cpus in SETTINGS:
-        own = [loop for loop in loops if (loop.server, loop.model, loop.cpus) == (name, model, cpus)]
-        saturated = any(loop.generator_cpu > MAX_GENERATOR_CPU for loop in own)
-        title = f"{SERVERS[name].title}, `{model}`, {cpus:g} CPU, 1 to {CLIENTS[-1]} clients"
-        rejected = float(sum(loop.rejected for loop in own))
-        drop = largest_drop([loop.rps for loop in own])
-        key = f"{name}_{model}_{cpus:g}"
-        yield Figure(f"{key}_rejected", f"{title}: rejections", rejected, at_most=0)
-        yield Figure(
-            f"{key}_drop",
-            f"{title}: largest loss of throughput by adding clients",
-            None if saturated else drop,
-            at_most=0.1,
-        )
-
-
-def _experiment_figures(experiments: Mapping[str, Any]) -> Iterator[Figure]:
-    overload, stall, storm = (experiments[name] for name in ("overload", "stall", "storm"))
-    late = overload["send_delay_ms"] > 1e3 * overload["engine_call_seconds"]
-    yield Figure(
-        "overload_goodput",
-        "twice the capacity: successful responses per second ÷ the capacity",
-        None if late else overload["goodput"] / experiments["capacity"],
-        at_least=0.9,
-    )
-    yield Figure(
-        "overload_p99",
-        "twice the capacity: p99 of successful responses in seconds, less two engine calls",
-        # Requests without a response would be missing from the percentile. They lower the goodput anyway.
-        None
-        if late or overload["failed"] or overload["p99_seconds"] is None
-        else overload["p99_seconds"] - 2 * overload["engine_call_seconds"],
-        at_most=MAX_QUEUE_DELAY_SECONDS,
-    )
-    busy = bool(stall["failed"]) or stall["generator_cpu"] > MAX_GENERATOR_CPU
-    yield Figure(
-        "stall_recovery",
-        "a stall of 1 s: seconds until the goodput of half a second is 0.9 of the usual one",
-        None if busy else stall["recovery_seconds"],
-        at_most=2,
-    )
-    # Without a rejection there was no storm.
-    busy = not storm["rejected"] or bool(storm["failed"]) or storm["generator_cpu"] > MAX_GENERATOR_CPU
-    yield Figure(
-        "storm_end",
-        "twice the capacity and three more requests per rejection, then half of it: seconds until the "
-        "last rejection",
-        None if busy else storm["seconds_after_storm"],
-        at_most=2 * MAX_QUEUE_DELAY_SECONDS,
-    )
-
-
-def _cost_figures(costs_by_rows: Mapping[int, Mapping[str, Any]]) -> Iterator[Figure]:
-    for rows, costs in costs_by_rows.items():
-        rejection = costs["rejection_seconds"]
-        yield Figure(
-            f"rejection_cost_{rows}",
-            f"CPU of a rejection ÷ CPU of a response, {rows:,} rows per request",
-            None if rejection is None else rejection / costs["response_seconds"],
-            at_most=0.1,
-        )
-
-
 def page(result: Mapping[str, Any]) -> str:
     """Render the page's text."""
     template = environment().get_template("overload.md.j2")
@@ -516,11 +366,7 @@ def show(result: Mapping[str, Any]) -> None:
     """Print the figures."""
     table = Table("figure", "value", "target", "met", box=None, pad_edge=False)
     for figure in result["figures"]:
-        met = {True: "[green]yes[/]", False: "[red]no[/]", None: "[red]inconclusive[/]"}[figure["met"]]
-        value = "inconclusive" if figure["value"] is None else f"{figure['value']:.3g}"
-        bound = "≥" if figure["at_least"] is not None else "≤"
-        target = figure["at_least"] if figure["at_least"] is not None else figure["at_most"]
-        table.add_row(figure["meaning"], value, f"{bound} {target:g}", met)
+        table.add_row(figure["meaning"], format_value(figure), format_target(figure), format_met(figure))
     Console(highlight=False).print(table)
 
 

@@ -12,6 +12,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks.case import Case, Protocol
+from benchmarks.target import is_met
 
 Figures = Mapping[Case, Mapping[str, float] | None]
 """One round: the figures of each case by name, or None where they are inconclusive."""
@@ -65,9 +66,7 @@ class Ratio:
 
     def met(self, value: float) -> bool:
         """Decide whether a value meets the target."""
-        if self.at_least is not None and value < self.at_least:
-            return False
-        return self.at_most is None or value <= self.at_most
+        return is_met(value, self.at_least, self.at_most)
 
 
 def _rate(

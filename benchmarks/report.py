@@ -19,6 +19,7 @@ from rich.table import Table
 from benchmarks import plots
 from benchmarks.models import ROOT
 from benchmarks.servers import SERVERS
+from benchmarks.target import format_met, format_target, format_value
 
 DOCS = ROOT / "docs"
 PAGE = DOCS / "performance.md"
@@ -57,8 +58,8 @@ def environment() -> Environment:
     environment.filters |= {
         "count": _count,
         "ms": _ms,
-        "target": _target,
-        "value": _value,
+        "target": format_target,
+        "value": format_value,
     }
     return environment
 
@@ -123,21 +124,12 @@ def _ms(row: Mapping[str, Any] | None, name: str = "p99_ms") -> str:
     return f"{row['median'][name]:,.2f}" if name in row["median"] else "inconclusive"
 
 
-def _target(ratio: Mapping[str, Any]) -> str:
-    return f"≥ {ratio['at_least']:g}" if ratio["at_least"] is not None else f"≤ {ratio['at_most']:g}"
-
-
-def _value(ratio: Mapping[str, Any]) -> str:
-    return "inconclusive" if ratio["value"] is None else f"{ratio['value']:.3g}"
-
-
 def show(result: Result) -> None:
     """Print the ratios."""
     table = Table("ratio", "value", "target", "met", "rounds", box=None, pad_edge=False)
     for key, ratio in result["ratios"].items():
-        met = {True: "[green]yes[/]", False: "[red]no[/]", None: "[red]inconclusive[/]"}[ratio["met"]]
         rounds = ", ".join("inconclusive" if value is None else f"{value:.3g}" for value in ratio["rounds"])
-        table.add_row(key, _value(ratio), _target(ratio), met, rounds)
+        table.add_row(key, format_value(ratio), format_target(ratio), format_met(ratio), rounds)
     Console(highlight=False).print(table)
 
 

@@ -4,13 +4,13 @@ import math
 
 import pytest
 
-from benchmarks.overload import (
+from benchmarks.overload import page
+from benchmarks.overload_figures import (
     Figure,
-    _cost_figures,
-    _experiment_figures,
+    cost_figures,
+    experiment_figures,
     failures,
     largest_drop,
-    page,
     recovery_seconds,
     storm_seconds,
 )
@@ -84,8 +84,8 @@ def test_failures_count_errors_and_missing_responses() -> None:
     assert failures([200, REJECTED, 500, 0, None]) == 3
 
 
-def test_experiment_figures_meet_targets() -> None:
-    assert [figure.met for figure in _experiment_figures(experiments())] == [True] * 4
+def testexperiment_figures_meet_targets() -> None:
+    assert [figure.met for figure in experiment_figures(experiments())] == [True] * 4
 
 
 @pytest.mark.parametrize(
@@ -97,8 +97,8 @@ def test_experiment_figures_meet_targets() -> None:
         ({"storm": {"seconds_after_storm": 4.1}}, "storm_end"),
     ],
 )
-def test_experiment_figures_miss_one_target(changes, key) -> None:
-    figures = _experiment_figures(experiments(**changes))
+def testexperiment_figures_miss_one_target(changes, key) -> None:
+    figures = experiment_figures(experiments(**changes))
     assert [figure.key for figure in figures if figure.met is False] == [key]
 
 
@@ -115,15 +115,15 @@ def test_experiment_figures_miss_one_target(changes, key) -> None:
         ({"storm": {"generator_cpu": 0.95}}, {"storm_end"}),
     ],
 )
-def test_experiment_figures_are_inconclusive(changes, keys) -> None:
-    figures = _experiment_figures(experiments(**changes))
+def testexperiment_figures_are_inconclusive(changes, keys) -> None:
+    figures = experiment_figures(experiments(**changes))
     assert {figure.key for figure in figures if figure.value is None} == keys
 
 
-def test_cost_figures_divide_rejection_by_response() -> None:
+def testcost_figures_divide_rejection_by_response() -> None:
     costs = {250: {"response_seconds": 2e-3, "rejection_seconds": 1e-4}}
     costs[5_000] = {"response_seconds": 2e-2, "rejection_seconds": None}
-    small, large = _cost_figures(costs)
+    small, large = cost_figures(costs)
     assert (small.value, small.met) == (pytest.approx(0.05), True)
     assert large.value is None
 

@@ -1,0 +1,176 @@
+# SPDX-FileCopyrightText: The Tidegate authors
+# SPDX-License-Identifier: Apache-2.0
+"""Figures of overload, each with its target: from responses and measurements, without a server."""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from itertools import accumulate
+from typing import Any
+
+from benchmarks.measurement import MAX_GENERATOR_CPU
+from benchmarks.retrying import REJECTED, Completion
+from benchmarks.servers import SERVERS
+from benchmarks.target import is_met
+
+CLIENTS = (1, 2, 4, 6, 12, 24, 64)
+SETTINGS = (
+    ("tidegate-sklearn", "rf", 0.3),
+    ("tidegate-sklearn", "rf", 1.0),
+    ("tidegate-sklearn", "svm", 0.3),
+    ("tidegate-sklearn", "svm", 1.0),
+    ("tidegate", "rf", 0.3),
+)
+"""Server, model and CPUs of the closed loops; the overload of the first one is measured."""
+
+MAX_QUEUE_DELAY_SECONDS = 2.0
+"""The servers' longest accepted queue delay."""
+
+_WINDOW_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A figure with its target.
+
+    Attributes:
+        key: Name in the result.
+        meaning: The figure in words, with its unit.
+        value: The value; None if it is inconclusive.
+        at_least: Lower bound of the value.
+        at_most: Upper bound of the value.
+    """
+
+    key: str
+    meaning: str
+    value: float | None
+    at_least: float | None = None
+    at_most: float | None = None
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the value meets the target; None if it is inconclusive."""
+        return None if self.value is None else is_met(self.value, self.at_least, self.at_most)
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedLoop:
+    """A closed loop: responses with status 200 per second, and rejections."""
+
+    server: str
+    model: str
+    cpus: float
+    clients: int
+    rps: float
+    rejected: int
+    generator_cpu: float
+
+
+def largest_drop(rates: Sequence[float]) -> float:
+    """Return the largest fraction of throughput that is lost by adding clients.
+
+    >>> round(largest_drop([10.0, 20.0, 18.0, 40.0]), 3)
+    0.1
+
+    Args:
+        rates: Responses per second, by ascending number of clients.
+    """
+    return max(1 - rate / best for rate, best in zip(rates, accumulate(rates, max), strict=True))
+
+
+def recovery_seconds(completions: Sequence[Completion], resumed_at: float, rate: float) -> float:
+    """Return the time from the end of a stall until the goodput of half a second is 0.9 of the usual one.
+
+    Args:
+        completions: All responses, by time.
+        resumed_at: The time of the end of the stall, in seconds.
+        rate: The usual goodput, in responses per second.
+
+    Returns:
+        Seconds until the end of the first such half second; infinite if there is none.
+    """
+    times = [one.time for one in completions if one.status == HTTPStatus.OK and one.time >= resumed_at]
+    needed = max(1, math.ceil(0.9 * rate * _WINDOW_SECONDS))
+    for first, last in zip(times, times[needed - 1 :], strict=False):
+        if last - first <= _WINDOW_SECONDS:
+            return last - resumed_at
+    return math.inf
+
+
+def failures(statuses: Iterable[int | None]) -> int:
+    """Count the requests that were neither successful nor rejected."""
+    return sum(status not in (HTTPStatus.OK, REJECTED) for status in statuses)
+
+
+def storm_seconds(completions: Sequence[Completion], ended_at: float) -> float:
+    """Return the time from the end of an overload until the last rejection; 0 if there is none after it."""
+    times = [one.time for one in completions if one.status == REJECTED]
+    return max([ended_at, *times]) - ended_at
+
+
+def closed_loop_figures(loops: Sequence[ClosedLoop]) -> Iterator[Figure]:
+    """Yield the rejections and the largest loss of throughput of each setting."""
+    for name, model, cpus in SETTINGS:
+        own = [loop for loop in loops if (loop.server, loop.model, loop.cpus) == (name, model, cpus)]
+        saturated = any(loop.generator_cpu > MAX_GENERATOR_CPU for loop in own)
+        title = f"{SERVERS[name].title}, `{model}`, {cpus:g} CPU, 1 to {CLIENTS[-1]} clients"
+        rejected = float(sum(loop.rejected for loop in own))
+        drop = largest_drop([loop.rps for loop in own])
+        key = f"{name}_{model}_{cpus:g}"
+        yield Figure(f"{key}_rejected", f"{title}: rejections", rejected, at_most=0)
+        yield Figure(
+            f"{key}_drop",
+            f"{title}: largest loss of throughput by adding clients",
+            None if saturated else drop,
+            at_most=0.1,
+        )
+
+
+def experiment_figures(experiments: Mapping[str, Any]) -> Iterator[Figure]:
+    """Yield the figures of the overload, the stall and the retry storm."""
+    overload, stall, storm = (experiments[name] for name in ("overload", "stall", "storm"))
+    late = overload["send_delay_ms"] > 1e3 * overload["engine_call_seconds"]
+    yield Figure(
+        "overload_goodput",
+        "twice the capacity: successful responses per second ÷ the capacity",
+        None if late else overload["goodput"] / experiments["capacity"],
+        at_least=0.9,
+    )
+    yield Figure(
+        "overload_p99",
+        "twice the capacity: p99 of successful responses in seconds, less two engine calls",
+        # Requests without a response would be missing from the percentile. They lower the goodput anyway.
+        None
+        if late or overload["failed"] or overload["p99_seconds"] is None
+        else overload["p99_seconds"] - 2 * overload["engine_call_seconds"],
+        at_most=MAX_QUEUE_DELAY_SECONDS,
+    )
+    busy = bool(stall["failed"]) or stall["generator_cpu"] > MAX_GENERATOR_CPU
+    yield Figure(
+        "stall_recovery",
+        "a stall of 1 s: seconds until the goodput of half a second is 0.9 of the usual one",
+        None if busy else stall["recovery_seconds"],
+        at_most=2,
+    )
+    # Without a rejection there was no storm.
+    busy = not storm["rejected"] or bool(storm["failed"]) or storm["generator_cpu"] > MAX_GENERATOR_CPU
+    yield Figure(
+        "storm_end",
+        "twice the capacity and three more requests per rejection, then half of it: seconds until the "
+        "last rejection",
+        None if busy else storm["seconds_after_storm"],
+        at_most=2 * MAX_QUEUE_DELAY_SECONDS,
+    )
+
+
+def cost_figures(costs_by_rows: Mapping[int, Mapping[str, Any]]) -> Iterator[Figure]:
+    """Yield the cost of a rejection, relative to a response, by rows per request."""
+    for rows, costs in costs_by_rows.items():
+        rejection = costs["rejection_seconds"]
+        yield Figure(
+            f"rejection_cost_{rows}",
+            f"CPU of a rejection ÷ CPU of a response, {rows:,} rows per request",
+            None if rejection is None else rejection / costs["response_seconds"],
+            at_most=0.1,
+        )
