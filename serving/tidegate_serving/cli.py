@@ -273,7 +273,11 @@ def predict(
     if (rows is None) == (golden is None):
         raise ConfigurationError("Give either --input with rows or --golden with a bundle.")
     contract = None if golden is None else _fetch_contract(golden)
-    requested = list(contract.golden.rows) if contract else _read_rows(rows or "-")
+    if contract is None:
+        assert rows is not None  # one of both is given
+        requested = _read_rows(rows)
+    else:
+        requested = list(contract.golden.rows)
     name = model or (contract.name if contract else None)
     if name is None:
         raise ConfigurationError("Give the model's name with --model.")
