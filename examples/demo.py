@@ -24,6 +24,7 @@ from rich.rule import Rule
 from rich.table import Table
 
 from tidegate.batch import Batch
+from tidegate.contract import MATRIX
 from tidegate.bundle import JOBLIB, ONNX, SKOPS, Bundle
 from tidegate.protocol.requests import v1_body
 from tidegate.protocol.samples import sample_rows
@@ -191,7 +192,7 @@ def scikit_learn_outputs(bundle: Bundle, rows: list[list[Any]]) -> dict[str, lis
     from tidegate.trust.policy import TRUSTED_TYPES
 
     pipeline = loads(bundle.read(SKOPS), trusted=sorted(TRUSTED_TYPES))
-    X = Batch.from_rows(bundle.contract, rows).for_sklearn()
+    X = Batch.from_rows(bundle.contract, rows).arrays[MATRIX]
     return {"label": pipeline.predict(X).tolist(), "probabilities": pipeline.predict_proba(X).tolist()}
 
 

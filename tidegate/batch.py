@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from tidegate.contract import MATRIX, Contract, Datatype, Scalar
+from tidegate.contract import MATRIX, Contract, Datatype, Layout, Scalar
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -68,12 +68,24 @@ class Batch:
             name: array if array.ndim == 2 else array.reshape(-1, 1) for name, array in self.arrays.items()
         }
 
-    def for_sklearn(self) -> "Array | pd.DataFrame":
-        """Return the input of a pipeline: ``[rows, features]``, or a data frame with a column per feature."""
-        if MATRIX in self.arrays and self.arrays[MATRIX].ndim == 2:
+    def for_sklearn(self, layout: Layout, names: Sequence[str]) -> "Array | pd.DataFrame":
+        """Return the input of a pipeline.
+
+        Args:
+            layout: How the pipeline takes its rows.
+            names: The features' names, in the order of a row.
+
+        Returns:
+            ``[rows, features]``, a data frame with a column per feature, or ``[rows]`` texts.
+        """
+        if layout == "texts":
+            return self.arrays[names[0]]
+        if layout == "matrix":
             return self.arrays[MATRIX]
         import pandas as pd  # here, because compiled models and matrices do not need it
 
+        if MATRIX in self.arrays:
+            return pd.DataFrame(self.arrays[MATRIX], columns=list(names), copy=False)
         return pd.DataFrame(dict(self.arrays), copy=False)
 
 

@@ -44,7 +44,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
-from tidegate.contract import NAME_PATTERN, Contract
+from tidegate.contract import NAME_PATTERN, Contract, Task
 from tidegate.digest import canonical_json, parse_digest, sha256, sha256_of_file
 from tidegate.errors import BundleError, first_problem
 
@@ -96,7 +96,7 @@ class Manifest(_ManifestModel):
 
     format_version: Literal[1]
     name: Annotated[str, Field(pattern=NAME_PATTERN)]
-    task: Literal["classification", "regression"]
+    task: Task
     algorithm: str
     """The estimator's class name in scikit-learn."""
     parameters: dict[str, JsonValue]

@@ -18,6 +18,13 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 Scalar = bool | int | float | str | None
 """The value of one feature in one row, as in JSON. None is a missing value."""
 
+Task = Literal["classification", "regression", "outlier_detection", "clustering"]
+"""The task of a model, by scikit-learn's terms."""
+
+Layout = Literal["matrix", "frame", "texts"]
+"""How a pipeline takes its rows: an array ``[rows, features]``, a data frame with a column per feature, or an
+array ``[rows]`` of texts, as a vectorizer does. Requests have the same form in each case."""
+
 NAME_PATTERN = r"^[a-z0-9]([-a-z0-9]{0,50}[a-z0-9])?$"
 """The pattern of a model's name: a DNS label, because it becomes part of a Kubernetes object's name."""
 
@@ -126,6 +133,18 @@ class Output(_ContractModel):
     name: Annotated[str, Field(min_length=1)]
     datatype: Annotated[Datatype, Field(strict=False)]
     width: Annotated[int | None, Field(ge=1)] = None
+    labels: Annotated[tuple[int | str, ...], Field(strict=False)] = ()
+    """The meaning of each column: the classes of probabilities, the names of several targets. Empty if the
+    columns have no names."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.labels and len(self.labels) != self.width:
+            raise ValueError(
+                f"output '{self.name}': expected one label per column, {self.width or 0}, received "
+                f"{len(self.labels)}"
+            )
+        return self
 
 
 class Golden(_ContractModel):
@@ -136,12 +155,12 @@ class Golden(_ContractModel):
 
     rows: Annotated[tuple[tuple[Scalar, ...], ...], Field(strict=False, min_length=1)]
     """Rows of feature values, in the order of the features."""
-    outputs: dict[str, list[Scalar | list[float]]]
+    outputs: dict[str, list[Scalar | list[Scalar]]]
     """By output name, one value or one list of values per row."""
     tolerance: Annotated[float, Field(gt=0)]
     """The largest accepted ``|actual - expected| / max(scale, |expected|)`` of floats."""
     scale: Annotated[float, Field(ge=0)] = 1.0
-    """The standard deviation of a regression's outputs, in their unit; 1 for a classification.
+    """The standard deviation of outputs that have a unit, in that unit; 1 for probabilities and scores.
 
     It makes the comparison independent of the unit: near 0, a difference counts against the usual outputs.
     """
@@ -167,11 +186,13 @@ class Contract(_ContractModel):
     """A model's inputs and outputs, with golden requests to verify them."""
 
     name: Annotated[str, Field(pattern=NAME_PATTERN)]
-    task: Literal["classification", "regression"]
+    task: Task
+    layout: Layout
     features: Annotated[tuple[Feature, ...], Field(strict=False, min_length=1)]
     outputs: Annotated[tuple[Output, ...], Field(strict=False, min_length=1)]
     labels: Annotated[tuple[int | str, ...], Field(strict=False)] = ()
-    """A classifier's classes in the order of its score columns; empty for a regression."""
+    """The values of the output ``label``; of a classifier in the order of its score columns. Empty for a
+    regression and for several targets."""
     golden: Golden
 
     @model_validator(mode="after")
@@ -181,11 +202,12 @@ class Contract(_ContractModel):
         for field, given in (("features", names), ("outputs", outputs)):
             if repeated := [name for name, count in Counter(given).items() if count > 1]:
                 raise ValueError(f"{field}: expected unique names, received '{repeated[0]}' more than once")
-        if (self.task == "classification") != bool(self.labels):
+        if self.has_one_label != bool(self.labels):
             raise ValueError(
-                f"labels: expected some for a classification and none for a regression, received "
-                f"{len(self.labels)} for a {self.task}"
+                f"labels: expected some for one label per row, and none for a regression or several targets, "
+                f"received {len(self.labels)} for {self.task}"
             )
+        self._validate_layout()
         if set(self.golden.outputs) != set(outputs):
             raise ValueError(
                 f"golden.outputs: expected {', '.join(sorted(outputs))}, received "
@@ -204,6 +226,17 @@ class Contract(_ContractModel):
                 )
         return self
 
+    def _validate_layout(self) -> None:
+        if self.layout == "matrix" and self.matrix_datatype is None:
+            raise ValueError("layout: expected 'frame' or 'texts' for features of several types or of text")
+        if self.layout == "texts" and [feature.datatype for feature in self.features] != [Datatype.BYTES]:
+            raise ValueError("layout: expected one text feature for 'texts'")
+
+    @property
+    def has_one_label(self) -> bool:
+        """Whether the prediction is one label per row, not a number and not several targets."""
+        return self.task != "regression" and self.prediction.width is None
+
     @cached_property
     def feature_names(self) -> tuple[str, ...]:
         """The features' names, in the order of a row's values."""
@@ -219,5 +252,5 @@ class Contract(_ContractModel):
 
     @cached_property
     def prediction(self) -> Output:
-        """The first output and V1's only one: a classifier's label, a regression's value."""
+        """The first output and V1's only one: a label, or a regression's value."""
         return self.outputs[0]

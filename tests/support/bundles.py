@@ -14,6 +14,7 @@ def contract() -> Contract:
     return Contract(
         name="iris",
         task="classification",
+        layout="frame",
         features=(
             Feature(name="length", datatype=Datatype.FP32, minimum=1.0, maximum=7.0, missing=True),
             Feature(name="count", datatype=Datatype.INT64, minimum=0, maximum=9),

@@ -14,11 +14,14 @@ def contract(features: list[dict[str, Any]], outputs: list[dict[str, Any]] | Non
         {"name": "label", "datatype": "INT64"},
         {"name": "probabilities", "datatype": "FP32", "width": 2},
     ]
+    numbers = {feature["datatype"] for feature in features}
+    layout = "matrix" if len(numbers) == 1 and "BYTES" not in numbers else "frame"
     return Contract.model_validate_json(
         json.dumps(
             {
                 "name": "test",
                 "task": "classification",
+                "layout": layout,
                 "features": features,
                 "outputs": outputs,
                 "labels": [0, 1],

@@ -38,6 +38,7 @@ def make_contract(name: str = "stub") -> Contract:
     return Contract(
         name=name,
         task="classification",
+        layout="matrix",
         features=[Feature(name=name, datatype=Datatype.FP32, minimum=0.0, maximum=10.0) for name in FEATURES],
         outputs=[
             Output(name="label", datatype=Datatype.INT64),

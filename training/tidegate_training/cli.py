@@ -5,6 +5,7 @@
 The run itself is :mod:`tidegate_training.run`, which is imported only when the command runs.
 """
 
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -89,25 +90,21 @@ def train(
 
 def to_json(result: "TrainingResult", reference: "Reference | None") -> dict[str, Any]:
     """Return the result as a JSON document, for scripts."""
+    overfitting = result.evaluation.overfitting
     return {
         "name": result.bundle.manifest.name,
         "digest": result.bundle.digest,
         "reference": None if reference is None else str(reference),
         "bundle": str(result.bundle.path),
-        "metrics": result.metrics,
-        "gap": result.gap,
-        "overfitting": {
-            "verdict": result.overfitting.verdict,
-            "metric": result.overfitting.metric,
-            "gap": result.overfitting.gap,
-            "text": result.overfitting.text,
-        },
+        "metrics": result.evaluation.metrics,
+        "gap": result.evaluation.gap,
+        "overfitting": None if overfitting is None else asdict(overfitting),
         "parity": result.parity.to_json(),
         "gates": [
             {"gate": str(gate_result.gate), "value": gate_result.value, "passed": gate_result.passed}
-            for gate_result in result.gates
+            for gate_result in result.evaluation.gates
         ],
-        "warnings": result.warnings,
+        "warnings": result.evaluation.warnings,
     }
 
 
@@ -118,17 +115,18 @@ def to_text(result: "TrainingResult", reference: "Reference | None") -> "Rendera
 
     from tidegate_training.model_card import format_number
 
-    manifest = result.bundle.manifest
+    manifest, evaluation = result.bundle.manifest, result.evaluation
     table = Table(title=f"{manifest.name}: {manifest.algorithm}", title_justify="left")
     table.add_column("metric")
-    for column in (*result.split_sizes, "gap"):
+    for column in (*evaluation.sizes, "gap"):
         table.add_column(column, justify="right")
-    table.add_row("rows", *map(str, result.split_sizes.values()), "")
-    for metric in result.metrics["test"]:
-        values = [format_number(result.metrics[split][metric]) for split in result.split_sizes]
-        table.add_row(metric, *values, format_number(result.gap[metric]))
-    lines = [result.overfitting.text, *(f"Gate {gate_result}." for gate_result in result.gates)]
-    lines += [f"Warning: {warning}" for warning in result.warnings]
+    table.add_row("rows", *map(str, evaluation.sizes.values()), "")
+    for metric in evaluation.metrics["test"]:
+        values = [format_number(evaluation.metrics[split][metric]) for split in evaluation.sizes]
+        table.add_row(metric, *values, format_number(evaluation.gap[metric]))
+    lines = [] if evaluation.overfitting is None else [evaluation.overfitting.text]
+    lines += [f"Gate {gate_result}." for gate_result in evaluation.gates]
+    lines += [f"Warning: {warning}" for warning in evaluation.warnings]
     lines.append(_parity_sentence(result.parity))
     lines.append(f"Bundle: {result.bundle.path}")
     lines.append(
@@ -150,7 +148,9 @@ def _report_to_kubernetes(result: "TrainingResult", reference: "Reference | None
     """Write the result as one line to the termination message and, in a pod, to the log."""
     from tidegate_training.termination import format_result, is_in_pod, write_termination_message
 
-    line = format_result(None if reference is None else str(reference), result.bundle.digest, result.metrics)
+    line = format_result(
+        None if reference is None else str(reference), result.bundle.digest, result.evaluation.metrics
+    )
     if is_in_pod():
         stderr.print(line, soft_wrap=True)
     write_termination_message(line)

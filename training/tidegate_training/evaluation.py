@@ -1,20 +1,23 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""Evaluation: metrics on each split, and whether the model overfits.
+"""Evaluation: the metrics of each task, on rows that the caller chooses, and whether the model overfits.
 
 It computes metrics and compares them. The thresholds are in :mod:`tidegate_training.gates`.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tidegate.contract import Task
 from tidegate.errors import DataError
-from tidegate_training.bundling.outputs import LABEL, PREDICTION
-from tidegate_training.gates import ERROR_METRICS
+from tidegate.outputs import LABEL, PREDICTION, PROBABILITIES, SCORE
+from tidegate_training.bundling.features import Indices
+from tidegate_training.bundling.fitted_model import FittedModel
+from tidegate_training.gates import ERROR_METRICS, METRICS, GateResult
 
 Array = NDArray[Any]
 
@@ -42,6 +45,72 @@ class Overfitting:
     metric: str
     gap: float
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """The evaluation of a model on one split or several.
+
+    Attributes:
+        metrics: Metrics by split and name.
+        sizes: Rows by split.
+        outputs: By split and output, the model's outputs, ``[rows]`` or ``[rows, width]``.
+        positive_label: The class, of two, that the metrics are about; None if there is none.
+        gap: By metric, how much worse the test rows are than the training rows; empty without both.
+        overfitting: The verdict on the gap; None for a task without one.
+        gates: The result of each gate.
+        warnings: The warnings of scikit-learn.
+    """
+
+    metrics: dict[str, Metrics]
+    sizes: dict[str, int]
+    outputs: dict[str, dict[str, Array]]
+    positive_label: Any = None
+    gap: Metrics = field(default_factory=dict)
+    overfitting: Overfitting | None = None
+    gates: list[GateResult] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+OUTLIER = -1
+"""The label of an outlier; that of any other row is 1. From scikit-learn, "Novelty and Outlier Detection"."""
+
+MAX_SILHOUETTE_ROWS = 2_000
+"""Largest number of rows of the silhouette, whose cost grows with the square of the rows."""
+
+
+def compute_metrics(
+    model: FittedModel, rows: Indices, outputs: Mapping[str, Array], positive_label: Any = None
+) -> Metrics:
+    """Compute the metrics of a model's task.
+
+    Args:
+        model: The model.
+        rows: The numbers of the rows, ``[rows]``.
+        outputs: By output, ``[rows]`` or ``[rows, width]``: the model's outputs for these rows.
+        positive_label: The class, of two, that the metrics are about. By default the second one, as in
+            scikit-learn.
+
+    Returns:
+        Metrics by name. Those that need the true values of rows without them are None.
+
+    Raises:
+        DataError: If a prediction is outside the range of the output's type.
+    """
+    target = None if model.target is None else model.target[rows]
+    if model.task == "clustering":
+        return clustering_metrics(model.clustered_points(rows), outputs, target)
+    if model.task == "outlier_detection":
+        return outlier_metrics(outputs, target)
+    if target is None:
+        return dict.fromkeys(METRICS[model.task])
+    if model.task == "regression":
+        return regression_metrics(target, outputs)
+    if not model.labels:
+        return multi_target_metrics(target, outputs)
+    labels = list(model.labels)
+    positive_label = positive_label if positive_label is not None else labels[-1]
+    return classification_metrics(target, outputs, labels, positive_label)
 
 
 def classification_metrics(
@@ -80,9 +149,11 @@ def classification_metrics(
 def regression_metrics(target: Array, outputs: Mapping[str, Array]) -> Metrics:
     """Compute mean squared error, its root, mean absolute error, and R².
 
+    Of several targets, the squared and absolute errors and R² are means over the targets.
+
     Args:
-        target: ``[rows]``, the true values.
-        outputs: By output, ``[rows]``: the model's outputs.
+        target: ``[rows]`` or ``[rows, targets]``, the true values.
+        outputs: By output, ``[rows]`` or ``[rows, targets]``: the model's outputs.
 
     Raises:
         DataError: If a prediction is outside the range of the output's type.
@@ -104,6 +175,95 @@ def regression_metrics(target: Array, outputs: Mapping[str, Array]) -> Metrics:
     }
 
 
+def multi_target_metrics(target: Array, outputs: Mapping[str, Array]) -> Metrics:
+    """Compute the metrics of a classification with several targets.
+
+    The accuracy is the fraction of rows whose targets are all correct. The other metrics are means over the
+    targets, each a mean over its classes; ROC AUC exists for targets of two classes.
+
+    Args:
+        target: ``[rows, targets]``, the true classes.
+        outputs: By output, ``[rows, width]``: the model's outputs.
+    """
+    from sklearn.metrics import precision_recall_fscore_support, roc_auc_score
+
+    predicted = outputs[LABEL].astype(target.dtype)
+    columns = range(target.shape[1])
+    means = np.mean(
+        [
+            precision_recall_fscore_support(
+                target[:, column], predicted[:, column], average="macro", zero_division=0.0
+            )[:3]
+            for column in columns
+        ],
+        axis=0,
+    )
+    scores = outputs.get(PROBABILITIES)
+    roc_auc = None
+    if scores is not None and scores.shape == target.shape and np.isin(target, (0, 1)).all():
+        areas = [
+            roc_auc_score(target[:, column], scores[:, column])
+            for column in columns
+            if len(np.unique(target[:, column])) == 2
+        ]
+        roc_auc = float(np.mean(areas)) if areas else None
+    return {
+        "accuracy": float((predicted == target).all(axis=1).mean()),
+        "precision": float(means[0]),
+        "recall": float(means[1]),
+        "f1": float(means[2]),
+        "roc_auc": roc_auc,
+    }
+
+
+def outlier_metrics(outputs: Mapping[str, Array], target: Array | None) -> Metrics:
+    """Compute the fraction of outliers and, with true labels, the metrics of the class of outliers.
+
+    Args:
+        outputs: By output, ``[rows]``: the model's outputs.
+        target: ``[rows]`` of -1 for an outlier and 1 for any other row; None if unknown.
+    """
+    from sklearn.metrics import precision_recall_fscore_support, roc_auc_score
+
+    fraction = float((outputs[LABEL] == OUTLIER).mean())
+    if target is None:
+        return {"outlier_fraction": fraction, **dict.fromkeys(("precision", "recall", "f1", "roc_auc"))}
+    precision, recall, f1, _ = precision_recall_fscore_support(
+        target, outputs[LABEL], average="binary", pos_label=OUTLIER, zero_division=0.0
+    )
+    is_outlier = target == OUTLIER
+    decided = SCORE in outputs and 0 < is_outlier.sum() < len(target)
+    return {
+        "outlier_fraction": fraction,
+        "precision": float(precision),
+        "recall": float(recall),
+        "f1": float(f1),
+        "roc_auc": float(roc_auc_score(is_outlier, -outputs[SCORE].astype(np.float64))) if decided else None,
+    }
+
+
+def clustering_metrics(points: Array, outputs: Mapping[str, Array], target: Array | None) -> Metrics:
+    """Compute the number of clusters, the silhouette, and the agreement with known groups.
+
+    Args:
+        points: ``[rows, columns]``, the rows as the clustering estimator receives them.
+        outputs: By output, ``[rows]`` or ``[rows, width]``: the model's outputs.
+        target: ``[rows]``, known groups; None if unknown.
+    """
+    from sklearn.metrics import adjusted_rand_score, silhouette_score
+
+    labels = outputs[LABEL]
+    step = max(1, -(-len(labels) // MAX_SILHOUETTE_ROWS))
+    seen = labels[::step]
+    # From scikit-learn: a silhouette needs two clusters, and one of them with two rows.
+    defined = 2 <= len(np.unique(seen)) < len(seen)
+    return {
+        "clusters": float(len(np.unique(labels))),
+        "silhouette": float(silhouette_score(points[::step], seen)) if defined else None,
+        "adjusted_rand": None if target is None else float(adjusted_rand_score(target, labels)),
+    }
+
+
 def metric_gaps(train: Metrics, test: Metrics) -> Metrics:
     """Return, by metric, how much worse the test rows are than the training rows; negative where better.
 
@@ -120,7 +280,7 @@ def metric_gaps(train: Metrics, test: Metrics) -> Metrics:
     return gaps
 
 
-def assess_overfitting(task: str, train: Metrics, test: Metrics) -> Overfitting:
+def assess_overfitting(task: Task, train: Metrics, test: Metrics) -> Overfitting:
     """Compare F1 or R² on training and test rows, and give advice.
 
     Args:
@@ -156,19 +316,25 @@ def assess_overfitting(task: str, train: Metrics, test: Metrics) -> Overfitting:
     return Overfitting("no", metric, gap, f"No overfitting: {measured}.")
 
 
-def class_scores(outputs: Mapping[str, Array], labels: list[Any]) -> Array:
-    """Return the score of each class, ``[rows, classes]``; a margin is the score of the second of two."""
-    scores = next(values for name, values in outputs.items() if name != LABEL).astype(np.float64)
+def class_scores(outputs: Mapping[str, Array], labels: list[Any]) -> Array | None:
+    """Return the score of each class, ``[rows, classes]``; None if the model has labels alone.
+
+    A margin is the score of the second of two classes.
+    """
+    values = next((values for name, values in outputs.items() if name != LABEL), None)
+    if values is None:
+        return None
+    scores = values.astype(np.float64)
     if scores.shape[1] == 1 and len(labels) == 2:
         return np.concatenate([-scores, scores], axis=1)
     return scores
 
 
-def _roc_auc(target: Array, scores: Array, labels: list[Any], positive_label: Any) -> float | None:
-    """Return the area under the ROC curve; None if a class has no row, because a rate is then undefined."""
+def _roc_auc(target: Array, scores: Array | None, labels: list[Any], positive_label: Any) -> float | None:
+    """Return the area under the ROC curve; None without scores, or if a class has no row."""
     from sklearn.metrics import roc_auc_score
 
-    if len(np.unique(target)) < len(labels):
+    if scores is None or len(np.unique(target)) < len(labels):
         return None
     compared = [positive_label] if len(labels) == 2 else labels
     areas = [roc_auc_score(target == label, scores[:, labels.index(label)]) for label in compared]

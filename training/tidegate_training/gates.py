@@ -9,12 +9,21 @@ metrics.
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Literal
 
+from tidegate.contract import Task
 from tidegate.errors import GateNotPassedError
 
 CLASSIFICATION_METRICS = ("accuracy", "precision", "recall", "f1", "roc_auc")
 REGRESSION_METRICS = ("mse", "rmse", "mae", "r2")
+METRICS: Mapping[Task, tuple[str, ...]] = {
+    "classification": CLASSIFICATION_METRICS,
+    "regression": REGRESSION_METRICS,
+    "outlier_detection": ("outlier_fraction", "precision", "recall", "f1", "roc_auc"),
+    "clustering": ("clusters", "silhouette", "adjusted_rand"),
+}
+"""By task, the names of its metrics."""
 ERROR_METRICS = frozenset({"mse", "rmse", "mae"})
 """Metrics for which lower is better."""
 SCOPES = ("train", "validation", "test", "gap")
@@ -53,7 +62,7 @@ class GateResult:
         return f"{self.gate} is {verdict} by {margin:.4g} (measured {self.value:.4g})"
 
 
-def parse_gate(key: str, rule: str, task: str | None = None) -> Gate:
+def parse_gate(key: str, rule: str, task: Task | None = None) -> Gate:
     """Parse one gate of the configuration.
 
     >>> str(parse_gate("test.f1", ">= 0.9"))
@@ -62,17 +71,13 @@ def parse_gate(key: str, rule: str, task: str | None = None) -> Gate:
     Args:
         key: The scope and the metric, as ``test.f1``.
         rule: The comparison and the threshold, as ``>= 0.9``.
-        task: The task whose metrics are allowed; None allows the metrics of both.
+        task: The task whose metrics are allowed; None allows those of every task.
 
     Raises:
         ValueError: If the scope or the metric is unknown, or the rule has another form.
     """
     scope, _, metric = key.partition(".")
-    metrics = {
-        "classification": CLASSIFICATION_METRICS,
-        "regression": REGRESSION_METRICS,
-        None: CLASSIFICATION_METRICS + REGRESSION_METRICS,
-    }[task]
+    metrics = METRICS[task] if task is not None else tuple(dict.fromkeys(chain(*METRICS.values())))
     if scope not in SCOPES or metric not in metrics:
         raise ValueError(
             f"expected <scope>.<metric> with a scope of {', '.join(SCOPES)} and a metric of "

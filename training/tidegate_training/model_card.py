@@ -6,62 +6,71 @@ It is rendered from the contract and the metrics, and has no date, so that the s
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from tidegate.contract import Contract, Feature
 from tidegate_training.bundling.parity import ParityReport
-from tidegate_training.config import TrainingConfig
-from tidegate_training.evaluation import Metrics, Overfitting
-from tidegate_training.gates import GateResult
+from tidegate_training.config import ModelCard
+from tidegate_training.evaluation import Evaluation
 
 NOT_STATED = "Not stated by the model's owner."
 
 
+@dataclass(frozen=True, slots=True)
+class CardContext:
+    """The facts of a card that neither contract nor evaluation hold.
+
+    Attributes:
+        texts: The owner's texts.
+        algorithm: The estimator's class name.
+        parameters: The estimator's parameters that its owner set, by name.
+        data: The description of the data.
+        preprocessing: The description of the preprocessing; None if the pipeline alone knows it.
+    """
+
+    texts: ModelCard
+    algorithm: str
+    parameters: Mapping[str, Any]
+    data: str
+    preprocessing: str | None = None
+
+
 def render_model_card(
-    config: TrainingConfig,
     contract: Contract,
+    context: CardContext,
+    evaluation: Evaluation,
     *,
-    source: str,
-    sha256: str,
-    split_sizes: Mapping[str, int],
-    metrics: Mapping[str, Metrics],
-    overfitting: Overfitting,
-    gates: Sequence[GateResult],
     parity: ParityReport,
-    warnings: Sequence[str],
     plots: Sequence[str],
     versions: Mapping[str, str],
 ) -> str:
     """Render the card.
 
     Args:
-        config: The configuration, with the owner's texts.
         contract: The contract.
-        source: The name of the data.
-        sha256: The digest of the data.
-        split_sizes: Rows by split.
-        metrics: Metrics by split.
-        overfitting: The verdict on overfitting.
-        gates: The results of the gates.
+        context: Purpose, algorithm and data.
+        evaluation: Metrics, gates and warnings.
         parity: The parity report.
-        warnings: The warnings of scikit-learn.
         plots: The names of the plots' files.
         versions: Versions by package.
     """
-    texts = config.model_card
+    texts = context.texts
+    task = contract.task.replace("_", " ")
     sections = [
-        f"# {config.name}",
-        texts.summary or f"A {config.task} model: scikit-learn's {config.algorithm.name}.",
+        f"# {contract.name}",
+        texts.summary or f"A {task} model: {context.algorithm}.",
         "## Intended use\n\n" + (texts.intended_use or NOT_STATED),
         "## Limitations\n\n" + " ".join([texts.limitations or NOT_STATED, _limitations(contract)]),
-        "## Data\n\n" + _data(source, sha256, split_sizes, config),
-        "## Model\n\n" + _model(config, contract, parity),
-        "## Metrics\n\n" + _metrics(metrics, contract, config, overfitting, warnings),
+        "## Data\n\n" + context.data,
+        "## Model\n\n" + _model(context, contract, parity),
+        "## Metrics\n\n" + _metrics(evaluation, contract),
     ]
-    if gates:
-        sections.append("## Gates\n\n" + "\n".join(f"- {result}" for result in gates))
+    if evaluation.gates:
+        sections.append("## Gates\n\n" + "\n".join(f"- {result}" for result in evaluation.gates))
     sections.append("## Features\n\n" + _features(contract.features))
-    sections.append("## Plots\n\n" + "\n\n".join(f"![{name}]({name})" for name in plots))
+    if plots:
+        sections.append("## Plots\n\n" + "\n\n".join(f"![{name}]({name})" for name in plots))
     sections.append("## Versions\n\n" + _table(["package", "version"], sorted(versions.items())))
     return "\n\n".join(sections) + "\n"
 
@@ -80,33 +89,17 @@ def _limitations(contract: Contract) -> str:
     return text
 
 
-def _data(source: str, sha256: str, split_sizes: Mapping[str, int], config: TrainingConfig) -> str:
-    split = config.split
-    if split.time is not None:
-        how = f"by time (column '{split.time}'): the training rows are the earliest, the test rows the latest"
-    elif split.group is not None:
-        how = f"by group (column '{split.group}'): no group is in two splits"
-    else:
-        how = f"at random, seed {config.seed}"
-    rows = ", ".join(f"{name} {count}" for name, count in split_sizes.items())
-    return (
-        f"{source}, target '{config.target}', SHA-256 `{sha256}`.\n\n"
-        f"Split {how}. Rows: {rows}. Preprocessing and estimator were fitted on the training rows alone."
-    )
-
-
-def _model(config: TrainingConfig, contract: Contract, parity: ParityReport) -> str:
-    parameters = ", ".join(f"{key}={value!r}" for key, value in sorted(config.algorithm.parameters.items()))
-    lines = [f"- Algorithm: {config.algorithm.name}({parameters})"]
-    numeric = config.preprocessing.numeric
-    lines.append(
-        f"- Numbers: impute={numeric.impute}, scale={numeric.scale}, float_dtype={config.float_dtype}"
-    )
+def _model(context: CardContext, contract: Contract, parity: ParityReport) -> str:
+    parameters = ", ".join(f"{key}={value!r}" for key, value in sorted(context.parameters.items()))
+    lines = [f"- Algorithm: {context.algorithm}({parameters})"]
+    if context.preprocessing is not None:
+        lines.append(f"- Numbers: {context.preprocessing}")
     lines.append(
         f"- Outputs: {', '.join(f'{output.name} ({output.datatype})' for output in contract.outputs)}"
     )
     if contract.labels:
-        lines.append(f"- Classes: {', '.join(map(str, contract.labels))}")
+        name = {"classification": "Classes", "clustering": "Clusters"}.get(contract.task, "Labels")
+        lines.append(f"- {name}: {', '.join(map(str, contract.labels))}")
     if parity.verdict == "equal":
         compiled = (
             f"equal to scikit-learn on {parity.rows} rows, largest difference {parity.max_abs_difference:.2g}"
@@ -117,22 +110,20 @@ def _model(config: TrainingConfig, contract: Contract, parity: ParityReport) -> 
     return "\n".join(lines)
 
 
-def _metrics(
-    metrics: Mapping[str, Metrics],
-    contract: Contract,
-    config: TrainingConfig,
-    overfitting: Overfitting,
-    warnings: Sequence[str],
-) -> str:
-    names = list(metrics["test"])
+def _metrics(evaluation: Evaluation, contract: Contract) -> str:
+    metrics = evaluation.metrics
+    names = list(next(iter(metrics.values())))
     rows = [[name, *(format_number(metrics[split][name]) for split in metrics)] for name in names]
-    text = _table(["metric", *metrics], rows) + f"\n\n{overfitting.text}"
-    if len(contract.labels) == 2:
-        positive = config.positive_label if config.positive_label is not None else contract.labels[1]
+    text = _table(["metric", *metrics], rows)
+    if evaluation.overfitting is not None:
+        text += f"\n\n{evaluation.overfitting.text}"
+    if contract.task == "classification" and len(contract.labels) == 2:
+        positive = evaluation.positive_label
         text += f"\n\nThe positive class of precision, recall, F1 and ROC AUC is '{positive}'."
-    elif contract.labels:
-        text += "\n\nPrecision, recall, F1 and ROC AUC are means over the classes."
-    for warning in warnings:
+    elif contract.task == "classification":
+        means = "classes" if contract.labels else "targets"
+        text += f"\n\nPrecision, recall, F1 and ROC AUC are means over the {means}."
+    for warning in evaluation.warnings:
         text += f"\n\nWarning: {warning}"
     return text
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""Plots of a model's outputs on the test rows, as PNG files.
+"""Plots of a model's outputs on rows with true values, as PNG files.
 
 Style and size are fixed and no date is written, so every process writes the same bytes.
 """
@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tidegate_training.bundling.outputs import LABEL, PREDICTION
+from tidegate.outputs import LABEL, PREDICTION
+from tidegate_training.bundling.fitted_model import FittedModel
 from tidegate_training.evaluation import class_scores
 
 Array = NDArray[Any]
@@ -20,13 +21,39 @@ Array = NDArray[Any]
 _COLOR = "#1f4e79"
 
 
-def plot_classification(target: Array, outputs: Mapping[str, Array], labels: list[Any]) -> dict[str, bytes]:
+def plot_model(
+    model: FittedModel, target: Array | None, outputs: Mapping[str, Array], rows: str
+) -> dict[str, bytes]:
+    """Plot a model's outputs against true values; nothing without true values or with several targets.
+
+    Args:
+        model: The model, which decides the plots by its task.
+        target: ``[rows]``, the true classes or values; None if unknown.
+        outputs: By output, ``[rows]`` or ``[rows, width]``: the model's outputs.
+        rows: The name of the rows, for the titles.
+
+    Returns:
+        By name, the content of each file.
+    """
+    if target is None or target.ndim == 2:
+        return {}
+    if model.task == "regression":
+        return plot_regression(target, outputs, rows)
+    if model.task == "classification":
+        return plot_classification(target, outputs, list(model.labels), rows)
+    return {}
+
+
+def plot_classification(
+    target: Array, outputs: Mapping[str, Array], labels: list[Any], rows: str = "test"
+) -> dict[str, bytes]:
     """Plot the confusion matrix, and one ROC curve per class (one in all for two classes).
 
     Args:
         target: ``[rows]``, the true classes.
         outputs: By output, ``[rows]`` or ``[rows, width]``: the model's outputs.
         labels: All classes, in the order of the score columns.
+        rows: The name of the rows, for the titles.
 
     Returns:
         By name, the content of each file.
@@ -43,31 +70,35 @@ def plot_classification(target: Array, outputs: Mapping[str, Array], labels: lis
         names = [str(label) for label in labels]
         axes.set_xticks(range(len(names)), names, rotation=45 if len(names) > 4 else 0)
         axes.set_yticks(range(len(names)), names)
-        axes.set(xlabel="predicted", ylabel="actual", title="Confusion matrix (test rows)")
+        axes.set(xlabel="predicted", ylabel="actual", title=f"Confusion matrix ({rows} rows)")
+
+    scores = class_scores(outputs, labels)
 
     def draw_roc(axes: Any) -> None:
         from sklearn.metrics import roc_curve
 
-        scores = class_scores(outputs, labels)
+        assert scores is not None
         for index in range(1 if len(labels) == 2 else 0, len(labels)):
             actual = target == labels[index]
             if 0 < actual.sum() < len(actual):
                 false_positives, true_positives, _ = roc_curve(actual, scores[:, index])
                 axes.plot(false_positives, true_positives, label=str(labels[index]))
         axes.plot([0, 1], [0, 1], color="grey", linestyle=":")
-        axes.set(xlabel="false positive rate", ylabel="true positive rate", title="ROC curve (test rows)")
+        axes.set(xlabel="false positive rate", ylabel="true positive rate", title=f"ROC curve ({rows} rows)")
         if axes.get_legend_handles_labels()[0]:  # test rows of a single class have no curve
             axes.legend()
 
-    return {"plots/confusion.png": _render_png(draw_confusion), "plots/roc.png": _render_png(draw_roc)}
+    plots = {"plots/confusion.png": _render_png(draw_confusion)}
+    return plots if scores is None else plots | {"plots/roc.png": _render_png(draw_roc)}
 
 
-def plot_regression(target: Array, outputs: Mapping[str, Array]) -> dict[str, bytes]:
+def plot_regression(target: Array, outputs: Mapping[str, Array], rows: str = "test") -> dict[str, bytes]:
     """Plot predicted against actual values.
 
     Args:
         target: ``[rows]``, the true values.
         outputs: By output, ``[rows]``: the model's outputs.
+        rows: The name of the rows, for the title.
 
     Returns:
         By name, the content of the file.
@@ -78,7 +109,7 @@ def plot_regression(target: Array, outputs: Mapping[str, Array]) -> dict[str, by
         limits = [min(target.min(), predicted.min()), max(target.max(), predicted.max())]
         axes.scatter(target, predicted, s=12, color=_COLOR, alpha=0.6)
         axes.plot(limits, limits, color="grey", linestyle=":")
-        axes.set(xlabel="actual", ylabel="predicted", title="Predicted and actual values (test rows)")
+        axes.set(xlabel="actual", ylabel="predicted", title=f"Predicted and actual values ({rows} rows)")
 
     return {"plots/predicted.png": _render_png(draw_predictions)}
 

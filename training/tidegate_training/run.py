@@ -7,40 +7,36 @@ only SIGKILL can leave a hidden folder next to the bundle.
 """
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tidegate.bundle import METRICS, MODEL_CARD, Bundle
-from tidegate.digest import canonical_json
+from tidegate.bundle import Bundle
+from tidegate.contract import Layout
 from tidegate.errors import BundleError, FieldError
-from tidegate.trust.archive import build_pipeline
 from tidegate.trust.policy import Policy
-from tidegate_training.bundling.bundle import PackagedModel, installed_versions, package_model, write_bundle
 from tidegate_training.bundling.features import FeaturePolicy
 from tidegate_training.bundling.fitted_model import FittedModel
-from tidegate_training.bundling.outputs import detect_outputs, predict_outputs
+from tidegate_training.bundling.outputs import detect_outputs, predict_outputs, prediction_datatype
 from tidegate_training.bundling.parity import ParityReport
-from tidegate_training.bundling.persistence import to_skops
 from tidegate_training.config import FeatureOptions, TrainingConfig
 from tidegate_training.evaluation import (
-    Metrics,
-    Overfitting,
+    Evaluation,
     assess_overfitting,
-    classification_metrics,
+    compute_metrics,
     metric_gaps,
-    regression_metrics,
 )
-from tidegate_training.gates import GateResult, evaluate_gates, parse_gate, require_gates
-from tidegate_training.model_card import render_model_card
+from tidegate_training.gates import evaluate_gates, parse_gate, require_gates
+from tidegate_training.model_card import CardContext
 from tidegate_training.output_dir import validate_output_dir
 from tidegate_training.pipeline import fit_pipeline
-from tidegate_training.plots import plot_classification, plot_regression
 from tidegate_training.provenance import collect_provenance
+from tidegate_training.sealing import NotSavedError, ServerBuild, build_as_server, seal_model
 from tidegate_training.source import Source, read_source
 from tidegate_training.split import Splits, require_classes, require_two_rows, split_rows
 from tidegate_training.table import Table, build_table
@@ -54,23 +50,13 @@ class TrainingResult:
 
     Attributes:
         bundle: The sealed bundle.
-        metrics: Metrics by split (train, validation, test) and name.
-        gap: By metric, how much worse the test rows are than the training rows.
-        overfitting: The verdict on the gap.
+        evaluation: Metrics, overfitting, gates (all are passed) and warnings.
         parity: The comparison of the compiled model with scikit-learn.
-        gates: The result of each gate; all are passed.
-        split_sizes: Rows by split.
-        warnings: The warnings of scikit-learn.
     """
 
     bundle: Bundle
-    metrics: dict[str, Metrics]
-    gap: Metrics
-    overfitting: Overfitting
+    evaluation: Evaluation
     parity: ParityReport
-    gates: list[GateResult]
-    split_sizes: dict[str, int]
-    warnings: list[str]
 
 
 def _ignore_step(step: str) -> None:
@@ -107,60 +93,34 @@ def train(
     # On several threads the order of a sum varies, and with it the last bits of the model and its digest.
     with threadpool_limits(limits=1):
         trained = _fit_and_evaluate(config, base_dir, on_step)
-        require_gates(config.name, trained.gates)
-        on_step("compiling and comparing")
-        packaged = package_model(
-            trained.model,
-            trained.archive,
-            n_golden_rows=config.golden_rows,
-            seed=config.seed,
-            joblib=joblib,
-        )
-    on_step("writing the bundle")
-    versions = installed_versions()
-    bundle = write_bundle(
+    require_gates(config.name, trained.evaluation.gates)
+    sealed = seal_model(
+        trained.model,
+        trained.archive,
+        trained.evaluation,
+        _describe(config, trained),
         directory,
-        packaged,
-        _build_evidence(config, trained, packaged, versions),
-        collect_provenance(base_dir, started),
-        algorithm=config.algorithm.name,
+        split="test",
+        data={"sha256": trained.source.sha256, "rows": len(trained.table)},
         parameters=config.manifest_parameters(),
         seed=config.seed,
-        data={"sha256": trained.source.sha256, "rows": len(trained.table)},
-        versions=versions,
+        n_golden_rows=config.golden_rows,
+        joblib=joblib,
+        collect_provenance=partial(collect_provenance, base_dir, started),
+        on_step=on_step,
     )
-    return TrainingResult(
-        bundle,
-        trained.metrics,
-        trained.gap,
-        trained.overfitting,
-        packaged.parity,
-        trained.gates,
-        trained.split_sizes,
-        trained.warnings,
-    )
+    return TrainingResult(sealed.bundle, trained.evaluation, sealed.parity)
 
 
 @dataclass(frozen=True, slots=True)
 class _TrainedModel:
-    """A fitted model with its data, its outputs on each split, and its evaluation."""
+    """A fitted model with its data and its evaluation."""
 
     source: Source
     table: Table
-    splits: Splits
     archive: bytes
     model: FittedModel
-    outputs: dict[str, dict[str, Array]]
-    metrics: dict[str, Metrics]
-    gap: Metrics
-    gates: list[GateResult]
-    overfitting: Overfitting
-    warnings: list[str]
-
-    @property
-    def split_sizes(self) -> dict[str, int]:
-        """Rows by split."""
-        return {name: len(rows) for name, rows in self.splits.items()}
+    evaluation: Evaluation
 
 
 def _fit_and_evaluate(
@@ -172,67 +132,81 @@ def _fit_and_evaluate(
     splits = _split_table(config, table)
     on_step("fitting")
     fitted, warnings = fit_pipeline(config, table, splits.train)
-    archive = _archive(config, fitted)
-    # The metrics are those of the pipeline that a server builds, so that a loss in saving shows in them.
-    pipeline = _build_as_server(config, archive)
+    built = _build_as_server(config, fitted)
     on_step("evaluating")
     features = table.features
-    contract_outputs = detect_outputs(pipeline, features.batch(splits.train[:1]), features.datatypes)
-    outputs = {
-        name: predict_outputs(pipeline, features.batch(rows), contract_outputs)
+    layout: Layout = "matrix" if features.is_matrix else "frame"
+    names = list(features.datatypes)
+    outputs = detect_outputs(
+        built.pipeline,
+        features.batch(splits.train[:1]).for_sklearn(layout, names),
+        task=config.task,
+        datatype=prediction_datatype(features.datatypes.values()),
+    )
+    predicted = {
+        name: predict_outputs(built.pipeline, features.batch(rows).for_sklearn(layout, names), outputs)
         for name, rows in splits.items()
     }
     model = FittedModel(
         config.name,
         config.task,
-        pipeline,
-        contract_outputs,
+        built.pipeline,
+        layout,
+        outputs,
+        tuple(built.pipeline.classes_.tolist()) if config.task == "classification" else (),
         features,
         table.target,
         splits.train,
         splits.test,
         held_out_outputs={
-            name: np.concatenate([outputs["validation"][name], outputs["test"][name]])
-            for name in outputs["test"]
+            name: np.concatenate([predicted["validation"][name], predicted["test"][name]])
+            for name in predicted["test"]
         },
         policies={name: _feature_policy(config, name) for name in features.datatypes},
     )
+    return _TrainedModel(
+        source, table, built.archive, model, _evaluate(config, model, splits, predicted, warnings)
+    )
+
+
+def _evaluate(
+    config: TrainingConfig,
+    model: FittedModel,
+    splits: Splits,
+    outputs: dict[str, dict[str, Array]],
+    warnings: list[str],
+) -> Evaluation:
+    # By default the second of two classes is the positive one, as in scikit-learn.
+    positive_label = config.positive_label
+    if positive_label is None and len(model.labels) == 2:
+        positive_label = model.labels[1]
     metrics = {
-        name: _compute_metrics(config, model, table.target[rows], outputs[name])
-        for name, rows in splits.items()
+        name: compute_metrics(model, rows, outputs[name], positive_label) for name, rows in splits.items()
     }
     gap = metric_gaps(metrics["train"], metrics["test"])
     gates = [parse_gate(key, rule, config.task) for key, rule in config.gates.items()]
-    return _TrainedModel(
-        source,
-        table,
-        splits,
-        archive,
-        model,
-        outputs,
+    return Evaluation(
         metrics,
+        {name: len(rows) for name, rows in splits.items()},
+        outputs,
+        positive_label,
         gap,
-        evaluate_gates(gates, {**metrics, "gap": gap}),
         assess_overfitting(config.task, metrics["train"], metrics["test"]),
+        evaluate_gates(gates, {**metrics, "gap": gap}),
         warnings,
     )
 
 
-def _archive(config: TrainingConfig, fitted: Any) -> bytes:
-    try:
-        return to_skops(fitted)
-    except Exception as error:  # skops raises any exception, RecursionError included, for what it cannot hold
-        raise FieldError(
-            ("algorithm",),
-            f"the fitted {config.algorithm.name} cannot be saved ({type(error).__name__}: "
-            f"{' '.join(str(error).split())[:200]}): remove the parameter that holds a function or an object",
-        ) from None
-
-
-def _build_as_server(config: TrainingConfig, archive: bytes) -> Any:
+def _build_as_server(config: TrainingConfig, fitted: Any) -> ServerBuild:
     """Build the pipeline under the default policy: no bundle is sealed that servers reject."""
     try:
-        return build_pipeline(archive, Policy())
+        return build_as_server(fitted, Policy())
+    except NotSavedError as error:
+        raise FieldError(
+            ("algorithm",),
+            f"the fitted {config.algorithm.name} cannot be saved ({error}): remove the parameter that holds "
+            "a function or an object",
+        ) from None
     except BundleError as error:
         raise FieldError(
             ("algorithm",),
@@ -266,46 +240,22 @@ def _feature_policy(config: TrainingConfig, name: str) -> FeaturePolicy:
     return FeaturePolicy(options.handle_unknown, options.sensitivity or config.features.sensitivity)
 
 
-def _compute_metrics(
-    config: TrainingConfig, model: FittedModel, target: Array, outputs: dict[str, Array]
-) -> Metrics:
-    if config.task == "regression":
-        return regression_metrics(target, outputs)
-    labels = list(model.labels)
-    # By default the second of two classes is the positive one, as in scikit-learn.
-    positive_label = config.positive_label if config.positive_label is not None else labels[1]
-    return classification_metrics(target, outputs, labels, positive_label)
-
-
-def _build_evidence(
-    config: TrainingConfig, trained: _TrainedModel, packaged: PackagedModel, versions: dict[str, str]
-) -> dict[str, bytes]:
-    """Return metrics, model card and plots by the names of their files."""
-    target, outputs = trained.table.target[trained.splits.test], trained.outputs["test"]
-    if trained.model.labels:
-        plots = plot_classification(target, outputs, list(trained.model.labels))
+def _describe(config: TrainingConfig, trained: _TrainedModel) -> CardContext:
+    """Return the model card's facts of the configuration and the data."""
+    split = config.split
+    if split.time is not None:
+        how = f"by time (column '{split.time}'): the training rows are the earliest, the test rows the latest"
+    elif split.group is not None:
+        how = f"by group (column '{split.group}'): no group is in two splits"
     else:
-        plots = plot_regression(target, outputs)
-    card = render_model_card(
-        config,
-        packaged.contract,
-        source=trained.source.name,
-        sha256=trained.source.sha256,
-        split_sizes=trained.split_sizes,
-        metrics=trained.metrics,
-        overfitting=trained.overfitting,
-        gates=trained.gates,
-        parity=packaged.parity,
-        warnings=trained.warnings,
-        plots=list(plots),
-        versions=versions,
+        how = f"at random, seed {config.seed}"
+    rows = ", ".join(f"{name} {count}" for name, count in trained.evaluation.sizes.items())
+    numeric = config.preprocessing.numeric
+    return CardContext(
+        config.model_card,
+        config.algorithm.name,
+        config.algorithm.parameters,
+        f"{trained.source.name}, target '{config.target}', SHA-256 `{trained.source.sha256}`.\n\n"
+        f"Split {how}. Rows: {rows}. Preprocessing and estimator were fitted on the training rows alone.",
+        f"impute={numeric.impute}, scale={numeric.scale}, float_dtype={config.float_dtype}",
     )
-    metrics = {
-        **trained.metrics,
-        "gap": trained.gap,
-        "rows": trained.split_sizes,
-        "overfitting": asdict(trained.overfitting),
-        "gates": [{"gate": str(result.gate), "value": result.value} for result in trained.gates],
-        "warnings": trained.warnings,
-    }
-    return {METRICS: canonical_json(metrics), MODEL_CARD: card.encode(), **plots}

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from tidegate.batch import Array, Batch
-from tidegate.contract import Output
 
 Outputs = Mapping[str, Array]
 """By output name, an array of shape ``[rows]`` or ``[rows, width]`` in the output's data type."""
@@ -42,17 +41,3 @@ class Engine(Protocol):
         Returns:
             By output name, an array of shape ``[rows]`` or ``[rows, width]`` in the contract's types.
         """
-
-
-def conform(output: Output, array: Array) -> Array:
-    """Convert an array to an output's data type and shape.
-
-    Args:
-        output: The output as the contract describes it.
-        array: The model's values, shape ``[rows]``, ``[rows, 1]`` or ``[rows, width]``.
-
-    Returns:
-        Shape ``[rows]``, or ``[rows, width]`` if the output has a width.
-    """
-    array = array.astype(output.datatype.dtype, copy=False)
-    return array.reshape(-1) if output.width is None else array.reshape(-1, output.width)

@@ -9,7 +9,8 @@ report.
 from tidegate.batch import Batch
 from tidegate.contract import Contract
 from tidegate.errors import BundleError
-from tidegate_serving.engines.base import OutputNames, Outputs, conform
+from tidegate.outputs import conform
+from tidegate_serving.engines.base import OutputNames, Outputs
 
 
 class OnnxEngine:

@@ -8,21 +8,12 @@ It serves models that do not compile, or whose compiled form was not proven equa
 import warnings
 from typing import Any
 
-import numpy as np
-
 from tidegate.batch import Batch
 from tidegate.contract import Contract, Output
 from tidegate.errors import BundleError
+from tidegate.outputs import conform, output_method
 from tidegate_serving.engines import threadpools
-from tidegate_serving.engines.base import OutputNames, Outputs, conform
-
-_METHODS = {
-    "label": "predict",
-    "prediction": "predict",
-    "probabilities": "predict_proba",
-    "scores": "decision_function",
-}
-"""The pipeline's method that computes each output."""
+from tidegate_serving.engines.base import OutputNames, Outputs
 
 _UNKNOWN_CATEGORIES = "Found unknown categories"
 """How the warning of ``OneHotEncoder`` begins. A request can only contain an unknown category where the
@@ -45,6 +36,7 @@ class SklearnEngine:
     selects_outputs = True  # a label and its probabilities are two passes through the pipeline
 
     def __init__(self, pipeline: Any, contract: Contract) -> None:
+        self._layout, self._feature_names = contract.layout, contract.feature_names
         self._methods = [(output, _method(pipeline, output)) for output in contract.outputs]
         # For the process and not per call: catch_warnings is not thread-safe, and resets which warnings
         # were shown, so that one that repeats would fill the log.
@@ -62,12 +54,12 @@ class SklearnEngine:
             for index, (output, method) in enumerate(self._methods)
             if output_names is None or index == 0 or output.name in output_names
         ]
-        rows = batch.for_sklearn()
-        return {output.name: conform(output, np.asarray(method(rows))) for output, method in methods}
+        rows = batch.for_sklearn(self._layout, self._feature_names)
+        return {output.name: conform(output, method(rows)) for output, method in methods}
 
 
 def _method(pipeline: Any, output: Output) -> Any:
-    method = getattr(pipeline, _METHODS.get(output.name, ""), None)
+    method = output_method(pipeline, output.name)
     if method is None:
         raise BundleError(f"The pipeline cannot compute the contract's output '{output.name}'.")
     return method

@@ -23,6 +23,7 @@ def contract(*datatypes: str) -> Contract:
         {
             "name": "m",
             "task": "classification",
+            "layout": "frame" if "BYTES" in datatypes else "matrix",
             "features": [
                 {"name": f"f{i}", "datatype": kind} | ({"categories": ["x", "y"]} if kind == "BYTES" else {})
                 for i, kind in enumerate(datatypes)

@@ -20,10 +20,10 @@ def test_example_trains_passes_its_gates_and_compiles(name: str, tmp_path: Path)
     config = load_yaml(file, TrainingConfig)
     result = train(config, tmp_path / "bundle", base_dir=file.parent)
     assert verify(result.bundle.path, result.bundle.digest).manifest.name == name
-    assert result.gates
+    assert result.evaluation.gates
     assert result.parity.verdict == "equal", result.parity.reason
     assert ONNX in result.bundle
-    assert result.warnings == []
+    assert result.evaluation.warnings == []
 
 
 def test_example_loans_equal_the_generator_s_output(tmp_path: Path) -> None:

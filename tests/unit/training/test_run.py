@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.support.fitted_models import predict_outputs
 from tests.support.training import configuration, mixed_configuration, write_loans
 from tidegate.batch import Batch
 from tidegate.bundle import JOBLIB, METRICS, ONNX, PARITY, PROVENANCE, Bundle, verify
@@ -20,7 +21,6 @@ from tidegate.trust.archive import build_pipeline
 from tidegate.trust.policy import Policy
 from tidegate_training.bundling.compile import open_session
 from tidegate_training.bundling.contract import to_json_outputs
-from tidegate_training.bundling.outputs import predict_outputs
 from tidegate_training.config import TrainingConfig
 from tidegate_training.run import TrainingResult, train
 
@@ -96,7 +96,7 @@ def test_train_contract_describes_the_training_rows(loans: TrainingResult) -> No
 
 def test_train_evidence_has_metrics_parity_and_baseline(numbers: TrainingResult) -> None:
     metrics = json.loads(numbers.bundle.read(METRICS))
-    assert metrics["test"] == numbers.metrics["test"]
+    assert metrics["test"] == numbers.evaluation.metrics["test"]
     assert metrics["warnings"] == []
     assert metrics["rows"] == {"train": 90, "validation": 30, "test": 30}
     parity = json.loads(numbers.bundle.read(PARITY))
@@ -231,8 +231,8 @@ def test_train_class_without_training_rows_is_named(
 def test_train_class_without_test_rows_is_accepted(tmp_path: Path) -> None:
     config = configuration(**timed(tmp_path, lambda row: "yes" if row % 2 and row < 60 else "no"))
     result = train(config, tmp_path / "bundle", base_dir=tmp_path)
-    assert result.metrics["test"]["roc_auc"] is None
-    assert result.metrics["test"]["accuracy"] is not None
+    assert result.evaluation.metrics["test"]["roc_auc"] is None
+    assert result.evaluation.metrics["test"]["accuracy"] is not None
 
 
 @pytest.mark.parametrize(
@@ -261,7 +261,7 @@ def test_train_on_the_largest_targets_succeeds(tmp_path: Path) -> None:
     config = configuration(
         task="regression", float_dtype="float64", algorithm={"name": "LinearRegression"}, **fields
     )
-    r2 = train(config, tmp_path / "bundle", base_dir=tmp_path).metrics["test"]["r2"]
+    r2 = train(config, tmp_path / "bundle", base_dir=tmp_path).evaluation.metrics["test"]["r2"]
     assert r2 is not None
     assert r2 > 0.99
 
@@ -283,7 +283,7 @@ def test_train_regression_has_one_output_and_no_labels(tmp_path: Path) -> None:
     contract = result.bundle.contract
     assert [(output.name, output.datatype) for output in contract.outputs] == [("prediction", "FP32")]
     assert contract.labels == ()
-    r2 = result.metrics["test"]["r2"]
+    r2 = result.evaluation.metrics["test"]["r2"]
     assert r2 is not None
     assert r2 > 0.3
     assert np.isfinite(contract.golden.outputs["prediction"]).all()

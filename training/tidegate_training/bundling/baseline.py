@@ -41,12 +41,11 @@ def build_baseline(model: FittedModel, contract: Contract) -> dict[str, Any]:
     predictions: dict[str, Any] = {}
     for output in contract.outputs:
         values = model.held_out_outputs[output.name]
+        count = _histogram if output.datatype.is_float else _categories
         if values.ndim == 2:
-            predictions[output.name] = [_histogram(values[:, column]) for column in range(values.shape[1])]
-        elif contract.labels:
-            predictions[output.name] = _categories(values)
+            predictions[output.name] = [count(values[:, column]) for column in range(values.shape[1])]
         else:
-            predictions[output.name] = _histogram(values)
+            predictions[output.name] = count(values)
     return {"rows": len(model.train), "features": features, "predictions": predictions}
 
 

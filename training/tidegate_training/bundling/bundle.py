@@ -22,7 +22,6 @@ from tidegate_training.bundling.baseline import build_baseline
 from tidegate_training.bundling.compile import NotCompiledError, open_session, to_onnx
 from tidegate_training.bundling.contract import build_contract
 from tidegate_training.bundling.fitted_model import FittedModel
-from tidegate_training.bundling.outputs import predict_outputs
 from tidegate_training.bundling.parity import MAX_DATA_ROWS, ParityReport, compare_outputs, probe_rows
 from tidegate_training.bundling.persistence import to_joblib
 from tidegate_training.output_dir import replace_directory
@@ -119,7 +118,7 @@ def compile_and_compare(
     batch = Batch.concatenate(
         [model.features.batch(rows), Batch.from_rows(contract, probe_rows(contract, seed))]
     )
-    original = predict_outputs(model.pipeline, batch, contract.outputs)
+    original = model.predict(batch)
     report = compare_outputs(session, original, batch, contract.golden.scale)
     return (compiled if report.verdict == "equal" else None), report
 

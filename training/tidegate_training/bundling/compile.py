@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from tidegate.contract import MATRIX, Datatype, Output
+from tidegate.outputs import SCORES
 from tidegate_training.bundling.converters import exact_converters
-from tidegate_training.bundling.outputs import PREDICTION, PROBABILITIES, SCORES
 
 OPSET = 17
 """The graph's operator set; every ONNX Runtime since 1.13 supports it."""
@@ -125,9 +125,9 @@ def _with_exact_thresholds(pipeline: Any) -> Any:
 
 def _converter_options(estimator: Any, outputs: tuple[Output, ...]) -> dict[str, bool]:
     """Return the converter's options: arrays instead of dictionaries, margins instead of probabilities."""
-    if outputs[0].name == PREDICTION:
+    if not hasattr(estimator, "classes_"):
         return {}
-    options = {"raw_scores": True} if outputs[1].name == SCORES else {}
+    options = {"raw_scores": True} if SCORES in [output.name for output in outputs] else {}
     # LinearSVC's converter never makes dictionaries, and does not know the option 'zipmap'.
     return options if type(estimator).__name__ == "LinearSVC" else options | {"zipmap": False}
 
@@ -145,7 +145,10 @@ def _apply_contract(model: Any, inputs: list[str], outputs: tuple[Output, ...]) 
         Datatype.FP64: TensorProto.DOUBLE,
     }
     graph_outputs = []
-    for converted, output in zip(graph.output, outputs, strict=True):
+    if len(graph.output) < len(outputs):
+        raise ValueError(f"the converter computes {len(graph.output)} of {len(outputs)} outputs")
+    # A converter may compute more than the contract has: a classifier's label comes with probabilities.
+    for converted, output in zip(graph.output, outputs, strict=False):
         current, element_type = f"{output.name}/converted", element_types[output.datatype]
         _rename(graph, {converted.name: current})
         if output.name == SCORES and output.width == 1:
@@ -155,7 +158,7 @@ def _apply_contract(model: Any, inputs: list[str], outputs: tuple[Output, ...]) 
                 helper.make_node("Gather", [current, "scores/column"], ["scores/margin"], axis=1)
             )
             current = "scores/margin"
-        if output.name in (PROBABILITIES, SCORES):
+        if output.width is not None:
             shape: list[Any] = [None, output.width]
         else:
             graph.initializer.append(helper.make_tensor(f"{output.name}/shape", TensorProto.INT64, [1], [-1]))

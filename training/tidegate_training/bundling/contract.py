@@ -15,7 +15,6 @@ from tidegate.contract import Contract, Datatype, Feature, Golden, Scalar
 from tidegate.errors import DataError
 from tidegate_training.bundling.features import FeaturePolicy, FeatureTable, Indices
 from tidegate_training.bundling.fitted_model import FittedModel
-from tidegate_training.bundling.outputs import PREDICTION, predict_outputs
 from tidegate_training.bundling.parity import TOLERANCE
 
 Array = NDArray[Any]
@@ -34,13 +33,14 @@ def build_contract(model: FittedModel, n_golden_rows: int) -> Contract:
     rows = select_golden_rows(model, features, n_golden_rows)
     golden = Golden(
         rows=tuple(tuple(row) for row in to_json_rows(model.features, rows)),
-        outputs=to_json_outputs(predict_outputs(model.pipeline, model.features.batch(rows), model.outputs)),
+        outputs=to_json_outputs(model.predict_rows(rows)),
         tolerance=TOLERANCE,
-        scale=output_scale(model),
+        scale=model.output_scale,
     )
     return Contract(
         name=model.name,
         task=model.task,
+        layout=model.layout,
         features=features,
         outputs=model.outputs,
         labels=model.labels,
@@ -48,22 +48,11 @@ def build_contract(model: FittedModel, n_golden_rows: int) -> Contract:
     )
 
 
-def output_scale(model: FittedModel) -> float:
-    """Return the standard deviation of a regression's held-out outputs, in their unit, and otherwise 1.
-
-    Probabilities have no unit. A regression's values have one: a difference of 1e-5 is nothing for values
-    that span 300, and everything for values that span 1e-5.
-    """
-    if model.labels:
-        return 1.0
-    return float(model.held_out_outputs[PREDICTION].astype(np.float64).std())
-
-
 def select_golden_rows(model: FittedModel, features: tuple[Feature, ...], count: int) -> Indices:
     """Select the test rows that become golden requests.
 
-    The classes take turns; a regression's rows have even distances. Rows with a category that the contract
-    rejects are left out.
+    The classes or labels take turns; a regression's rows have even distances. Rows with a category that the
+    contract rejects are left out.
 
     Args:
         model: The model.
@@ -87,13 +76,13 @@ def select_golden_rows(model: FittedModel, features: tuple[Feature, ...], count:
             "request: give more data, or set handle_unknown: accept for such a feature in features.overrides."
         )
     candidates = model.test[accepted]
-    targets = model.target[candidates]
-    if targets.dtype.kind == "f":
+    strata = model.strata(candidates)
+    if strata is None:
         even = np.linspace(0, len(candidates) - 1, min(count, len(candidates)))
         return candidates[np.unique(even.round().astype(np.intp))]
     rank_in_class = np.zeros(len(candidates), dtype=np.intp)
-    for label in np.unique(targets):
-        rank_in_class[targets == label] = np.arange((targets == label).sum())
+    for label in np.unique(strata):
+        rank_in_class[strata == label] = np.arange((strata == label).sum())
     return np.sort(candidates[np.argsort(rank_in_class, kind="stable")][:count])
 
 
@@ -107,7 +96,7 @@ def to_json_rows(features: FeatureTable, rows: Indices) -> list[list[Scalar]]:
     return [list(row) for row in zip(*columns, strict=True)]
 
 
-def to_json_outputs(outputs: Mapping[str, Array]) -> dict[str, list[Scalar | list[float]]]:
+def to_json_outputs(outputs: Mapping[str, Array]) -> dict[str, list[Scalar | list[Scalar]]]:
     """Convert outputs, ``[rows]`` or ``[rows, width]``, to JSON values."""
     return {
         name: [to_json_values(row) for row in values] if values.ndim == 2 else to_json_values(values)

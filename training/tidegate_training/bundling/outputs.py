@@ -1,75 +1,124 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""The outputs of a scikit-learn pipeline, in the contract's names and types.
+"""Detects the outputs of a scikit-learn pipeline, and computes them for many rows.
 
 They are the reference for golden outputs, for the parity report and for the metrics.
 """
 
-from collections.abc import Iterable, Mapping
+import inspect
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tidegate.batch import Batch
-from tidegate.contract import Datatype, Output
+from tidegate.contract import Datatype, Output, Task
+from tidegate.outputs import (
+    DISTANCES,
+    LABEL,
+    PREDICTION,
+    PROBABILITIES,
+    SCORE,
+    SCORES,
+    STANDARD_DEVIATION,
+    conform,
+    output_method,
+)
 
 Array = NDArray[Any]
 
-LABEL = "label"
-PROBABILITIES = "probabilities"
-SCORES = "scores"
-PREDICTION = "prediction"
-
 
 def prediction_datatype(features: Iterable[Datatype]) -> Datatype:
-    """Return the type of a regression's output: 32-bit floats unless a feature has 64-bit floats."""
+    """Return the type of outputs in the data's unit: 32-bit floats unless a feature has 64-bit floats."""
     return Datatype.FP64 if Datatype.FP64 in features else Datatype.FP32
 
 
-def detect_outputs(pipeline: Any, batch: Batch, datatypes: Mapping[str, Datatype]) -> tuple[Output, ...]:
+def detect_outputs(
+    pipeline: Any, rows: Any, *, task: Task, datatype: Datatype, targets: Sequence[str] = ()
+) -> tuple[Output, ...]:
     """Detect which outputs a fitted pipeline has.
 
     Args:
         pipeline: The pipeline.
-        batch: One row or more, to measure the number of score columns on.
-        datatypes: The features' types by name.
+        rows: The pipeline's input of one row or more, to measure the width of the outputs on.
+        task: The task, which decides the outputs' names.
+        datatype: The type of outputs in the data's unit.
+        targets: The names of the targets, if there are several.
     """
-    if not hasattr(pipeline, "classes_"):
-        return (Output(name=PREDICTION, datatype=prediction_datatype(datatypes.values())),)
-    label = Datatype.BYTES if pipeline.classes_.dtype.kind == "U" else Datatype.INT64
-    name = PROBABILITIES if hasattr(pipeline, "predict_proba") else SCORES
-    scores = _predict_scores(pipeline, batch, name)
-    return (
-        Output(name=LABEL, datatype=label),
-        Output(name=name, datatype=Datatype.FP32, width=scores.shape[1]),
-    )
+    predicted = np.asarray(pipeline.predict(rows))
+    width = predicted.shape[1] if predicted.ndim == 2 and predicted.shape[1] > 1 else None
+    names = tuple(targets) if width is not None and len(targets) == width else ()
+    if width is not None and not names:
+        names = tuple(f"target-{index}" for index in range(width))
+    if task == "regression":
+        outputs = [Output(name=PREDICTION, datatype=datatype, width=width, labels=names)]
+        if "return_std" in inspect.signature(_last_step(pipeline).predict).parameters:
+            outputs.append(Output(name=STANDARD_DEVIATION, datatype=datatype, width=width, labels=names))
+        return tuple(outputs)
+    label_type = Datatype.BYTES if predicted.dtype.kind in "UO" else Datatype.INT64
+    label = Output(name=LABEL, datatype=label_type, width=width, labels=names)
+    if task == "outlier_detection":
+        return (label, Output(name=SCORE, datatype=datatype))
+    if hasattr(pipeline, "predict_proba"):
+        return (label, _probabilities(pipeline, rows, names))
+    if task == "classification":
+        scores = (
+            np.asarray(pipeline.decision_function(rows)) if hasattr(pipeline, "decision_function") else None
+        )
+        if scores is None:
+            return (label,)
+        columns = scores.shape[1] if scores.ndim == 2 else 1
+        labels = names or _class_labels(pipeline, columns)
+        return (label, Output(name=SCORES, datatype=Datatype.FP32, width=columns, labels=labels))
+    if hasattr(pipeline, "transform"):
+        width = np.asarray(pipeline.transform(rows)).shape[1]
+        return (label, Output(name=DISTANCES, datatype=datatype, width=width))
+    return (label,)
 
 
-def predict_outputs(pipeline: Any, batch: Batch, outputs: tuple[Output, ...]) -> dict[str, Array]:
-    """Compute a batch with scikit-learn.
+def _probabilities(pipeline: Any, rows: Any, targets: tuple[str, ...]) -> Output:
+    """Return the output of probabilities. Those of several targets with classes each stand side by side."""
+    values = pipeline.predict_proba(rows)
+    if isinstance(values, list):
+        labels: tuple[int | str, ...] = tuple(
+            f"{target}={label}"
+            for target, classes in zip(targets, pipeline.classes_, strict=True)
+            for label in classes.tolist()
+        )
+        width = sum(array.shape[1] for array in values)
+    else:
+        width = values.shape[1]
+        labels = targets or _class_labels(pipeline, width)
+    return Output(name=PROBABILITIES, datatype=Datatype.FP32, width=width, labels=labels)
+
+
+def _class_labels(pipeline: Any, width: int) -> tuple[int | str, ...]:
+    """Return the classes if each has a column; a margin between two classes has one column, without a name."""
+    classes = getattr(pipeline, "classes_", None)
+    if classes is None:
+        return tuple(range(width))
+    return tuple(classes.tolist()) if len(classes) == width else ()
+
+
+def predict_outputs(pipeline: Any, rows: Any, outputs: Sequence[Output]) -> dict[str, Array]:
+    """Compute outputs with scikit-learn.
 
     Args:
         pipeline: A fitted pipeline.
-        batch: The rows.
+        rows: The pipeline's input.
         outputs: The outputs to compute.
 
     Returns:
-        By output, ``[rows]``, or ``[rows, width]`` for probabilities and scores.
+        By output, ``[rows]``, or ``[rows, width]`` if the output has a width.
     """
     values_by_output = {}
     for output in outputs:
-        if output.name in (LABEL, PREDICTION):
-            values = np.asarray(pipeline.predict(batch.for_sklearn()))
-        else:
-            values = _predict_scores(pipeline, batch, output.name)
-        # A value beyond the type's range becomes infinite; the evaluation rejects it.
-        with np.errstate(over="ignore"):
-            values_by_output[output.name] = values.astype(output.datatype.dtype)
+        method = output_method(pipeline, output.name)
+        assert method is not None  # detect_outputs found it
+        values_by_output[output.name] = conform(output, method(rows))
     return values_by_output
 
 
-def _predict_scores(pipeline: Any, batch: Batch, name: str) -> Array:
-    method = pipeline.predict_proba if name == PROBABILITIES else pipeline.decision_function
-    values = np.asarray(method(batch.for_sklearn()))
-    return values if values.ndim == 2 else values.reshape(-1, 1)
+def _last_step(pipeline: Any) -> Any:
+    """Return the estimator that predicts: the last step of a pipeline."""
+    return pipeline.steps[-1][1] if hasattr(pipeline, "steps") else pipeline

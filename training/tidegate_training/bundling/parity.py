@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from tidegate.batch import Batch
 from tidegate.contract import Contract, Datatype, Scalar
+from tidegate.outputs import DISTANCES, LABEL, SCORE, SCORES
 from tidegate.protocol.samples import sample_rows
-from tidegate_training.bundling.outputs import LABEL, SCORES
 
 Array = NDArray[Any]
 
@@ -125,8 +125,12 @@ def compare_outputs(
             return ParityReport("different", reason, rows, scale=scale)
         for name, expected in original.items():
             actual = outputs[name]
+            if actual.shape != expected.shape:
+                reason = f"the output {name} has the shape {actual.shape} instead of {expected.shape}"
+                return ParityReport("different", reason, rows, scale=scale)
             if name == LABEL:
-                flipped |= actual != expected
+                differs = actual != expected
+                flipped |= differs if differs.ndim == 1 else differs.any(axis=1)
                 continue
             difference, relative = output_differences(actual, expected, scale)
             max_difference = max(max_difference, float(difference.max()))
@@ -202,13 +206,18 @@ def tied_rows(original: Mapping[str, Array]) -> NDArray[np.bool_]:
     """Return, as ``[rows]``, whether a row's two best scores are within the tolerance.
 
     Either label is correct for such a row. A single column of scores is a margin: the scores of the two
-    classes are the margin and its negative.
+    classes are the margin and its negative. The best distance is the smallest. Rows with several targets
+    never count as tied.
     """
     scores = next((values for name, values in original.items() if name != LABEL), None)
-    if LABEL not in original or scores is None:
+    if LABEL not in original or original[LABEL].ndim == 2 or scores is None:
         return np.zeros(len(next(iter(original.values()))), np.bool_)
-    scores = scores.astype(np.float64)
-    if scores.shape[1] == 1 and SCORES in original:
+    scores = scores.astype(np.float64).reshape(len(scores), -1)
+    if scores.shape[1] == 1 and (SCORES in original or SCORE in original):
         scores = np.concatenate([scores, -scores], axis=1)
+    if DISTANCES in original:
+        scores = -scores
+    if scores.shape[1] == 1:
+        return np.zeros(len(scores), np.bool_)
     best = np.sort(scores, axis=1)[:, -2:]
     return np.asarray(best[:, 1] - best[:, 0] <= TOLERANCE)

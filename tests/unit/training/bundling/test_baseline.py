@@ -3,12 +3,11 @@
 import numpy as np
 from sklearn.dummy import DummyClassifier
 
+from tests.support.fitted_models import fitted_model, sklearn_rows
 from tidegate.contract import Datatype
 from tidegate_training.bundling.baseline import BINS, build_baseline
 from tidegate_training.bundling.contract import build_contract
 from tidegate_training.bundling.features import FeatureTable
-from tidegate_training.bundling.fitted_model import FittedModel
-from tidegate_training.bundling.outputs import detect_outputs, predict_outputs
 
 DATATYPES = {"size": Datatype.FP32, "ripe": Datatype.BOOL, "colour": Datatype.BYTES}
 SIZES = np.arange(100, dtype=np.float32)
@@ -26,12 +25,8 @@ FEATURES = FeatureTable(
 def test_build_baseline_counts_features_and_predictions() -> None:
     train, held_out = np.arange(80), np.arange(80, 100)
     target = np.array(["no", "yes"] * 50)
-    estimator = DummyClassifier().fit(FEATURES.batch(train).for_sklearn(), target[train])
-    outputs = detect_outputs(estimator, FEATURES.batch(train), DATATYPES)
-    held_out_outputs = predict_outputs(estimator, FEATURES.batch(held_out), outputs)
-    model = FittedModel(
-        "test", "classification", estimator, outputs, FEATURES, target, train, held_out, held_out_outputs
-    )
+    estimator = DummyClassifier().fit(sklearn_rows(FEATURES.batch(train)), target[train])
+    model = fitted_model(estimator, FEATURES, target, train=train, test=held_out)
     baseline = build_baseline(model, build_contract(model, 1))
     assert baseline["rows"] == 80
     size = baseline["features"]["size"]

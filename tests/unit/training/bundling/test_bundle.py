@@ -11,13 +11,13 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
+from tests.support.fitted_models import fitted_model
 from tidegate.bundle import BASELINE, CONTRACT, JOBLIB, METRICS, MODEL_CARD, ONNX, PARITY, SKOPS, verify
 from tidegate.contract import Datatype, Sensitivity
 from tidegate.errors import BundleError
 from tidegate_training.bundling.bundle import installed_versions, package_model, write_bundle
 from tidegate_training.bundling.features import FeaturePolicy, FeatureTable
 from tidegate_training.bundling.fitted_model import FittedModel
-from tidegate_training.bundling.outputs import detect_outputs, predict_outputs
 from tidegate_training.bundling.persistence import to_skops
 
 ROWS = np.arange(60)
@@ -31,20 +31,8 @@ def model() -> FittedModel:
     pipeline.fit(values, target)
     datatypes = dict.fromkeys(("a", "b"), Datatype.FP32)
     features = FeatureTable({"a": values[:, 0], "b": values[:, 1]}, datatypes)
-    batch = features.batch(ROWS)
-    outputs = detect_outputs(pipeline, batch, datatypes)
-    return FittedModel(
-        "test",
-        "classification",
-        pipeline,
-        outputs,
-        features,
-        target,
-        train=ROWS,
-        test=ROWS,
-        held_out_outputs=predict_outputs(pipeline, batch, outputs),
-        policies={"b": FeaturePolicy(sensitivity=Sensitivity.RESTRICTED)},
-    )
+    policies = {"b": FeaturePolicy(sensitivity=Sensitivity.RESTRICTED)}
+    return fitted_model(pipeline, features, target, train=ROWS, test=ROWS, policies=policies)
 
 
 @pytest.mark.parametrize("joblib", [False, True])

@@ -13,10 +13,10 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.svm import LinearSVC
 
+from tests.support.fitted_models import detect_outputs, predict_outputs
 from tidegate.batch import Batch
 from tidegate.contract import MATRIX, Datatype, Output
 from tidegate_training.bundling.compile import NotCompiledError, open_session, to_onnx
-from tidegate_training.bundling.outputs import detect_outputs, predict_outputs
 
 RANDOM = np.random.default_rng(1)
 NUMBERS = RANDOM.normal(size=(300, 3)).astype(np.float32)
@@ -26,7 +26,7 @@ TARGET = NUMBERS[:, 0] + NUMBERS[:, 1]
 def compile_pipeline(
     pipeline: Any, batch: Batch, datatypes: dict[str, Datatype]
 ) -> tuple[tuple[Output, ...], bytes]:
-    outputs = detect_outputs(pipeline, batch, datatypes)
+    outputs = detect_outputs(pipeline, batch, datatypes.values())
     return outputs, to_onnx(pipeline, "test", datatypes, outputs)
 
 

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from sklearn.dummy import DummyClassifier, DummyRegressor
 
+from tests.support.fitted_models import fitted_model, sklearn_rows
 from tidegate.contract import Datatype
 from tidegate.errors import DataError
 from tidegate_training.bundling.contract import build_contract, select_golden_rows, to_json_values
 from tidegate_training.bundling.features import FeaturePolicy, FeatureTable
 from tidegate_training.bundling.fitted_model import FittedModel
-from tidegate_training.bundling.outputs import detect_outputs, predict_outputs
 
 SIZES = np.array([1.0, np.nan, 3.0, 9.0, 0.1, 5.0], dtype=np.float32)
 COLOURS = np.array(["red", "blue", "red", "green", "red", "blue"], dtype=object)
@@ -21,19 +21,13 @@ def make_model(target: list[str] | list[float], policy: FeaturePolicy, test: lis
     features = FeatureTable({"size": SIZES, "colour": COLOURS}, datatypes)
     train = np.arange(3)
     estimator = DummyClassifier() if isinstance(target[0], str) else DummyRegressor()
-    estimator.fit(features.batch(train).for_sklearn(), np.array(target)[train])
-    outputs = detect_outputs(estimator, features.batch(train), datatypes)
-    held_out = features.batch(np.arange(3, 6))
-    return FittedModel(
-        "test",
-        "classification" if isinstance(target[0], str) else "regression",
+    estimator.fit(sklearn_rows(features.batch(train)), np.array(target)[train])
+    return fitted_model(
         estimator,
-        outputs,
         features,
         np.array(target),
-        train,
-        np.array(test),
-        held_out_outputs=predict_outputs(estimator, held_out, outputs),
+        train=train,
+        test=np.array(test),
         policies={"colour": policy},
     )
 

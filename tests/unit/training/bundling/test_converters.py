@@ -11,11 +11,11 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import MinMaxScaler, RobustScaler, StandardScaler
 from sklearn.tree import DecisionTreeRegressor
 
+from tests.support.fitted_models import detect_outputs, predict_outputs
 from tidegate.batch import Batch
 from tidegate.contract import MATRIX, Datatype
 from tidegate_training.bundling.compile import open_session, to_onnx
 from tidegate_training.bundling.converters import scaler_operations
-from tidegate_training.bundling.outputs import detect_outputs, predict_outputs
 
 RANDOM = np.random.default_rng(1)
 # Columns whose means are far from zero compared with their spread, so that rounding shows.
@@ -35,7 +35,7 @@ def test_convert_scaler_equals_scikit_learn_bit_by_bit(scaler: Any, dtype: type)
     pipeline.fit(values, TARGET)
     batch = Batch({MATRIX: values})
     datatypes = dict.fromkeys("abc", DATATYPES[dtype])
-    outputs = detect_outputs(pipeline, batch, datatypes)
+    outputs = detect_outputs(pipeline, batch, datatypes.values())
     content = to_onnx(pipeline, "test", datatypes, outputs)
     if dtype is np.float64:
         # skl2onnx's trees compare in 32 bits; this test is about the scaler in front of the tree.
@@ -64,7 +64,7 @@ def test_convert_imputer_fills_in_the_column_s_statistic(dtype: type) -> None:
     pipeline.fit(values, TARGET)
     batch = Batch({MATRIX: values})
     datatypes = dict.fromkeys("abc", DATATYPES[dtype])
-    outputs = detect_outputs(pipeline, batch, datatypes)
+    outputs = detect_outputs(pipeline, batch, datatypes.values())
     (actual,) = open_session(to_onnx(pipeline, "test", datatypes, outputs)).run(None, batch.for_onnx())
     expected = predict_outputs(pipeline, batch, outputs)["prediction"]
     assert actual.dtype == expected.dtype == dtype

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LinearRegression, LogisticRegression, RidgeClassifier
 
+from tests.support.fitted_models import detect_outputs, predict_outputs
 from tidegate.batch import Batch
 from tidegate.contract import MATRIX, Datatype
-from tidegate_training.bundling.outputs import detect_outputs, predict_outputs
 
 VALUES = np.random.default_rng(0).normal(size=(30, 2)).astype(np.float32)
 BATCH = Batch({MATRIX: VALUES})
@@ -29,7 +29,7 @@ def test_predict_outputs_have_the_detected_types_and_shapes(
     estimator: Any, target: np.ndarray, outputs: list[tuple[str, str, int | None]]
 ) -> None:
     estimator.fit(VALUES, target)
-    detected = detect_outputs(estimator, BATCH, dict.fromkeys("ab", Datatype.FP32))
+    detected = detect_outputs(estimator, BATCH, [Datatype.FP32])
     assert [(output.name, output.datatype, output.width) for output in detected] == outputs
     predicted = predict_outputs(estimator, BATCH, detected)
     for output in detected:
@@ -41,11 +41,11 @@ def test_predict_outputs_have_the_detected_types_and_shapes(
 def test_detect_outputs_64_bit_features_give_64_bit_predictions() -> None:
     estimator = LinearRegression().fit(VALUES, TWO)
     datatypes = {"a": Datatype.FP32, "b": Datatype.FP64}
-    (output,) = detect_outputs(estimator, BATCH, datatypes)
+    (output,) = detect_outputs(estimator, BATCH, datatypes.values())
     assert output.datatype is Datatype.FP64
 
 
 def test_predict_outputs_beyond_the_type_are_infinite() -> None:
     estimator = LinearRegression().fit(VALUES.astype(np.float64), TWO * 1e100)
-    outputs = detect_outputs(estimator, BATCH, dict.fromkeys("ab", Datatype.FP32))
+    outputs = detect_outputs(estimator, BATCH, [Datatype.FP32])
     assert np.isinf(predict_outputs(estimator, BATCH, outputs)["prediction"]).all()

@@ -124,6 +124,7 @@ def test_probe_rows_have_limits_missing_and_unknown_values() -> None:
         {
             "name": "probe",
             "task": "regression",
+            "layout": "frame",
             "features": [
                 {"name": "x", "datatype": "FP32", "minimum": -1.0, "maximum": 2.0, "missing": True},
                 {"name": "n", "datatype": "INT64", "minimum": 0, "maximum": 2**63 - 1},

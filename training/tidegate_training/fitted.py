@@ -1,0 +1,309 @@
+# SPDX-FileCopyrightText: The Tidegate authors
+# SPDX-License-Identifier: Apache-2.0
+"""Bundles of models that are fitted already: any estimator with scikit-learn's interface, and sample rows.
+
+The sample rows become ranges, golden requests and the baseline, so they should be the rows that the model was
+fitted on, or rows like them. Nothing is fitted here.
+"""
+
+import warnings
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tidegate.bundle import Bundle
+from tidegate.contract import Output, Task
+from tidegate.digest import sha256
+from tidegate.errors import BundleError, ConfigurationError, DataError
+from tidegate.trust.policy import TRUSTED_TYPES, Policy
+from tidegate_training.bundling.features import FeatureTable
+from tidegate_training.bundling.fitted_model import FittedModel
+from tidegate_training.bundling.outputs import detect_outputs, predict_outputs, prediction_datatype
+from tidegate_training.bundling.samples import Samples, read_samples
+from tidegate_training.config import ModelCard
+from tidegate_training.evaluation import Evaluation, compute_metrics
+from tidegate_training.model_card import CardContext
+from tidegate_training.output_dir import validate_output_dir
+from tidegate_training.pipeline import ESTIMATOR
+from tidegate_training.provenance import collect_provenance
+from tidegate_training.sealing import NotSavedError, ServerBuild, build_as_server, seal_model
+
+Array = NDArray[Any]
+
+SAMPLE = "sample"
+"""The name of the one split: the rows that the caller gave."""
+
+_TASKS: dict[str, Task] = {
+    "classifier": "classification",
+    "regressor": "regression",
+    "outlier_detector": "outlier_detection",
+    "clusterer": "clustering",
+    "density_estimator": "clustering",
+}
+"""Tasks by scikit-learn's estimator type; the density estimators with ``predict`` are mixtures."""
+
+
+def _ignore_step(step: str) -> None:
+    """Report nothing."""
+
+
+def bundle(
+    model: Any,
+    X: Any,
+    y: Any = None,
+    *,
+    name: str,
+    directory: Path | str | None = None,
+    task: Task | None = None,
+    positive_label: int | str | None = None,
+    seed: int = 0,
+    golden_rows: int = 8,
+    trusted_types: Iterable[str] = (),
+    model_card: ModelCard | None = None,
+    on_step: Callable[[str], None] = _ignore_step,
+) -> Bundle:
+    """Seal a fitted model into a bundle, with contract, proof and model card.
+
+    >>> import tempfile
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> X, y = load_iris(return_X_y=True, as_frame=True)
+    >>> model = LogisticRegression(max_iter=1000).fit(X, y)
+    >>> sealed = bundle(model, X, y, name="iris", directory=tempfile.mkdtemp())
+    >>> sealed.contract.feature_names[0]
+    'sepal length (cm)'
+
+    Args:
+        model: A fitted estimator or pipeline of scikit-learn, or one with the same interface.
+        X: Sample rows, as the model takes them: a pandas or polars data frame, an array ``[rows, features]``,
+            or a list ``[rows]`` of texts.
+        y: The true classes or values, ``[rows]`` or ``[rows, targets]``, for the metrics.
+        name: The model's name: lower-case letters, digits and dashes.
+        directory: The bundle's directory; by default ``out/bundles/<name>``. An existing bundle is replaced,
+            any other content stays untouched.
+        task: The task; by default that of the estimator's type.
+        positive_label: The class, of two, that precision, recall, F1 and ROC AUC are about; by default the
+            second one.
+        seed: The seed of the random rows of the comparison.
+        golden_rows: The largest number of golden requests.
+        trusted_types: Full names of types of one's own. The server has to trust them too, by
+            ``--trusted-type``.
+        model_card: The owner's texts for the model card.
+        on_step: Called with the name of each step when the step starts.
+
+    Returns:
+        The sealed bundle.
+
+    Raises:
+        ConfigurationError: If the model cannot be served, with the reason; or an argument is wrong.
+        DataError: If the rows do not fit the model, or no contract describes them.
+    """
+    started = datetime.now(UTC)
+    target_dir = Path(directory) if directory is not None else Path("out/bundles") / name
+    validate_output_dir(target_dir)
+    pipeline = _as_pipeline(model)
+    estimator = pipeline[-1]
+    kind = type(estimator).__name__
+    task = task or _detect_task(estimator)
+    names = getattr(pipeline, "feature_names_in_", None)
+    samples = read_samples(X, None if names is None else [str(column) for column in names])
+    targets, target = _read_target(y, samples, task)
+    on_step("saving and building")
+    built = _build(pipeline, kind, Policy(trusted_types=TRUSTED_TYPES | frozenset(trusted_types)))
+    on_step("evaluating")
+    rows = np.arange(len(samples.features))
+    served = samples.features.batch(rows).for_sklearn(samples.layout, list(samples.features.datatypes))
+    outputs, predicted = _predict(built.pipeline, served, kind, task, samples.features, targets)
+    _require_same_outputs(pipeline, samples.original, outputs, predicted)
+    fitted = FittedModel(
+        name,
+        task,
+        built.pipeline,
+        samples.layout,
+        outputs,
+        _detect_labels(built.pipeline, task, outputs[0], predicted),
+        samples.features,
+        target,
+        rows,
+        rows,
+        predicted,
+    )
+    if positive_label is None and task == "classification" and len(fitted.labels) == 2:
+        positive_label = fitted.labels[1]
+    metrics = compute_metrics(fitted, rows, predicted, positive_label)
+    evaluation = Evaluation({SAMPLE: metrics}, {SAMPLE: len(rows)}, {SAMPLE: predicted}, positive_label)
+    digest = _digest(samples.features, target)
+    sealed = seal_model(
+        fitted,
+        built.archive,
+        evaluation,
+        CardContext(
+            model_card or ModelCard(),
+            kind,
+            _own_parameters(estimator),
+            f"The model was fitted before it was bundled. {len(rows)} sample rows, SHA-256 `{digest}`, are "
+            "the source of ranges, categories, golden requests and the metrics below. They may be the rows "
+            "that the model was fitted on.",
+        ),
+        target_dir,
+        split=SAMPLE,
+        data={"sha256": digest, "rows": len(rows)},
+        parameters=_own_parameters(estimator),
+        seed=seed,
+        n_golden_rows=golden_rows,
+        joblib=False,
+        collect_provenance=partial(collect_provenance, Path(), started),
+        on_step=on_step,
+    )
+    return sealed.bundle
+
+
+def _as_pipeline(model: Any) -> Any:
+    """Return the fitted model as a pipeline; of a search, the model that it found."""
+    from sklearn.exceptions import NotFittedError
+    from sklearn.pipeline import Pipeline
+    from sklearn.utils.validation import check_is_fitted
+
+    if isinstance(model, type) or not hasattr(model, "fit"):
+        raise ConfigurationError(
+            f"The model is a {type(model).__name__}: expected a fitted estimator with scikit-learn's interface."
+        )
+    try:
+        check_is_fitted(model)
+    except NotFittedError:
+        raise ConfigurationError(
+            f"The {type(model).__name__} is not fitted: call its fit method before it is bundled."
+        ) from None
+    model = getattr(model, "best_estimator_", model)
+    if not hasattr(model, "predict"):
+        raise ConfigurationError(
+            f"The {type(model).__name__} has no method predict, so it cannot be served: choose an estimator "
+            "that predicts for new rows."
+        )
+    return model if isinstance(model, Pipeline) else Pipeline([(ESTIMATOR, model)])
+
+
+def _detect_task(estimator: Any) -> Task:
+    try:
+        kind = estimator.__sklearn_tags__().estimator_type
+    except AttributeError:  # an estimator that does not derive from scikit-learn's base class
+        kind = getattr(estimator, "_estimator_type", None)
+    if kind not in _TASKS:
+        raise ConfigurationError(
+            f"The task of {type(estimator).__name__} is unknown (estimator type {kind}): give "
+            f"task=, one of {', '.join(dict.fromkeys(_TASKS.values()))}."
+        )
+    return _TASKS[kind]
+
+
+def _read_target(y: Any, samples: Samples, task: Task) -> tuple[list[str], Array | None]:
+    """Return the names of the targets, and the true values in the type of the metrics."""
+    if y is None:
+        return [], None
+    names = [str(column) for column in getattr(y, "columns", [])]
+    values = np.asarray(y)
+    if len(values) != len(samples.features):
+        raise DataError(f"y has {len(values)} rows, and X has {len(samples.features)}: give one for each.")
+    if values.ndim == 2 and values.shape[1] == 1:
+        values = values[:, 0]
+    if task == "regression":
+        return names, values.astype(np.float64)
+    if values.dtype.kind in "OU":
+        return names, values.astype(str)
+    return names, values.astype(np.int64)
+
+
+def _build(pipeline: Any, kind: str, policy: Policy) -> ServerBuild:
+    try:
+        return build_as_server(pipeline, policy)
+    except NotSavedError as error:
+        raise ConfigurationError(
+            f"The {kind} cannot be saved ({error}): remove the parameter that holds a function or an object."
+        ) from None
+    except BundleError as error:
+        raise ConfigurationError(
+            f"A server with the default policy rejects this {kind} ({str(error).rstrip('.')}): add the types "
+            "that are your own with trusted_types=, or fit a model without them."
+        ) from None
+
+
+def _predict(
+    pipeline: Any, rows: Any, kind: str, task: Task, features: FeatureTable, targets: list[str]
+) -> tuple[tuple[Output, ...], dict[str, Array]]:
+    datatype = prediction_datatype(features.datatypes.values())
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # scikit-learn's advice on fitting, and on unknown categories
+            outputs = detect_outputs(pipeline, rows, task=task, datatype=datatype, targets=targets)
+            return outputs, predict_outputs(pipeline, rows, outputs)
+    except Exception as error:  # an estimator raises any exception for rows that it cannot take
+        raise DataError(
+            f"The {kind} cannot predict for X ({type(error).__name__}: {' '.join(str(error).split())[:300]}): "
+            "give rows as the model was fitted on."
+        ) from None
+
+
+def _require_same_outputs(
+    pipeline: Any, original: Any, outputs: tuple[Output, ...], served: dict[str, Array]
+) -> None:
+    """Check that the rows mean the same to the model in the form in which a server receives them.
+
+    Raises:
+        DataError: If an output differs.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        expected = predict_outputs(pipeline, original, outputs)
+    for name, values in expected.items():
+        if values.dtype.kind == "f":
+            same = np.isclose(values, served[name], rtol=1e-6, atol=1e-9, equal_nan=True)
+        else:
+            same = np.asarray(values == served[name])
+        if not same.all():
+            row = int(np.argmin(same.reshape(len(values), -1).all(axis=1)))
+            raise DataError(
+                f"X: the model computes another {name} for row {row + 1} when the row arrives in a request, "
+                "where a missing text is '' and a category is a plain text: convert the columns in this way, "
+                "and fit again."
+            )
+
+
+def _detect_labels(
+    pipeline: Any, task: Task, prediction: Output, predicted: dict[str, Array]
+) -> tuple[int | str, ...]:
+    """Return the values of the label: the classes, or the labels that the model gives the sample rows."""
+    if task == "regression" or prediction.width is not None:
+        return ()
+    if task == "outlier_detection":
+        return (-1, 1)
+    values = pipeline.classes_ if task == "classification" else np.unique(predicted[prediction.name])
+    return tuple(value if isinstance(value, str) else int(value) for value in values.tolist())
+
+
+def _own_parameters(estimator: Any) -> dict[str, Any]:
+    """Return the parameters that differ from their defaults and that JSON holds."""
+    try:
+        defaults = type(estimator)().get_params(deep=False)
+    except TypeError:  # a parameter without a default, such as the inner estimator of an ensemble
+        defaults = {}
+    return {
+        key: value
+        for key, value in estimator.get_params(deep=False).items()
+        if isinstance(value, bool | int | float | str) and value != defaults.get(key) and value == value
+    }
+
+
+def _digest(features: FeatureTable, target: Array | None) -> str:
+    """Return the SHA-256 of the sample rows: names, types and values."""
+    parts: list[bytes] = []
+    for name, column in features.columns.items():
+        parts.append(f"{name}\0{features.datatypes[name]}\0".encode())
+        parts.append("\0".join(column.tolist()).encode() if column.dtype == object else column.tobytes())
+    if target is not None:
+        parts.append("\0".join(map(str, target.ravel().tolist())).encode())
+    return sha256(b"\0".join(parts))

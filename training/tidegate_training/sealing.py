@@ -1,0 +1,157 @@
+# SPDX-FileCopyrightText: The Tidegate authors
+# SPDX-License-Identifier: Apache-2.0
+"""The last part of every way to a bundle: build as a server builds, package, document, and seal.
+
+A training run and a model that is fitted already end here, so their bundles have the same proof. It fits
+nothing and computes no metrics.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tidegate.bundle import METRICS, MODEL_CARD, Bundle
+from tidegate.digest import canonical_json
+from tidegate.trust.archive import build_pipeline
+from tidegate.trust.policy import Policy
+from tidegate_training.bundling.bundle import PackagedModel, installed_versions, package_model, write_bundle
+from tidegate_training.bundling.fitted_model import FittedModel
+from tidegate_training.bundling.parity import ParityReport
+from tidegate_training.bundling.persistence import to_skops
+from tidegate_training.evaluation import Evaluation
+from tidegate_training.model_card import CardContext, render_model_card
+from tidegate_training.plots import plot_model
+
+
+@dataclass(frozen=True, slots=True)
+class ServerBuild:
+    """A fitted pipeline as a server builds it.
+
+    Attributes:
+        archive: The skops archive.
+        pipeline: The pipeline that was built from the archive.
+    """
+
+    archive: bytes
+    pipeline: Any
+
+
+class NotSavedError(Exception):
+    """An error for a pipeline that skops cannot hold; the message is the reason."""
+
+
+def build_as_server(pipeline: Any, policy: Policy) -> ServerBuild:
+    """Save a fitted pipeline, and build it as a server with this policy does.
+
+    Metrics and comparisons use the built pipeline, so that a loss in saving shows in them.
+
+    Raises:
+        NotSavedError: If the pipeline holds an object that skops cannot save.
+        BundleError: If the policy does not trust a type of the pipeline.
+    """
+    try:
+        archive = to_skops(pipeline)
+    except Exception as error:  # skops raises any exception, RecursionError included, for what it cannot hold
+        reason = " ".join(str(error).split())[:200]
+        raise NotSavedError(f"{type(error).__name__}: {reason}") from None
+    return ServerBuild(archive, build_pipeline(archive, policy))
+
+
+@dataclass(frozen=True, slots=True)
+class SealedModel:
+    """A bundle, and the parity report in it."""
+
+    bundle: Bundle
+    parity: ParityReport
+
+
+def seal_model(
+    model: FittedModel,
+    archive: bytes,
+    evaluation: Evaluation,
+    context: CardContext,
+    directory: Path,
+    *,
+    split: str,
+    data: Mapping[str, Any],
+    parameters: Mapping[str, Any],
+    seed: int,
+    n_golden_rows: int,
+    joblib: bool,
+    collect_provenance: Callable[[], Mapping[str, Any]],
+    on_step: Callable[[str], None],
+) -> SealedModel:
+    """Package a model with its evidence, and seal it into a bundle.
+
+    Args:
+        model: The model.
+        archive: The skops archive of its pipeline.
+        evaluation: The evaluation.
+        context: What the model card says besides.
+        directory: The bundle's directory. An existing bundle is replaced, any other content stays untouched.
+        split: The split that the plots show.
+        data: The manifest's description of the data: SHA-256 and rows.
+        parameters: The manifest's parameters.
+        seed: The seed, also of the random rows of the comparison.
+        n_golden_rows: The largest number of golden requests.
+        joblib: Whether to add ``model.joblib``, for servers that load no other format.
+        collect_provenance: Returns the document ``provenance.json``; called last.
+        on_step: Called with the name of each step when the step starts.
+
+    Raises:
+        ConfigurationError: If the directory cannot take a bundle.
+        DataError: If no row can be a golden request.
+    """
+    from threadpoolctl import threadpool_limits
+
+    on_step("compiling and comparing")
+    # On several threads the order of a sum varies, and with it the last bits of outputs and the digest.
+    with threadpool_limits(limits=1):
+        packaged = package_model(model, archive, n_golden_rows=n_golden_rows, seed=seed, joblib=joblib)
+    on_step("writing the bundle")
+    versions = installed_versions()
+    bundle = write_bundle(
+        directory,
+        packaged,
+        _build_evidence(model, packaged, evaluation, context, split, versions),
+        collect_provenance(),
+        algorithm=context.algorithm,
+        parameters=dict(parameters),
+        seed=seed,
+        data=dict(data),
+        versions=versions,
+    )
+    return SealedModel(bundle, packaged.parity)
+
+
+def _build_evidence(
+    model: FittedModel,
+    packaged: PackagedModel,
+    evaluation: Evaluation,
+    context: CardContext,
+    split: str,
+    versions: Mapping[str, str],
+) -> dict[str, bytes]:
+    """Return metrics, model card and plots by the names of their files."""
+    rows = model.test
+    target = None if model.target is None else model.target[rows]
+    plots = plot_model(model, target, evaluation.outputs[split], split)
+    card = render_model_card(
+        packaged.contract,
+        context,
+        evaluation,
+        parity=packaged.parity,
+        plots=list(plots),
+        versions=versions,
+    )
+    overfitting = evaluation.overfitting
+    metrics = {
+        **evaluation.metrics,
+        "gap": evaluation.gap,
+        "rows": evaluation.sizes,
+        "overfitting": None if overfitting is None else asdict(overfitting),
+        "gates": [{"gate": str(result.gate), "value": result.value} for result in evaluation.gates],
+        "warnings": evaluation.warnings,
+    }
+    return {METRICS: canonical_json(metrics), MODEL_CARD: card.encode(), **plots}
