@@ -7,7 +7,6 @@ compares loads of one server in one run, so the machine's speed cancels out.
 """
 
 import asyncio
-import json
 import os
 import resource
 import signal
@@ -44,7 +43,7 @@ from benchmarks.overload_figures import (
     storm_seconds,
 )
 from benchmarks.process import Cores, ServerProcess, run_generator, start_server
-from benchmarks.report import DOCS, environment
+from benchmarks.report import DOCS, environment, write_result
 from benchmarks.requests import BenchmarkRequest, build_request
 from benchmarks.retrying import REJECTED, RetryingClients
 from benchmarks.servers import HOST, PATHS, SERVERS, Launch, free_ports
@@ -380,7 +379,7 @@ def main() -> int:
     except TidegateError as error:
         print(f"bench: {error}", file=sys.stderr)
         return error.exit_code
-    RESULT.write_text(json.dumps(result, indent=1) + "\n")
+    write_result(RESULT, result)
     (DOCS / "overload.md").write_text(page(result))
     show(result)
     inconclusive = any(figure["value"] is None for figure in result["figures"])
