@@ -60,10 +60,11 @@ e2e-full: setup ## Run all scenarios, with KEDA and Prometheus
 
 bench: setup ## Measure the server and its peers (45 minutes), and write docs/performance.md and docs/overload.md
 	@$(BIN)/python -m benchmarks full
-	@$(BIN)/python -m benchmarks.overload
+	@$(BIN)/python -m benchmarks.overload full
 
-bench-quick: setup ## Measure the server, the KServe SDK and the ceilings (3 minutes)
+bench-quick: setup ## Measure the server, the KServe SDK, the ceilings, and closed loops under a CPU limit (3 minutes)
 	@$(BIN)/python -m benchmarks quick
+	@$(BIN)/python -m benchmarks.overload quick
 
 capacity: setup ## Measure the capacity of two models three times each (30 minutes)
 	@$(BIN)/python -m tests.capacity_repeats

@@ -5,7 +5,9 @@ import math
 import pytest
 
 from benchmarks.overload_figures import (
+    ClosedLoop,
     Figure,
+    closed_loop_figures,
     cost_figures,
     experiment_figures,
     failures,
@@ -125,3 +127,21 @@ def test_cost_figures_divide_rejection_by_response() -> None:
     small, large = cost_figures(costs)
     assert (small.value, small.met) == (pytest.approx(0.05), True)
     assert large.value is None
+
+
+def test_closed_loop_figures_compare_loads_of_one_setting() -> None:
+    loops = [
+        ClosedLoop(server, "rf", 0.3, clients, rps, rejected, generator_cpu)
+        for server, clients, rps, rejected, generator_cpu in (
+            ("tidegate-sklearn", 1, 100.0, 0, 0.1),
+            ("tidegate-sklearn", 4, 80.0, 3, 0.1),
+            ("tidegate", 2, 50.0, 0, 0.1),
+            ("tidegate", 64, 60.0, 0, 0.99),
+        )
+    ]
+    rejected, drop, _, saturated = closed_loop_figures(loops)
+    assert (rejected.value, rejected.met) == (3, False)
+    assert (drop.value, drop.met) == (pytest.approx(0.2), False)
+    assert "`rf`, 0.3 CPU, 1 to 4 clients" in drop.meaning
+    assert saturated.value is None
+    assert "2 to 64 clients" in saturated.meaning
