@@ -81,8 +81,9 @@ def _inputs(contract: Contract, rows: list[list[Any]], place: Place) -> Inputs:
 def _values_by_name(contract: Contract, row: dict[str, Any], index: int) -> list[Any]:
     """Return an object's values in the order of the features. Features that may be missing may be omitted."""
     names = contract.feature_names
-    if not row.keys() <= set(names):
-        unknown = next(key for key in row if key not in names)
+    known = set(names)
+    if not row.keys() <= known:
+        unknown = next(key for key in row if key not in known)
         raise RequestError(
             f"instances[{index}]: expected only features of the model, received '{unknown:.60}'.",
             violation=Violation.UNEXPECTED_FEATURE,
