@@ -40,7 +40,7 @@ WIDTHS = (10, 100, 1_000, 5_000)
 WIDE = (
     *(Data(_ROWS, width) for width in WIDTHS),
     *(Data(_ROWS, width - 1, 1) for width in WIDTHS),
-    *(Data(_ROWS, width // 2, width // 2) for width in WIDTHS),
+    *(Data(_ROWS, width // 2, width // 2) for width in WIDTHS[-2:]),
 )
 """Tables of few rows and a growing number of columns: one matrix, and two kinds of mixed columns."""
 LONG = Data(200_000, 50)

@@ -25,7 +25,7 @@ from tidegate_serving.config import EngineChoice
 from tidegate_serving.engines.base import Engine
 from tidegate_serving.engines.onnx import OnnxEngine
 from tidegate_serving.engines.sklearn import SklearnEngine
-from tidegate_serving.loading.memory import warn_if_memory_is_short
+from tidegate_serving.loading.memory import return_freed_memory, warn_if_memory_is_short
 
 SCIKIT_LEARN = "scikit-learn"
 
@@ -84,6 +84,7 @@ def load(
             _unpickle(bundle.read(JOBLIB)) if has_pickle else build_pipeline(bundle.read(SKOPS), policy)
         )
         engine = SklearnEngine(pipeline, contract)
+    return_freed_memory()
     return LoadedModel(bundle, engine, time.perf_counter() - started)
 
 
