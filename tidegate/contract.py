@@ -8,6 +8,7 @@ It neither decodes requests nor runs models.
 
 import math
 from collections import Counter
+from collections.abc import Mapping
 from enum import StrEnum
 from functools import cached_property
 from typing import Annotated, Literal, Self
@@ -101,6 +102,11 @@ class Feature(_ContractModel):
     handle_unknown: Literal["reject", "accept"] = "reject"
     """Whether the server rejects or accepts a category that was not observed in training."""
     sensitivity: Annotated[Sensitivity, Field(strict=False)] = Sensitivity.INTERNAL
+
+    @cached_property
+    def known_texts(self) -> frozenset[str]:
+        """The categories of a text feature, and the empty text if the feature may be missing."""
+        return frozenset(self.categories or ()) | ({""} if self.missing else set())
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -216,6 +222,14 @@ class Contract(_ContractModel):
         if first is not Datatype.BYTES and all(feature.datatype is first for feature in self.features):
             return first
         return None
+
+    @cached_property
+    def blocks(self) -> tuple[Mapping[int, Feature], ...]:
+        """By data type, the features of this type by their number in a row, from 0."""
+        blocks: dict[Datatype, dict[int, Feature]] = {}
+        for number, feature in enumerate(self.features):
+            blocks.setdefault(feature.datatype, {})[number] = feature
+        return tuple(blocks.values())
 
     @cached_property
     def prediction(self) -> Output:

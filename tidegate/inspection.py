@@ -14,9 +14,10 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from tidegate.bundle import METRICS, PARITY, Bundle
+from tidegate.bundle import METRICS, ONNX, PARITY, Bundle
 from tidegate.contract import Contract, Feature
 from tidegate.errors import BundleError, first_problem
+from tidegate.memory import MIB, memory_limit
 
 UNREADABLE = "unreadable"
 """The provenance's value if its file is damaged."""
@@ -77,6 +78,7 @@ def render(bundle: Bundle, description: dict[str, Any]) -> Group:
         "data": f"{manifest.data.rows:,} rows, sha256:{manifest.data.sha256[:12]}…",
         "test": ", ".join(f"{name} {'-' if value is None else f'{value:.4g}'}" for name, value in metrics),
         "compiled": f"{compiled} ({parity.rows:,} rows compared)" if parity.rows else compiled,
+        "memory": _memory(bundle),
         "versions": ", ".join(f"{name} {version}" for name, version in manifest.versions.items()),
     }
     if description["provenance"] == UNREADABLE:
@@ -87,6 +89,16 @@ def render(bundle: Bundle, description: dict[str, Any]) -> Group:
     for name, entry in manifest.files.items():
         files.add_row(name, f"{entry.size:,}")
     return Group(lines, "", _contract_table(bundle.contract), "", files)
+
+
+def _memory(bundle: Bundle) -> str:
+    """Describe the memory limit that a server of the bundle needs."""
+    limits = {
+        "the compiled model": memory_limit(bundle.manifest, compiled=True) if ONNX in bundle else None,
+        "scikit-learn": memory_limit(bundle.manifest, compiled=False),
+    }
+    texts = [f"{-(-limit // MIB):,} MiB with {engine}" for engine, limit in limits.items() if limit]
+    return f"limit of a server: {', '.join(texts)}"
 
 
 def _read_object(bundle: Bundle, name: str) -> dict[str, Any]:

@@ -130,8 +130,9 @@ def _feature_names(source: Source, config: TrainingConfig) -> list[str]:
     ]
     listed = [(("features", "keep", index), name) for index, name in enumerate(keep)]
     listed += [(("features", "drop", index), name) for index, name in enumerate(drop)]
+    known = set(source.names)
     for field, column in [*special, *listed]:
-        if column is not None and column not in source.names:
+        if column is not None and column not in known:
             raise FieldError(
                 field,
                 f"{source.name} has no column '{column}', expected one of {', '.join(source.names)}",
@@ -145,7 +146,8 @@ def _feature_names(source: Source, config: TrainingConfig) -> list[str]:
             )
     if options.keep is not None:
         # The order of the data, not of the list, so that the order of the list does not change the contract.
-        names = [name for name in source.names if name in keep]
+        kept = set(keep)
+        names = [name for name in source.names if name in kept]
     else:
         dropped = reserved | set(drop)
         names = [name for name in source.names if name not in dropped]
@@ -158,8 +160,9 @@ def _feature_names(source: Source, config: TrainingConfig) -> list[str]:
                 f"{source.name}: the column '{name}' is the index of a pandas data frame, which numbers the "
                 "rows: leave it out with features.drop, or name it in features.keep if it is a feature."
             )
+    features = set(names)
     for name in options.overrides:
-        if name not in names:
+        if name not in features:
             raise FieldError(
                 ("features", "overrides", name),
                 f"'{name}' is not a feature, expected one of {', '.join(names)}",

@@ -212,13 +212,9 @@ def _validate_integers(features: Sequence[Feature], array: Array, place: Place) 
 def _validate_texts(features: Sequence[Feature], array: Array, place: Place) -> None:
     width = len(features)
     for column, feature in enumerate(features):
-        known = set(feature.categories or ())
-        allowed = known | {""} if feature.missing else known
-        received_values = set(array[column::width].tolist())
-        if feature.handle_unknown == "reject":
-            invalid = received_values - allowed
-        else:
-            invalid = received_values & ({""} - allowed)
+        invalid = set(array[column::width].tolist()) - feature.known_texts
+        if feature.handle_unknown == "accept":
+            invalid &= {""}
         if invalid:
             row = next(row for row, value in enumerate(array[column::width]) if value in invalid)
             value = array[row * width + column]

@@ -14,6 +14,7 @@ import numpy as np
 
 from tidegate.contract import MATRIX, Datatype, Output
 from tidegate_training.bundling.converters import exact_converters
+from tidegate_training.bundling.graph_inputs import merge_inputs
 from tidegate_training.bundling.outputs import PREDICTION, PROBABILITIES, SCORES
 
 OPSET = 17
@@ -57,7 +58,11 @@ def to_onnx(
                 options={id(pipeline[-1]): _converter_options(pipeline[-1], outputs)},
                 custom_conversion_functions=exact_converters(),
             )
-        _apply_contract(model, [input_name for input_name, _ in inputs], outputs)
+        if len(inputs) == 1 and inputs[0][0] == MATRIX:
+            _rename(model.graph, {model.graph.input[0].name: MATRIX})
+        else:
+            merge_inputs(model.graph, datatypes)
+        _apply_contract(model, outputs)
     except Exception as error:
         # Converters raise any exception, from KeyError to RuntimeError; each one means 'not compiled'.
         raise NotCompiledError(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}") from error
@@ -87,7 +92,7 @@ def open_session(content: bytes) -> Any:
 
 
 def _graph_inputs(datatypes: Mapping[str, Datatype]) -> list[tuple[str, Any]]:
-    """Return the graph's inputs with their types: one matrix, or one column per feature."""
+    """Return the inputs of the conversion with their types: one matrix, or one column per feature."""
     from skl2onnx.common import data_types
 
     tensor_types = {
@@ -132,12 +137,11 @@ def _converter_options(estimator: Any, outputs: tuple[Output, ...]) -> dict[str,
     return options if type(estimator).__name__ == "LinearSVC" else options | {"zipmap": False}
 
 
-def _apply_contract(model: Any, inputs: list[str], outputs: tuple[Output, ...]) -> None:
-    """Give a graph's inputs and outputs the contract's names, types and shapes; sort its operator sets."""
+def _apply_contract(model: Any, outputs: tuple[Output, ...]) -> None:
+    """Give a graph's outputs the contract's names, types and shapes; sort its operator sets."""
     from onnx import TensorProto, helper
 
     graph = model.graph
-    _rename(graph, {old.name: new for old, new in zip(graph.input, inputs, strict=True)})
     element_types = {
         Datatype.BYTES: TensorProto.STRING,
         Datatype.INT64: TensorProto.INT64,

@@ -29,6 +29,9 @@ BATCH_SIZES = (1, 16, 256)
 MAX_DATA_ROWS = 20_000
 """Largest number of data rows to compare; of more rows, this many at even distances are compared."""
 
+MAX_LIMIT_ROWS = 2_000
+"""Largest number of probe rows with single values at a limit; of more values, several share a row."""
+
 _RANDOM_ROWS = 256
 """Number of random rows among the probe rows."""
 
@@ -72,8 +75,9 @@ class ParityReport:
 def probe_rows(contract: Contract, seed: int) -> list[list[Scalar]]:
     """Build rows from the contract: limits, missing values, unknown categories, and a random sample.
 
-    One feature at a time takes each of its limits while the others keep the first golden row's values. Two
-    more rows have all features at their first, and at their last limit.
+    One feature at a time takes each of its limits while the others keep the first golden row's values. With
+    more limits than ``MAX_LIMIT_ROWS``, each row has several features at a limit, so that the rows do not
+    grow with the features. Two more rows have all features at their first, and at their last limit.
     """
     typical = list(contract.golden.rows[0])
     limits: list[list[Scalar]] = []
@@ -91,11 +95,10 @@ def probe_rows(contract: Contract, seed: int) -> list[list[Scalar]]:
         if feature.missing:
             values.append(None)
         limits.append(values or [typical[len(limits)]])
-    rows = [
-        [*typical[:index], value, *typical[index + 1 :]]
-        for index, values in enumerate(limits)
-        for value in values
-    ]
+    changes = [(index, value) for index, values in enumerate(limits) for value in values]
+    rows = [list(typical) for _ in changes[:MAX_LIMIT_ROWS]]
+    for number, (index, value) in enumerate(changes):
+        rows[number % MAX_LIMIT_ROWS][index] = value
     rows.append([values[0] for values in limits])
     rows.append([values[-1] for values in limits])
     return rows + sample_rows(contract, _RANDOM_ROWS, seed)
@@ -170,8 +173,9 @@ def run_session(session: Any, batch: Batch, size: int, outputs: Sequence[str]) -
     Returns:
         By output, ``[rows]`` or ``[rows, width]``.
     """
+    inputs = batch.for_onnx()
     results = [
-        session.run(list(outputs), batch[slice(start, start + size)].for_onnx())
+        session.run(list(outputs), {name: array[start : start + size] for name, array in inputs.items()})
         for start in range(0, len(batch), size)
     ]
     return {

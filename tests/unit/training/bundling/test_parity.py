@@ -8,6 +8,7 @@ import pytest
 
 from tidegate.batch import Batch
 from tidegate.contract import MATRIX, Contract
+from tidegate_training.bundling import parity
 from tidegate_training.bundling.parity import BATCH_SIZES, compare_outputs, probe_rows
 
 Outputs = dict[str, Any]
@@ -117,6 +118,27 @@ def test_parity_report_json_has_the_documented_fields() -> None:
     document = compare_outputs(FakeSession(nudge(0, 0.0)), ORIGINAL, BATCH).to_json()
     assert document["batch_sizes"] == list(BATCH_SIZES)
     assert {"verdict", "reason", "rows", "max_abs_difference", "label_flips", "tolerance"} <= set(document)
+
+
+@pytest.mark.parametrize("width", [40, 80])
+def test_probe_rows_do_not_grow_with_many_features(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parity, "MAX_LIMIT_ROWS", 20)
+    feature = {"datatype": "FP32", "minimum": -1.0, "maximum": 2.0}
+    contract = Contract.model_validate(
+        {
+            "name": "wide",
+            "task": "regression",
+            "features": [{"name": f"x{i}", **feature} for i in range(width)],
+            "outputs": [{"name": "prediction", "datatype": "FP32"}],
+            "golden": {"rows": ((0.5,) * width,), "outputs": {"prediction": [1.0]}, "tolerance": 1e-5},
+        }
+    )
+    limits = np.array(probe_rows(contract, 0)[:20])
+    at_a_limit = limits != 0.5
+    assert (at_a_limit.sum(axis=0) == 2).all()
+    assert set(at_a_limit.sum(axis=1)) == {2 * width // 20}
+    assert (limits.min(axis=0) == -1).all()
+    assert (limits.max(axis=0) == 2).all()
 
 
 def test_probe_rows_have_limits_missing_and_unknown_values() -> None:
