@@ -21,7 +21,7 @@ from pydantic import (
 from tidegate.contract import NAME_PATTERN, Sensitivity
 from tidegate.csv_file import CsvFormat
 from tidegate.errors import FieldError
-from tidegate_training.algorithms import ALGORITHMS, parameter_names
+from tidegate_training.algorithms import ALGORITHMS, parameter_names, supports_sample_weight
 from tidegate_training.gates import parse_gate
 
 BundledDataset = Literal["breast_cancer", "iris", "wine", "digits", "diabetes"]
@@ -137,6 +137,24 @@ class Algorithm(_Section):
             raise ValueError(f"unknown algorithm, expected one of {', '.join(sorted(ALGORITHMS))}")
         return name
 
+    @field_validator("parameters", mode="before")
+    @classmethod
+    def _keys(cls, parameters: Any) -> Any:
+        """Convert whole numbers that are keys of ``class_weight`` to texts, as JSON has them."""
+        if not isinstance(parameters, dict):
+            return parameters
+        weights = parameters.get("class_weight")
+        if not isinstance(weights, dict):
+            return parameters
+        if any(isinstance(key, bool) for key in weights):
+            raise FieldError(
+                ("class_weight",),
+                "a class is true or false, expected a text or a whole number: quote it, because YAML reads a "
+                "bare yes as true",
+            )
+        texts = {str(key) if isinstance(key, int) else key: weight for key, weight in weights.items()}
+        return {**parameters, "class_weight": texts}
+
     @model_validator(mode="after")
     def _parameters(self) -> Self:
         allowed = parameter_names(self.name)
@@ -200,6 +218,8 @@ class TrainingConfig(_Section):
     target: Annotated[str, Field(min_length=1)] = DATASET_TARGET
     positive_label: int | str | None = None
     """The positive class, of two, of precision, recall, F1 and ROC AUC. By default the second one."""
+    sample_weight: Annotated[str, Field(min_length=1)] | None = None
+    """The column of the rows' weights, in fitting and in the metrics. It is left out of the features."""
     features: Features = Features()
     preprocessing: Preprocessing = Preprocessing()
     algorithm: Algorithm
@@ -225,6 +245,16 @@ class TrainingConfig(_Section):
                 ("name",), f"{algorithm.name} is not an algorithm for {task}, expected one of {expected}"
             )
         return algorithm
+
+    @model_validator(mode="after")
+    def _sample_weight(self) -> Self:
+        if self.sample_weight is not None and not supports_sample_weight(self.algorithm.name):
+            raise FieldError(
+                ("sample_weight",),
+                f"{self.algorithm.name} does not support sample weights: remove it, or choose another "
+                "algorithm",
+            )
+        return self
 
     @field_validator("gates")
     @classmethod
@@ -263,9 +293,10 @@ class TrainingConfig(_Section):
         return self
 
     def manifest_parameters(self) -> dict[str, Any]:
-        """Return the parameters of the manifest: estimator, preprocessing, split and type of floats."""
+        """Return the parameters of the manifest: of estimator, weights, preprocessing and split."""
         return {
             "algorithm": self.algorithm.parameters,
+            "sample_weight": self.sample_weight,
             "preprocessing": self.preprocessing.model_dump(mode="json"),
             "split": self.split.model_dump(mode="json"),
             "float_dtype": self.float_dtype,

@@ -89,10 +89,16 @@ def _data(source: str, sha256: str, split_sizes: Mapping[str, int], config: Trai
     else:
         how = f"at random, seed {config.seed}"
     rows = ", ".join(f"{name} {count}" for name, count in split_sizes.items())
-    return (
+    text = (
         f"{source}, target '{config.target}', SHA-256 `{sha256}`.\n\n"
         f"Split {how}. Rows: {rows}. Preprocessing and estimator were fitted on the training rows alone."
     )
+    if config.sample_weight is not None:
+        text += (
+            f" A row counts by its weight, column '{config.sample_weight}', in the estimator and in the "
+            "metrics."
+        )
+    return text
 
 
 def _model(config: TrainingConfig, contract: Contract, parity: ParityReport) -> str:

@@ -55,16 +55,22 @@ def fit_pipeline(config: TrainingConfig, table: Table, rows: Indices) -> tuple[A
 
     Raises:
         DataError: If a value is missing that the pipeline does not impute, or the estimator rejects the data.
-        FieldError: If the estimator rejects the value of a parameter.
+        FieldError: If the estimator rejects the value of a parameter, or ``class_weight`` names an unknown
+            class.
     """
     pipeline = build_pipeline(config, table.features)
+    class_weight = config.algorithm.parameters.get("class_weight")
+    if isinstance(class_weight, dict):
+        pipeline[-1].set_params(class_weight=_by_class(class_weight, np.unique(table.target).tolist()))
+    weights = table.weights_of(rows)
+    fit_parameters = {} if weights is None else {f"{ESTIMATOR}__sample_weight": weights}
     if config.preprocessing.numeric.impute == "none":
         _require_no_missing_values(pipeline[-1], table.features)
     _require_a_value_per_feature(table.features, rows)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            pipeline.fit(table.features.batch(rows).for_sklearn(), table.target[rows])
+            pipeline.fit(table.features.batch(rows).for_sklearn(), table.target[rows], **fit_parameters)
         except Exception as error:  # an estimator raises any exception, not only ValueError
             # scikit-learn's class for invalid parameters is not public.
             message = " ".join(str(error).split()).rstrip(".")
@@ -78,6 +84,30 @@ def fit_pipeline(config: TrainingConfig, table: Table, rows: Indices) -> tuple[A
         f"{warning.category.__name__}: {' '.join(str(warning.message).split())}" for warning in caught
     )
     return pipeline, list(dict.fromkeys(messages))
+
+
+def _by_class(weights: Mapping[str, Any], classes: list[int | str]) -> dict[int | str, Any]:
+    """Return weights by class, as scikit-learn looks them up; their names are texts, as in JSON.
+
+    scikit-learn 1.9 looks a class whose text is a whole number up as that number, ``"007"`` as 7.
+    """
+    known = set(map(str, classes))
+    by_class: dict[int | str, Any] = {}
+    for name, weight in weights.items():
+        try:
+            key: int | str = int(name)
+        except ValueError:
+            key = name
+        if name not in known or key in by_class:
+            problem = (
+                "unknown class" if name not in known else f"a second class that scikit-learn reads as {key}"
+            )
+            raise FieldError(
+                ("algorithm", "parameters", "class_weight", name),
+                f"{problem}, expected one of {', '.join(map(str, classes))}",
+            )
+        by_class[key] = weight
+    return by_class
 
 
 def _numeric_steps(options: Numeric, datatype: Datatype) -> list[tuple[str, Any]]:

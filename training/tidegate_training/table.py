@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tidegate.contract import MATRIX, MAX_NAME_LENGTH, Datatype
 from tidegate.errors import DataError, FieldError, Location
-from tidegate_training.bundling.features import FeatureTable
+from tidegate_training.bundling.features import FeatureTable, Indices
 from tidegate_training.bundling.outputs import prediction_datatype
 from tidegate_training.columns import Column, DeclaredKind, Kind
 from tidegate_training.config import TrainingConfig
@@ -63,15 +63,21 @@ class Table:
         target: ``[rows]`` of int64 or str classes, or of float64 values.
         groups: ``[rows]``, the column ``split.group``.
         times: ``[rows]``, the column ``split.time``.
+        weights: ``[rows]`` of float64, the column ``sample_weight``.
     """
 
     features: FeatureTable
     target: Array
     groups: Array | None = None
     times: Array | None = None
+    weights: Array | None = None
 
     def __len__(self) -> int:
         return len(self.target)
+
+    def weights_of(self, rows: Indices) -> Array | None:
+        """Return the weights of the rows with the numbers ``rows``, ``[rows]``; None without weights."""
+        return None if self.weights is None else self.weights[rows]
 
 
 def build_table(source: Source, config: TrainingConfig) -> Table:
@@ -105,6 +111,7 @@ def build_table(source: Source, config: TrainingConfig) -> Table:
         target,
         groups=_complete_column(source, split.group).values if split.group is not None else None,
         times=_times(source, split.time) if split.time is not None else None,
+        weights=_weights(source, config.sample_weight) if config.sample_weight is not None else None,
     )
 
 
@@ -127,6 +134,7 @@ def _feature_names(source: Source, config: TrainingConfig) -> list[str]:
         (("target",), config.target),
         (("split", "group"), split.group),
         (("split", "time"), split.time),
+        (("sample_weight",), config.sample_weight),
     ]
     listed = [(("features", "keep", index), name) for index, name in enumerate(keep)]
     listed += [(("features", "drop", index), name) for index, name in enumerate(drop)]
@@ -141,7 +149,8 @@ def _feature_names(source: Source, config: TrainingConfig) -> list[str]:
         if name in reserved:
             raise FieldError(
                 ("features", "keep", index),
-                f"'{name}' is the target or a column of the split, so it cannot be a feature: remove it",
+                f"'{name}' is the target, the sample weight or a column of the split, so it cannot be a "
+                "feature: remove it",
             )
     if options.keep is not None:
         # The order of the data, not of the list, so that the order of the list does not change the contract.
@@ -266,6 +275,18 @@ def _times(source: Source, name: str) -> Array:
             f"times, or numbers, received {column.values[0]!r} in row 1."
         )
     return column.values
+
+
+def _weights(source: Source, name: str) -> Array:
+    """Return the weight of each row, ``[rows]`` of float64."""
+    column = _complete_column(source, name, "number")
+    where = f"{source.name}: the column '{name}'"
+    if column.kind not in ("float", "integer"):
+        raise DataError(f"{where} has values of the kind '{column.kind}', and a sample weight is a number.")
+    weights = column.values.astype(np.float64)
+    invalid = ~np.isfinite(weights) | (weights < 0)
+    _reject_rows(where, column.values, invalid, "a sample weight of 0 or more, and finite")
+    return weights
 
 
 def _target_classes(source: Source, config: TrainingConfig) -> Array:

@@ -40,6 +40,14 @@ from tidegate_training.config import TrainingConfig
             {"algorithm": {"name": "LogisticRegression", "parameters": {"depth": 3}}},
             ["'parameters.depth'", "LogisticRegression", "expected one of C, "],
         ),
+        (
+            {"algorithm": {"name": "SVC", "parameters": {"class_weight": {True: 2.0}}}},
+            ["'class_weight'", "quote it"],
+        ),
+        (
+            {"algorithm": {"name": "KNeighborsClassifier"}, "sample_weight": "w"},
+            ["'sample_weight'", "KNeighborsClassifier does not support sample weights"],
+        ),
         ({"split": {"test": 0.6, "validation": 0.4}}, ["'test' and 'validation'", "below 1", "received 1"]),
         ({"split": {"test": 0.0}}, ["split.test", "greater than 0"]),
         ({"split": {"group": "a", "time": "b"}}, ["'group' or 'time'", "both"]),
@@ -73,6 +81,17 @@ def test_config_file_with_invalid_field_is_rejected_with_line(tmp_path: Path) ->
     )
     with pytest.raises(ConfigurationError, match=r"train\.yaml:6: .*'algorithm\.name'.*expected one of"):
         load_yaml(file, TrainingConfig)
+
+
+def test_config_class_weight_has_integer_keys(tmp_path: Path) -> None:
+    file = tmp_path / "train.yaml"
+    file.write_text(
+        "name: iris\ntask: classification\ndata:\n  dataset: iris\nalgorithm:\n  name: LogisticRegression\n"
+        "  parameters:\n    class_weight: {0: 1.0, 1: 5}\n"
+    )
+    config = load_yaml(file, TrainingConfig)
+    assert config.algorithm.parameters["class_weight"] == {"0": 1.0, "1": 5}
+    assert TrainingConfig.model_validate_json(config.model_dump_json()) == config
 
 
 def test_config_dataset_needs_no_target() -> None:

@@ -1,13 +1,15 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
+import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from sklearn.preprocessing import StandardScaler
 
 from tests.support.training import configuration, mixed_configuration, write_loans
-from tidegate.errors import ConfigurationError, DataError
+from tidegate.errors import ConfigurationError, DataError, FieldError
 from tidegate_training.config import TrainingConfig
 from tidegate_training.pipeline import build_pipeline, fit_pipeline
 from tidegate_training.source import read_source
@@ -89,3 +91,79 @@ def test_build_pipeline_seed_is_used_unless_random_state_is_set(tmp_path: Path) 
         for parameters in ({}, {"random_state": 9})
     ]
     assert seeds == [5, 9]
+
+
+def write_weighted(folder: Path, labels: tuple[object, object] = (0, 1), weights: str = "2,1,0") -> Path:
+    """Write a CSV file with a feature, a class and a weight that takes turns."""
+    source, turns = np.random.default_rng(0), weights.split(",")
+    lines = ["a,y,w"]
+    for row in range(90):
+        label = row % 2
+        lines.append(f"{source.normal(label):.3f},{labels[label]},{turns[row % len(turns)]}")
+    file = folder / "weighted.csv"
+    file.write_text("\n".join(lines) + "\n")
+    return file
+
+
+def weighted_configuration(**fields: Any) -> TrainingConfig:
+    return configuration(**({"data": {"path": "weighted.csv"}, "target": "y", "sample_weight": "w"} | fields))
+
+
+def test_fit_pipeline_weight_of_two_equals_two_rows(tmp_path: Path) -> None:
+    write_weighted(tmp_path)
+    config = weighted_configuration(preprocessing={})
+    table = load_table(config, tmp_path)
+    assert list(table.features.columns) == ["a"]
+    pipeline, _ = fit_pipeline(config, table, np.arange(60))
+    unweighted = dataclasses.replace(table, weights=None)
+    assert table.weights is not None
+    repeated = np.repeat(np.arange(60), table.weights[:60].astype(int))
+    expected, _ = fit_pipeline(config, unweighted, repeated)
+    assert pipeline[-1].coef_ == pytest.approx(expected[-1].coef_, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("weights", "words"),
+    [
+        ("1,-1", "'w'.* -1 in row 2: expected a sample weight of 0 or more"),
+        ("1,inf", "'w'.* inf in row 2: .*finite"),
+        ("1,", "'w' is missing in row 2"),
+        ("1,heavy", "'w' has the text 'heavy' in row 2"),
+    ],
+)
+def test_build_table_invalid_weight_is_rejected_with_its_row(
+    weights: str, words: str, tmp_path: Path
+) -> None:
+    write_weighted(tmp_path, weights=weights)
+    with pytest.raises(DataError, match=words):
+        load_table(weighted_configuration(), tmp_path)
+
+
+@pytest.mark.parametrize("labels", [(0, 1), ("no", "yes"), ("007", "008")])
+def test_fit_pipeline_class_weight_has_the_classes_as_keys(
+    labels: tuple[object, object], tmp_path: Path
+) -> None:
+    write_weighted(tmp_path, labels)
+    parameters = {"class_weight": {labels[0]: 1.0, labels[1]: 5.0}}
+    algorithm = {"name": "LogisticRegression", "parameters": parameters}
+    config = weighted_configuration(algorithm=algorithm)
+    table = load_table(config, tmp_path)
+    pipeline, _ = fit_pipeline(config, table, np.arange(60))
+    plain, _ = fit_pipeline(weighted_configuration(), table, np.arange(60))
+    assert pipeline[-1].intercept_ > plain[-1].intercept_ + 1
+
+
+def test_fit_pipeline_class_weight_of_unknown_class_is_rejected(tmp_path: Path) -> None:
+    write_weighted(tmp_path)
+    algorithm = {"name": "LogisticRegression", "parameters": {"class_weight": {2: 1.0}}}
+    config = weighted_configuration(algorithm=algorithm)
+    with pytest.raises(FieldError, match=r"class_weight\.2': unknown class, expected one of 0, 1"):
+        fit_pipeline(config, load_table(config, tmp_path), np.arange(60))
+
+
+def test_fit_pipeline_priors_are_a_list_by_class(tmp_path: Path) -> None:
+    write_weighted(tmp_path)
+    algorithm = {"name": "GaussianNB", "parameters": {"priors": [0.9, 0.1]}}
+    config = weighted_configuration(algorithm=algorithm)
+    pipeline, _ = fit_pipeline(config, load_table(config, tmp_path), np.arange(60))
+    assert pipeline[-1].class_prior_ == pytest.approx([0.9, 0.1])

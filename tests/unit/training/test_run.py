@@ -142,6 +142,18 @@ def test_train_in_another_process_gives_the_same_digest(config: TrainingConfig, 
     assert other.digest == result.bundle.digest
 
 
+def test_train_sample_weight_counts_in_fitting_and_metrics(tmp_path: Path) -> None:
+    write_loans(tmp_path)
+    features = {"drop": ["loss", "big"]}
+    unweighted = train(mixed_configuration(features=features), tmp_path / "plain", base_dir=tmp_path)
+    config = mixed_configuration(features={"drop": ["loss"]}, sample_weight="big")
+    result = train(config, tmp_path / "weighted", base_dir=tmp_path)
+    assert result.bundle.contract.features == unweighted.bundle.contract.features
+    assert result.bundle.manifest.parameters["sample_weight"] == "big"
+    assert result.metrics["train"] != unweighted.metrics["train"]
+    assert "A row counts by its weight, column 'big'" in result.bundle.read("MODEL_CARD.md").decode()
+
+
 def test_train_with_another_seed_gives_another_digest(numbers: TrainingResult, tmp_path: Path) -> None:
     assert (
         train(configuration(seed=1), tmp_path / "bundle", joblib=True).bundle.digest != numbers.bundle.digest
