@@ -96,8 +96,13 @@ class Feature(_ContractModel):
     """
     maximum: int | float | None = None
     """The largest value observed in training."""
-    categories: Annotated[tuple[str, ...] | None, Field(strict=False)] = None
-    """The values of a text feature that were observed in training, sorted."""
+    categories: Annotated[tuple[int | str, ...] | None, Field(strict=False)] = None
+    """The values of a categorical feature: those observed in training, sorted, or the declared order.
+
+    They are texts in a text feature, and integers in an integer feature that is categorical.
+    """
+    ordered: bool = False
+    """Whether the categories have an order, from the lowest to the highest."""
     handle_unknown: Literal["reject", "accept"] = "reject"
     """Whether the server rejects or accepts a category that was not observed in training."""
     sensitivity: Annotated[Sensitivity, Field(strict=False)] = Sensitivity.INTERNAL
@@ -107,17 +112,29 @@ class Feature(_ContractModel):
         if self.name == MATRIX:
             raise ValueError(f"feature '{MATRIX}': the name is reserved for the matrix of all features")
         text = self.datatype is Datatype.BYTES
-        if (self.categories is not None) != text:
-            received = "has none" if text else "has categories"
-            raise ValueError(
-                f"feature '{self.name}': expected categories for {Datatype.BYTES} features only, and this "
-                f"{self.datatype} feature {received}"
-            )
+        if text and self.categories is None:
+            raise ValueError(f"feature '{self.name}': a {self.datatype} feature has categories")
+        if self.categories is not None:
+            self._validate_categories(self.categories)
         if self.missing and not (text or self.datatype.is_float):
             raise ValueError(f"feature '{self.name}': a {self.datatype} feature has no missing values")
-        if text and (self.minimum is not None or self.maximum is not None):
-            raise ValueError(f"feature '{self.name}': a {self.datatype} feature has no range")
+        if self.categories is not None and (self.minimum is not None or self.maximum is not None):
+            raise ValueError(f"feature '{self.name}': a feature with categories has no range")
+        if self.ordered and self.categories is None:
+            raise ValueError(f"feature '{self.name}': only categories have an order")
         return self
+
+    def _validate_categories(self, categories: tuple[int | str, ...]) -> None:
+        expected = str if self.datatype is Datatype.BYTES else int
+        if not (self.datatype is Datatype.BYTES or self.datatype.is_integer) or any(
+            type(category) is not expected for category in categories
+        ):
+            raise ValueError(
+                f"feature '{self.name}': expected texts as categories of a {Datatype.BYTES} feature, or "
+                f"integers of an integer feature, and this feature is {self.datatype}"
+            )
+        if len(set(categories)) < len(categories):
+            raise ValueError(f"feature '{self.name}': a category is given twice")
 
 
 class Output(_ContractModel):

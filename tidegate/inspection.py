@@ -136,7 +136,8 @@ def _observed(feature: Feature) -> str:
     """Format the categories or the range that training observed."""
     if feature.categories is not None:
         more = " …" if len(feature.categories) > _MAX_CATEGORIES else ""
-        return ", ".join(feature.categories[:_MAX_CATEGORIES]) + more
+        separator = " < " if feature.ordered else ", "
+        return separator.join(map(str, feature.categories[:_MAX_CATEGORIES])) + more
     if feature.minimum is not None and feature.maximum is not None:
         return f"{feature.minimum:.4g} to {feature.maximum:.4g}"
     return ""

@@ -35,6 +35,13 @@ def contract(features: list[dict[str, Any]], outputs: list[dict[str, Any]] | Non
 MATRIX = contract([{"name": "a", "datatype": "FP32"}, {"name": "b", "datatype": "FP32", "missing": True}])
 INTEGERS = contract([{"name": "a", "datatype": "INT64"}, {"name": "b", "datatype": "INT64"}])
 SMALL = contract([{"name": "a", "datatype": "INT32"}])
+BRANCHES = contract(
+    [
+        {"name": "branch", "datatype": "INT64", "categories": [3, 7]},
+        {"name": "count", "datatype": "INT64"},
+        {"name": "product", "datatype": "INT64", "categories": [1, 2], "handle_unknown": "accept"},
+    ]
+)
 BOOLEANS = contract([{"name": "a", "datatype": "BOOL"}])
 DOUBLES = contract([{"name": "a", "datatype": "FP64"}])
 MIXED = contract(

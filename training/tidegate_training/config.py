@@ -71,9 +71,30 @@ class FeatureOptions(_Section):
     """Settings of one feature that no data shows."""
 
     datatype: DatatypeName | None = None
+    categorical: bool = False
+    """Whether whole numbers are categories, such as the codes of branches. Texts always are."""
+    order: Annotated[list[str], Field(min_length=2)] | None = None
+    """The categories of a column of texts from the lowest to the highest; each becomes its rank."""
     handle_unknown: Literal["reject", "accept"] = "reject"
     """Whether the server rejects or accepts a category that is not in the training rows."""
     sensitivity: Annotated[Sensitivity, Field(strict=False)] | None = None
+
+    @model_validator(mode="after")
+    def _categories(self) -> Self:
+        if self.categorical and self.datatype not in (None, "int32", "int64", "text"):
+            raise FieldError(
+                ("categorical",),
+                "categories are whole numbers or texts: remove it, or set datatype: int64 or text instead of "
+                f"{self.datatype}",
+            )
+        if self.order is not None and self.datatype not in (None, "text"):
+            raise FieldError(
+                ("order",),
+                "only texts need one, because numbers have theirs: remove it, or set datatype: text",
+            )
+        if self.order is not None and ("" in self.order or len(set(self.order)) < len(self.order)):
+            raise FieldError(("order",), "expected different categories, none of them empty")
+        return self
 
 
 class Features(_Section):
@@ -107,8 +128,8 @@ class Numeric(_Section):
         return self
 
 
-class Text(_Section):
-    """One-hot encoding of texts: one column per category."""
+class Categorical(_Section):
+    """One-hot encoding of categories without an order: one column per category."""
 
     drop: Literal["none", "first", "if_binary"] = "none"
     min_frequency: Annotated[int, Field(ge=1)] | None = None
@@ -121,7 +142,7 @@ class Preprocessing(_Section):
     """Preprocessing, which is fitted on the training rows together with the estimator, in one pipeline."""
 
     numeric: Numeric = Numeric()
-    text: Text = Text()
+    categorical: Categorical = Categorical()
 
 
 class Algorithm(_Section):

@@ -7,7 +7,7 @@ that evaluate the model.
 """
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from tidegate.contract import Datatype
 from tidegate.errors import DataError, FieldError
 from tidegate_training.algorithms import build_estimator
 from tidegate_training.bundling.features import FeatureTable, Indices
-from tidegate_training.config import Numeric, Preprocessing, Text, TrainingConfig
+from tidegate_training.config import Categorical, FeatureOptions, Numeric, TrainingConfig
 from tidegate_training.table import Table
 
 ESTIMATOR = "estimator"
@@ -27,18 +27,17 @@ def build_pipeline(config: TrainingConfig, features: FeatureTable) -> Any:
     """Build an unfitted pipeline.
 
     Features of one numeric type are a matrix without names. Other features are columns of a data frame: each
-    type has its own preprocessing, and texts are one-hot encoded.
+    type has its own preprocessing, categories are one-hot encoded, and ordered categories become their ranks.
     """
     from sklearn.pipeline import Pipeline
 
     estimator = build_estimator(config.algorithm.name, config.algorithm.parameters, config.seed)
-    if features.is_matrix:
+    options = {name: config.features.overrides.get(name, FeatureOptions()) for name in features.datatypes}
+    if features.is_matrix and not any(feature.categorical for feature in options.values()):
         datatype = next(iter(features.datatypes.values()))
         steps = _numeric_steps(config.preprocessing.numeric, datatype)
     else:
-        steps = [
-            ("columns", _preprocess_by_type(config.preprocessing, features.datatypes, config.float_dtype))
-        ]
+        steps = [("columns", _preprocess_columns(config, features, options))]
     return Pipeline([*steps, (ESTIMATOR, estimator)])
 
 
@@ -112,36 +111,95 @@ def _by_class(weights: Mapping[str, Any], classes: list[int | str]) -> dict[int 
 
 def _numeric_steps(options: Numeric, datatype: Datatype) -> list[tuple[str, Any]]:
     from sklearn.impute import SimpleImputer
-    from sklearn.preprocessing import MinMaxScaler, RobustScaler, StandardScaler
 
-    scalers = {"standard": StandardScaler, "minmax": MinMaxScaler, "robust": RobustScaler}
     steps: list[tuple[str, Any]] = []
     # Only floats have missing values. Booleans are not scaled: 0 and 1 are on a common scale already.
     if options.impute != "none" and datatype.is_float:
         steps.append(("impute", SimpleImputer(strategy=options.impute, fill_value=options.fill)))
-    if options.scale != "none" and datatype is not Datatype.BOOL:
-        steps.append(("scale", scalers[options.scale]()))
-    return steps
+    return steps if datatype is Datatype.BOOL else [*steps, *_scaling_steps(options)]
 
 
-def _preprocess_by_type(options: Preprocessing, datatypes: Mapping[str, Datatype], float_dtype: str) -> Any:
+def _scaling_steps(options: Numeric) -> list[tuple[str, Any]]:
+    from sklearn.preprocessing import MinMaxScaler, RobustScaler, StandardScaler
+
+    scalers = {"standard": StandardScaler, "minmax": MinMaxScaler, "robust": RobustScaler}
+    return [] if options.scale == "none" else [("scale", scalers[options.scale]())]
+
+
+def _preprocess_columns(
+    config: TrainingConfig, features: FeatureTable, options: Mapping[str, FeatureOptions]
+) -> Any:
+    """Return the preprocessing of features by their types and uses, with one step per use.
+
+    Args:
+        config: The configuration.
+        features: The features.
+        options: By feature, its options.
+    """
     from sklearn.compose import ColumnTransformer
+
+    # A matrix has no names, so its columns are selected by their positions.
+    selectors = {name: index if features.is_matrix else name for index, name in enumerate(features.datatypes)}
+    groups: dict[str, list[str]] = {}
+    for name, datatype in features.datatypes.items():
+        groups.setdefault(_group(datatype, options[name]), []).append(name)
+    return ColumnTransformer(
+        [
+            (
+                group,
+                _preprocess_group(config, features.datatypes[names[0]], [options[name] for name in names]),
+                [selectors[name] for name in names],
+            )
+            for group, names in groups.items()
+        ]
+    )
+
+
+def _group(datatype: Datatype, options: FeatureOptions) -> str:
+    """Return the name of the preprocessing step that a feature shares with features like it."""
+    if options.order is not None:
+        return "ordered"
+    if options.categorical and datatype is not Datatype.BYTES:
+        return f"{datatype.lower()}_categories"
+    return datatype.lower()
+
+
+def _preprocess_group(config: TrainingConfig, datatype: Datatype, options: Sequence[FeatureOptions]) -> Any:
+    """Return the preprocessing of features of one group.
+
+    Args:
+        config: The configuration.
+        datatype: The features' data type.
+        options: The features' options.
+    """
     from sklearn.pipeline import Pipeline
 
-    transformers: list[tuple[str, Any, list[str]]] = []
-    for datatype in Datatype:
-        names = [name for name, actual in datatypes.items() if actual is datatype]
-        if not names:
-            continue
-        if datatype is Datatype.BYTES:
-            transformers.append((datatype, _one_hot_encoder(options.text, float_dtype), names))
-        else:
-            steps = _numeric_steps(options.numeric, datatype)
-            transformers.append((datatype, Pipeline(steps) if steps else "passthrough", names))
-    return ColumnTransformer([(str(key).lower(), step, names) for key, step, names in transformers])
+    first = options[0]
+    if first.order is not None:
+        ranks = _rank_encoder([feature.order or [] for feature in options], config.float_dtype)
+        return Pipeline([("rank", ranks), *_scaling_steps(config.preprocessing.numeric)])
+    if datatype is Datatype.BYTES or first.categorical:
+        return _one_hot_encoder(config.preprocessing.categorical, config.float_dtype)
+    return (
+        Pipeline(steps)
+        if (steps := _numeric_steps(config.preprocessing.numeric, datatype))
+        else "passthrough"
+    )
 
 
-def _one_hot_encoder(options: Text, float_dtype: str) -> Any:
+def _rank_encoder(orders: Sequence[Sequence[str]], float_dtype: str) -> Any:
+    """Return an encoder of ordered categories: ranks from 0, and -1 for a missing or unknown category."""
+    from sklearn.preprocessing import OrdinalEncoder
+
+    return OrdinalEncoder(
+        categories=[np.array(order, dtype=object) for order in orders],
+        handle_unknown="use_encoded_value",
+        unknown_value=-1,
+        dtype=np.dtype(float_dtype).type,
+    )
+
+
+def _one_hot_encoder(options: Categorical, float_dtype: str) -> Any:
     from sklearn.preprocessing import OneHotEncoder
 
     grouped = options.min_frequency is not None or options.max_categories is not None

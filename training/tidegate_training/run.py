@@ -264,7 +264,12 @@ def _split_table(config: TrainingConfig, table: Table) -> Splits:
 
 def _feature_policy(config: TrainingConfig, name: str) -> FeaturePolicy:
     options = config.features.overrides.get(name, FeatureOptions())
-    return FeaturePolicy(options.handle_unknown, options.sensitivity or config.features.sensitivity)
+    return FeaturePolicy(
+        options.handle_unknown,
+        options.sensitivity or config.features.sensitivity,
+        options.categorical,
+        None if options.order is None else tuple(options.order),
+    )
 
 
 def _compute_metrics(

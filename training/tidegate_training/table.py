@@ -18,13 +18,13 @@ from tidegate.errors import DataError, FieldError, Location
 from tidegate_training.bundling.features import FeatureTable, Indices
 from tidegate_training.bundling.outputs import prediction_datatype
 from tidegate_training.columns import Column, DeclaredKind, Kind
-from tidegate_training.config import TrainingConfig
+from tidegate_training.config import FeatureOptions, TrainingConfig
 from tidegate_training.source import Source
 
 Array = NDArray[Any]
 
 MAX_CATEGORIES = 1000
-"""Largest number of distinct texts in a feature; a column with more texts holds names or remarks."""
+"""Largest number of categories of a feature; a column with more texts holds names or remarks."""
 
 EXACT_IN_FLOAT32 = 1 << 24
 """The largest whole number below which float32 holds every whole number."""
@@ -90,17 +90,15 @@ def build_table(source: Source, config: TrainingConfig) -> Table:
     features = _feature_names(source, config)
     columns, datatypes = {}, {}
     for name in features:
-        options = config.features.overrides.get(name)
-        configured = _DATATYPES[options.datatype] if options and options.datatype else None
+        options = config.features.overrides.get(name, FeatureOptions())
+        configured = _configured_datatype(options)
         column = _read_feature(source, name, configured)
         datatype = configured or _AS_READ.get(column.kind, _DATATYPES[config.float_dtype])
-        if options and options.handle_unknown == "accept" and datatype is not Datatype.BYTES:
-            raise FieldError(
-                ("features", "overrides", name, "handle_unknown"),
-                f"the column is {datatype} and has no categories: remove it, or set datatype: text",
-            )
+        _validate_categorical(name, options, datatype)
         columns[name] = _convert_feature(source, name, column, datatype)
         datatypes[name] = datatype
+        if datatype is Datatype.BYTES or options.categorical:
+            _validate_categories(source, name, columns[name], options)
     if config.task == "classification":
         target = _target_classes(source, config)
     else:
@@ -113,6 +111,45 @@ def build_table(source: Source, config: TrainingConfig) -> Table:
         times=_times(source, split.time) if split.time is not None else None,
         weights=_weights(source, config.sample_weight) if config.sample_weight is not None else None,
     )
+
+
+def _configured_datatype(options: FeatureOptions) -> Datatype | None:
+    """Return the data type that a feature's options declare; only texts have a declared order."""
+    if options.datatype is not None:
+        return _DATATYPES[options.datatype]
+    return None if options.order is None else Datatype.BYTES
+
+
+def _validate_categorical(name: str, options: FeatureOptions, datatype: Datatype) -> None:
+    """Check that options for categories are those of a feature with categories."""
+    location = ("features", "overrides", name)
+    if options.categorical and not (datatype is Datatype.BYTES or datatype.is_integer):
+        raise FieldError(
+            (*location, "categorical"),
+            f"the column is {datatype}, and categories are whole numbers or texts: remove it, or set "
+            "datatype: int64 or text",
+        )
+    if options.handle_unknown == "accept" and not (options.categorical or datatype is Datatype.BYTES):
+        raise FieldError(
+            (*location, "handle_unknown"),
+            f"the column is {datatype} and has no categories: remove it, or set datatype: text, or "
+            "categorical: true for whole numbers",
+        )
+
+
+def _validate_categories(source: Source, name: str, values: Array, options: FeatureOptions) -> None:
+    """Check the categories of a feature: their number, and that a declared order has all of them."""
+    where = f"{source.name}: the column '{name}'"
+    categories = set(values.tolist())
+    if len(categories) > MAX_CATEGORIES:
+        raise DataError(
+            f"{where} has {len(categories)} different values, expected at most {MAX_CATEGORIES} categories: "
+            "leave it out with features.drop."
+        )
+    if options.order is not None and options.handle_unknown == "reject":
+        known = {"", *options.order}
+        unknown = np.fromiter((value not in known for value in values), np.bool_, len(values))
+        _reject_rows(where, values, unknown, f"one of {', '.join(options.order)}, the categories of 'order'")
 
 
 def _read_feature(source: Source, name: str, datatype: Datatype | None) -> Column:
@@ -149,7 +186,7 @@ def _feature_names(source: Source, config: TrainingConfig) -> list[str]:
         if name in reserved:
             raise FieldError(
                 ("features", "keep", index),
-                f"'{name}' is the target, the sample weight or a column of the split, so it cannot be a "
+                f"'{name}' is the target or the column of weights, groups or times, so it cannot be a "
                 "feature: remove it",
             )
     if options.keep is not None:
@@ -202,12 +239,6 @@ def _convert_feature(source: Source, name: str, column: Column, datatype: Dataty
     if column.kind == "time":
         raise DataError(f"{where} has times, which cannot become a feature: leave it out with features.drop.")
     if datatype is Datatype.BYTES:
-        count = len(set(values.tolist()))
-        if count > MAX_CATEGORIES:
-            raise DataError(
-                f"{where} has {count} different texts, expected at most {MAX_CATEGORIES} categories: leave "
-                "it out with features.drop."
-            )
         return values
     if datatype is Datatype.BOOL or column.kind == "boolean":
         _reject_missing(where, column, "true or false")

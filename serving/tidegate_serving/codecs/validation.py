@@ -138,12 +138,11 @@ def validate_values(features: Sequence[Feature], array: Array, datatype: str, pl
             violation=Violation.TYPE,
             feature=features[0].name if len(features) == 1 else None,
         )
-    if expected is Datatype.BYTES:
-        _validate_texts(features, array, place)
-    elif expected.is_float:
+    if expected.is_float:
         array = _validate_floats(features, array, place)
     elif expected.is_integer:
         array = _validate_integers(features, array, place)
+    _validate_categories(features, array, place)
     return array.reshape(-1, len(features))
 
 
@@ -209,20 +208,22 @@ def _validate_integers(features: Sequence[Feature], array: Array, place: Place) 
     return array.astype(dtype, copy=False)
 
 
-def _validate_texts(features: Sequence[Feature], array: Array, place: Place) -> None:
+def _validate_categories(features: Sequence[Feature], array: Array, place: Place) -> None:
     width = len(features)
     for column, feature in enumerate(features):
-        known = set(feature.categories or ())
+        if feature.categories is None:
+            continue
+        known = set(feature.categories)
         allowed = known | {""} if feature.missing else known
-        received_values = set(array[column::width].tolist())
+        values = array[column::width].tolist()
         if feature.handle_unknown == "reject":
-            invalid = received_values - allowed
+            invalid = set(values) - allowed
         else:
-            invalid = received_values & ({""} - allowed)
+            invalid = set(values) & ({""} - allowed)
         if invalid:
-            row = next(row for row, value in enumerate(array[column::width]) if value in invalid)
-            value = array[row * width + column]
-            expected = "a value" if value == "" else f"one of {_shown_categories(feature.categories or ())}"
+            row = next(row for row, value in enumerate(values) if value in invalid)
+            value = values[row]
+            expected = "a value" if value == "" else f"one of {_shown_categories(feature.categories)}"
             received = (
                 "null or an empty string, and this feature is never missing" if value == "" else shown(value)
             )
@@ -234,8 +235,8 @@ def _validate_texts(features: Sequence[Feature], array: Array, place: Place) -> 
             )
 
 
-def _shown_categories(names: Sequence[str]) -> str:
-    listed = ", ".join(f"'{name}'" for name in names[:_SHOWN_CATEGORIES])
+def _shown_categories(names: Sequence[int | str]) -> str:
+    listed = ", ".join(repr(name) for name in names[:_SHOWN_CATEGORIES])
     more = len(names) - _SHOWN_CATEGORIES
     return f"{listed} and {more} more" if more > 0 else listed
 

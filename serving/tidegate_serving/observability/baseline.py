@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tidegate.bundle import BASELINE, Bundle
-from tidegate.contract import Contract, Datatype
+from tidegate.contract import Contract, Datatype, Feature
 from tidegate.errors import BundleError
 
 Array = NDArray[Any]
@@ -115,7 +115,7 @@ def load_baseline(bundle: Bundle) -> Baseline:
     try:
         document = _BaselineDocument.model_validate_json(bundle.read(BASELINE))
         features: dict[str, Bins] = {
-            feature.name: _bins(document.features[feature.name], feature.datatype)
+            feature.name: _feature_bins(document.features[feature.name], feature)
             for feature in contract.features
         }
         prediction = _prediction_bins(contract, document.predictions[contract.prediction.name])
@@ -156,11 +156,15 @@ class _BaselineDocument(_Part):
     predictions: dict[str, _NumericHistogram | _CategoryHistogram | list[_NumericHistogram]]
 
 
-def _bins(histogram: _NumericHistogram | _CategoryHistogram, datatype: Datatype) -> Bins:
-    if datatype in (Datatype.BYTES, Datatype.BOOL):
-        if isinstance(histogram, _NumericHistogram):
-            raise ValueError(f"expected categories for {datatype}, received edges")
-        return _category_bins(histogram.categories, histogram.missing)
+def _feature_bins(histogram: _NumericHistogram | _CategoryHistogram, feature: Feature) -> Bins:
+    if feature.categories is None and feature.datatype is not Datatype.BOOL:
+        return _numeric_bins(histogram, feature.datatype)
+    if isinstance(histogram, _NumericHistogram):
+        raise ValueError(f"expected categories for '{feature.name}', received edges")
+    return _category_bins(histogram.categories, histogram.missing)
+
+
+def _numeric_bins(histogram: _NumericHistogram | _CategoryHistogram, datatype: Datatype) -> NumericBins:
     if isinstance(histogram, _CategoryHistogram):
         raise ValueError(f"expected edges for {datatype}, received categories")
     # In the data type of the values, because the decimal of an FP32 value may differ from it in 64 bits.
@@ -180,7 +184,7 @@ def _prediction_bins(
     if isinstance(histogram, list):
         raise ValueError(f"expected one histogram of the prediction, received {len(histogram)}")
     if not contract.labels:
-        return _bins(histogram, contract.prediction.datatype)
+        return _numeric_bins(histogram, contract.prediction.datatype)
     if isinstance(histogram, _NumericHistogram):
         raise ValueError("expected labels for a classifier, received edges")
     # A label that the model predicted for no held-out row has a bin too.

@@ -33,6 +33,15 @@ from tidegate_training.config import TrainingConfig
         ({"target": "species"}, ["'target'", "expected 'target'", "received 'species'"]),
         ({"features": {"keep": ["a"], "drop": ["b"]}}, ["'keep' or 'drop'", "both"]),
         ({"preprocessing": {"numeric": {"impute": "constant"}}}, ["'fill'", "'impute: constant'"]),
+        (
+            {"features": {"overrides": {"a": {"categorical": True, "datatype": "float32"}}}},
+            ["'categorical'", "whole numbers or texts", "float32"],
+        ),
+        (
+            {"features": {"overrides": {"a": {"order": ["a", "b"], "datatype": "int64"}}}},
+            ["'order'", "set datatype: text"],
+        ),
+        ({"features": {"overrides": {"a": {"order": ["a", "a"]}}}}, ["'order'", "different categories"]),
         ({"preprocessing": {"numeric": {"fill": 1.0}}}, ["'fill'", "'impute: constant'"]),
         ({"algorithm": {"name": "Perceptron2"}}, ["expected one of DecisionTreeClassifier", "Perceptron2"]),
         ({"algorithm": {"name": "Ridge"}}, ["'name'", "Ridge", "for classification", "RidgeClassifier"]),

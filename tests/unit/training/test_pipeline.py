@@ -167,3 +167,27 @@ def test_fit_pipeline_priors_are_a_list_by_class(tmp_path: Path) -> None:
     config = weighted_configuration(algorithm=algorithm)
     pipeline, _ = fit_pipeline(config, load_table(config, tmp_path), np.arange(60))
     assert pipeline[-1].class_prior_ == pytest.approx([0.9, 0.1])
+
+
+CATEGORIES = ("branch,size,risk,y", "3,1,low,0", "7,2,high,1", "3,1,,0", "9,2,medium,1")
+
+
+def test_fit_pipeline_integers_as_categories_are_one_hot_encoded(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("\n".join(CATEGORIES) + "\n")
+    features = {"keep": ["branch", "size"], "overrides": {"branch": {"categorical": True}}}
+    config = configuration(data={"path": "a.csv"}, target="y", features=features, preprocessing={})
+    table = load_table(config, tmp_path)
+    assert table.features.is_matrix
+    pipeline, _ = fit_pipeline(config, table, np.arange(3))
+    rows = table.features.batch(np.arange(4)).for_sklearn()
+    assert pipeline["columns"].transform(rows).tolist() == [[1, 0, 1], [0, 1, 2], [1, 0, 1], [0, 0, 2]]
+
+
+def test_fit_pipeline_ordered_categories_become_ranks(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("\n".join(CATEGORIES) + "\n")
+    features = {"keep": ["risk"], "overrides": {"risk": {"order": ["low", "medium", "high", "extreme"]}}}
+    config = configuration(data={"path": "a.csv"}, target="y", features=features, preprocessing={})
+    table = load_table(config, tmp_path)
+    pipeline, _ = fit_pipeline(config, table, np.arange(4))
+    ranks = pipeline["columns"].transform(table.features.batch(np.arange(4)).for_sklearn())
+    assert ranks.tolist() == [[0], [2], [-1], [1]]

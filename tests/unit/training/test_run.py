@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
 import os
+import random
 import re
 import subprocess
 import sys
@@ -142,6 +143,26 @@ def test_train_in_another_process_gives_the_same_digest(config: TrainingConfig, 
     assert other.digest == result.bundle.digest
 
 
+def test_train_categories_of_each_kind_are_in_contract_and_graph(tmp_path: Path) -> None:
+    source = random.Random(0)
+    rows = [(source.choice([3, 7, 12]), source.choice(["low", "high", ""]), row % 2) for row in range(90)]
+    lines = [f"{branch},{risk},{label}" for branch, risk, label in rows]
+    (tmp_path / "data.csv").write_text("\n".join(["branch,risk,y", *lines]) + "\n")
+    overrides = {
+        "branch": {"categorical": True, "handle_unknown": "accept"},
+        "risk": {"order": ["low", "medium", "high"]},
+    }
+    config = configuration(data={"path": "data.csv"}, target="y", features={"overrides": overrides})
+    result = train(config, tmp_path / "bundle", base_dir=tmp_path)
+    branch, risk = result.bundle.contract.features
+    assert (branch.categories, branch.ordered, branch.minimum) == ((3, 7, 12), False, None)
+    assert (risk.categories, risk.ordered, risk.missing) == (("low", "medium", "high"), True, True)
+    assert result.parity.verdict == "equal", result.parity.reason
+    baseline = json.loads(result.bundle.read("baseline.json"))
+    assert set(baseline["features"]["branch"]["categories"]) == {"3", "7", "12"}
+    assert "| risk | BYTES | low < medium < high |" in result.bundle.read("MODEL_CARD.md").decode()
+
+
 def test_train_sample_weight_counts_in_fitting_and_metrics(tmp_path: Path) -> None:
     write_loans(tmp_path)
     features = {"drop": ["loss", "big"]}
@@ -196,7 +217,7 @@ def test_train_without_parity_writes_no_compiled_model(tmp_path: Path) -> None:
     write_loans(tmp_path)
     config = mixed_configuration(
         algorithm={"name": "LogisticRegression"},
-        preprocessing={"numeric": {"impute": "mean"}, "text": {"min_frequency": 1000}},
+        preprocessing={"numeric": {"impute": "mean"}, "categorical": {"min_frequency": 1000}},
     )
     result = train(config, tmp_path / "bundle", base_dir=tmp_path)
     assert result.parity.verdict != "equal"

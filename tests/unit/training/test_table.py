@@ -159,6 +159,10 @@ def test_build_table_value_outside_its_type_is_rejected(
             r"'features\.overrides\.a\.handle_unknown': the column is INT64 .*datatype: text",
         ),
         (
+            {"features": {"overrides": {"b": {"categorical": True}}}},
+            r"'features\.overrides\.b\.categorical': the column is FP32, .*datatype: int64 or text",
+        ),
+        (
             {"positive_label": "maybe"},
             "'positive_label': expected one of two classes, received 'maybe'.*'no', 'yes'",
         ),
@@ -173,8 +177,33 @@ def test_build_table_contradicting_configuration_is_rejected(
 
 def test_build_table_too_many_categories_are_rejected(tmp_path: Path) -> None:
     rows = "".join(f"name-{index},{index % 2}\n" for index in range(1001))
-    with pytest.raises(DataError, match="'a' has 1001 different texts, expected at most 1000"):
+    with pytest.raises(DataError, match="'a' has 1001 different values, expected at most 1000"):
         table_of(tmp_path, "a,y\n" + rows)
+
+
+def test_build_table_integers_are_categories_if_declared(tmp_path: Path) -> None:
+    options = {"categorical": True, "handle_unknown": "accept"}
+    table = table_of(tmp_path, lines(), features={"overrides": {"a": options}})
+    assert table.features.datatypes["a"] is Datatype.INT64
+    rows = "".join(f"{index},{index % 2}\n" for index in range(1001))
+    with pytest.raises(DataError, match="'a' has 1001 different values, expected at most 1000"):
+        table_of(tmp_path, "a,y\n" + rows, features={"overrides": {"a": options}})
+
+
+def test_build_table_order_has_every_category(tmp_path: Path) -> None:
+    content = "a,y\nlow,1\nhigh,0\n,1\nmedium,0\n"
+    order = ["low", "medium", "high"]
+    table = table_of(tmp_path, content, features={"overrides": {"a": {"order": order}}})
+    assert table.features.columns["a"].tolist() == ["low", "high", "", "medium"]
+    options = {"order": ["low", "high"]}
+    with pytest.raises(DataError, match=r"'a' has medium in row 4: expected one of low, high, .*'order'"):
+        table_of(tmp_path, content, features={"overrides": {"a": options}})
+    table_of(tmp_path, content, features={"overrides": {"a": options | {"handle_unknown": "accept"}}})
+
+
+def test_build_table_order_reads_digits_as_texts(tmp_path: Path) -> None:
+    table = table_of(tmp_path, "a,y\n03,1\n10,0\n", features={"overrides": {"a": {"order": ["10", "03"]}}})
+    assert table.features.columns["a"].tolist() == ["03", "10"]
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ def build_baseline(model: FittedModel, contract: Contract) -> dict[str, Any]:
     for feature in contract.features:
         missing = model.features.missing(feature.name)[model.train]
         present = model.features.columns[feature.name][model.train][~missing]
-        discrete = feature.datatype in (Datatype.BYTES, Datatype.BOOL)
+        discrete = feature.categories is not None or feature.datatype is Datatype.BOOL
         features[feature.name] = (_categories(present) if discrete else _histogram(present)) | {
             "missing": int(missing.sum())
         }

@@ -79,8 +79,9 @@ def select_golden_rows(model: FittedModel, features: tuple[Feature, ...], count:
     accepted = np.ones(len(model.test), np.bool_)
     for feature in features:
         if feature.categories is not None and feature.handle_unknown == "reject":
-            known = [*feature.categories, *([""] if feature.missing else [])]
-            accepted &= np.isin(model.features.columns[feature.name][model.test].astype(str), known)
+            known = {*feature.categories, *([""] if feature.missing else [])}
+            values = model.features.columns[feature.name][model.test].tolist()
+            accepted &= np.fromiter((value in known for value in values), np.bool_, len(values))
     if not accepted.any():
         raise DataError(
             "Every test row has a category that no training row has, so the server would reject every golden "
@@ -127,14 +128,16 @@ def _build_feature(model: FittedModel, name: str) -> Feature:
     datatype = model.features.datatypes[name]
     missing = model.features.missing(name)
     present = model.features.columns[name][model.train][~missing[model.train]]
-    has_range = datatype.is_float or datatype.is_integer
+    categorical = datatype is Datatype.BYTES or policy.categorical
+    has_range = not categorical and datatype is not Datatype.BOOL
     return Feature(
         name=name,
         datatype=datatype,
         missing=bool(missing.any()),
         minimum=to_json_values(present.min(keepdims=True))[0] if has_range else None,
         maximum=to_json_values(present.max(keepdims=True))[0] if has_range else None,
-        categories=tuple(sorted(set(present.tolist()))) if datatype is Datatype.BYTES else None,
+        categories=(policy.order or tuple(sorted(set(present.tolist())))) if categorical else None,
+        ordered=policy.order is not None,
         handle_unknown=policy.handle_unknown,
         sensitivity=policy.sensitivity,
     )

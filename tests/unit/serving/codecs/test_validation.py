@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.contracts import BOOLEANS, DOUBLES, INTEGERS, MATRIX, MIXED, SMALL
+from tests.support.contracts import BOOLEANS, BRANCHES, DOUBLES, INTEGERS, MATRIX, MIXED, SMALL
 from tidegate.contract import Feature
 from tidegate_serving.codecs.validation import DATATYPES, array_from_json, validate_values
 from tidegate_serving.errors import RequestError, Violation
@@ -162,6 +162,14 @@ def test_validate_values_rejects_a_text_of_no_category(
     assert f"'{feature.name}'" in str(error)
     assert received in str(error)
     assert (error.violation, error.feature) == (violation, feature.name)
+
+
+def test_validate_values_rejects_an_integer_of_no_category() -> None:
+    accepted = np.array([3, 4, 1, 7, 4, 9])
+    assert validate_values(BRANCHES.features, accepted, "INT64", place).tolist() == [[3, 4, 1], [7, 4, 9]]
+    error = rejected(validate_values, BRANCHES.features, np.array([3, 4, 1, 4, 4, 9]), "INT64", place)
+    assert str(error) == "here[3]: expected one of 3, 7 for feature 'branch', received 4."
+    assert (error.violation, error.feature) == (Violation.UNKNOWN_CATEGORY, "branch")
 
 
 @pytest.mark.parametrize("value", ["Rome", ""])

@@ -190,7 +190,7 @@ def test_load_baseline_rare_categories_share_a_bin(mixed_bundle: Bundle, tmp_pat
             lambda document: (
                 document | {"features": document["features"] | {"city": {"edges": [1], "counts": [1, 1]}}}
             ),
-            "expected categories for BYTES, received edges",
+            "expected categories for 'city', received edges",
         ),
         (
             lambda document: document | {"predictions": {"label": {"edges": [1], "counts": [1, 1]}}},
