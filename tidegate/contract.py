@@ -99,7 +99,8 @@ class Feature(_ContractModel):
     categories: Annotated[tuple[int | str, ...] | None, Field(strict=False)] = None
     """The values of a categorical feature: those observed in training, sorted, or the declared order.
 
-    They are texts in a text feature, and integers in an integer feature that is categorical.
+    They are texts in a text feature, and integers in an integer feature that is categorical. A text feature
+    without categories is free text.
     """
     ordered: bool = False
     """Whether the categories have an order, from the lowest to the highest."""
@@ -112,17 +113,20 @@ class Feature(_ContractModel):
         if self.name == MATRIX:
             raise ValueError(f"feature '{MATRIX}': the name is reserved for the matrix of all features")
         text = self.datatype is Datatype.BYTES
-        if text and self.categories is None:
-            raise ValueError(f"feature '{self.name}': a {self.datatype} feature has categories")
         if self.categories is not None:
             self._validate_categories(self.categories)
         if self.missing and not (text or self.datatype.is_float):
             raise ValueError(f"feature '{self.name}': a {self.datatype} feature has no missing values")
-        if self.categories is not None and (self.minimum is not None or self.maximum is not None):
-            raise ValueError(f"feature '{self.name}': a feature with categories has no range")
+        if (text or self.categories is not None) and (self.minimum is not None or self.maximum is not None):
+            raise ValueError(f"feature '{self.name}': a text or categorical feature has no range")
         if self.ordered and self.categories is None:
             raise ValueError(f"feature '{self.name}': only categories have an order")
         return self
+
+    @property
+    def is_free_text(self) -> bool:
+        """Whether its values are texts of any content, such as remarks."""
+        return self.datatype is Datatype.BYTES and self.categories is None
 
     def _validate_categories(self, categories: tuple[int | str, ...]) -> None:
         expected = str if self.datatype is Datatype.BYTES else int

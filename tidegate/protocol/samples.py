@@ -15,7 +15,8 @@ _MISSING_RATIO = 0.1
 def sample_rows(contract: Contract, count: int, seed: int) -> list[list[Scalar]]:
     """Draw rows with known categories and values within the ranges observed in training.
 
-    Of a feature that may be missing, about one value in ten is None.
+    Free texts are made of the words of the golden requests. Of a feature that may be missing, about one value
+    in ten is None.
 
     Args:
         contract: The contract whose features are drawn.
@@ -26,12 +27,30 @@ def sample_rows(contract: Contract, count: int, seed: int) -> list[list[Scalar]]
         One list of values per row, in the order of the features.
     """
     generator = random.Random(seed)
-    return [[_sample(feature, generator) for feature in contract.features] for _ in range(count)]
+    words = [_golden_words(contract, index) for index in range(len(contract.features))]
+    return [
+        [_sample(feature, words[index], generator) for index, feature in enumerate(contract.features)]
+        for _ in range(count)
+    ]
 
 
-def _sample(feature: Feature, generator: random.Random) -> Scalar:
+def _golden_words(contract: Contract, index: int) -> list[list[str]]:
+    """Return the words of each golden text of a free text, by the feature's index; none of other features."""
+    if not contract.features[index].is_free_text:
+        return []
+    return [
+        text.split() for row in contract.golden.rows if isinstance(text := row[index], str) and text.split()
+    ]
+
+
+def _sample(feature: Feature, words: list[list[str]], generator: random.Random) -> Scalar:
     if feature.missing and generator.random() < _MISSING_RATIO:
         return None
+    if feature.is_free_text:
+        words = words or [["text"]]
+        # As many words as one of the texts has, each from any of them.
+        length = len(generator.choice(words))
+        return " ".join(generator.choice(generator.choice(words)) for _ in range(length))
     if feature.categories is not None:
         return generator.choice(feature.categories) if feature.categories else ""
     low = feature.minimum if feature.minimum is not None else 0.0

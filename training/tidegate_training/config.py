@@ -35,6 +35,10 @@ DATASET_TARGET = "target"
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
+    def is_changed(self, field: str) -> bool:
+        """Return whether a field has another value than its default."""
+        return bool(getattr(self, field) != type(self).model_fields[field].default)
+
 
 class Data(_Section):
     """The source of the rows: one of scikit-learn's own data sets, or a CSV or Parquet file."""
@@ -73,6 +77,8 @@ class FeatureOptions(_Section):
     datatype: DatatypeName | None = None
     categorical: bool = False
     """Whether whole numbers are categories, such as the codes of branches. Texts always are."""
+    free_text: bool = False
+    """Whether the texts have any content, such as remarks, and are not categories."""
     order: Annotated[list[str], Field(min_length=2)] | None = None
     """The categories of a column of texts from the lowest to the highest; each becomes its rank."""
     handle_unknown: Literal["reject", "accept"] = "reject"
@@ -94,7 +100,18 @@ class FeatureOptions(_Section):
             )
         if self.order is not None and ("" in self.order or len(set(self.order)) < len(self.order)):
             raise FieldError(("order",), "expected different categories, none of them empty")
+        if self.free_text:
+            self._reject_options_of_categories()
         return self
+
+    def _reject_options_of_categories(self) -> None:
+        if self.datatype not in (None, "text"):
+            raise FieldError(
+                ("free_text",), f"a {self.datatype} is not a text: remove it, or set datatype: text"
+            )
+        for field in ("categorical", "order", "handle_unknown"):
+            if self.is_changed(field):
+                raise FieldError((field,), "a free text has no categories: remove it, or free_text")
 
 
 class Features(_Section):
@@ -138,11 +155,40 @@ class Categorical(_Section):
     """The largest number of columns per feature; the rarest categories share one column."""
 
 
+class Text(_Section):
+    """Vectorizing of free texts: one column per term, or per hash of terms."""
+
+    vectorizer: Literal["tfidf", "hashing"] = "tfidf"
+    analyzer: Literal["word", "char_wb"] = "word"
+    """Whether terms are words, or characters within words."""
+    ngram_range: Annotated[
+        tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]], Field(strict=False)
+    ] = (1, 1)
+    """The smallest and the largest number of words, or characters, of a term."""
+    min_df: Annotated[int, Field(ge=1)] = 1
+    """The smallest number of training rows with a term; rarer terms are left out. For ``tfidf`` only."""
+    max_features: Annotated[int, Field(ge=1)] = 20_000
+    """The largest number of terms; the most frequent stay. For ``tfidf`` only."""
+    n_features: Annotated[int, Field(ge=2, le=1 << 22)] = 1 << 18
+    """The number of columns. For ``hashing`` only."""
+
+    @model_validator(mode="after")
+    def _options_of_vectorizer(self) -> Self:
+        if self.ngram_range[0] > self.ngram_range[1]:
+            raise FieldError(("ngram_range",), "expected the smaller number first")
+        others = ("n_features",) if self.vectorizer == "tfidf" else ("min_df", "max_features")
+        for field in others:
+            if self.is_changed(field):
+                raise FieldError((field,), f"not an option of {self.vectorizer}: remove it")
+        return self
+
+
 class Preprocessing(_Section):
     """Preprocessing, which is fitted on the training rows together with the estimator, in one pipeline."""
 
     numeric: Numeric = Numeric()
     categorical: Categorical = Categorical()
+    text: Text = Text()
 
 
 class Algorithm(_Section):

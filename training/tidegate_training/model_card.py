@@ -153,6 +153,8 @@ def _features(features: Sequence[Feature]) -> str:
             separator = " < " if feature.ordered else ", "
             names = [*map(str, feature.categories[:12]), *(["…"] if len(feature.categories) > 12 else [])]
             values = separator.join(names)
+        elif feature.is_free_text:
+            values = "free text"
         elif feature.minimum is not None:
             values = f"{feature.minimum:g} to {feature.maximum:g}"
         else:

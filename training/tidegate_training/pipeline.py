@@ -16,7 +16,7 @@ from tidegate.contract import Datatype
 from tidegate.errors import DataError, FieldError
 from tidegate_training.algorithms import build_estimator
 from tidegate_training.bundling.features import FeatureTable, Indices
-from tidegate_training.config import Categorical, FeatureOptions, Numeric, TrainingConfig
+from tidegate_training.config import Categorical, FeatureOptions, Numeric, Text, TrainingConfig
 from tidegate_training.table import Table
 
 ESTIMATOR = "estimator"
@@ -37,7 +37,7 @@ def build_pipeline(config: TrainingConfig, features: FeatureTable) -> Any:
         datatype = next(iter(features.datatypes.values()))
         steps = _numeric_steps(config.preprocessing.numeric, datatype)
     else:
-        steps = [("columns", _preprocess_columns(config, features, options))]
+        steps = [("columns", _preprocess_columns(config, features, options, _takes_sparse(estimator)))]
     return Pipeline([*steps, (ESTIMATOR, estimator)])
 
 
@@ -63,6 +63,7 @@ def fit_pipeline(config: TrainingConfig, table: Table, rows: Indices) -> tuple[A
         pipeline[-1].set_params(class_weight=_by_class(class_weight, np.unique(table.target).tolist()))
     weights = table.weights_of(rows)
     fit_parameters = {} if weights is None else {f"{ESTIMATOR}__sample_weight": weights}
+    _require_sparse(config, pipeline[-1])
     if config.preprocessing.numeric.impute == "none":
         _require_no_missing_values(pipeline[-1], table.features)
     _require_a_value_per_feature(table.features, rows)
@@ -127,7 +128,7 @@ def _scaling_steps(options: Numeric) -> list[tuple[str, Any]]:
 
 
 def _preprocess_columns(
-    config: TrainingConfig, features: FeatureTable, options: Mapping[str, FeatureOptions]
+    config: TrainingConfig, features: FeatureTable, options: Mapping[str, FeatureOptions], sparse: bool
 ) -> Any:
     """Return the preprocessing of features by their types and uses, with one step per use.
 
@@ -135,6 +136,7 @@ def _preprocess_columns(
         config: The configuration.
         features: The features.
         options: By feature, its options.
+        sparse: Whether the estimator takes a sparse matrix, which only vectorized texts make.
     """
     from sklearn.compose import ColumnTransformer
 
@@ -142,17 +144,27 @@ def _preprocess_columns(
     selectors = {name: index if features.is_matrix else name for index, name in enumerate(features.datatypes)}
     groups: dict[str, list[str]] = {}
     for name, datatype in features.datatypes.items():
-        groups.setdefault(_group(datatype, options[name]), []).append(name)
-    return ColumnTransformer(
-        [
-            (
-                group,
-                _preprocess_group(config, features.datatypes[names[0]], [options[name] for name in names]),
-                [selectors[name] for name in names],
-            )
-            for group, names in groups.items()
-        ]
-    )
+        if not options[name].free_text:
+            groups.setdefault(_group(datatype, options[name]), []).append(name)
+    transformers: list[tuple[str, Any, Any]] = [
+        (
+            group,
+            _preprocess_group(config, features.datatypes[names[0]], [options[name] for name in names]),
+            [selectors[name] for name in names],
+        )
+        for group, names in groups.items()
+    ]
+    # A vectorizer takes one column, selected by a name instead of a list of names.
+    free_texts = [name for name in features.datatypes if options[name].free_text]
+    transformers += [
+        (f"text_{number}", _vectorizer(config.preprocessing.text, config.float_dtype), name)
+        for number, name in enumerate(free_texts)
+    ]
+    return ColumnTransformer(transformers, sparse_threshold=1.0 if sparse else 0.0)
+
+
+def _takes_sparse(estimator: Any) -> bool:
+    return bool(estimator.__sklearn_tags__().input_tags.sparse)
 
 
 def _group(datatype: Datatype, options: FeatureOptions) -> str:
@@ -213,6 +225,31 @@ def _one_hot_encoder(options: Categorical, float_dtype: str) -> Any:
         sparse_output=False,
         dtype=np.dtype(float_dtype).type,
     )
+
+
+def _vectorizer(options: Text, float_dtype: str) -> Any:
+    from sklearn.feature_extraction.text import HashingVectorizer, TfidfVectorizer
+
+    shared = {
+        "analyzer": options.analyzer,
+        "ngram_range": options.ngram_range,
+        "dtype": np.dtype(float_dtype).type,
+    }
+    if options.vectorizer == "hashing":
+        return HashingVectorizer(n_features=options.n_features, **shared)
+    return TfidfVectorizer(min_df=options.min_df, max_features=options.max_features, **shared)
+
+
+def _require_sparse(config: TrainingConfig, estimator: Any) -> None:
+    """Raise an error for hashed texts if the estimator takes no sparse matrix: a dense one is too large."""
+    hashed = config.preprocessing.text.vectorizer == "hashing"
+    free_text = any(options.free_text for options in config.features.overrides.values())
+    if hashed and free_text and not _takes_sparse(estimator):
+        raise FieldError(
+            ("preprocessing", "text", "vectorizer"),
+            f"{type(estimator).__name__} does not take sparse matrices, and hashed texts have "
+            f"{config.preprocessing.text.n_features} columns: set tfidf, or choose another algorithm",
+        )
 
 
 def _require_no_missing_values(estimator: Any, features: FeatureTable) -> None:

@@ -265,10 +265,11 @@ def _split_table(config: TrainingConfig, table: Table) -> Splits:
 def _feature_policy(config: TrainingConfig, name: str) -> FeaturePolicy:
     options = config.features.overrides.get(name, FeatureOptions())
     return FeaturePolicy(
-        options.handle_unknown,
-        options.sensitivity or config.features.sensitivity,
-        options.categorical,
-        None if options.order is None else tuple(options.order),
+        handle_unknown=options.handle_unknown,
+        sensitivity=options.sensitivity or config.features.sensitivity,
+        categorical=options.categorical,
+        free_text=options.free_text,
+        order=None if options.order is None else tuple(options.order),
     )
 
 

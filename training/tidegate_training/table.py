@@ -97,7 +97,7 @@ def build_table(source: Source, config: TrainingConfig) -> Table:
         _validate_categorical(name, options, datatype)
         columns[name] = _convert_feature(source, name, column, datatype)
         datatypes[name] = datatype
-        if datatype is Datatype.BYTES or options.categorical:
+        if (datatype is Datatype.BYTES and not options.free_text) or options.categorical:
             _validate_categories(source, name, columns[name], options)
     if config.task == "classification":
         target = _target_classes(source, config)
@@ -114,10 +114,10 @@ def build_table(source: Source, config: TrainingConfig) -> Table:
 
 
 def _configured_datatype(options: FeatureOptions) -> Datatype | None:
-    """Return the data type that a feature's options declare; only texts have a declared order."""
+    """Return the data type that a feature's options declare; only texts are free, or have an order."""
     if options.datatype is not None:
         return _DATATYPES[options.datatype]
-    return None if options.order is None else Datatype.BYTES
+    return Datatype.BYTES if options.free_text or options.order is not None else None
 
 
 def _validate_categorical(name: str, options: FeatureOptions, datatype: Datatype) -> None:
@@ -144,7 +144,8 @@ def _validate_categories(source: Source, name: str, values: Array, options: Feat
     if len(categories) > MAX_CATEGORIES:
         raise DataError(
             f"{where} has {len(categories)} different values, expected at most {MAX_CATEGORIES} categories: "
-            "leave it out with features.drop."
+            "set free_text: true in features.overrides if they are free texts, or leave it out with "
+            "features.drop."
         )
     if options.order is not None and options.handle_unknown == "reject":
         known = {"", *options.order}

@@ -142,7 +142,7 @@ def validate_values(features: Sequence[Feature], array: Array, datatype: str, pl
         array = _validate_floats(features, array, place)
     elif expected.is_integer:
         array = _validate_integers(features, array, place)
-    _validate_categories(features, array, place)
+    _validate_texts_and_categories(features, array, place)
     return array.reshape(-1, len(features))
 
 
@@ -208,22 +208,22 @@ def _validate_integers(features: Sequence[Feature], array: Array, place: Place) 
     return array.astype(dtype, copy=False)
 
 
-def _validate_categories(features: Sequence[Feature], array: Array, place: Place) -> None:
+def _validate_texts_and_categories(features: Sequence[Feature], array: Array, place: Place) -> None:
     width = len(features)
     for column, feature in enumerate(features):
-        if feature.categories is None:
+        categories = feature.categories
+        if categories is None and feature.datatype is not Datatype.BYTES:
             continue
-        known = set(feature.categories)
-        allowed = known | {""} if feature.missing else known
         values = array[column::width].tolist()
-        if feature.handle_unknown == "reject":
-            invalid = set(values) - allowed
-        else:
+        allowed = {*(categories or ()), *([""] if feature.missing else [])}
+        if categories is None or feature.handle_unknown == "accept":
             invalid = set(values) & ({""} - allowed)
+        else:
+            invalid = set(values) - allowed
         if invalid:
             row = next(row for row, value in enumerate(values) if value in invalid)
             value = values[row]
-            expected = "a value" if value == "" else f"one of {_shown_categories(feature.categories)}"
+            expected = "a value" if value == "" else f"one of {_shown_categories(categories or ())}"
             received = (
                 "null or an empty string, and this feature is never missing" if value == "" else shown(value)
             )

@@ -93,7 +93,25 @@ class CategoryBins:
         return counts
 
 
-Bins = NumericBins | CategoryBins
+@dataclass(frozen=True, slots=True)
+class TextBins:
+    """Bins of free texts by their length in characters; an empty text is a missing value."""
+
+    lengths: NumericBins
+
+    @property
+    def expected(self) -> Counts:
+        """Counts ``[bins]`` in training."""
+        return self.lengths.expected
+
+    def count(self, values: Array) -> Counts:
+        """Count the values ``[rows]`` by bin, as ``[bins]``."""
+        lengths = np.fromiter(map(len, values), np.float64, len(values))
+        return self.lengths.count(np.where(lengths == 0, np.nan, lengths))
+
+
+PredictionBins = NumericBins | CategoryBins
+Bins = PredictionBins | TextBins
 """The bins of a feature or of the prediction. The last bin is for missing values."""
 
 
@@ -102,7 +120,7 @@ class Baseline:
     """The bins of all features by name, and those of the prediction."""
 
     features: Mapping[str, Bins]
-    prediction: Bins
+    prediction: PredictionBins
 
 
 def load_baseline(bundle: Bundle) -> Baseline:
@@ -157,6 +175,8 @@ class _BaselineDocument(_Part):
 
 
 def _feature_bins(histogram: _NumericHistogram | _CategoryHistogram, feature: Feature) -> Bins:
+    if feature.is_free_text:
+        return TextBins(_numeric_bins(histogram, Datatype.FP64))
     if feature.categories is None and feature.datatype is not Datatype.BOOL:
         return _numeric_bins(histogram, feature.datatype)
     if isinstance(histogram, _NumericHistogram):
@@ -180,7 +200,7 @@ def _numeric_bins(histogram: _NumericHistogram | _CategoryHistogram, datatype: D
 
 def _prediction_bins(
     contract: Contract, histogram: _NumericHistogram | _CategoryHistogram | list[_NumericHistogram]
-) -> Bins:
+) -> PredictionBins:
     if isinstance(histogram, list):
         raise ValueError(f"expected one histogram of the prediction, received {len(histogram)}")
     if not contract.labels:

@@ -31,11 +31,13 @@ def test_feature_with_64_bit_limits_survives_a_round_trip(limit):
     "feature",
     [
         Feature(name="branch", datatype=Datatype.INT64, categories=(3, 2**63 - 1)),
+        Feature(name="remark", datatype=Datatype.BYTES, missing=True),
         Feature(name="risk", datatype=Datatype.BYTES, categories=("low", "high"), ordered=True),
     ],
 )
-def test_feature_with_categories_survives_a_round_trip(feature):
+def test_feature_of_each_kind_survives_a_round_trip(feature):
     assert Feature.model_validate_json(feature.model_dump_json()) == feature
+    assert feature.is_free_text == (feature.name == "remark")
 
 
 @pytest.mark.parametrize(
@@ -72,7 +74,7 @@ def test_contract_with_a_contradiction_is_rejected(changes, problem):
         ({"datatype": Datatype.INT64, "categories": (1, 1)}, "a category is given twice"),
         ({"datatype": Datatype.INT64, "categories": (1,), "maximum": 1}, "has no range"),
         ({"datatype": Datatype.INT64, "ordered": True}, "only categories have an order"),
-        ({"datatype": Datatype.BYTES}, "a BYTES feature has categories"),
+        ({"datatype": Datatype.BYTES, "minimum": 1}, "a text or categorical feature has no range"),
         ({"datatype": Datatype.INT64, "missing": True}, "no missing values"),
         ({"datatype": Datatype.BYTES, "categories": (), "minimum": 1.0}, "no range"),
         ({"datatype": Datatype.FP32, "maximum": float("inf")}, "finite"),

@@ -42,6 +42,20 @@ from tidegate_training.config import TrainingConfig
             ["'order'", "set datatype: text"],
         ),
         ({"features": {"overrides": {"a": {"order": ["a", "a"]}}}}, ["'order'", "different categories"]),
+        (
+            {"features": {"overrides": {"a": {"free_text": True, "order": ["a", "b"]}}}},
+            ["'order'", "a free text has no categories"],
+        ),
+        (
+            {"features": {"overrides": {"a": {"free_text": True, "datatype": "int64"}}}},
+            ["'free_text'", "set datatype: text"],
+        ),
+        ({"preprocessing": {"text": {"n_features": 8}}}, ["'n_features'", "not an option of tfidf"]),
+        (
+            {"preprocessing": {"text": {"vectorizer": "hashing", "min_df": 2}}},
+            ["'min_df'", "not an option of hashing"],
+        ),
+        ({"preprocessing": {"text": {"ngram_range": [2, 1]}}}, ["'ngram_range'", "smaller number first"]),
         ({"preprocessing": {"numeric": {"fill": 1.0}}}, ["'fill'", "'impute: constant'"]),
         ({"algorithm": {"name": "Perceptron2"}}, ["expected one of DecisionTreeClassifier", "Perceptron2"]),
         ({"algorithm": {"name": "Ridge"}}, ["'name'", "Ridge", "for classification", "RidgeClassifier"]),

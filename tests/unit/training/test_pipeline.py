@@ -191,3 +191,49 @@ def test_fit_pipeline_ordered_categories_become_ranks(tmp_path: Path) -> None:
     pipeline, _ = fit_pipeline(config, table, np.arange(4))
     ranks = pipeline["columns"].transform(table.features.batch(np.arange(4)).for_sklearn())
     assert ranks.tolist() == [[0], [2], [-1], [1]]
+
+
+def text_configuration(**fields: Any) -> TrainingConfig:
+    defaults: dict[str, Any] = {
+        "data": {"path": "a.csv"},
+        "target": "y",
+        "features": {"overrides": {"note": {"free_text": True}, "title": {"free_text": True}}},
+        "preprocessing": {},
+    }
+    return configuration(**(defaults | fields))
+
+
+def write_texts(folder: Path) -> Path:
+    file = folder / "a.csv"
+    rows = ["good café,3,nice", "bad thing,1,dull", "good,2,nice", ",4,dull", "bad,5,dull", "good thing,6,x"]
+    lines = [f"{row},{index % 2}" for index, row in enumerate(rows)]
+    file.write_text("\n".join(["note,n,title,y", *lines]) + "\n")
+    return file
+
+
+def test_fit_pipeline_free_texts_have_a_vectorizer_each(tmp_path: Path) -> None:
+    write_texts(tmp_path)
+    config = text_configuration()
+    table = load_table(config, tmp_path)
+    pipeline, _ = fit_pipeline(config, table, np.arange(6))
+    columns = pipeline["columns"]
+    assert set(columns.named_transformers_["text_0"].vocabulary_) == {"good", "café", "bad", "thing"}
+    assert set(columns.named_transformers_["text_1"].vocabulary_) == {"nice", "dull"}
+    matrix = columns.transform(table.features.batch(np.arange(6)).for_sklearn())
+    assert (matrix.format, matrix.shape) == ("csr", (6, 7))
+
+
+def test_fit_pipeline_texts_are_dense_for_trees_and_never_hashed(tmp_path: Path) -> None:
+    write_texts(tmp_path)
+    boosting = {"name": "HistGradientBoostingClassifier", "parameters": {"max_iter": 2}}
+    config = text_configuration(algorithm=boosting)
+    table = load_table(config, tmp_path)
+    pipeline, _ = fit_pipeline(config, table, np.arange(6))
+    rows = table.features.batch(np.arange(6)).for_sklearn()
+    assert isinstance(pipeline["columns"].transform(rows), np.ndarray)
+    hashing = {"text": {"vectorizer": "hashing", "n_features": 16}}
+    config = text_configuration(algorithm=boosting, preprocessing=hashing)
+    with pytest.raises(FieldError, match=r"'preprocessing\.text\.vectorizer': .*16 columns: set tfidf"):
+        fit_pipeline(config, table, np.arange(6))
+    pipeline, _ = fit_pipeline(text_configuration(preprocessing=hashing), table, np.arange(6))
+    assert pipeline["columns"].transform(rows).shape == (6, 33)

@@ -121,8 +121,12 @@ def test_train_evidence_has_metrics_parity_and_baseline(numbers: TrainingResult)
         mixed_configuration(),
         *(configuration(algorithm={"name": name, "parameters": QUICK[name]}) for name in QUICK),
         mixed_configuration(algorithm={"name": "RandomForestClassifier", "parameters": {"n_estimators": 5}}),
+        mixed_configuration(
+            features={"drop": ["loss"], "overrides": {"purpose": {"free_text": True}}},
+            preprocessing={"numeric": {"impute": "mean"}, "text": {"ngram_range": [1, 2], "max_features": 2}},
+        ),
     ],
-    ids=["matrix", "mixed", *QUICK, "mixed forest"],
+    ids=["matrix", "mixed", *QUICK, "mixed forest", "free text"],
 )
 def test_train_in_another_process_gives_the_same_digest(config: TrainingConfig, tmp_path: Path) -> None:
     data = write_loans(tmp_path).parent
@@ -161,6 +165,27 @@ def test_train_categories_of_each_kind_are_in_contract_and_graph(tmp_path: Path)
     baseline = json.loads(result.bundle.read("baseline.json"))
     assert set(baseline["features"]["branch"]["categories"]) == {"3", "7", "12"}
     assert "| risk | BYTES | low < medium < high |" in result.bundle.read("MODEL_CARD.md").decode()
+
+
+def test_train_free_text_is_served_by_scikit_learn(tmp_path: Path) -> None:
+    words = ["good", "bad", "naïve", "lamp", "日本"]
+    source = random.Random(0)
+    texts = [" ".join(source.choices(words, k=4)) for _ in range(60)]
+    lines = [f"{text},{int('good' in text)}" for text in texts]
+    (tmp_path / "data.csv").write_text("\n".join(["remark,y", *lines]) + "\n")
+    features = {"overrides": {"remark": {"free_text": True}}}
+    config = configuration(data={"path": "data.csv"}, target="y", features=features)
+    result = train(config, tmp_path / "bundle", base_dir=tmp_path)
+    (remark,) = result.bundle.contract.features
+    assert remark.is_free_text
+    assert (result.parity.verdict, ONNX in result.bundle) == ("not compiled", False)
+    assert "'remark': ONNX Runtime splits texts" in str(result.parity.reason)
+    pipeline = build_pipeline(result.bundle.read("model.skops"), Policy())
+    outputs = result.bundle.contract.outputs
+    assert golden_outputs_match(result.bundle, lambda batch: predict_outputs(pipeline, batch, outputs))
+    lengths = json.loads(result.bundle.read("baseline.json"))["features"]["remark"]
+    assert sum(lengths["counts"]) == 36
+    assert min(map(len, texts)) <= lengths["edges"][0] <= max(map(len, texts))
 
 
 def test_train_sample_weight_counts_in_fitting_and_metrics(tmp_path: Path) -> None:

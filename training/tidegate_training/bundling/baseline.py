@@ -26,7 +26,8 @@ def build_baseline(model: FittedModel, contract: Contract) -> dict[str, Any]:
 
     Returns:
         By feature and by output, ``{"edges", "counts"}`` or ``{"categories"}``. The counts are those of
-        values up to the first edge, between two edges (the upper one included), and above the last edge.
+        values up to the first edge, between two edges (the upper one included), and above the last edge; of a
+        free text, the values are the lengths in characters.
         Categories have one count each. A feature also has the number of missing values; an output with scores
         has one histogram per column.
     """
@@ -34,10 +35,14 @@ def build_baseline(model: FittedModel, contract: Contract) -> dict[str, Any]:
     for feature in contract.features:
         missing = model.features.missing(feature.name)[model.train]
         present = model.features.columns[feature.name][model.train][~missing]
-        discrete = feature.categories is not None or feature.datatype is Datatype.BOOL
-        features[feature.name] = (_categories(present) if discrete else _histogram(present)) | {
-            "missing": int(missing.sum())
-        }
+        if feature.is_free_text:
+            # Texts have no bins, but a change of their language, source or form changes their lengths.
+            counts = _histogram(np.fromiter(map(len, present), np.int64, len(present)))
+        elif feature.categories is not None or feature.datatype is Datatype.BOOL:
+            counts = _categories(present)
+        else:
+            counts = _histogram(present)
+        features[feature.name] = counts | {"missing": int(missing.sum())}
     predictions: dict[str, Any] = {}
     for output in contract.outputs:
         values = model.held_out_outputs[output.name]

@@ -128,8 +128,8 @@ def _build_feature(model: FittedModel, name: str) -> Feature:
     datatype = model.features.datatypes[name]
     missing = model.features.missing(name)
     present = model.features.columns[name][model.train][~missing[model.train]]
-    categorical = datatype is Datatype.BYTES or policy.categorical
-    has_range = not categorical and datatype is not Datatype.BOOL
+    categorical = policy.categorical or (datatype is Datatype.BYTES and not policy.free_text)
+    has_range = not categorical and (datatype.is_float or datatype.is_integer)
     return Feature(
         name=name,
         datatype=datatype,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.contracts import BOOLEANS, BRANCHES, DOUBLES, INTEGERS, MATRIX, MIXED, SMALL
+from tests.support.contracts import BOOLEANS, BRANCHES, DOUBLES, INTEGERS, MATRIX, MIXED, REMARKS, SMALL
 from tidegate.contract import Feature
 from tidegate_serving.codecs.validation import DATATYPES, array_from_json, validate_values
 from tidegate_serving.errors import RequestError, Violation
@@ -170,6 +170,17 @@ def test_validate_values_rejects_an_integer_of_no_category() -> None:
     error = rejected(validate_values, BRANCHES.features, np.array([3, 4, 1, 4, 4, 9]), "INT64", place)
     assert str(error) == "here[3]: expected one of 3, 7 for feature 'branch', received 4."
     assert (error.violation, error.feature) == (Violation.UNKNOWN_CATEGORY, "branch")
+
+
+def test_validate_values_accepts_every_free_text_but_a_missing_one() -> None:
+    remark, note = REMARKS.features
+    texts = np.array(["naïve 日本 🙂", "x" * 10_000], dtype=object)
+    assert validate_values([remark], texts, "BYTES", place)[:, 0].tolist() == texts.tolist()
+    missing = np.array(["a", ""], dtype=object)
+    assert validate_values([note], missing, "BYTES", place)[:, 0].tolist() == ["a", ""]
+    error = rejected(validate_values, [remark], missing, "BYTES", place)
+    assert str(error).startswith("here[1]: expected a value for feature 'remark'")
+    assert (error.violation, error.feature) == (Violation.MISSING_FEATURE, "remark")
 
 
 @pytest.mark.parametrize("value", ["Rome", ""])

@@ -20,6 +20,7 @@ from tidegate_serving.observability.baseline import (
     CategoryBins,
     Counts,
     NumericBins,
+    TextBins,
     load_baseline,
     population_stability_index,
 )
@@ -100,6 +101,12 @@ def test_numeric_bins_count_every_number_once(values: Any, at: int) -> None:
     whole = NUMBERS.count(values)
     assert whole.sum() == len(values)
     assert whole.tolist() == (NUMBERS.count(values[at:]) + NUMBERS.count(values[:at])).tolist()
+
+
+def test_text_bins_count_lengths_empty_is_missing() -> None:
+    lengths = NumericBins(np.array([2.0, 5.0]), np.array([1, 1, 1, 0]))
+    texts = np.array(["ab", "日本語", "abcdef", "", "a"], dtype=object)
+    assert TextBins(lengths).count(texts).tolist() == [2, 1, 1, 1]
 
 
 @pytest.mark.parametrize("kind", ["numeric", "mixed", "forest", "regression"])
