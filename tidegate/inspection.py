@@ -141,5 +141,8 @@ def _observed(feature: Feature) -> str:
     if feature.is_free_text:
         return "free text"
     if feature.minimum is not None and feature.maximum is not None:
-        return f"{feature.minimum:.4g} to {feature.maximum:.4g}"
+        return " to ".join(
+            limit if isinstance(limit, str) else f"{limit:.4g}"
+            for limit in (feature.minimum, feature.maximum)
+        )
     return ""

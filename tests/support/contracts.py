@@ -50,6 +50,12 @@ BRANCHES = contract(
 REMARKS = contract(
     [{"name": "remark", "datatype": "BYTES"}, {"name": "note", "datatype": "BYTES", "missing": True}]
 )
+DATES = contract(
+    [
+        {"name": "day", "datatype": "BYTES", "format": "date"},
+        {"name": "time", "datatype": "BYTES", "format": "date-time", "missing": True},
+    ]
+)
 BOOLEANS = contract([{"name": "a", "datatype": "BOOL"}])
 DOUBLES = contract([{"name": "a", "datatype": "FP64"}])
 MIXED = contract(

@@ -6,6 +6,7 @@ Training compares the engines on such rows, and load tests send them.
 """
 
 import random
+from datetime import date, datetime, timedelta
 
 from tidegate.contract import Contract, Datatype, Feature, Scalar
 
@@ -53,6 +54,8 @@ def _sample(feature: Feature, words: list[list[str]], generator: random.Random) 
         return " ".join(generator.choice(generator.choice(words)) for _ in range(length))
     if feature.categories is not None:
         return generator.choice(feature.categories) if feature.categories else ""
+    if feature.format is not None:
+        return _sample_time(feature, generator)
     low = feature.minimum if feature.minimum is not None else 0.0
     high = feature.maximum if feature.maximum is not None else 1.0
     if feature.datatype is Datatype.BOOL:
@@ -60,4 +63,15 @@ def _sample(feature: Feature, words: list[list[str]], generator: random.Random) 
     if feature.datatype.is_integer:
         return generator.randint(int(low), int(high))
     # Clients usually send about six digits; with more, a load test would measure the parsing of digits.
+    low, high = float(low), float(high)
     return min(max(float(f"{generator.uniform(low, high):.6g}"), low), high)
+
+
+def _sample_time(feature: Feature, generator: random.Random) -> str:
+    """Draw a date, or a time in whole seconds, within the range."""
+    low, high = (
+        datetime.fromisoformat(str(limit or "2000-01-01")) for limit in (feature.minimum, feature.maximum)
+    )
+    if feature.format == "date":
+        return date.fromordinal(generator.randint(low.toordinal(), high.toordinal())).isoformat()
+    return (low + timedelta(seconds=generator.randint(0, int((high - low).total_seconds())))).isoformat()

@@ -25,7 +25,8 @@ from tidegate_training.algorithms import ALGORITHMS, parameter_names, supports_s
 from tidegate_training.gates import parse_gate
 
 BundledDataset = Literal["breast_cancer", "iris", "wine", "digits", "diabetes"]
-DatatypeName = Literal["float32", "float64", "int32", "int64", "bool", "text"]
+DatatypeName = Literal["float32", "float64", "int32", "int64", "bool", "text", "date", "datetime"]
+DatetimePart = Literal["year", "month", "day", "weekday", "hour"]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 
 DATASET_TARGET = "target"
@@ -84,6 +85,13 @@ class FeatureOptions(_Section):
     handle_unknown: Literal["reject", "accept"] = "reject"
     """Whether the server rejects or accepts a category that is not in the training rows."""
     sensitivity: Annotated[Sensitivity, Field(strict=False)] | None = None
+
+    @property
+    def format(self) -> Literal["date", "date-time"] | None:
+        """The format of dates and times, by JSON Schema's names; None of other features."""
+        if self.datatype == "date":
+            return "date"
+        return "date-time" if self.datatype == "datetime" else None
 
     @model_validator(mode="after")
     def _categories(self) -> Self:
@@ -183,12 +191,22 @@ class Text(_Section):
         return self
 
 
+class Datetime(_Section):
+    """Features of dates and times: their parts, and differences between two of them in days."""
+
+    parts: list[DatetimePart] = ["year", "month", "day", "weekday", "hour"]
+    """The parts of each feature. A date without a time has no hour."""
+    differences: list[Annotated[list[str], Field(min_length=2, max_length=2)]] = []
+    """Pairs of features, the later one first."""
+
+
 class Preprocessing(_Section):
     """Preprocessing, which is fitted on the training rows together with the estimator, in one pipeline."""
 
     numeric: Numeric = Numeric()
     categorical: Categorical = Categorical()
     text: Text = Text()
+    datetime: Datetime = Datetime()
 
 
 class Algorithm(_Section):

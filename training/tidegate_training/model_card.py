@@ -156,7 +156,8 @@ def _features(features: Sequence[Feature]) -> str:
         elif feature.is_free_text:
             values = "free text"
         elif feature.minimum is not None:
-            values = f"{feature.minimum:g} to {feature.maximum:g}"
+            limits = (feature.minimum, feature.maximum)
+            values = " to ".join(limit if isinstance(limit, str) else f"{limit:g}" for limit in limits)
         else:
             values = "true, false"
         missing = "yes" if feature.missing else "no"

@@ -65,7 +65,7 @@ def fit_pipeline(config: TrainingConfig, table: Table, rows: Indices) -> tuple[A
     fit_parameters = {} if weights is None else {f"{ESTIMATOR}__sample_weight": weights}
     _require_sparse(config, pipeline[-1])
     if config.preprocessing.numeric.impute == "none":
-        _require_no_missing_values(pipeline[-1], table.features)
+        _require_no_missing_values(config, pipeline[-1], table.features)
     _require_a_value_per_feature(table.features, rows)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -144,8 +144,9 @@ def _preprocess_columns(
     selectors = {name: index if features.is_matrix else name for index, name in enumerate(features.datatypes)}
     groups: dict[str, list[str]] = {}
     for name, datatype in features.datatypes.items():
-        if not options[name].free_text:
-            groups.setdefault(_group(datatype, options[name]), []).append(name)
+        if options[name].free_text or options[name].format is not None:
+            continue
+        groups.setdefault(_group(datatype, options[name]), []).append(name)
     transformers: list[tuple[str, Any, Any]] = [
         (
             group,
@@ -160,7 +161,43 @@ def _preprocess_columns(
         (f"text_{number}", _vectorizer(config.preprocessing.text, config.float_dtype), name)
         for number, name in enumerate(free_texts)
     ]
+    transformers += _datetime_transformers(config, options)
     return ColumnTransformer(transformers, sparse_threshold=1.0 if sparse else 0.0)
+
+
+def _datetime_transformers(
+    config: TrainingConfig, options: Mapping[str, FeatureOptions]
+) -> list[tuple[str, Any, list[str]]]:
+    """Return the steps that compute the parts of dates and times, and the differences between them."""
+    from sklearn.pipeline import Pipeline
+
+    from tidegate.transformers import DatetimeDifference, DatetimeEncoder
+
+    settings, dtype = config.preprocessing.datetime, np.dtype(config.float_dtype).type
+    steps: list[tuple[str, Any, list[str]]] = []
+    for time_format in ("date", "date-time"):
+        names = [name for name, feature in options.items() if feature.format == time_format]
+        parts = tuple(part for part in settings.parts if (part, time_format) != ("hour", "date"))
+        if names and parts:
+            steps.append((time_format, DatetimeEncoder(parts, dtype), names))
+    known = [name for name, feature in options.items() if feature.format is not None]
+    for number, names in enumerate(settings.differences):
+        for index, name in enumerate(names):
+            if name not in known:
+                raise FieldError(
+                    ("preprocessing", "datetime", "differences", number, index),
+                    f"'{name}' is not a date or a time, expected one of {', '.join(known) or 'none'}",
+                )
+        steps.append((f"difference_{number}", DatetimeDifference(dtype), names))
+    # The parts are numbers like others. They are floats, because a part of a missing date is missing.
+    return [
+        (
+            name,
+            Pipeline([("datetime", step), *_numeric_steps(config.preprocessing.numeric, Datatype.FP64)]),
+            names,
+        )
+        for name, step, names in steps
+    ]
 
 
 def _takes_sparse(estimator: Any) -> bool:
@@ -252,13 +289,14 @@ def _require_sparse(config: TrainingConfig, estimator: Any) -> None:
         )
 
 
-def _require_no_missing_values(estimator: Any, features: FeatureTable) -> None:
-    """Raise an error for a missing number, unless the estimator supports missing values."""
+def _require_no_missing_values(config: TrainingConfig, estimator: Any, features: FeatureTable) -> None:
+    """Raise an error for a missing number or date, unless the estimator supports missing values."""
     if estimator.__sklearn_tags__().input_tags.allow_nan:
         return
     for name, datatype in features.datatypes.items():
         missing = features.missing(name)
-        if datatype.is_float and missing.any():
+        options = config.features.overrides.get(name, FeatureOptions())
+        if (datatype.is_float or options.format is not None) and missing.any():
             raise DataError(
                 f"The feature '{name}' is missing in row {int(np.argmax(missing)) + 1}, and "
                 f"{type(estimator).__name__} does not support missing values: set "
@@ -268,8 +306,8 @@ def _require_no_missing_values(estimator: Any, features: FeatureTable) -> None:
 
 def _require_a_value_per_feature(features: FeatureTable, rows: Indices) -> None:
     """Raise an error for a feature without a value in the training rows."""
-    for name, datatype in features.datatypes.items():
-        if datatype.is_float and features.missing(name)[rows].all():
+    for name in features.datatypes:
+        if features.missing(name)[rows].all():
             raise DataError(
                 f"The feature '{name}' has no value in the training rows: leave it out with features.drop."
             )

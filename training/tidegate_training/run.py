@@ -269,6 +269,7 @@ def _feature_policy(config: TrainingConfig, name: str) -> FeaturePolicy:
         sensitivity=options.sensitivity or config.features.sensitivity,
         categorical=options.categorical,
         free_text=options.free_text,
+        format=options.format,
         order=None if options.order is None else tuple(options.order),
     )
 

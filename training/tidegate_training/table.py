@@ -39,6 +39,8 @@ _DATATYPES = {
     "int64": Datatype.INT64,
     "bool": Datatype.BOOL,
     "text": Datatype.BYTES,
+    "date": Datatype.BYTES,
+    "datetime": Datatype.BYTES,
 }
 _AS_READ: Mapping[Kind, Datatype] = {
     "integer": Datatype.INT64,
@@ -92,11 +94,14 @@ def build_table(source: Source, config: TrainingConfig) -> Table:
     for name in features:
         options = config.features.overrides.get(name, FeatureOptions())
         configured = _configured_datatype(options)
-        column = _read_feature(source, name, configured)
+        column = _read_feature(source, name, configured, options.format is not None)
         datatype = configured or _AS_READ.get(column.kind, _DATATYPES[config.float_dtype])
         _validate_categorical(name, options, datatype)
-        columns[name] = _convert_feature(source, name, column, datatype)
         datatypes[name] = datatype
+        if options.format is not None:
+            columns[name] = _convert_times(source, name, column, options.format)
+            continue
+        columns[name] = _convert_feature(source, name, column, datatype)
         if (datatype is Datatype.BYTES and not options.free_text) or options.categorical:
             _validate_categories(source, name, columns[name], options)
     if config.task == "classification":
@@ -129,7 +134,8 @@ def _validate_categorical(name: str, options: FeatureOptions, datatype: Datatype
             f"the column is {datatype}, and categories are whole numbers or texts: remove it, or set "
             "datatype: int64 or text",
         )
-    if options.handle_unknown == "accept" and not (options.categorical or datatype is Datatype.BYTES):
+    has_categories = options.categorical or (datatype is Datatype.BYTES and options.format is None)
+    if options.handle_unknown == "accept" and not has_categories:
         raise FieldError(
             (*location, "handle_unknown"),
             f"the column is {datatype} and has no categories: remove it, or set datatype: text, or "
@@ -153,9 +159,18 @@ def _validate_categories(source: Source, name: str, values: Array, options: Feat
         _reject_rows(where, values, unknown, f"one of {', '.join(options.order)}, the categories of 'order'")
 
 
-def _read_feature(source: Source, name: str, datatype: Datatype | None) -> Column:
-    """Return a feature's values as its declared data type has them; without one, as the file has them."""
+def _read_feature(source: Source, name: str, datatype: Datatype | None, is_time: bool) -> Column:
+    """Return a feature's values as its declared data type has them; without one, as the file has them.
+
+    Args:
+        source: The data.
+        name: The feature's name.
+        datatype: The declared data type.
+        is_time: Whether the feature is declared as a date or a time.
+    """
     raw = source.column(name)
+    if is_time:
+        return raw.convert("time")
     if datatype is not None:
         return raw.convert(_declared_kind(datatype))
     column = raw.convert(None)
@@ -238,7 +253,10 @@ def _convert_feature(source: Source, name: str, column: Column, datatype: Dataty
     where = f"{source.name}: the column '{name}'"
     values = column.values
     if column.kind == "time":
-        raise DataError(f"{where} has times, which cannot become a feature: leave it out with features.drop.")
+        raise DataError(
+            f"{where} has dates or times: set datatype: date or datetime in features.overrides to use their "
+            "parts, or leave it out with features.drop."
+        )
     if datatype is Datatype.BYTES:
         return values
     if datatype is Datatype.BOOL or column.kind == "boolean":
@@ -268,6 +286,33 @@ def _convert_feature(source: Source, name: str, column: Column, datatype: Dataty
             where, values, np.abs(numbers) > np.finfo(np.float32).max, "a number that float32 can hold"
         )
     return numbers.astype(datatype.dtype)
+
+
+def _convert_times(source: Source, name: str, column: Column, time_format: str) -> Array:
+    """Convert a column to texts in ISO 8601, ``[rows]``; a missing one is empty.
+
+    Args:
+        source: The data.
+        name: The column's name.
+        column: The column.
+        time_format: ``date`` or ``date-time``.
+    """
+    where = f"{source.name}: the column '{name}'"
+    if column.kind != "time":
+        raise DataError(
+            f"{where} has values of the kind '{column.kind}': expected dates or times in ISO 8601."
+        )
+    times = column.values.astype("datetime64[us]")
+    days = times.astype("datetime64[D]")
+    if time_format == "date":
+        with_time = ~np.isnat(times) & (times != days)
+        _reject_rows(where, times, with_time, "a date without a time (or set datatype: datetime)")
+        texts = np.datetime_as_string(days)
+    else:
+        seconds = times.astype("datetime64[s]")
+        whole = bool((np.isnat(times) | (times == seconds)).all())
+        texts = np.datetime_as_string(seconds if whole else times)
+    return np.where(np.isnat(times), "", texts.astype(object))
 
 
 def _reject_missing(where: str, column: Column, expected: str) -> None:

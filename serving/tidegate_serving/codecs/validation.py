@@ -14,6 +14,7 @@ import numpy as np
 
 from tidegate.batch import Array
 from tidegate.contract import Datatype, Feature
+from tidegate.text_values import TextValueError, parse_times, validate_dates
 from tidegate_serving.errors import RequestError, Violation, shown
 
 Place = Callable[[int], str]
@@ -233,6 +234,27 @@ def _validate_texts_and_categories(features: Sequence[Feature], array: Array, pl
                 violation=Violation.MISSING_FEATURE if value == "" else Violation.UNKNOWN_CATEGORY,
                 feature=feature.name,
             )
+        if feature.format is not None:
+
+            def place_in_column(row: int, column: int = column) -> str:
+                return place(row * width + column)
+
+            _validate_times(feature, values, place_in_column)
+
+
+def _validate_times(feature: Feature, values: Sequence[str], place: Place) -> None:
+    rows = [row for row, value in enumerate(values) if value != ""]
+    validate = validate_dates if feature.format == "date" else parse_times
+    try:
+        validate([values[row] for row in rows])
+    except TextValueError as error:
+        row = rows[error.index]
+        expected = "a date as YYYY-MM-DD" if feature.format == "date" else "a date or a time in ISO 8601"
+        raise RequestError(
+            f"{place(row)}: expected {expected} for feature '{feature.name}', received {shown(values[row])}.",
+            violation=Violation.TYPE,
+            feature=feature.name,
+        ) from None
 
 
 def _shown_categories(names: Sequence[int | str]) -> str:

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tidegate.bundle import BASELINE, Bundle
 from tidegate.contract import Contract, Datatype, Feature
 from tidegate.errors import BundleError
+from tidegate.text_values import weekdays
 
 Array = NDArray[Any]
 Counts = NDArray[np.int64]
@@ -110,8 +111,24 @@ class TextBins:
         return self.lengths.count(np.where(lengths == 0, np.nan, lengths))
 
 
+@dataclass(frozen=True, slots=True)
+class WeekdayBins:
+    """Bins of dates and times by weekday: a date itself moves on, so that it always differs from training."""
+
+    days: CategoryBins
+
+    @property
+    def expected(self) -> Counts:
+        """Counts ``[bins]`` in training."""
+        return self.days.expected
+
+    def count(self, values: Array) -> Counts:
+        """Count the values ``[rows]`` by bin, as ``[bins]``."""
+        return self.days.count(weekdays(values))
+
+
 PredictionBins = NumericBins | CategoryBins
-Bins = PredictionBins | TextBins
+Bins = PredictionBins | TextBins | WeekdayBins
 """The bins of a feature or of the prediction. The last bin is for missing values."""
 
 
@@ -177,11 +194,12 @@ class _BaselineDocument(_Part):
 def _feature_bins(histogram: _NumericHistogram | _CategoryHistogram, feature: Feature) -> Bins:
     if feature.is_free_text:
         return TextBins(_numeric_bins(histogram, Datatype.FP64))
-    if feature.categories is None and feature.datatype is not Datatype.BOOL:
+    if feature.categories is None and feature.format is None and feature.datatype is not Datatype.BOOL:
         return _numeric_bins(histogram, feature.datatype)
     if isinstance(histogram, _NumericHistogram):
         raise ValueError(f"expected categories for '{feature.name}', received edges")
-    return _category_bins(histogram.categories, histogram.missing)
+    bins = _category_bins(histogram.categories, histogram.missing)
+    return bins if feature.format is None else WeekdayBins(bins)
 
 
 def _numeric_bins(histogram: _NumericHistogram | _CategoryHistogram, datatype: Datatype) -> NumericBins:

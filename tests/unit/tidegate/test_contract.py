@@ -32,6 +32,9 @@ def test_feature_with_64_bit_limits_survives_a_round_trip(limit):
     [
         Feature(name="branch", datatype=Datatype.INT64, categories=(3, 2**63 - 1)),
         Feature(name="remark", datatype=Datatype.BYTES, missing=True),
+        Feature(
+            name="day", datatype=Datatype.BYTES, format="date", minimum="2024-01-01", maximum="2024-02-29"
+        ),
         Feature(name="risk", datatype=Datatype.BYTES, categories=("low", "high"), ordered=True),
     ],
 )
@@ -75,6 +78,9 @@ def test_contract_with_a_contradiction_is_rejected(changes, problem):
         ({"datatype": Datatype.INT64, "categories": (1,), "maximum": 1}, "has no range"),
         ({"datatype": Datatype.INT64, "ordered": True}, "only categories have an order"),
         ({"datatype": Datatype.BYTES, "minimum": 1}, "a text or categorical feature has no range"),
+        ({"datatype": Datatype.INT64, "format": "date"}, "a date is a BYTES feature without categories"),
+        ({"datatype": Datatype.BYTES, "format": "date", "minimum": 1}, "a range of texts for a date"),
+        ({"datatype": Datatype.FP32, "minimum": "2024-02-29"}, "a range of texts for a date"),
         ({"datatype": Datatype.INT64, "missing": True}, "no missing values"),
         ({"datatype": Datatype.BYTES, "categories": (), "minimum": 1.0}, "no range"),
         ({"datatype": Datatype.FP32, "maximum": float("inf")}, "finite"),

@@ -50,6 +50,8 @@ from tidegate_training.config import TrainingConfig
             {"features": {"overrides": {"a": {"free_text": True, "datatype": "int64"}}}},
             ["'free_text'", "set datatype: text"],
         ),
+        ({"preprocessing": {"datetime": {"parts": ["minute"]}}}, ["datetime.parts", "minute"]),
+        ({"preprocessing": {"datetime": {"differences": [["a"]]}}}, ["datetime.differences", "at least 2"]),
         ({"preprocessing": {"text": {"n_features": 8}}}, ["'n_features'", "not an option of tfidf"]),
         (
             {"preprocessing": {"text": {"vectorizer": "hashing", "min_df": 2}}},

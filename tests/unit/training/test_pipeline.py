@@ -237,3 +237,56 @@ def test_fit_pipeline_texts_are_dense_for_trees_and_never_hashed(tmp_path: Path)
         fit_pipeline(config, table, np.arange(6))
     pipeline, _ = fit_pipeline(text_configuration(preprocessing=hashing), table, np.arange(6))
     assert pipeline["columns"].transform(rows).shape == (6, 33)
+
+
+def date_configuration(**fields: Any) -> TrainingConfig:
+    defaults: dict[str, Any] = {
+        "data": {"path": "a.csv"},
+        "target": "y",
+        "features": {"overrides": {"sent": {"datatype": "date"}, "read": {"datatype": "datetime"}}},
+        "preprocessing": {"datetime": {"parts": ["day", "hour"], "differences": [["read", "sent"]]}},
+    }
+    return configuration(**(defaults | fields))
+
+
+def write_dates(folder: Path, last: str = "2024-03-02T12:00") -> Path:
+    file = folder / "a.csv"
+    lines = [
+        "sent,read,n,y",
+        "2024-02-29,2024-03-01T06:00,1,0",
+        "2024-03-01,2024-03-04,2,1",
+        f"2024-03-01,{last},3,0",
+    ]
+    file.write_text("\n".join(lines) + "\n")
+    return file
+
+
+def test_fit_pipeline_dates_become_parts_and_differences(tmp_path: Path) -> None:
+    write_dates(tmp_path)
+    table = load_table(date_configuration(), tmp_path)
+    pipeline, _ = fit_pipeline(date_configuration(), table, np.arange(3))
+    matrix = pipeline["columns"].transform(table.features.batch(np.arange(3)).for_sklearn())
+    # The number, the day of 'sent', the day and the hour of 'read', and the difference in days.
+    assert matrix.tolist() == [[1, 29, 1, 6, 1.25], [2, 1, 4, 0, 3], [3, 1, 2, 12, 1.5]]
+
+
+def test_fit_pipeline_difference_of_a_number_is_rejected(tmp_path: Path) -> None:
+    write_dates(tmp_path)
+    config = date_configuration(preprocessing={"datetime": {"differences": [["read", "n"]]}})
+    table = load_table(config, tmp_path)
+    with pytest.raises(FieldError, match=r"datetime\.differences\.0\.1': 'n' is not a date .*of sent, read"):
+        fit_pipeline(config, table, np.arange(3))
+
+
+def test_fit_pipeline_missing_date_is_rejected_or_imputed(tmp_path: Path) -> None:
+    write_dates(tmp_path, last="")
+    config = date_configuration()
+    table = load_table(config, tmp_path)
+    with pytest.raises(DataError, match=r"'read' is missing in row 3, .*numeric\.impute"):
+        fit_pipeline(config, table, np.arange(3))
+    preprocessing = {"numeric": {"impute": "mean"}, "datetime": {"parts": ["hour"]}}
+    pipeline, _ = fit_pipeline(date_configuration(preprocessing=preprocessing), table, np.arange(3))
+    assert pipeline["columns"].transform(table.features.batch(np.arange(3)).for_sklearn())[2].tolist() == [
+        3,
+        3,
+    ]

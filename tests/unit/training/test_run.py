@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from tests.support.training import configuration, mixed_configuration, write_loa
 from tidegate.batch import Batch
 from tidegate.bundle import JOBLIB, METRICS, ONNX, PARITY, PROVENANCE, Bundle, verify
 from tidegate.errors import ConfigurationError, DataError, GateNotPassedError
+from tidegate.text_values import WEEKDAYS
 from tidegate.trust.archive import build_pipeline
 from tidegate.trust.policy import Policy
 from tidegate_training.bundling.compile import open_session
@@ -186,6 +188,34 @@ def test_train_free_text_is_served_by_scikit_learn(tmp_path: Path) -> None:
     lengths = json.loads(result.bundle.read("baseline.json"))["features"]["remark"]
     assert sum(lengths["counts"]) == 36
     assert min(map(len, texts)) <= lengths["edges"][0] <= max(map(len, texts))
+
+
+def test_train_dates_are_served_under_the_default_policy(tmp_path: Path) -> None:
+    source, first = random.Random(0), date(2024, 1, 1)
+    days = [first + timedelta(days=source.randint(0, 600)) for _ in range(90)]
+    lines = [f"{day if row % 9 else ''},{int(day.weekday() > 4)}" for row, day in enumerate(days)]
+    (tmp_path / "data.csv").write_text("\n".join(["day,y", *lines]) + "\n")
+    config = configuration(
+        data={"path": "data.csv"},
+        target="y",
+        features={"overrides": {"day": {"datatype": "date"}}},
+        preprocessing={"numeric": {"impute": "mean", "scale": "standard"}},
+    )
+    result = train(config, tmp_path / "bundle", base_dir=tmp_path)
+    (day,) = result.bundle.contract.features
+    assert (day.format, day.categories, day.missing) == ("date", None, True)
+    assert str(first) <= str(day.minimum) < str(day.maximum) <= "2025-08-23"
+    assert "'day': ONNX has no operator that parses dates" in str(result.parity.reason)
+    pipeline = build_pipeline(result.bundle.read("model.skops"), Policy())
+    outputs = result.bundle.contract.outputs
+    assert golden_outputs_match(result.bundle, lambda batch: predict_outputs(pipeline, batch, outputs))
+    counts = json.loads(result.bundle.read("baseline.json"))["features"]["day"]
+    assert set(counts["categories"]) <= set(WEEKDAYS)
+    assert sum(counts["categories"].values()) + counts["missing"] == 54
+    assert (
+        f"| day | BYTES | {day.minimum} to {day.maximum} | yes |"
+        in result.bundle.read("MODEL_CARD.md").decode()
+    )
 
 
 def test_train_sample_weight_counts_in_fitting_and_metrics(tmp_path: Path) -> None:

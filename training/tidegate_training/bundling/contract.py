@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from tidegate.contract import Contract, Datatype, Feature, Golden, Scalar
 from tidegate.errors import DataError
+from tidegate.text_values import parse_present_times
 from tidegate_training.bundling.features import FeaturePolicy, FeatureTable, Indices
 from tidegate_training.bundling.fitted_model import FittedModel
 from tidegate_training.bundling.outputs import PREDICTION, predict_outputs
@@ -128,16 +129,23 @@ def _build_feature(model: FittedModel, name: str) -> Feature:
     datatype = model.features.datatypes[name]
     missing = model.features.missing(name)
     present = model.features.columns[name][model.train][~missing[model.train]]
-    categorical = policy.categorical or (datatype is Datatype.BYTES and not policy.free_text)
-    has_range = not categorical and (datatype.is_float or datatype.is_integer)
+    text = datatype is Datatype.BYTES
+    categorical = policy.categorical or (text and not policy.free_text and policy.format is None)
+    minimum, maximum = None, None
+    if policy.format is not None:
+        order = np.argsort(parse_present_times(present), kind="stable")
+        minimum, maximum = present[order[0]], present[order[-1]]
+    elif not categorical and (datatype.is_float or datatype.is_integer):
+        minimum, maximum = to_json_values(np.array([present.min(), present.max()]))
     return Feature(
         name=name,
         datatype=datatype,
         missing=bool(missing.any()),
-        minimum=to_json_values(present.min(keepdims=True))[0] if has_range else None,
-        maximum=to_json_values(present.max(keepdims=True))[0] if has_range else None,
+        minimum=minimum,
+        maximum=maximum,
         categories=(policy.order or tuple(sorted(set(present.tolist())))) if categorical else None,
         ordered=policy.order is not None,
+        format=policy.format,
         handle_unknown=policy.handle_unknown,
         sensitivity=policy.sensitivity,
     )

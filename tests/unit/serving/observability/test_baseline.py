@@ -21,6 +21,7 @@ from tidegate_serving.observability.baseline import (
     Counts,
     NumericBins,
     TextBins,
+    WeekdayBins,
     load_baseline,
     population_stability_index,
 )
@@ -101,6 +102,14 @@ def test_numeric_bins_count_every_number_once(values: Any, at: int) -> None:
     whole = NUMBERS.count(values)
     assert whole.sum() == len(values)
     assert whole.tolist() == (NUMBERS.count(values[at:]) + NUMBERS.count(values[:at])).tolist()
+
+
+def test_weekday_bins_count_days_of_the_week() -> None:
+    days = CategoryBins(
+        ("monday", "thursday", OTHER), {"": 3, "monday": 0, "thursday": 1}, np.ones(4, np.int64)
+    )
+    texts = np.array(["2024-02-29T23:00-02:00", "2024-02-29", "2024-03-04", ""], dtype=object)
+    assert WeekdayBins(days).count(texts).tolist() == [1, 1, 1, 1]
 
 
 def test_text_bins_count_lengths_empty_is_missing() -> None:
