@@ -145,10 +145,16 @@ def _contract_table(contract: Contract) -> Table:
 
 
 def _observed(feature: Feature) -> str:
-    """Format the categories or the range that training observed."""
+    """Format the categories or the range that training observed, or the kind of other texts."""
     if feature.categories is not None:
         more = " …" if len(feature.categories) > _MAX_CATEGORIES else ""
-        return ", ".join(feature.categories[:_MAX_CATEGORIES]) + more
+        separator = " < " if feature.ordered else ", "
+        return separator.join(map(str, feature.categories[:_MAX_CATEGORIES])) + more
+    if feature.is_free_text:
+        return "free text"
     if feature.minimum is not None and feature.maximum is not None:
-        return f"{feature.minimum:.4g} to {feature.maximum:.4g}"
+        return " to ".join(
+            limit if isinstance(limit, str) else f"{limit:.4g}"
+            for limit in (feature.minimum, feature.maximum)
+        )
     return ""

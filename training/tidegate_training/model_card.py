@@ -76,7 +76,10 @@ def _limitations(contract: Contract) -> str:
         "The model was trained on the ranges and categories below; predictions for other values extrapolate."
     )
     if accepting:
-        text += f" An unknown category of {', '.join(accepting)} counts as none of the known categories."
+        text += (
+            f" An unknown category of {', '.join(accepting)} counts as none of the known categories, and as "
+            "below the first one if they have an order."
+        )
     return text
 
 
@@ -89,10 +92,16 @@ def _data(source: str, sha256: str, split_sizes: Mapping[str, int], config: Trai
     else:
         how = f"at random, seed {config.seed}"
     rows = ", ".join(f"{name} {count}" for name, count in split_sizes.items())
-    return (
+    text = (
         f"{source}, target '{config.target}', SHA-256 `{sha256}`.\n\n"
         f"Split {how}. Rows: {rows}. Preprocessing and estimator were fitted on the training rows alone."
     )
+    if config.sample_weight is not None:
+        text += (
+            f" A row counts by its weight, column '{config.sample_weight}', in the estimator and in the "
+            "metrics."
+        )
+    return text
 
 
 def _model(config: TrainingConfig, contract: Contract, parity: ParityReport) -> str:
@@ -141,9 +150,14 @@ def _features(features: Sequence[Feature]) -> str:
     rows = []
     for feature in features:
         if feature.categories is not None:
-            values = ", ".join(feature.categories[:12]) + (", …" if len(feature.categories) > 12 else "")
+            separator = " < " if feature.ordered else ", "
+            names = [*map(str, feature.categories[:12]), *(["…"] if len(feature.categories) > 12 else [])]
+            values = separator.join(names)
+        elif feature.is_free_text:
+            values = "free text"
         elif feature.minimum is not None:
-            values = f"{feature.minimum:g} to {feature.maximum:g}"
+            limits = (feature.minimum, feature.maximum)
+            values = " to ".join(limit if isinstance(limit, str) else f"{limit:g}" for limit in limits)
         else:
             values = "true, false"
         missing = "yes" if feature.missing else "no"

@@ -20,13 +20,16 @@ Array = NDArray[Any]
 _COLOR = "#1f4e79"
 
 
-def plot_classification(target: Array, outputs: Mapping[str, Array], labels: list[Any]) -> dict[str, bytes]:
+def plot_classification(
+    target: Array, outputs: Mapping[str, Array], labels: list[Any], weights: Array | None = None
+) -> dict[str, bytes]:
     """Plot the confusion matrix, and one ROC curve per class (one in all for two classes).
 
     Args:
         target: ``[rows]``, the true classes.
         outputs: By output, ``[rows]`` or ``[rows, width]``: the model's outputs.
         labels: All classes, in the order of the score columns.
+        weights: ``[rows]``, how much each row counts in the ROC curve. The confusion matrix counts rows.
 
     Returns:
         By name, the content of each file.
@@ -51,8 +54,11 @@ def plot_classification(target: Array, outputs: Mapping[str, Array], labels: lis
         scores = class_scores(outputs, labels)
         for index in range(1 if len(labels) == 2 else 0, len(labels)):
             actual = target == labels[index]
-            if 0 < actual.sum() < len(actual):
-                false_positives, true_positives, _ = roc_curve(actual, scores[:, index])
+            counted = actual if weights is None else actual[weights > 0]
+            if 0 < counted.sum() < len(counted):
+                false_positives, true_positives, _ = roc_curve(
+                    actual, scores[:, index], sample_weight=weights
+                )
                 axes.plot(false_positives, true_positives, label=str(labels[index]))
         axes.plot([0, 1], [0, 1], color="grey", linestyle=":")
         axes.set(xlabel="false positive rate", ylabel="true positive rate", title="ROC curve (test rows)")

@@ -42,7 +42,7 @@ from tidegate_training.pipeline import fit_pipeline
 from tidegate_training.plots import plot_classification, plot_regression
 from tidegate_training.provenance import collect_provenance
 from tidegate_training.source import Source, read_source
-from tidegate_training.split import Splits, require_classes, require_two_rows, split_rows
+from tidegate_training.split import Splits, require_classes, require_two_rows, split_rows, weighted_rows
 from tidegate_training.table import Table, build_table
 
 Array = NDArray[Any]
@@ -198,7 +198,7 @@ def _fit_and_evaluate(
         policies={name: _feature_policy(config, name) for name in features.datatypes},
     )
     metrics = {
-        name: _compute_metrics(config, model, table.target[rows], outputs[name])
+        name: _compute_metrics(config, model, table.target[rows], outputs[name], table.weights_of(rows))
         for name, rows in splits.items()
     }
     gap = metric_gaps(metrics["train"], metrics["test"])
@@ -254,27 +254,39 @@ def _split_table(config: TrainingConfig, table: Table) -> Splits:
         groups=table.groups,
         times=table.times,
     )
+    counted = splits if table.weights is None else weighted_rows(splits, table.weights)
     if config.task == "classification":
-        require_classes(splits, table.target)
+        require_classes(counted, table.target)
     else:
-        require_two_rows(splits)
+        require_two_rows(counted)
     return splits
 
 
 def _feature_policy(config: TrainingConfig, name: str) -> FeaturePolicy:
     options = config.features.overrides.get(name, FeatureOptions())
-    return FeaturePolicy(options.handle_unknown, options.sensitivity or config.features.sensitivity)
+    return FeaturePolicy(
+        handle_unknown=options.handle_unknown,
+        sensitivity=options.sensitivity or config.features.sensitivity,
+        categorical=options.categorical,
+        free_text=options.free_text,
+        format=options.format,
+        order=None if options.order is None else tuple(options.order),
+    )
 
 
 def _compute_metrics(
-    config: TrainingConfig, model: FittedModel, target: Array, outputs: dict[str, Array]
+    config: TrainingConfig,
+    model: FittedModel,
+    target: Array,
+    outputs: dict[str, Array],
+    weights: Array | None,
 ) -> Metrics:
     if config.task == "regression":
-        return regression_metrics(target, outputs)
+        return regression_metrics(target, outputs, weights)
     labels = list(model.labels)
     # By default the second of two classes is the positive one, as in scikit-learn.
     positive_label = config.positive_label if config.positive_label is not None else labels[1]
-    return classification_metrics(target, outputs, labels, positive_label)
+    return classification_metrics(target, outputs, labels, positive_label, weights)
 
 
 def _build_evidence(
@@ -283,7 +295,8 @@ def _build_evidence(
     """Return metrics, model card and plots by the names of their files."""
     target, outputs = trained.table.target[trained.splits.test], trained.outputs["test"]
     if trained.model.labels:
-        plots = plot_classification(target, outputs, list(trained.model.labels))
+        weights = trained.table.weights_of(trained.splits.test)
+        plots = plot_classification(target, outputs, list(trained.model.labels), weights)
     else:
         plots = plot_regression(target, outputs)
     card = render_model_card(

@@ -22,7 +22,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from tidegate.batch import Batch
-from tidegate.contract import MATRIX, Contract, Datatype
+from tidegate.contract import MATRIX, Contract
 from tidegate_serving.errors import RequestError, Violation
 from tidegate_serving.observability.baseline import (
     OTHER,
@@ -236,7 +236,7 @@ def _initial_violations(contract: Contract) -> list[tuple[str, str]]:
         kinds = [*shared, Violation.MISSING_FEATURE, Violation.OUT_OF_RANGE]
         if feature.datatype.is_float:
             kinds.append(Violation.NON_FINITE)
-        if feature.datatype is Datatype.BYTES and feature.handle_unknown == "reject":
+        if feature.categories is not None and feature.handle_unknown == "reject":
             kinds.append(Violation.UNKNOWN_CATEGORY)
         known += [(feature.name, kind.value) for kind in kinds]
     return [*known, *other] if len(known) + len(other) <= MAX_INITIAL_VIOLATION_SERIES else other

@@ -27,10 +27,18 @@ class FeaturePolicy:
     Attributes:
         handle_unknown: Whether the server rejects or accepts a category that is not in the training rows.
         sensitivity: How carefully the feature's values are to be handled.
+        categorical: Whether the integers of the feature are categories. Texts always are.
+        free_text: Whether the feature's texts have any content, and are not categories.
+        format: The format of texts that are dates or times.
+        order: The categories of a text feature from the lowest to the highest, if they have an order.
     """
 
     handle_unknown: Literal["reject", "accept"] = "reject"
     sensitivity: Sensitivity = Sensitivity.INTERNAL
+    categorical: bool = False
+    free_text: bool = False
+    format: Literal["date", "date-time"] | None = None
+    order: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

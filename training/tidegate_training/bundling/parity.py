@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.batch import Batch
-from tidegate.contract import Contract, Datatype, Scalar
+from tidegate.contract import Contract, Datatype, Feature, Scalar
 from tidegate.protocol.samples import sample_rows
 from tidegate_training.bundling.outputs import LABEL, SCORES
 
@@ -83,11 +83,10 @@ def probe_rows(contract: Contract, seed: int) -> list[list[Scalar]]:
     limits: list[list[Scalar]] = []
     for feature in contract.features:
         values: list[Scalar]
-        if feature.datatype is Datatype.BYTES:
-            values = list(feature.categories or ())
+        if feature.categories is not None:
+            values = list(feature.categories)
             if feature.handle_unknown == "accept":
-                # Longer than every known category, and therefore unknown.
-                values.append("?" + max(feature.categories or ("",), key=len))
+                values.append(_unknown_category(feature))
         elif feature.datatype is Datatype.BOOL:
             values = [False, True]
         else:
@@ -102,6 +101,15 @@ def probe_rows(contract: Contract, seed: int) -> list[list[Scalar]]:
     rows.append([values[0] for values in limits])
     rows.append([values[-1] for values in limits])
     return rows + sample_rows(contract, _RANDOM_ROWS, seed)
+
+
+def _unknown_category(feature: Feature) -> int | str:
+    """Return a category that the feature's categories do not contain."""
+    if feature.datatype is Datatype.BYTES:
+        # Longer than every known category, and therefore unknown.
+        return "?" + max(map(str, feature.categories or ("",)), key=len)
+    known = set(feature.categories or ())
+    return next(value for value in range(len(known) + 1) if value not in known)
 
 
 def compare_outputs(

@@ -20,6 +20,8 @@ from tidegate_serving.observability.baseline import (
     CategoryBins,
     Counts,
     NumericBins,
+    TextBins,
+    WeekdayBins,
     load_baseline,
     population_stability_index,
 )
@@ -100,6 +102,20 @@ def test_numeric_bins_count_every_number_once(values: Any, at: int) -> None:
     whole = NUMBERS.count(values)
     assert whole.sum() == len(values)
     assert whole.tolist() == (NUMBERS.count(values[at:]) + NUMBERS.count(values[:at])).tolist()
+
+
+def test_weekday_bins_count_days_of_the_week() -> None:
+    days = CategoryBins(
+        ("monday", "thursday", OTHER), {"": 3, "monday": 0, "thursday": 1}, np.ones(4, np.int64)
+    )
+    texts = np.array(["2024-02-29T23:00-02:00", "2024-02-29", "2024-03-04", ""], dtype=object)
+    assert WeekdayBins(days).count(texts).tolist() == [1, 1, 1, 1]
+
+
+def test_text_bins_count_lengths_empty_is_missing() -> None:
+    lengths = NumericBins(np.array([2.0, 5.0]), np.array([1, 1, 1, 0]))
+    texts = np.array(["ab", "日本語", "abcdef", "", "a"], dtype=object)
+    assert TextBins(lengths).count(texts).tolist() == [2, 1, 1, 1]
 
 
 @pytest.mark.parametrize("kind", ["numeric", "mixed", "forest", "regression"])
@@ -190,7 +206,7 @@ def test_load_baseline_rare_categories_share_a_bin(mixed_bundle: Bundle, tmp_pat
             lambda document: (
                 document | {"features": document["features"] | {"city": {"edges": [1], "counts": [1, 1]}}}
             ),
-            "expected categories for BYTES, received edges",
+            "expected categories for 'city', received edges",
         ),
         (
             lambda document: document | {"predictions": {"label": {"edges": [1], "counts": [1, 1]}}},

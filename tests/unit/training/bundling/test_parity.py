@@ -152,22 +152,24 @@ def test_probe_rows_have_limits_missing_and_unknown_values() -> None:
                 {"name": "b", "datatype": "BOOL"},
                 {"name": "open", "datatype": "BYTES", "categories": ["u", "v"], "handle_unknown": "accept"},
                 {"name": "closed", "datatype": "BYTES", "categories": ["p"]},
+                {"name": "branch", "datatype": "INT64", "categories": [0, 7], "handle_unknown": "accept"},
             ],
             "outputs": [{"name": "prediction", "datatype": "FP32"}],
             "golden": {
-                "rows": ((0.5, 4, True, "u", "p"),),
+                "rows": ((0.5, 4, True, "u", "p", 7),),
                 "outputs": {"prediction": [1.0]},
                 "tolerance": 1e-5,
             },
         }
     )
     rows = probe_rows(contract, 0)
-    observed = [{row[index] for row in rows} for index in range(5)]
+    observed = [{row[index] for row in rows} for index in range(6)]
     assert {-1.0, 2.0, None} <= observed[0]
     assert {0, 2**63 - 1} <= observed[1]
     assert observed[2] == {True, False}
     assert observed[3] == {"u", "v", "?u"}
     assert observed[4] == {"p"}
-    assert [-1.0, 0, False, "u", "p"] in rows
+    assert observed[5] == {0, 1, 7}
+    assert [-1.0, 0, False, "u", "p", 0] in rows
     assert all(type(row[1]) is int for row in rows)
     assert len(Batch.from_rows(contract, rows)) == len(rows)
