@@ -32,24 +32,24 @@ def test_predictor_and_server_are_kserves_own_classes() -> None:
     assert issubclass(Server, ModelServer)
 
 
-def test_predict_returns_the_golden_outputs_for_both_payloads(
+def test_infer_returns_the_golden_outputs_for_both_payloads(
     predictor: Predictor, regression_bundle: Bundle
 ) -> None:
     golden = regression_bundle.contract.golden
     expected = golden.outputs["prediction"]
     rows = [list(row) for row in golden.rows]
-    predictions = asyncio.run(predictor.predict({"instances": rows}))["predictions"]
+    predictions = asyncio.run(predictor.infer({"instances": rows}))["predictions"]
     flat = [value for row in rows for value in row]
     request = InferRequest("diabetes", [InferInput("input-0", [len(rows), 10], "FP32", flat)])
-    response = asyncio.run(predictor.predict(request))
+    response = asyncio.run(predictor.infer(request))
     for values in (predictions, response.outputs[0].as_numpy().tolist()):
         for actual, known in zip(values, expected, strict=True):
             assert golden.is_close(actual, known)
 
 
-def test_predict_invalid_payload_raises_a_request_error(predictor: Predictor) -> None:
+def test_infer_invalid_payload_raises_a_request_error(predictor: Predictor) -> None:
     with pytest.raises(RequestError, match="expected 10 values"):
-        asyncio.run(predictor.predict({"instances": [[1]]}))
+        asyncio.run(predictor.infer({"instances": [[1]]}))
 
 
 def test_predictor_types_are_the_model_metadata(predictor: Predictor) -> None:
