@@ -110,7 +110,7 @@ class HookedEngine:
 
 
 def read_only(arrays: Mapping[str, Array]) -> dict[str, Array]:
-    """Return views that a hook cannot write to.
+    """Return views that a hook cannot write to, ``[rows]`` or ``[rows, width]``.
 
     A hook that changed its arrays in place would change a client's rows before they are computed again,
     which happens if another request of the batch fails. It would also change the values that drift counts.

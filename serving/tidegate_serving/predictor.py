@@ -152,8 +152,7 @@ class Predictor(Model):
         except Exception as error:  # the hooks are any code
             logger.exception("The predictor %s failed on the golden requests of the bundle.", name)
             raise ConfigurationError(
-                f"The predictor {name} fails on the golden requests of the bundle: {type(error).__name__}: "
-                f"{error}"
+                f"The predictor {name} fails on the golden requests of the bundle: {_cause(error)}."
             ) from None
 
     def start(self) -> None:
@@ -312,8 +311,8 @@ def import_predictor(path: str) -> type[Predictor]:
         module = import_module(match["module"])
     except Exception as error:  # a module runs any code
         raise ConfigurationError(
-            f"The predictor {path} cannot be imported: {type(error).__name__}: {error}; install its package "
-            "in the server's environment, or in the image."
+            f"The predictor {path} cannot be imported: {_cause(error)}; install its package in the server's "
+            "environment, or in the image."
         ) from None
     found = getattr(module, match["name"], None)
     if found is None:
@@ -331,3 +330,8 @@ def import_predictor(path: str) -> type[Predictor]:
                 "calls a plain one; define it with def."
             )
     return found
+
+
+def _cause(error: Exception) -> str:
+    """Describe an exception of a user's code in one line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split()).rstrip('.')}"
