@@ -22,14 +22,14 @@ class LoanPredictor(Predictor):
     """A default costs as much as four loans earn that are paid back."""
 
     def preprocess(self, inputs: dict[str, NDArray[Any]]) -> Arrays:
-        """Reject applicants under age, and cap the monthly income, where an error of one digit is common."""
+        """Reject applicants under age, and cap the monthly income; each feature is an array ``[rows]``."""
         if (inputs["age"] < self.minimum_age).any():
             raise RequestError(f"age: expected {self.minimum_age} or more.")
         inputs["monthly_income"] = np.minimum(inputs["monthly_income"], self.maximum_income)
         return inputs
 
     def postprocess(self, outputs: dict[str, NDArray[Any]]) -> Arrays:
-        """Decide by the probability of a default."""
+        """Decide by the probability of a default: ``probabilities`` ``[rows, 2]``, ``label`` ``[rows]``."""
         labels = self.contract.labels
         will_default = outputs["probabilities"][:, labels.index("yes")] >= self.threshold
         outputs["label"] = np.where(will_default, "yes", "no").astype(object)
