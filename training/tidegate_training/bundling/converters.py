@@ -1,13 +1,18 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""Converters of preprocessing to ONNX whose results equal scikit-learn's bit by bit.
+"""Converters to ONNX that compute in the types in which scikit-learn computes.
 
-skl2onnx's own converters multiply by the reciprocal, always in 32 bits. The last bits then differ, and a tree
-behind the scaler takes another branch. ONNX Runtime cannot run skl2onnx's imputer in 64 bits. Estimators are
-left to skl2onnx.
+skl2onnx's own converters of scalers multiply by the reciprocal, always in 32 bits. The last bits then differ,
+and a tree behind the scaler takes another branch. ONNX Runtime cannot run skl2onnx's imputer in 64 bits. The
+converters of preprocessing here give scikit-learn's result bit by bit.
+
+Linear models, neighbors, naive Bayes and neural networks compute in 64 bits, as scikit-learn does with 64-bit
+parameters (:func:`with_float64_parameters`). In 32 bits a sum of large terms loses the digits that a near-tie
+of two distances, or a small margin, depends on. Trees are left to skl2onnx.
 """
 
-from collections.abc import Callable, Mapping
+import copy
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,15 +26,66 @@ _ONNX_TYPES = {np.dtype(np.float32): 1, np.dtype(np.float64): 11}
 
 def exact_converters() -> Mapping[type, Callable[..., None]]:
     """Return, by scikit-learn class, the converters that replace skl2onnx's."""
+    from skl2onnx._supported_operators import sklearn_operator_name_map
     from sklearn.impute import SimpleImputer
     from sklearn.preprocessing import MinMaxScaler, RobustScaler, StandardScaler
 
+    converters = {
+        "SklearnLinearClassifier": convert_linear_classifier,
+        "SklearnLinearSVC": convert_linear_classifier,
+        "SklearnLinearRegressor": convert_linear_regressor,
+        "SklearnLinearSVR": convert_linear_regressor,
+        "SklearnGaussianNB": convert_in_float64,
+        "SklearnKNeighborsClassifier": convert_in_float64,
+        "SklearnKNeighborsRegressor": convert_in_float64,
+        "SklearnMLPClassifier": convert_in_float64,
+        "SklearnMLPRegressor": convert_in_float64,
+    }
     return {
         SimpleImputer: convert_imputer,
         StandardScaler: convert_scaler,
         MinMaxScaler: convert_scaler,
         RobustScaler: convert_scaler,
+    } | {
+        estimator: converters[alias]
+        for estimator, alias in sklearn_operator_name_map.items()
+        if alias in converters
     }
+
+
+def with_float64_parameters(pipeline: Any) -> Any:
+    """Return a fitted pipeline whose linear model, naive Bayes or neural network computes in 64 bits.
+
+    scikit-learn fits such an estimator to 32-bit rows with 32-bit parameters, and then sums in 32 bits. With
+    the same parameters in 64 bits it sums in 64 bits, and so does the compiled model: both round far below
+    the tolerance of the comparison. The pipeline itself stays as it was fitted.
+    """
+    from sklearn.linear_model._base import LinearClassifierMixin, LinearModel
+    from sklearn.naive_bayes import GaussianNB
+    from sklearn.neural_network._multilayer_perceptron import BaseMultilayerPerceptron
+
+    parameters = {
+        LinearModel: ("coef_", "intercept_"),
+        LinearClassifierMixin: ("coef_", "intercept_"),
+        GaussianNB: ("theta_", "var_", "class_prior_"),
+        BaseMultilayerPerceptron: ("coefs_", "intercepts_"),
+    }
+    names = [name for kind, names in parameters.items() if isinstance(pipeline[-1], kind) for name in names]
+    if not names:
+        return pipeline
+    estimator = copy.copy(pipeline[-1])
+    for name in names:
+        setattr(estimator, name, _to_float64(getattr(estimator, name)))
+    pipeline = copy.copy(pipeline)
+    pipeline.steps = [*pipeline.steps[:-1], (pipeline.steps[-1][0], estimator)]
+    return pipeline
+
+
+def _to_float64(parameter: Any) -> Any:
+    """Return an array, or each array of a list, in 64 bits. A number without a shape stays."""
+    if isinstance(parameter, list):
+        return [_to_float64(item) for item in parameter]
+    return parameter.astype(np.float64) if isinstance(parameter, np.ndarray) else parameter
 
 
 def scaler_operations(scaler: Any, dtype: np.dtype[Any]) -> list[tuple[str, Array]]:
@@ -85,6 +141,81 @@ def convert_imputer(scope: Any, operator: Any, container: Any) -> None:
     graph.finish()
 
 
+def convert_linear_regressor(scope: Any, operator: Any, container: Any) -> None:
+    """Add a linear regression to a graph, in 64 bits.
+
+    Args:
+        scope: skl2onnx's scope, which makes unique names.
+        operator: skl2onnx's operator, with the fitted regressor.
+        container: skl2onnx's container of the graph's nodes.
+    """
+    graph = _GraphBuilder(scope, operator, container)
+    regressor = operator.raw_operator
+    coefficients = np.atleast_2d(regressor.coef_).T
+    graph.add_linear(coefficients, np.resize(regressor.intercept_, coefficients.shape[1]))
+    graph.finish()
+
+
+def convert_linear_classifier(scope: Any, operator: Any, container: Any) -> None:
+    """Add a linear classifier to a graph, in 64 bits: label, and margins or probabilities.
+
+    A binary classifier has the columns ``-margin`` and ``margin``, so that the label is the column of the
+    largest value; for a margin of 0 it is the first class, as in scikit-learn. The logistic function of both
+    columns is the probability of both classes.
+
+    Args:
+        scope: skl2onnx's scope, which makes unique names.
+        operator: skl2onnx's operator, with the fitted classifier.
+        container: skl2onnx's container of the graph's nodes.
+    """
+    graph = _GraphBuilder(scope, operator, container)
+    classifier = operator.raw_operator
+    coefficients = np.atleast_2d(classifier.coef_).T
+    intercepts = np.resize(classifier.intercept_, coefficients.shape[1])
+    if binary := coefficients.shape[1] == 1:
+        coefficients = np.hstack([-coefficients, coefficients])
+        intercepts = np.hstack([-intercepts, intercepts])
+    margins = graph.add_linear(coefficients, intercepts)
+    graph.add_node("ArgMax", margins, axis=1, keepdims=0)
+    graph.add_node("Gather", graph.add_classes(classifier.classes_), graph.current)
+    graph.finish(operator.outputs[0], cast=False)
+    graph.current = margins
+    if not container.get_options(classifier, {"raw_scores": False})["raw_scores"]:
+        if hasattr(classifier, "predict_proba"):
+            graph.add_node("Sigmoid" if binary else "Softmax", margins, **({} if binary else {"axis": 1}))
+        elif binary:
+            graph.add_node("Gather", margins, graph.add_indices([1]), axis=1)
+    graph.finish(operator.outputs[1])
+
+
+def convert_in_float64(scope: Any, operator: Any, container: Any) -> None:
+    """Add an estimator to a graph by skl2onnx's own converter, in 64 bits.
+
+    Args:
+        scope: skl2onnx's scope, which makes unique names.
+        operator: skl2onnx's operator, with the fitted estimator.
+        container: skl2onnx's container of the graph's nodes.
+    """
+    from skl2onnx.common._registration import get_converter
+    from skl2onnx.common._topology import Operator, Variable
+    from skl2onnx.common.data_types import DoubleTensorType
+
+    def add_variable(variables: Any, name: str, tensor_type: Any) -> None:
+        variables.append(Variable(name, name, scope.name, tensor_type))
+
+    graph = _GraphBuilder(scope, operator, container)
+    graph.cast(np.dtype(np.float64))
+    estimator, (*labels, scores) = operator.raw_operator, operator.outputs
+    inner = Operator(operator.onnx_name, scope.name, operator.type, estimator, container.target_opset, scope)
+    add_variable(inner.inputs, graph.current, DoubleTensorType([None, estimator.n_features_in_]))
+    for label in labels:
+        add_variable(inner.outputs, label.full_name, label.type)
+    graph.current = scope.get_unique_variable_name("scores")
+    add_variable(inner.outputs, graph.current, DoubleTensorType(scores.type.shape))
+    get_converter(operator.type)(scope, inner, container)
+    graph.finish(scores)
+
+
 class _GraphBuilder:
     """Nodes of one operator, added in sequence; ``current`` is the last node's tensor, ``dtype`` its type."""
 
@@ -112,15 +243,41 @@ class _GraphBuilder:
             self.add_node("Cast", self.current, to=_ONNX_TYPES[dtype])
             self.dtype = dtype
 
+    def add_linear(self, coefficients: Array, intercepts: Array) -> str:
+        """Multiply the rows by a matrix ``[features, columns]`` and add ``[columns]``, in 64 bits."""
+        self.cast(np.dtype(np.float64))
+        weights = self._add_initializer(11, coefficients.shape, coefficients.astype(np.float64))
+        self.add_node("Gemm", self.current, weights, self.add_constant(intercepts.astype(np.float64)))
+        return self.current
+
+    def add_classes(self, classes: Array) -> str:
+        """Add a classifier's classes, ``[classes]``, and return their name."""
+        if classes.dtype.kind in "UO":
+            return self._add_initializer(8, classes.shape, np.array([str(name).encode() for name in classes]))
+        return self.add_indices(classes)
+
+    def add_indices(self, values: Sequence[int] | Array) -> str:
+        """Add 64-bit integers, ``[values]``, and return their name."""
+        return self._add_initializer(7, (len(values),), np.asarray(values, np.int64))
+
     def add_constant(self, values: Array) -> str:
         """Add a row of numbers, ``[features]``, and return its name."""
+        return self._add_initializer(_ONNX_TYPES[values.dtype], (1, values.size), values)
+
+    def _add_initializer(self, onnx_type: int, shape: tuple[int, ...], values: Array) -> str:
         name: str = self.scope.get_unique_variable_name("constant")
-        self.container.add_initializer(name, _ONNX_TYPES[values.dtype], [1, values.size], values.ravel())
+        self.container.add_initializer(name, onnx_type, shape, values.ravel().tolist())
         return name
 
-    def finish(self) -> None:
-        """Convert the current tensor to the operator's output, in the type that skl2onnx declared for it."""
+    def finish(self, output: Any = None, cast: bool = True) -> None:
+        """Make the current tensor an output of the operator, by default its first.
+
+        Args:
+            output: The output.
+            cast: Whether to convert the tensor to the type that skl2onnx declared for the output.
+        """
         from skl2onnx.common.data_types import guess_proto_type
 
-        to = guess_proto_type(self.output.type)
-        self.container.add_node("Cast", [self.current], [self.output.full_name], op_version=13, to=to)
+        output = output or self.output
+        kind, attributes = ("Cast", {"to": guess_proto_type(output.type)}) if cast else ("Identity", {})
+        self.container.add_node(kind, [self.current], [output.full_name], op_version=13, **attributes)
