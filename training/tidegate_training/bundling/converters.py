@@ -35,11 +35,24 @@ def exact_converters() -> Mapping[type, Callable[..., None]]:
         "SklearnLinearSVC": convert_linear_classifier,
         "SklearnLinearRegressor": convert_linear_regressor,
         "SklearnLinearSVR": convert_linear_regressor,
+        "SklearnSVR": convert_kernel_regressor,
         "SklearnGaussianNB": convert_in_float64,
         "SklearnKNeighborsClassifier": convert_in_float64,
         "SklearnKNeighborsRegressor": convert_in_float64,
         "SklearnMLPClassifier": convert_in_float64,
         "SklearnMLPRegressor": convert_in_float64,
+        "SklearnDecisionTreeClassifier": convert_in_float32,
+        "SklearnDecisionTreeRegressor": convert_in_float32,
+        "SklearnExtraTreeClassifier": convert_in_float32,
+        "SklearnExtraTreeRegressor": convert_in_float32,
+        "SklearnExtraTreesClassifier": convert_in_float32,
+        "SklearnExtraTreesRegressor": convert_in_float32,
+        "SklearnGradientBoostingClassifier": convert_in_float32,
+        "SklearnGradientBoostingRegressor": convert_in_float32,
+        "SklearnRandomForestClassifier": convert_in_float32,
+        "SklearnRandomForestRegressor": convert_in_float32,
+        "SklearnHistGradientBoostingClassifier": convert_histogram_boosting,
+        "SklearnHistGradientBoostingRegressor": convert_histogram_boosting,
     }
     return {
         SimpleImputer: convert_imputer,
@@ -51,6 +64,13 @@ def exact_converters() -> Mapping[type, Callable[..., None]]:
         for estimator, alias in sklearn_operator_name_map.items()
         if alias in converters
     }
+
+
+def exact_shape_calculators() -> Mapping[type, Callable[..., None]]:
+    """Return, by scikit-learn class, the functions that replace skl2onnx's declaration of the output."""
+    from sklearn.preprocessing import MinMaxScaler, RobustScaler, StandardScaler
+
+    return dict.fromkeys((StandardScaler, MinMaxScaler, RobustScaler), declare_scaler_output)
 
 
 def with_float64_parameters(pipeline: Any) -> Any:
@@ -101,6 +121,15 @@ def scaler_operations(scaler: Any, dtype: np.dtype[Any]) -> list[tuple[str, Arra
     if isinstance(scaler, StandardScaler):
         return [("Sub", scaler.mean_.astype(dtype)), ("Div", scaler.scale_.astype(dtype))]
     return [("Sub", scaler.center_), ("Div", scaler.scale_)]
+
+
+def declare_scaler_output(operator: Any) -> None:
+    """Declare a scaler's output, ``[rows, features]``: 64 bits unless all inputs have 32-bit floats."""
+    from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType
+
+    is_float32 = all(isinstance(variable.type, FloatTensorType) for variable in operator.inputs)
+    rows, width = operator.inputs[0].get_first_dimension(), operator.raw_operator.n_features_in_
+    operator.outputs[0].type = (FloatTensorType if is_float32 else DoubleTensorType)([rows, width])
 
 
 def convert_scaler(scope: Any, operator: Any, container: Any) -> None:
@@ -188,6 +217,48 @@ def convert_linear_classifier(scope: Any, operator: Any, container: Any) -> None
     graph.finish(operator.outputs[1])
 
 
+def convert_kernel_regressor(scope: Any, operator: Any, container: Any) -> None:
+    """Add a support vector regression to a graph, in 64 bits; ONNX Runtime's own operator has 32.
+
+    Args:
+        scope: skl2onnx's scope, which makes unique names.
+        operator: skl2onnx's operator, with the fitted regressor.
+        container: skl2onnx's container of the graph's nodes.
+
+    Raises:
+        NotImplementedError: If the kernel is a function or a matrix of the user's.
+    """
+    graph = _GraphBuilder(scope, operator, container)
+    regressor = operator.raw_operator
+    vectors, gamma = regressor.support_vectors_, regressor._gamma
+    if regressor.kernel == "rbf":
+        # Distances from the center of the vectors: their squares cancel less than those from zero.
+        center = vectors.mean(axis=0)
+        vectors = vectors - center
+        graph.cast(np.dtype(np.float64))
+        graph.add_node("Sub", graph.current, graph.add_constant(center))
+        rows = graph.current
+        graph.add_node("ReduceSumSquare", rows, axes=[1], keepdims=1)
+        squares, graph.current = graph.current, rows
+        products = graph.add_linear(-2 * vectors.T, (vectors**2).sum(axis=1))
+        graph.add_node("Add", products, squares)
+        graph.add_node("Max", graph.current, graph.add_constant(np.zeros(1)))
+        graph.add_node("Mul", graph.current, graph.add_constant(np.full(1, -gamma)))
+        graph.add_node("Exp", graph.current)
+    elif regressor.kernel == "linear":
+        graph.add_linear(vectors.T, np.zeros(len(vectors)))
+    elif regressor.kernel in ("poly", "sigmoid"):
+        graph.add_linear(gamma * vectors.T, np.full(len(vectors), float(regressor.coef0)))
+        if regressor.kernel == "poly":
+            graph.add_node("Pow", graph.current, graph.add_constant(np.full(1, float(regressor.degree))))
+        else:
+            graph.add_node("Tanh", graph.current)
+    else:
+        raise NotImplementedError(f"the kernel {regressor.kernel!r} has no ONNX form")
+    graph.add_linear(regressor.dual_coef_.T, regressor.intercept_)
+    graph.finish()
+
+
 def convert_in_float64(scope: Any, operator: Any, container: Any) -> None:
     """Add an estimator to a graph by skl2onnx's own converter, in 64 bits.
 
@@ -196,22 +267,74 @@ def convert_in_float64(scope: Any, operator: Any, container: Any) -> None:
         operator: skl2onnx's operator, with the fitted estimator.
         container: skl2onnx's container of the graph's nodes.
     """
+    _convert_by_skl2onnx(scope, operator, container, np.dtype(np.float64))
+
+
+def convert_in_float32(scope: Any, operator: Any, container: Any) -> None:
+    """Add trees to a graph by skl2onnx's own converter, in 32 bits, to which scikit-learn's trees round rows.
+
+    Args:
+        scope: skl2onnx's scope, which makes unique names.
+        operator: skl2onnx's operator, with the fitted estimator.
+        container: skl2onnx's container of the graph's nodes.
+    """
+    _convert_by_skl2onnx(scope, operator, container, np.dtype(np.float32))
+
+
+def convert_histogram_boosting(scope: Any, operator: Any, container: Any) -> None:
+    """Add histogram boosting to a graph, with thresholds that divide rows as scikit-learn's do.
+
+    The thresholds have 64 bits and are halfway between two values. skl2onnx rounds them to the nearest 32
+    bits. A threshold that is rounded down divides 32-bit numbers as before; any other number is compared in
+    64 bits.
+
+    Args:
+        scope: skl2onnx's scope, which makes unique names.
+        operator: skl2onnx's operator, with the fitted estimator.
+        container: skl2onnx's container of the graph's nodes.
+    """
+    from onnx import helper, numpy_helper
+
+    graph = _GraphBuilder(scope, operator, container)
+    dtype = np.dtype(np.float32 if graph.dtype == np.float32 else np.float64)
+    first = len(container.nodes)
+    _convert_by_skl2onnx(scope, operator, container, dtype)
+    trees = [tree.nodes for iteration in operator.raw_operator._predictors for tree in iteration]
+    thresholds = np.concatenate([np.where(nodes["is_leaf"], 0.0, nodes["num_threshold"]) for nodes in trees])
+    node = next(node for node in container.nodes[first:] if node.op_type.startswith("TreeEnsemble"))
+    attributes = {attribute.name: attribute for attribute in node.attribute}
+    if dtype == np.float32:
+        rounded = thresholds.astype(np.float32)
+        lower = np.nextafter(rounded, np.float32(-np.inf))
+        attributes["nodes_values"].floats[:] = np.where(rounded > thresholds, lower, rounded).tolist()
+        return
+    for name in ("nodes_values", "nodes_hitrates", "class_weights", "target_weights", "base_values"):
+        if name in attributes:
+            values = thresholds if name == "nodes_values" else np.array(attributes[name].floats, np.float64)
+            node.attribute.remove(attributes[name])
+            node.attribute.append(helper.make_attribute(f"{name}_as_tensor", numpy_helper.from_array(values)))
+    container.node_domain_version_pair_sets.add(("ai.onnx.ml", 3))
+
+
+def _convert_by_skl2onnx(scope: Any, operator: Any, container: Any, dtype: np.dtype[Any]) -> None:
+    """Convert an operator's input to a type, and call skl2onnx's own converter as if that were the input."""
     from skl2onnx.common._registration import get_converter
     from skl2onnx.common._topology import Operator, Variable
-    from skl2onnx.common.data_types import DoubleTensorType
+    from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType
 
     def add_variable(variables: Any, name: str, tensor_type: Any) -> None:
         variables.append(Variable(name, name, scope.name, tensor_type))
 
     graph = _GraphBuilder(scope, operator, container)
-    graph.cast(np.dtype(np.float64))
+    graph.cast(dtype)
+    tensor_type = FloatTensorType if dtype == np.float32 else DoubleTensorType
     estimator, (*labels, scores) = operator.raw_operator, operator.outputs
     inner = Operator(operator.onnx_name, scope.name, operator.type, estimator, container.target_opset, scope)
-    add_variable(inner.inputs, graph.current, DoubleTensorType([None, estimator.n_features_in_]))
+    add_variable(inner.inputs, graph.current, tensor_type([None, estimator.n_features_in_]))
     for label in labels:
         add_variable(inner.outputs, label.full_name, label.type)
     graph.current = scope.get_unique_variable_name("scores")
-    add_variable(inner.outputs, graph.current, DoubleTensorType(scores.type.shape))
+    add_variable(inner.outputs, graph.current, tensor_type(scores.type.shape))
     get_converter(operator.type)(scope, inner, container)
     graph.finish(scores)
 
