@@ -6,7 +6,6 @@ The server uses a compiled model only with the verdict ``equal``. This module co
 converts nothing, and its tolerance is fixed.
 """
 
-import random
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
@@ -15,8 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.batch import Batch
-from tidegate.contract import Contract, Datatype, Feature, Scalar
-from tidegate.protocol.samples import sample_rows
 from tidegate_training.bundling.outputs import LABEL, SCORES
 
 Array = NDArray[Any]
@@ -29,18 +26,6 @@ BATCH_SIZES = (1, 16, 256)
 
 MAX_DATA_ROWS = 20_000
 """Largest number of data rows to compare; of more rows, this many at even distances are compared."""
-
-_RANDOM_ROWS = 256
-"""Number of random rows among the probe rows."""
-
-FAR_FACTORS = (10.0, 1e3, 1e6)
-"""Distances from the training range, in widths of the range, of values in the probe rows.
-
-The server computes such rows, so the comparison has to cover them.
-"""
-
-_FAR_RATIO = 0.3
-"""Fraction of the values that are far in a random row with some far values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,77 +62,6 @@ class ParityReport:
     def to_json(self) -> dict[str, Any]:
         """Return the JSON document."""
         return asdict(self) | {"batch_sizes": list(self.batch_sizes)}
-
-
-def probe_rows(contract: Contract, seed: int) -> list[list[Scalar]]:
-    """Build rows from the contract: limits, missing values, unknown categories, and random samples.
-
-    One feature at a time takes each of its limits while the others keep the first golden row's values. Two
-    more rows have all features at their first, and at their last limit. Others have all numbers, or some of
-    them, far outside of the training range.
-    """
-    typical = list(contract.golden.rows[0])
-    limits: list[list[Scalar]] = []
-    for feature in contract.features:
-        values: list[Scalar]
-        if feature.datatype is Datatype.BYTES:
-            values = list(feature.categories or ())
-            if feature.handle_unknown == "accept":
-                # Longer than every known category, and therefore unknown.
-                values.append("?" + max(feature.categories or ("",), key=len))
-        elif feature.datatype is Datatype.BOOL:
-            values = [False, True]
-        else:
-            values = [limit for limit in (feature.minimum, feature.maximum) if limit is not None]
-        if feature.missing:
-            values.append(None)
-        limits.append(values or [typical[len(limits)]])
-    rows = [
-        [*typical[:index], value, *typical[index + 1 :]]
-        for index, values in enumerate(limits)
-        for value in values
-    ]
-    rows.append([values[0] for values in limits])
-    rows.append([values[-1] for values in limits])
-    return rows + sample_rows(contract, _RANDOM_ROWS, seed) + _far_rows(contract, seed)
-
-
-def _far_rows(contract: Contract, seed: int) -> list[list[Scalar]]:
-    """Build rows with numbers far outside of the training range, on both sides."""
-    generator = random.Random(seed)
-    signed = [sign * factor for factor in FAR_FACTORS for sign in (-1.0, 1.0)]
-    typical = contract.golden.rows[0]
-    rows = [
-        [
-            _far_value(feature, value, factor)
-            for feature, value in zip(contract.features, typical, strict=True)
-        ]
-        for factor in signed
-    ]
-    for row in sample_rows(contract, _RANDOM_ROWS, seed + 1):
-        factors = [generator.choice(signed) if generator.random() < _FAR_RATIO else 0.0 for _ in row]
-        rows.append(
-            [
-                _far_value(feature, value, factor) if factor else value
-                for feature, value, factor in zip(contract.features, row, factors, strict=True)
-            ]
-        )
-    return rows
-
-
-def _far_value(feature: Feature, value: Scalar, factor: float) -> Scalar:
-    """Return a number outside of the feature's range by ``factor`` widths of it; other values stay."""
-    low, high = feature.minimum, feature.maximum
-    if low is None or high is None:
-        return value
-    width = float(high) - float(low) or max(abs(float(high)), 1.0)
-    far = (float(high) if factor > 0 else float(low)) + factor * width
-    if feature.datatype.is_integer:
-        limits = np.iinfo(feature.datatype.dtype)
-        return min(max(int(far), int(limits.min)), int(limits.max))
-    # Far less than the largest float, so that sums of squares stay finite.
-    largest = float(np.sqrt(np.finfo(feature.datatype.dtype).max)) / FAR_FACTORS[-1]
-    return min(max(far, -max(largest, abs(float(low)))), max(largest, abs(float(high))))
 
 
 def compare_outputs(
