@@ -47,7 +47,7 @@ class Batch:
         return cls.from_columns(
             contract,
             {
-                feature.name: _column([row[index] for row in rows], feature.datatype)
+                feature.name: to_column([row[index] for row in rows], feature.datatype)
                 for index, feature in enumerate(contract.features)
             },
         )
@@ -73,6 +73,10 @@ class Batch:
     def __getitem__(self, rows: slice) -> "Batch":
         return Batch({name: array[rows] for name, array in self.arrays.items()})
 
+    def take(self, rows: Array) -> "Batch":
+        """Return a copy of the rows with these numbers, or of those where a mask ``[rows]`` is true."""
+        return Batch({name: array[rows] for name, array in self.arrays.items()})
+
     def for_onnx(self) -> dict[str, Array]:
         """Return the inputs of a compiled model: one matrix ``[rows, features]`` per data type."""
         if MATRIX in self.arrays:
@@ -95,7 +99,8 @@ class Batch:
         return pd.DataFrame(dict(self.arrays), copy=False)
 
 
-def _column(values: Sequence[Scalar], datatype: Datatype) -> Array:
+def to_column(values: Sequence[Scalar], datatype: Datatype) -> Array:
+    """Convert JSON values of one feature to ``[rows]``. None becomes NaN, or "" in a text feature."""
     if datatype is Datatype.BYTES:
         return np.array(["" if value is None else value for value in values], dtype=object)
     if datatype.is_float:

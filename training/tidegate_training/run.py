@@ -21,6 +21,7 @@ from tidegate.errors import BundleError, FieldError
 from tidegate.trust.archive import build_pipeline
 from tidegate.trust.policy import Policy
 from tidegate_training.bundling.bundle import PackagedModel, installed_versions, package_model, write_bundle
+from tidegate_training.bundling.converters import with_float64_parameters
 from tidegate_training.bundling.features import FeaturePolicy
 from tidegate_training.bundling.fitted_model import FittedModel
 from tidegate_training.bundling.outputs import detect_outputs, predict_outputs
@@ -172,7 +173,7 @@ def _fit_and_evaluate(
     splits = _split_table(config, table)
     on_step("fitting")
     fitted, warnings = fit_pipeline(config, table, splits.train)
-    archive = _archive(config, fitted)
+    archive = _archive(config, with_float64_parameters(fitted))
     # The metrics are those of the pipeline that a server builds, so that a loss in saving shows in them.
     pipeline = _build_as_server(config, archive)
     on_step("evaluating")

@@ -13,18 +13,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from tidegate.batch import Batch
+from tidegate.batch import Array, Batch
 from tidegate.bundle import BASELINE, CONTRACT, JOBLIB, ONNX, PARITY, PROVENANCE, SKOPS, Bundle, seal
-from tidegate.contract import Contract
+from tidegate.contract import Contract, Output
 from tidegate.digest import canonical_json
 from tidegate_training.bundling.baseline import build_baseline
 from tidegate_training.bundling.compile import NotCompiledError, open_session, to_onnx
 from tidegate_training.bundling.contract import build_contract
 from tidegate_training.bundling.fitted_model import FittedModel
 from tidegate_training.bundling.outputs import predict_outputs
-from tidegate_training.bundling.parity import MAX_DATA_ROWS, ParityReport, compare_outputs, probe_rows
+from tidegate_training.bundling.parity import MAX_DATA_ROWS, ParityReport, compare_outputs
 from tidegate_training.bundling.persistence import to_joblib
+from tidegate_training.bundling.probes import probe_rows
+from tidegate_training.bundling.thresholds import threshold_rows
 from tidegate_training.output_dir import replace_directory
 
 RECORDED_PACKAGES = (
@@ -125,12 +128,63 @@ def compile_and_compare(
         return None, ParityReport("not compiled", str(error))
     n_rows = len(model.features)
     rows = np.unique(np.linspace(0, n_rows - 1, min(n_rows, MAX_DATA_ROWS)).round().astype(np.intp))
-    batch = Batch.concatenate(
-        [model.features.batch(rows), Batch.from_rows(contract, probe_rows(contract, seed))]
+    data = model.features.batch(rows)
+    batch, original = predict_computable_rows(
+        model.pipeline,
+        contract.outputs,
+        Batch.concatenate([data, probe_rows(contract, seed), threshold_rows(compiled, contract, data)]),
     )
-    original = predict_outputs(model.pipeline, batch, contract.outputs)
     report = compare_outputs(session, original, batch, contract.golden.scale)
     return (compiled if report.verdict == "equal" else None), report
+
+
+def predict_computable_rows(
+    pipeline: Any, outputs: tuple[Output, ...], batch: Batch
+) -> tuple[Batch, dict[str, Array]]:
+    """Compute a batch with scikit-learn, without the rows that it cannot compute.
+
+    A row far outside of the training range can overflow. A server responds to it with an error, whichever
+    engine it has.
+
+    Args:
+        pipeline: The pipeline.
+        outputs: The contract's outputs.
+        batch: The rows.
+
+    Returns:
+        The rows with finite outputs, in order; and by output, ``[rows]`` or ``[rows, width]``.
+    """
+    try:
+        values = predict_outputs(pipeline, batch, outputs)
+    except (
+        Exception
+    ):  # scikit-learn raises ValueError for an infinite number; other steps raise any exception
+        batch = batch.take(_computable(pipeline, outputs, batch))
+        values = predict_outputs(pipeline, batch, outputs)
+    finite = np.ones(len(batch), np.bool_)
+    for array in values.values():
+        if array.dtype.kind == "f":
+            finite &= np.isfinite(array.reshape(len(batch), -1)).all(axis=1)
+    if finite.all():
+        return batch, values
+    return batch.take(finite), {name: array[finite] for name, array in values.items()}
+
+
+def _computable(pipeline: Any, outputs: tuple[Output, ...], batch: Batch) -> NDArray[np.bool_]:
+    """Return, as ``[rows]``, whether scikit-learn computes a row, by halving a batch that it does not."""
+    try:
+        predict_outputs(pipeline, batch, outputs)
+    except Exception:
+        if len(batch) == 1:
+            return np.zeros(1, np.bool_)
+        middle = len(batch) // 2
+        return np.concatenate(
+            [
+                _computable(pipeline, outputs, half)
+                for half in (batch[slice(middle)], batch[slice(middle, None)])
+            ]
+        )
+    return np.ones(len(batch), np.bool_)
 
 
 def installed_versions() -> dict[str, str]:

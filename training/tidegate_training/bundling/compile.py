@@ -5,15 +5,12 @@
 Whether the graph computes the same outputs is shown by :mod:`tidegate_training.bundling.parity`.
 """
 
-import copy
 import warnings
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from tidegate.contract import MATRIX, Datatype, Output
-from tidegate_training.bundling.converters import exact_converters
+from tidegate_training.bundling.converters import exact_converters, exact_shape_calculators
 from tidegate_training.bundling.graph_inputs import merge_inputs
 from tidegate_training.bundling.outputs import PREDICTION, PROBABILITIES, SCORES
 
@@ -45,7 +42,6 @@ def to_onnx(
     from skl2onnx import convert_sklearn
 
     inputs = _graph_inputs(datatypes)
-    pipeline = _with_exact_thresholds(pipeline)
     try:
         with warnings.catch_warnings():
             # The converter's own deprecation warnings concern its authors.
@@ -57,6 +53,7 @@ def to_onnx(
                 target_opset={"": OPSET, "ai.onnx.ml": 3},
                 options={id(pipeline[-1]): _converter_options(pipeline[-1], outputs)},
                 custom_conversion_functions=exact_converters(),
+                custom_shape_calculators=exact_shape_calculators(),
             )
         if len(inputs) == 1 and inputs[0][0] == MATRIX:
             _rename(model.graph, {model.graph.input[0].name: MATRIX})
@@ -107,25 +104,6 @@ def _graph_inputs(datatypes: Mapping[str, Datatype]) -> list[tuple[str, Any]]:
     if len(distinct) == 1 and Datatype.BYTES not in distinct:
         return [(MATRIX, tensor_types[distinct.pop()]([None, len(datatypes)]))]
     return [(name, tensor_types[datatype]([None, 1])) for name, datatype in datatypes.items()]
-
-
-def _with_exact_thresholds(pipeline: Any) -> Any:
-    """Return a pipeline with the same outputs whose thresholds are exact in 32 bits.
-
-    Histogram boosting has 64-bit thresholds halfway between two values, and skl2onnx rounds them to nearest.
-    A threshold that is rounded down divides 32-bit numbers as before. For all other trees skl2onnx rounds
-    down.
-    """
-    if not type(pipeline[-1]).__name__.startswith("HistGradientBoosting"):
-        return pipeline
-    pipeline = copy.deepcopy(pipeline)
-    for iteration in pipeline[-1]._predictors:
-        for tree in iteration:
-            thresholds = tree.nodes["num_threshold"]
-            rounded = thresholds.astype(np.float32)
-            lower = np.nextafter(rounded, np.float32(-np.inf))
-            tree.nodes["num_threshold"] = np.where(rounded > thresholds, lower, rounded)
-    return pipeline
 
 
 def _converter_options(estimator: Any, outputs: tuple[Output, ...]) -> dict[str, bool]:

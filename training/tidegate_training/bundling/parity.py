@@ -14,8 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.batch import Batch
-from tidegate.contract import Contract, Datatype, Feature, Scalar
-from tidegate.protocol.samples import sample_rows
 from tidegate_training.bundling.outputs import LABEL, SCORES
 
 Array = NDArray[Any]
@@ -28,12 +26,6 @@ BATCH_SIZES = (1, 16, 256)
 
 MAX_DATA_ROWS = 20_000
 """Largest number of data rows to compare; of more rows, this many at even distances are compared."""
-
-MAX_LIMIT_ROWS = 2_000
-"""Largest number of probe rows with single values at a limit; of more values, several share a row."""
-
-_RANDOM_ROWS = 256
-"""Number of random rows among the probe rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,46 +62,6 @@ class ParityReport:
     def to_json(self) -> dict[str, Any]:
         """Return the JSON document."""
         return asdict(self) | {"batch_sizes": list(self.batch_sizes)}
-
-
-def probe_rows(contract: Contract, seed: int) -> list[list[Scalar]]:
-    """Build rows from the contract: limits, missing values, unknown categories, and a random sample.
-
-    One feature at a time takes each of its limits while the others keep the first golden row's values. With
-    more limits than ``MAX_LIMIT_ROWS``, each row has several features at a limit, so that the rows do not
-    grow with the features. Two more rows have all features at their first, and at their last limit.
-    """
-    typical = list(contract.golden.rows[0])
-    limits: list[list[Scalar]] = []
-    for feature in contract.features:
-        values: list[Scalar]
-        if feature.categories is not None:
-            values = list(feature.categories)
-            if feature.handle_unknown == "accept":
-                values.append(_unknown_category(feature))
-        elif feature.datatype is Datatype.BOOL:
-            values = [False, True]
-        else:
-            values = [limit for limit in (feature.minimum, feature.maximum) if limit is not None]
-        if feature.missing:
-            values.append(None)
-        limits.append(values or [typical[len(limits)]])
-    changes = [(index, value) for index, values in enumerate(limits) for value in values]
-    rows = [list(typical) for _ in changes[:MAX_LIMIT_ROWS]]
-    for number, (index, value) in enumerate(changes):
-        rows[number % MAX_LIMIT_ROWS][index] = value
-    rows.append([values[0] for values in limits])
-    rows.append([values[-1] for values in limits])
-    return rows + sample_rows(contract, _RANDOM_ROWS, seed)
-
-
-def _unknown_category(feature: Feature) -> int | str:
-    """Return a category that the feature's categories do not contain."""
-    if feature.datatype is Datatype.BYTES:
-        # Longer than every known category, and therefore unknown.
-        return "?" + max(map(str, feature.categories or ("",)), key=len)
-    known = set(feature.categories or ())
-    return next(value for value in range(len(known) + 1) if value not in known)
 
 
 def compare_outputs(

@@ -97,20 +97,6 @@ def test_open_session_invalid_graph_is_rejected() -> None:
         open_session(b"not a graph")
 
 
-def test_to_onnx_boosting_separates_adjacent_float32_numbers() -> None:
-    # The threshold is halfway between the two values; rounding to nearest gives the upper one.
-    lower = np.nextafter(np.float32(1), np.float32(2))
-    upper = np.nextafter(lower, np.float32(2))
-    values = np.repeat([[lower], [upper]], 20, axis=0)
-    pipeline = Pipeline([("estimator", HistGradientBoostingRegressor(max_iter=1, min_samples_leaf=1))])
-    pipeline.fit(values, np.repeat([0.0, 1.0], 20))
-    batch = Batch({MATRIX: values})
-    outputs, content = compile_pipeline(pipeline, batch, {"a": Datatype.FP32})
-    (actual,) = open_session(content).run(None, batch.for_onnx())
-    assert len(set(actual.tolist())) == 2
-    np.testing.assert_allclose(actual, predict_outputs(pipeline, batch, outputs)["prediction"], rtol=1e-6)
-
-
 def test_to_onnx_twice_gives_the_same_bytes() -> None:
     pipeline = Pipeline([("estimator", HistGradientBoostingRegressor(max_iter=5))])
     with warnings.catch_warnings():

@@ -165,6 +165,7 @@ def test_probe_rows_have_limits_missing_and_unknown_values() -> None:
     rows = probe_rows(contract, 0)
     observed = [{row[index] for row in rows} for index in range(6)]
     assert {-1.0, 2.0, None} <= observed[0]
+    assert {2.0 + 3.0 * 10, -1.0 - 3.0 * 1e3, 2.0 + 3.0 * 1e6} <= observed[0]
     assert {0, 2**63 - 1} <= observed[1]
     assert observed[2] == {True, False}
     assert observed[3] == {"u", "v", "?u"}
