@@ -183,8 +183,8 @@ def _random_values(feature: Feature, count: int, generator: np.random.Generator)
     """Draw known categories, or values within the range; about one in ten is missing where one may be."""
     dtype = feature.datatype.dtype
     if feature.categories is not None or feature.datatype is Datatype.BYTES:
-        limits = [limit for limit in (feature.minimum, feature.maximum) if limit is not None]
-        known = to_column(feature.categories or limits or ("",), feature.datatype)
+        observed = [limit for limit in (feature.minimum, feature.maximum) if limit is not None]
+        known = to_column(feature.categories or observed or ("",), feature.datatype)
         values = known[generator.integers(0, len(known), count)]
     elif feature.datatype is Datatype.BOOL:
         values = generator.random(count) < 0.5
