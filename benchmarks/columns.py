@@ -27,9 +27,8 @@ from benchmarks import client, machine, models, tools, wrk
 from benchmarks.case import Protocol
 from benchmarks.columns_figures import (
     FOREST,
-    LONG,
+    RUNS,
     TREES,
-    WIDE,
     Data,
     ServerCost,
     TrainingCost,
@@ -109,7 +108,8 @@ def train(folder: Path, data: Data, algorithm: Mapping[str, Any], core: int) -> 
     if process.returncode != 0:
         raise ServerError(f"{data} cannot be trained: {log.read_text().strip().splitlines()[-1]}")
     compiled = ONNX in open_bundle(folder / "bundle")
-    return TrainingCost(data, seconds, usage.ru_utime + usage.ru_stime, 1024 * usage.ru_maxrss, compiled)
+    cpu_seconds = usage.ru_utime + usage.ru_stime
+    return TrainingCost(data, algorithm["name"], seconds, cpu_seconds, 1024 * usage.ru_maxrss, compiled)
 
 
 @contextmanager
@@ -181,10 +181,10 @@ def measure() -> dict[str, Any]:
     facts, cores, installed = machine.facts(), Cores.choose(), tools.ensure()
     (RESULT.parent / "logs").mkdir(parents=True, exist_ok=True)
     trainings, servers = [], []
-    for data in (*WIDE, LONG):
+    for data, algorithm in RUNS:
         with _folder() as folder:
-            cost = train(folder, data, {"name": "LogisticRegression"}, cores.server)
-            words = f"logistic regression, {data}"
+            cost = train(folder, data, {"name": algorithm}, cores.server)
+            words = f"{algorithm}, {data}"
             server, request_ms = measure_server("tidegate", words, folder / "bundle", installed, cores)
         trainings.append(replace(cost, request_ms=request_ms))
         servers.append(server)

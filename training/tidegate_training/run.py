@@ -170,6 +170,7 @@ def _fit_and_evaluate(
     on_step("reading data")
     source = read_source(config.data, base_dir)
     table = build_table(source, config)
+    source = source.without_columns()
     splits = _split_table(config, table)
     on_step("fitting")
     fitted, warnings = fit_pipeline(config, table, splits.train)

@@ -8,7 +8,7 @@ of each column.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -66,6 +66,10 @@ class Source:
                 "features.drop."
             )
         return self.columns[first]
+
+    def without_columns(self) -> "Source":
+        """Return the name and the digest alone, because the texts of a file take most of a run's memory."""
+        return replace(self, names=(), columns=())
 
     @cached_property
     def _positions(self) -> Mapping[str, tuple[int, int]]:

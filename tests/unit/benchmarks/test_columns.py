@@ -18,8 +18,17 @@ from benchmarks.columns_figures import (
 
 def costs(power):
     """Return costs of which those of the columns grow with a power of their number."""
-    wide = [TrainingCost(data, 9.0, data.columns**power, GIB, True, data.columns**power) for data in WIDE]
-    return [*wide, TrainingCost(LONG, 9.0, 9.0, 2 * GIB, True, 1.0)]
+    name = "LogisticRegression"
+    wide = [
+        TrainingCost(data, name, 9.0, data.columns**power, GIB, True, data.columns**power) for data in WIDE
+    ]
+    return [*wide, TrainingCost(LONG, name, 9.0, 9.0, 2 * GIB, True, 1.0)]
+
+
+def test_training_figures_have_the_largest_memory_of_many_rows():
+    larger = TrainingCost(LONG, "HistGradientBoostingClassifier", 9.0, 9.0, 3 * GIB, True, 1.0)
+    figure = list(training_figures([*costs(1), larger]))[-1]
+    assert (figure.value, figure.met) == (3.0, False)
 
 
 def server(name, peak_bytes):
@@ -73,6 +82,8 @@ def test_page_has_a_row_per_measurement():
             "servers": [asdict(cost) for cost in servers],
         }
     )
-    assert "| 200,000 rows, 50 columns, numbers | 9.0 | 9.0 | 2.00 | yes | 1.00 |" in text
+    assert (
+        "| 200,000 rows, 50 columns, numbers | LogisticRegression | 9.0 | 9.0 | 2.00 | yes | 1.00 |" in text
+    )
     assert "| forest of 10 trees | Tidegate | 1.00 | 50 | 50 | 100 |" in text
     assert "256 MiB + 16" in text

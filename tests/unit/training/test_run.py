@@ -6,6 +6,7 @@ import random
 import re
 import subprocess
 import sys
+import weakref
 from collections.abc import Callable
 from datetime import date, timedelta
 from pathlib import Path
@@ -21,11 +22,13 @@ from tidegate.errors import ConfigurationError, DataError, GateNotPassedError
 from tidegate.text_values import WEEKDAYS
 from tidegate.trust.archive import build_pipeline
 from tidegate.trust.policy import Policy
+from tidegate_training import run
 from tidegate_training.bundling.compile import open_session
 from tidegate_training.bundling.contract import to_json_outputs
 from tidegate_training.bundling.outputs import predict_outputs
-from tidegate_training.config import TrainingConfig
+from tidegate_training.config import Data, TrainingConfig
 from tidegate_training.run import TrainingResult, train
+from tidegate_training.source import Source, read_source
 
 SCRIPT = """
 import sys
@@ -241,6 +244,24 @@ def test_train_missed_gate_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(GateNotPassedError, match=r"gap\.f1 <= -1 is missed by"):
         train(config, tmp_path / "bundles" / "test")
     assert list(tmp_path.rglob("*")) == []
+
+
+def test_train_releases_the_texts_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sources: list[weakref.ref[Source]] = []
+
+    def read(data: Data, base_dir: Path) -> Source:
+        source = read_source(data, base_dir)
+        sources.append(weakref.ref(source))
+        return source
+
+    def stop(step: str) -> None:
+        if step == "fitting":
+            raise KeyboardInterrupt(sources[0]())
+
+    monkeypatch.setattr(run, "read_source", read)
+    with pytest.raises(KeyboardInterrupt) as stopped:
+        train(configuration(), tmp_path / "bundle", on_step=stop)
+    assert stopped.value.args == (None,)
 
 
 def test_train_interrupted_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
