@@ -27,6 +27,7 @@ from benchmarks import client, machine, models, tools, wrk
 from benchmarks.case import Protocol
 from benchmarks.columns_figures import (
     FOREST,
+    NOISE,
     RUNS,
     TREES,
     Data,
@@ -217,7 +218,7 @@ def page(result: Mapping[str, Any]) -> str:
     return (
         environment()
         .get_template("columns.md.j2")
-        .render(result=result, servers=SERVERS, compiled=COMPILED, scikit_learn=SCIKIT_LEARN)
+        .render(result=result, servers=SERVERS, compiled=COMPILED, scikit_learn=SCIKIT_LEARN, noise=NOISE)
     )
 
 
