@@ -22,6 +22,10 @@ from tidegate_training.table import Table
 ESTIMATOR = "estimator"
 """The name of the pipeline's last step."""
 
+_KEEP_TRAINING_ROWS = frozenset({"KNeighborsClassifier", "KNeighborsRegressor", "SVC", "SVR"})
+"""Estimators whose state has training rows. They need dense ones, because the default policy does not trust
+sparse matrices."""
+
 
 def build_pipeline(config: TrainingConfig, features: FeatureTable) -> Any:
     """Build an unfitted pipeline.
@@ -136,7 +140,7 @@ def _preprocess_columns(
         config: The configuration.
         features: The features.
         options: By feature, its options.
-        sparse: Whether the estimator takes a sparse matrix, which only vectorized texts make.
+        sparse: Whether the estimator receives a sparse matrix, which only vectorized texts make.
     """
     from sklearn.compose import ColumnTransformer
 
@@ -201,7 +205,8 @@ def _datetime_transformers(
 
 
 def _takes_sparse(estimator: Any) -> bool:
-    return bool(estimator.__sklearn_tags__().input_tags.sparse)
+    keeps_rows = type(estimator).__name__ in _KEEP_TRAINING_ROWS
+    return bool(estimator.__sklearn_tags__().input_tags.sparse) and not keeps_rows
 
 
 def _group(datatype: Datatype, options: FeatureOptions) -> str:
@@ -278,13 +283,13 @@ def _vectorizer(options: Text, float_dtype: str) -> Any:
 
 
 def _require_sparse(config: TrainingConfig, estimator: Any) -> None:
-    """Raise an error for hashed texts if the estimator takes no sparse matrix: a dense one is too large."""
+    """Raise an error for hashed texts if the estimator needs a dense matrix, which would be too large."""
     hashed = config.preprocessing.text.vectorizer == "hashing"
     free_text = any(options.free_text for options in config.features.overrides.values())
     if hashed and free_text and not _takes_sparse(estimator):
         raise FieldError(
             ("preprocessing", "text", "vectorizer"),
-            f"{type(estimator).__name__} does not take sparse matrices, and hashed texts have "
+            f"{type(estimator).__name__} needs a dense matrix, and hashed texts have "
             f"{config.preprocessing.text.n_features} columns: set tfidf, or choose another algorithm",
         )
 

@@ -143,7 +143,10 @@ def validate_values(features: Sequence[Feature], array: Array, datatype: str, pl
         array = _validate_floats(features, array, place)
     elif expected.is_integer:
         array = _validate_integers(features, array, place)
-    _validate_texts_and_categories(features, array, place)
+        _validate_categories(features, array, place)
+    elif expected is Datatype.BYTES:
+        _validate_categories(features, array, place)
+        _validate_times(features, array, place)
     return array.reshape(-1, len(features))
 
 
@@ -209,7 +212,8 @@ def _validate_integers(features: Sequence[Feature], array: Array, place: Place) 
     return array.astype(dtype, copy=False)
 
 
-def _validate_texts_and_categories(features: Sequence[Feature], array: Array, place: Place) -> None:
+def _validate_categories(features: Sequence[Feature], array: Array, place: Place) -> None:
+    """Reject unknown categories, and empty texts of features that are never missing."""
     width = len(features)
     for column, feature in enumerate(features):
         categories = feature.categories
@@ -232,27 +236,28 @@ def _validate_texts_and_categories(features: Sequence[Feature], array: Array, pl
                 violation=Violation.MISSING_FEATURE if value == "" else Violation.UNKNOWN_CATEGORY,
                 feature=feature.name,
             )
-        if feature.format is not None:
-
-            def place_in_column(row: int, column: int = column) -> str:
-                return place(row * width + column)
-
-            _validate_times(feature, values, place_in_column)
 
 
-def _validate_times(feature: Feature, values: Sequence[str], place: Place) -> None:
-    rows = [row for row, value in enumerate(values) if value != ""]
-    validate = validate_dates if feature.format == "date" else parse_times
-    try:
-        validate([values[row] for row in rows])
-    except TextValueError as error:
-        row = rows[error.index]
-        expected = "a date as YYYY-MM-DD" if feature.format == "date" else "a date or a time in ISO 8601"
-        raise RequestError(
-            f"{place(row)}: expected {expected} for feature '{feature.name}', received {shown(values[row])}.",
-            violation=Violation.TYPE,
-            feature=feature.name,
-        ) from None
+def _validate_times(features: Sequence[Feature], array: Array, place: Place) -> None:
+    """Reject texts that are not in the format of a feature with dates or times."""
+    width = len(features)
+    for column, feature in enumerate(features):
+        if feature.format is None:
+            continue
+        values = array[column::width].tolist()
+        rows = [row for row, value in enumerate(values) if value != ""]
+        validate = validate_dates if feature.format == "date" else parse_times
+        try:
+            validate([values[row] for row in rows])
+        except TextValueError as error:
+            row = rows[error.index]
+            expected = "a date as YYYY-MM-DD" if feature.format == "date" else "a date or a time in ISO 8601"
+            raise RequestError(
+                f"{place(row * width + column)}: expected {expected} for feature '{feature.name}', received "
+                f"{shown(values[row])}.",
+                violation=Violation.TYPE,
+                feature=feature.name,
+            ) from None
 
 
 def _shown_categories(names: Sequence[int | str]) -> str:

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
 import dataclasses
+import random
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,10 @@ from sklearn.preprocessing import StandardScaler
 
 from tests.support.training import configuration, mixed_configuration, write_loans
 from tidegate.errors import ConfigurationError, DataError, FieldError
+from tidegate.trust.archive import build_pipeline as build_pipeline_of_archive
+from tidegate.trust.policy import Policy
+from tidegate_training.algorithms import ALGORITHMS, supports_sample_weight
+from tidegate_training.bundling.persistence import to_skops
 from tidegate_training.config import TrainingConfig
 from tidegate_training.pipeline import build_pipeline, fit_pipeline
 from tidegate_training.source import read_source
@@ -290,3 +295,46 @@ def test_fit_pipeline_missing_date_is_rejected_or_imputed(tmp_path: Path) -> Non
         3,
         3,
     ]
+
+
+@pytest.fixture(scope="module")
+def every_kind(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a CSV file with a free text, a date, categories, a number and a weight."""
+    folder = tmp_path_factory.mktemp("every_kind")
+    source = random.Random(0)
+    lines = ["text,day,size,branch,number,weight,class,value"]
+    for row in range(60):
+        text = " ".join(source.choices(["good", "naïve", "lamp", "日本"], k=3))
+        number = source.gauss(0, 1)
+        day = f"2024-0{source.randint(1, 9)}-1{source.randint(0, 9)}"
+        size, branch = source.choice(["small", "large"]), source.choice([3, 7])
+        value = number + row % 2
+        lines.append(f"{text},{day},{size},{branch},{number:.3f},{row % 3 + 1},{row % 2},{value:.3f}")
+    (folder / "a.csv").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_fit_pipeline_takes_every_kind_and_is_trusted(name: str, every_kind: Path) -> None:
+    task = ALGORITHMS[name].task
+    target, other = ("class", "value") if task == "classification" else ("value", "class")
+    overrides: dict[str, Any] = {
+        "text": {"free_text": True},
+        "day": {"datatype": "date"},
+        "size": {"order": ["small", "large"]},
+        "branch": {"categorical": True},
+    }
+    weights = {"sample_weight": "weight"} if supports_sample_weight(name) else {}
+    config = configuration(
+        task=task,
+        data={"path": "a.csv"},
+        target=target,
+        algorithm={"name": name},
+        features={"drop": [other, *({"weight"} - set(weights.values()))], "overrides": overrides},
+        **weights,
+    )
+    table = load_table(config, every_kind)
+    pipeline, _ = fit_pipeline(config, table, np.arange(60))
+    rows = table.features.batch(np.arange(60)).for_sklearn()
+    built = build_pipeline_of_archive(to_skops(pipeline), Policy())
+    assert built.predict(rows).tolist() == pipeline.predict(rows).tolist()

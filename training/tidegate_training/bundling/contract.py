@@ -80,9 +80,10 @@ def select_golden_rows(model: FittedModel, features: tuple[Feature, ...], count:
     accepted = np.ones(len(model.test), np.bool_)
     for feature in features:
         if feature.categories is not None and feature.handle_unknown == "reject":
-            known = {*feature.categories, *([""] if feature.missing else [])}
             values = model.features.columns[feature.name][model.test].tolist()
-            accepted &= np.fromiter((value in known for value in values), np.bool_, len(values))
+            accepted &= np.fromiter(
+                (value in feature.known_values for value in values), np.bool_, len(values)
+            )
     if not accepted.any():
         raise DataError(
             "Every test row has a category that no training row has, so the server would reject every golden "

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from tests.support.trained_bundles import altered
+from tests.support.training import configuration
 from tidegate.batch import Batch
 from tidegate.bundle import BASELINE, Bundle
 from tidegate.errors import BundleError
@@ -25,6 +26,7 @@ from tidegate_serving.observability.baseline import (
     load_baseline,
     population_stability_index,
 )
+from tidegate_training.run import train
 
 
 @st.composite
@@ -219,3 +221,22 @@ def test_load_baseline_invalid_document_raises(
 ) -> None:
     with pytest.raises(BundleError, match=rf"{BASELINE}.*{reason}.*Train the model again"):
         load_baseline(changed(mixed_bundle, tmp_path / "bundle", change))
+
+
+def test_load_baseline_counts_texts_by_length_and_dates_by_day(tmp_path: Path) -> None:
+    lines = [f"{'word ' * (row % 7 + 1)}x,2024-01-{row % 28 + 1:02},{row % 2}" for row in range(56)]
+    (tmp_path / "data.csv").write_text("\n".join(["remark,day,y", *lines]) + "\n")
+    overrides = {"remark": {"free_text": True}, "day": {"datatype": "date"}}
+    config = configuration(data={"path": "data.csv"}, target="y", features={"overrides": overrides})
+    bundle = train(config, tmp_path / "bundle", base_dir=tmp_path).bundle
+    features = load_baseline(bundle).features
+    texts = np.array(["", "x", "word " * 50], dtype=object)
+    assert features["remark"].count(texts).tolist() == [
+        1,
+        *[0] * (len(features["remark"].expected) - 3),
+        1,
+        1,
+    ]
+    days = np.array(["2024-01-01", "2031-12-29", ""], dtype=object)
+    counts = features["day"].count(days)
+    assert (int(counts.sum()), int(counts.max()), int(counts[-1])) == (3, 2, 1)
