@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""The example of a predictor of one's own, as a user runs it: another process that imports the package."""
+"""The example of code of one's own, as a user runs it: another process that imports the package."""
 
 import json
 import sys
@@ -11,18 +11,25 @@ import httpx
 import pytest
 
 from tests.support.servers import LiveServer, serving
-from tidegate.bundle import Bundle
+from tests.support.trained_bundles import altered
+from tidegate.bundle import ONNX, PARITY, SKOPS, Bundle
 from tidegate.console import OutputFormat
-from tidegate.errors import GateNotPassedError
+from tidegate.digest import canonical_json
+from tidegate.errors import BundleError, GateNotPassedError
 from tidegate.protocol.constants import Protocol
 from tidegate.settings import load_yaml
+from tidegate.trust.archive import build_pipeline
+from tidegate.trust.policy import TRUSTED_TYPES, Policy
 from tidegate_serving import cli
+from tidegate_serving.loading.loader import load
+from tidegate_training.bundling.persistence import to_skops
 from tidegate_training.config import TrainingConfig
 from tidegate_training.run import train
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
 PACKAGE = EXAMPLES / "custom-predictor"
 PREDICTOR = "loan_rules.predictor:LoanPredictor"
+TRANSFORMER = "loan_rules.features.IncomeCap"
 LOAN = {
     "age": 33,
     "monthly_income": 4204.18,
@@ -81,21 +88,21 @@ def test_example_rejects_a_minor_with_its_message(server: LiveServer) -> None:
     assert infer(server).status_code == 200
 
 
-def test_example_caps_the_income(server: LiveServer) -> None:
+def served_probabilities(server: LiveServer, income: float) -> list[float]:
+    kinds = {bool: "BOOL", int: "INT64", float: "FP32", str: "BYTES"}
+    inputs = [
+        {"name": name, "shape": [1], "datatype": kinds[type(value)], "data": [value]}
+        for name, value in (LOAN | {"monthly_income": income}).items()
+    ]
     url = f"{server.http}/v2/models/{server.name}/infer"
+    outputs = httpx.post(url, json={"inputs": inputs}, timeout=30).json()["outputs"]
+    [values] = [output["data"] for output in outputs if output["name"] == "probabilities"]
+    return values
 
-    def probabilities(income: float) -> list[float]:
-        values = LOAN | {"monthly_income": income}
-        kinds = {bool: "BOOL", int: "INT64", float: "FP32", str: "BYTES"}
-        inputs = [
-            {"name": name, "shape": [1], "datatype": kinds[type(value)], "data": [value]}
-            for name, value in values.items()
-        ]
-        outputs = httpx.post(url, json={"inputs": inputs}, timeout=30).json()["outputs"]
-        [values] = [output["data"] for output in outputs if output["name"] == "probabilities"]
-        return values
 
-    assert probabilities(1e6) == probabilities(10_000.0) != probabilities(2_000.0)
+def test_example_caps_the_income(server: LiveServer) -> None:
+    assert served_probabilities(server, 1e6) == served_probabilities(server, 10_000.0)
+    assert served_probabilities(server, 1e6) != served_probabilities(server, 2_000.0)
 
 
 @pytest.mark.usefixtures("_package")
@@ -117,3 +124,44 @@ def test_example_equals_its_golden_outputs_by_each_protocol(
     assert json.loads(capsys.readouterr().out)["golden"]["equal"]
     with pytest.raises(GateNotPassedError, match="other outputs than scikit-learn computed"):
         predict(None)
+
+
+# A transformer of one's own
+
+
+@pytest.fixture
+def capped(bundle: Bundle, tmp_path: Path, _package: None) -> Bundle:
+    """The example's bundle, whose pipeline begins with the example's transformer."""
+    from loan_rules.features import IncomeCap
+    from sklearn.pipeline import Pipeline
+
+    def insert_transformer(folder: Path) -> None:
+        trained = build_pipeline(bundle.read(SKOPS), Policy())
+        pipeline = Pipeline([("cap", IncomeCap(maximum=10_000.0)), *trained.steps])
+        (folder / SKOPS).write_bytes(to_skops(pipeline))
+        (folder / ONNX).unlink()
+        (folder / PARITY).write_bytes(canonical_json({"verdict": "not compiled", "reason": TRANSFORMER}))
+
+    return altered(bundle, tmp_path / "capped", insert_transformer)
+
+
+def test_transformer_is_rejected_with_the_option_to_set(capped: Bundle) -> None:
+    with pytest.raises(BundleError, match=rf"does not trust: {TRANSFORMER}; .*--trusted-type"):
+        load(capped.path, capped.digest, Policy())
+
+
+def test_transformer_without_its_package_is_rejected(capped: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("loan_rules", "loan_rules.features"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.setattr(sys, "path", [folder for folder in sys.path if folder != str(PACKAGE)])
+    with pytest.raises(BundleError, match=r"cannot be built: ModuleNotFoundError: .*'loan_rules'"):
+        load(capped.path, capped.digest, Policy(TRUSTED_TYPES | {TRANSFORMER}))
+
+
+def test_transformer_is_served_if_its_type_is_trusted(
+    capped: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(PACKAGE))
+    with serving(capped, tmp_path / "log", "--trusted-type", TRANSFORMER) as server:
+        assert served_probabilities(server, 1e6) == served_probabilities(server, 10_000.0)
+        assert served_probabilities(server, 1e6) != served_probabilities(server, 2_000.0)
