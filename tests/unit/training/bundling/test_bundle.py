@@ -4,6 +4,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,10 +12,16 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
+from tidegate.batch import Batch
 from tidegate.bundle import BASELINE, CONTRACT, JOBLIB, METRICS, MODEL_CARD, ONNX, PARITY, SKOPS, verify
-from tidegate.contract import Datatype, Sensitivity
+from tidegate.contract import MATRIX, Datatype, Output, Sensitivity
 from tidegate.errors import BundleError
-from tidegate_training.bundling.bundle import installed_versions, package_model, write_bundle
+from tidegate_training.bundling.bundle import (
+    installed_versions,
+    package_model,
+    predict_computable_rows,
+    write_bundle,
+)
 from tidegate_training.bundling.features import FeaturePolicy, FeatureTable
 from tidegate_training.bundling.fitted_model import FittedModel
 from tidegate_training.bundling.outputs import detect_outputs, predict_outputs
@@ -55,6 +62,23 @@ def test_package_model_has_contract_models_parity_and_baseline(model: FittedMode
     assert json.loads(packaged.files[PARITY])["rows"] == packaged.parity.rows > len(ROWS)
     assert [feature.sensitivity for feature in packaged.contract.features] == ["internal", "restricted"]
     assert packaged.contract.golden.outputs["label"].count("yes") == 2
+
+
+class FakePipeline:
+    """A regression that raises an exception for 7 and for 11, and overflows for numbers above 100."""
+
+    def predict(self, rows: Any) -> Any:
+        if np.isin(rows, (7, 11)).any():
+            raise ValueError("Input contains infinity")
+        values = rows[:, 0].astype(np.float64)
+        return np.where(values > 100, 1e300, values)
+
+
+def test_predict_computable_rows_leaves_out_errors_and_overflow() -> None:
+    values = np.array([1, 7, 2, 101, 3, 11, 4], np.float32).reshape(-1, 1)
+    outputs = (Output(name="prediction", datatype=Datatype.FP32),)
+    batch, computed = predict_computable_rows(FakePipeline(), outputs, Batch({MATRIX: values}))
+    assert batch.arrays[MATRIX].ravel().tolist() == computed["prediction"].tolist() == [1, 2, 3, 4]
 
 
 def test_write_bundle_seals_model_and_evidence(model: FittedModel, tmp_path: Path) -> None:
