@@ -38,8 +38,8 @@ def exact_converters() -> Mapping[type, Callable[..., None]]:
         "SklearnLinearSVR": convert_linear_regressor,
         "SklearnSVR": convert_kernel_regressor,
         "SklearnGaussianNB": convert_in_float64,
-        "SklearnKNeighborsClassifier": convert_in_float64,
-        "SklearnKNeighborsRegressor": convert_in_float64,
+        "SklearnKNeighborsClassifier": convert_neighbors,
+        "SklearnKNeighborsRegressor": convert_neighbors,
         "SklearnMLPClassifier": convert_in_float64,
         "SklearnMLPRegressor": convert_in_float64,
         "SklearnDecisionTreeClassifier": convert_in_float32,
@@ -258,6 +258,50 @@ def convert_kernel_regressor(scope: Any, operator: Any, container: Any) -> None:
         raise NotImplementedError(f"the kernel {regressor.kernel!r} has no ONNX form")
     graph.add_linear(regressor.dual_coef_.T, regressor.intercept_)
     graph.finish()
+
+
+def convert_neighbors(scope: Any, operator: Any, container: Any) -> None:
+    """Add nearest neighbors to a graph, in 64 bits.
+
+    skl2onnx weighs all neighbors alike, so weights by distance are computed here: the reciprocal of the
+    distance, or 1 for the neighbors at a distance of 0 and 0 for the others if there are such neighbors.
+
+    Args:
+        scope: skl2onnx's scope, which makes unique names.
+        operator: skl2onnx's operator, with the fitted estimator.
+        container: skl2onnx's container of the graph's nodes.
+    """
+    estimator = operator.raw_operator
+    if estimator.weights != "distance" or estimator._y.ndim > 1:
+        convert_in_float64(scope, operator, container)
+        return
+    graph = GraphBuilder(scope, operator, container)
+    distances, neighbors = graph.add_nearest(estimator)
+    graph.add_node("Reciprocal", distances)
+    reciprocals = graph.current
+    graph.add_node("IsInf", reciprocals)
+    graph.add_node("Cast", graph.current, to=ONNX_TYPES[np.dtype(np.float64)])
+    at_zero = graph.current
+    graph.add_node("ReduceMax", at_zero, axes=[1], keepdims=1)
+    graph.add_node("Greater", graph.current, graph.add_constant(np.zeros(1)))
+    graph.add_node("Where", graph.current, at_zero, reciprocals)
+    weights = graph.current
+    graph.add_node("ReduceSum", weights, graph.add_indices([1]), keepdims=1)
+    total = graph.current
+    graph.add_node("Unsqueeze", weights, graph.add_indices([2]))
+    weights = graph.current
+    is_classifier = hasattr(estimator, "classes_")
+    values = np.eye(len(estimator.classes_))[estimator._y] if is_classifier else estimator._y[:, np.newaxis]
+    graph.add_node("Gather", graph.add_matrix(values.astype(np.float64)), neighbors)
+    graph.add_node("Mul", graph.current, weights)
+    graph.add_node("ReduceSum", graph.current, graph.add_indices([1]), keepdims=0)
+    sums = graph.current
+    if is_classifier:
+        graph.add_node("ArgMax", sums, axis=1, keepdims=0)
+        graph.add_node("Gather", graph.add_classes(estimator.classes_), graph.current)
+        graph.finish(operator.outputs[0], cast=False)
+    graph.add_node("Div", sums, total)
+    graph.finish(operator.outputs[-1])
 
 
 def convert_in_float64(scope: Any, operator: Any, container: Any) -> None:

@@ -44,9 +44,41 @@ class GraphBuilder:
     def add_linear(self, coefficients: Array, intercepts: Array) -> str:
         """Multiply the rows by a matrix ``[features, columns]`` and add ``[columns]``, in 64 bits."""
         self.cast(np.dtype(np.float64))
-        weights = self._add_initializer(11, coefficients.shape, coefficients.astype(np.float64))
+        weights = self.add_matrix(coefficients.astype(np.float64))
         self.add_node("Gemm", self.current, weights, self.add_constant(intercepts.astype(np.float64)))
         return self.current
+
+    def add_nearest(self, estimator: Any) -> tuple[str, str]:
+        """Add the search for neighbors; return distances and numbers of rows, ``[rows, neighbors]`` each."""
+        from skl2onnx.algebra.complex_functions import onnx_cdist
+        from skl2onnx.algebra.onnx_ops import OnnxIdentity
+        from skl2onnx.common._topology import Variable
+        from skl2onnx.common.data_types import DoubleTensorType
+
+        self.cast(np.dtype(np.float64))
+        fitted = estimator._fit_X.astype(np.float64)
+        count, width = fitted.shape
+        rows = Variable(self.current, self.current, self.scope.name, DoubleTensorType([None, width]))
+        metric, parameters, opset = estimator.effective_metric_, {}, self.container.target_opset
+        if metric == "minkowski":
+            parameters["p"] = estimator.effective_metric_params_["p"]
+        distances = onnx_cdist(
+            rows, fitted, metric, np.float64, opset, dim_in=width, dim_out=count, **parameters
+        )
+        self.current = self.scope.get_unique_variable_name("distances")
+        OnnxIdentity(distances, op_version=opset, output_names=[self.current]).add_to(
+            self.scope, self.container
+        )
+        nearest, numbers = (self.scope.get_unique_variable_name(name) for name in ("nearest", "numbers"))
+        inputs = [self.current, self.add_indices([estimator.n_neighbors])]
+        self.container.add_node(
+            "TopK", inputs, [nearest, numbers], op_version=11, axis=1, largest=0, sorted=1
+        )
+        return nearest, numbers
+
+    def add_matrix(self, values: Array) -> str:
+        """Add numbers, ``[rows, columns]``, and return their name."""
+        return self._add_initializer(ONNX_TYPES[values.dtype], values.shape, values)
 
     def add_classes(self, classes: Array) -> str:
         """Add a classifier's classes, ``[classes]``, and return their name."""
