@@ -8,20 +8,21 @@ converters of preprocessing here give scikit-learn's result bit by bit.
 
 Linear models, neighbors, naive Bayes and neural networks compute in 64 bits, as scikit-learn does with 64-bit
 parameters (:func:`with_float64_parameters`). In 32 bits a sum of large terms loses the digits that a near-tie
-of two distances, or a small margin, depends on. Trees are left to skl2onnx.
+of two distances, or a small margin, depends on.
+
+Trees compare in the type in which scikit-learn compares. Every other step is left to skl2onnx.
 """
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from tidegate_training.bundling.graph_builder import ONNX_TYPES, GraphBuilder
 
-_ONNX_TYPES = {np.dtype(np.float32): 1, np.dtype(np.float64): 11}
-"""Types by their number in ``onnx.TensorProto.DataType``."""
+Array = NDArray[Any]
 
 
 def exact_converters() -> Mapping[type, Callable[..., None]]:
@@ -37,8 +38,8 @@ def exact_converters() -> Mapping[type, Callable[..., None]]:
         "SklearnLinearSVR": convert_linear_regressor,
         "SklearnSVR": convert_kernel_regressor,
         "SklearnGaussianNB": convert_in_float64,
-        "SklearnKNeighborsClassifier": convert_in_float64,
-        "SklearnKNeighborsRegressor": convert_in_float64,
+        "SklearnKNeighborsClassifier": convert_neighbors,
+        "SklearnKNeighborsRegressor": convert_neighbors,
         "SklearnMLPClassifier": convert_in_float64,
         "SklearnMLPRegressor": convert_in_float64,
         "SklearnDecisionTreeClassifier": convert_in_float32,
@@ -94,7 +95,7 @@ def with_float64_parameters(pipeline: Any) -> Any:
     if not names:
         return pipeline
     estimator = copy.copy(pipeline[-1])
-    for name in names:
+    for name in filter(vars(estimator).__contains__, names):
         setattr(estimator, name, _to_float64(getattr(estimator, name)))
     pipeline = copy.copy(pipeline)
     pipeline.steps = [*pipeline.steps[:-1], (pipeline.steps[-1][0], estimator)]
@@ -143,9 +144,9 @@ def convert_scaler(scope: Any, operator: Any, container: Any) -> None:
         operator: skl2onnx's operator, with the fitted scaler.
         container: skl2onnx's container of the graph's nodes.
     """
-    graph = _GraphBuilder(scope, operator, container)
+    graph = GraphBuilder(scope, operator, container)
     # scikit-learn converts every other type to float64 before it scales.
-    data_type = graph.dtype if graph.dtype in _ONNX_TYPES else np.dtype(np.float64)
+    data_type = graph.dtype if graph.dtype in ONNX_TYPES else np.dtype(np.float64)
     for kind, constant in scaler_operations(operator.raw_operator, data_type):
         wider = np.result_type(data_type, constant)
         graph.cast(wider)
@@ -162,7 +163,7 @@ def convert_imputer(scope: Any, operator: Any, container: Any) -> None:
         operator: skl2onnx's operator, with the fitted imputer.
         container: skl2onnx's container of the graph's nodes.
     """
-    graph = _GraphBuilder(scope, operator, container)
+    graph = GraphBuilder(scope, operator, container)
     values = graph.current
     fill = graph.add_constant(operator.raw_operator.statistics_.astype(graph.dtype))
     graph.add_node("IsNaN", values)
@@ -178,7 +179,7 @@ def convert_linear_regressor(scope: Any, operator: Any, container: Any) -> None:
         operator: skl2onnx's operator, with the fitted regressor.
         container: skl2onnx's container of the graph's nodes.
     """
-    graph = _GraphBuilder(scope, operator, container)
+    graph = GraphBuilder(scope, operator, container)
     regressor = operator.raw_operator
     coefficients = np.atleast_2d(regressor.coef_).T
     graph.add_linear(coefficients, np.resize(regressor.intercept_, coefficients.shape[1]))
@@ -197,7 +198,7 @@ def convert_linear_classifier(scope: Any, operator: Any, container: Any) -> None
         operator: skl2onnx's operator, with the fitted classifier.
         container: skl2onnx's container of the graph's nodes.
     """
-    graph = _GraphBuilder(scope, operator, container)
+    graph = GraphBuilder(scope, operator, container)
     classifier = operator.raw_operator
     coefficients = np.atleast_2d(classifier.coef_).T
     intercepts = np.resize(classifier.intercept_, coefficients.shape[1])
@@ -228,7 +229,7 @@ def convert_kernel_regressor(scope: Any, operator: Any, container: Any) -> None:
     Raises:
         NotImplementedError: If the kernel is a function or a matrix of the user's.
     """
-    graph = _GraphBuilder(scope, operator, container)
+    graph = GraphBuilder(scope, operator, container)
     regressor = operator.raw_operator
     vectors, gamma = regressor.support_vectors_, regressor._gamma
     if regressor.kernel == "rbf":
@@ -257,6 +258,50 @@ def convert_kernel_regressor(scope: Any, operator: Any, container: Any) -> None:
         raise NotImplementedError(f"the kernel {regressor.kernel!r} has no ONNX form")
     graph.add_linear(regressor.dual_coef_.T, regressor.intercept_)
     graph.finish()
+
+
+def convert_neighbors(scope: Any, operator: Any, container: Any) -> None:
+    """Add nearest neighbors to a graph, in 64 bits.
+
+    skl2onnx weighs all neighbors alike, so weights by distance are computed here: the reciprocal of the
+    distance, or 1 for the neighbors at a distance of 0 and 0 for the others if there are such neighbors.
+
+    Args:
+        scope: skl2onnx's scope, which makes unique names.
+        operator: skl2onnx's operator, with the fitted estimator.
+        container: skl2onnx's container of the graph's nodes.
+    """
+    estimator = operator.raw_operator
+    if estimator.weights != "distance" or estimator._y.ndim > 1:
+        convert_in_float64(scope, operator, container)
+        return
+    graph = GraphBuilder(scope, operator, container)
+    distances, neighbors = graph.add_nearest(estimator)
+    graph.add_node("Reciprocal", distances)
+    reciprocals = graph.current
+    graph.add_node("IsInf", reciprocals)
+    graph.add_node("Cast", graph.current, to=ONNX_TYPES[np.dtype(np.float64)])
+    at_zero = graph.current
+    graph.add_node("ReduceMax", at_zero, axes=[1], keepdims=1)
+    graph.add_node("Greater", graph.current, graph.add_constant(np.zeros(1)))
+    graph.add_node("Where", graph.current, at_zero, reciprocals)
+    weights = graph.current
+    graph.add_node("ReduceSum", weights, graph.add_indices([1]), keepdims=1)
+    total = graph.current
+    graph.add_node("Unsqueeze", weights, graph.add_indices([2]))
+    weights = graph.current
+    is_classifier = hasattr(estimator, "classes_")
+    values = np.eye(len(estimator.classes_))[estimator._y] if is_classifier else estimator._y[:, np.newaxis]
+    graph.add_node("Gather", graph.add_matrix(values.astype(np.float64)), neighbors)
+    graph.add_node("Mul", graph.current, weights)
+    graph.add_node("ReduceSum", graph.current, graph.add_indices([1]), keepdims=0)
+    sums = graph.current
+    if is_classifier:
+        graph.add_node("ArgMax", sums, axis=1, keepdims=0)
+        graph.add_node("Gather", graph.add_classes(estimator.classes_), graph.current)
+        graph.finish(operator.outputs[0], cast=False)
+    graph.add_node("Div", sums, total)
+    graph.finish(operator.outputs[-1])
 
 
 def convert_in_float64(scope: Any, operator: Any, container: Any) -> None:
@@ -295,7 +340,7 @@ def convert_histogram_boosting(scope: Any, operator: Any, container: Any) -> Non
     """
     from onnx import helper, numpy_helper
 
-    graph = _GraphBuilder(scope, operator, container)
+    graph = GraphBuilder(scope, operator, container)
     dtype = np.dtype(np.float32 if graph.dtype == np.float32 else np.float64)
     first = len(container.nodes)
     _convert_by_skl2onnx(scope, operator, container, dtype)
@@ -325,7 +370,7 @@ def _convert_by_skl2onnx(scope: Any, operator: Any, container: Any, dtype: np.dt
     def add_variable(variables: Any, name: str, tensor_type: Any) -> None:
         variables.append(Variable(name, name, scope.name, tensor_type))
 
-    graph = _GraphBuilder(scope, operator, container)
+    graph = GraphBuilder(scope, operator, container)
     graph.cast(dtype)
     tensor_type = FloatTensorType if dtype == np.float32 else DoubleTensorType
     estimator, (*labels, scores) = operator.raw_operator, operator.outputs
@@ -337,70 +382,3 @@ def _convert_by_skl2onnx(scope: Any, operator: Any, container: Any, dtype: np.dt
     add_variable(inner.outputs, graph.current, tensor_type(scores.type.shape))
     get_converter(operator.type)(scope, inner, container)
     graph.finish(scores)
-
-
-class _GraphBuilder:
-    """Nodes of one operator, added in sequence; ``current`` is the last node's tensor, ``dtype`` its type."""
-
-    def __init__(self, scope: Any, operator: Any, container: Any) -> None:
-        from skl2onnx.common.data_types import guess_numpy_type
-        from skl2onnx.operator_converters.common import concatenate_variables
-
-        self.scope, self.container = scope, container
-        self.output = operator.outputs[0]
-        self.dtype = np.dtype(guess_numpy_type(operator.inputs[0].type))
-        self.current: str = (
-            concatenate_variables(scope, operator.inputs, container)
-            if len(operator.inputs) > 1
-            else operator.inputs[0].full_name
-        )
-
-    def add_node(self, kind: str, *inputs: str, **attributes: Any) -> None:
-        """Add a node and make its output the current tensor."""
-        self.current = self.scope.get_unique_variable_name(kind.lower())
-        self.container.add_node(kind, list(inputs), [self.current], op_version=13, **attributes)
-
-    def cast(self, dtype: np.dtype[Any]) -> None:
-        """Convert the current tensor to another type."""
-        if dtype != self.dtype:
-            self.add_node("Cast", self.current, to=_ONNX_TYPES[dtype])
-            self.dtype = dtype
-
-    def add_linear(self, coefficients: Array, intercepts: Array) -> str:
-        """Multiply the rows by a matrix ``[features, columns]`` and add ``[columns]``, in 64 bits."""
-        self.cast(np.dtype(np.float64))
-        weights = self._add_initializer(11, coefficients.shape, coefficients.astype(np.float64))
-        self.add_node("Gemm", self.current, weights, self.add_constant(intercepts.astype(np.float64)))
-        return self.current
-
-    def add_classes(self, classes: Array) -> str:
-        """Add a classifier's classes, ``[classes]``, and return their name."""
-        if classes.dtype.kind in "UO":
-            return self._add_initializer(8, classes.shape, np.array([str(name).encode() for name in classes]))
-        return self.add_indices(classes)
-
-    def add_indices(self, values: Sequence[int] | Array) -> str:
-        """Add 64-bit integers, ``[values]``, and return their name."""
-        return self._add_initializer(7, (len(values),), np.asarray(values, np.int64))
-
-    def add_constant(self, values: Array) -> str:
-        """Add a row of numbers, ``[features]``, and return its name."""
-        return self._add_initializer(_ONNX_TYPES[values.dtype], (1, values.size), values)
-
-    def _add_initializer(self, onnx_type: int, shape: tuple[int, ...], values: Array) -> str:
-        name: str = self.scope.get_unique_variable_name("constant")
-        self.container.add_initializer(name, onnx_type, shape, values.ravel().tolist())
-        return name
-
-    def finish(self, output: Any = None, cast: bool = True) -> None:
-        """Make the current tensor an output of the operator, by default its first.
-
-        Args:
-            output: The output.
-            cast: Whether to convert the tensor to the type that skl2onnx declared for the output.
-        """
-        from skl2onnx.common.data_types import guess_proto_type
-
-        output = output or self.output
-        kind, attributes = ("Cast", {"to": guess_proto_type(output.type)}) if cast else ("Identity", {})
-        self.container.add_node(kind, [self.current], [output.full_name], op_version=13, **attributes)

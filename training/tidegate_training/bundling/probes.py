@@ -47,7 +47,8 @@ def probe_rows(contract: Contract, seed: int) -> Batch:
     """Build the probe rows of a contract.
 
     1. One feature at a time has each of its special values; the others have the first golden row's.
-    2. All features have their first special value, or their last, or zero, or are far outside of the range.
+    2. All features have their first special value, their second, or their last (the limits of a number, and
+       a missing value), or zero, or are far outside of the range.
     3. The numbers are halfway between those of two golden rows, so that neighbors and votes can tie.
     4. Random values within the range; and random values of which some are far outside.
 
@@ -74,7 +75,7 @@ def probe_rows(contract: Contract, seed: int) -> Batch:
         columns[feature.name] = np.concatenate(
             [
                 single,
-                np.array([values[0], values[-1]] if len(values) else [golden[0]] * 2, golden.dtype),
+                (values if len(values) else golden)[[0, min(1, len(values) - 1), -1]],
                 _zero(feature, golden[:1]),
                 _far_values(feature, np.repeat(golden[:1], len(far)), far),
                 _halfway_values(feature, golden),
@@ -113,7 +114,7 @@ def special_values(feature: Feature) -> list[Scalar]:
 def _unknown_values(feature: Feature) -> list[Scalar]:
     """Return unknown categories, or texts: forms that a converter can take for a known text."""
     if feature.datatype is not Datatype.BYTES:
-        known = set(feature.categories or ())
+        known: set[Any] = set(feature.categories or ())
         unknown = next(value for value in range(len(known) + 1) if value not in known)
         return [unknown, *(value for value in _inexact_integers(feature) if value not in known)]
     longest = max(map(str, feature.categories or ("text",)), key=len)
@@ -189,8 +190,8 @@ def _random_values(feature: Feature, count: int, generator: np.random.Generator)
     elif feature.datatype is Datatype.BOOL:
         values = generator.random(count) < 0.5
     elif feature.datatype.is_integer and feature.minimum is not None and feature.maximum is not None:
-        low, high = int(feature.minimum), int(feature.maximum)
-        values = generator.integers(low, high, count, dtype, endpoint=True)
+        limits = int(feature.minimum), int(feature.maximum)
+        values = generator.integers(*limits, count, dtype, endpoint=True)
     else:
         low, high = _range(feature)
         ratio = generator.random(count)

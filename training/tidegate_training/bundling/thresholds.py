@@ -78,7 +78,7 @@ class _Preprocessing:
     """
 
     def __init__(self, model: Any, nodes: list[Any]) -> None:
-        from onnx import ModelProto, ValueInfoProto, helper
+        from onnx import ValueInfoProto, helper
 
         self.tensors = list(dict.fromkeys(node.input[0] for node in nodes))
         needed, kept = set(self.tensors), []
@@ -86,20 +86,19 @@ class _Preprocessing:
             if not needed.isdisjoint(node.output):
                 needed.update(_input_names(node))
                 kept.append(node)
-        part = ModelProto()
-        part.CopyFrom(model)
         outputs = [f"{tensor}/trees" for tensor in self.tensors]
         identities = [
             helper.make_node("Identity", [tensor], [output])
             for tensor, output in zip(self.tensors, outputs, strict=True)
         ]
-        for field, content in (
-            (part.graph.node, [*reversed(kept), *identities]),
-            (part.graph.output, [ValueInfoProto(name=output) for output in outputs]),
-            (part.graph.initializer, [item for item in model.graph.initializer if item.name in needed]),
-        ):
-            del field[:]
-            field.extend(content)
+        graph = helper.make_graph(
+            [*reversed(kept), *identities],
+            model.graph.name,
+            model.graph.input,
+            [ValueInfoProto(name=output) for output in outputs],
+            [item for item in model.graph.initializer if item.name in needed],
+        )
+        part = helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
         self._session = open_session(part.SerializeToString())
 
     def run(self, batch: Batch) -> list[Array]:
@@ -107,7 +106,7 @@ class _Preprocessing:
         return [np.asarray(values, np.float64) for values in self._session.run(None, batch.for_onnx())]
 
     def first_columns(self, values: list[Array]) -> dict[str, int]:
-        """Return the number of each tensor's first column in the concatenation of all tensors."""
+        """Return each tensor's first column in the concatenation of all tensors, ``[rows, width]`` each."""
         widths = [array.shape[1] for array in values]
         return dict(zip(self.tensors, np.cumsum([0, *widths[:-1]]).tolist(), strict=True))
 
@@ -159,7 +158,7 @@ class _Trees:
         return cls(columns, thresholds, modes, when_true, when_false, missing, np.flatnonzero(~is_child))
 
     def is_true(self, nodes: Integers, values: Array) -> NDArray[np.bool_]:
-        """Compare values with the nodes' thresholds, both of one shape."""
+        """Compare values, ``[rows]`` or of any shape, with the thresholds of as many nodes."""
         thresholds, modes = self.thresholds[nodes], self.modes[nodes]
         result = np.select(
             [np.isin(modes, names) for names in (("BRANCH_LEQ", "BRANCH_GT"), ("BRANCH_LT", "BRANCH_GTE"))],
@@ -277,8 +276,9 @@ def _features_by_column(preprocessing: _Preprocessing, contract: Contract, rows:
         return np.full(sum(array.shape[1] for array in preprocessing.run(batch)), -1)
     for index in numbers:
         feature = contract.features[index]
-        at_maximum = [False, True, *(bool(index >> bit & 1) for bit in range(bits))]
-        _column(batch, contract, index)[:] = np.where(at_maximum, feature.maximum, feature.minimum)
+        limits: tuple[Any, Any] = (feature.minimum, feature.maximum)
+        at_maximum = [0, 1, *(index >> bit & 1 for bit in range(bits))]
+        _column(batch, contract, index)[:] = [limits[number] for number in at_maximum]
     values = np.concatenate(preprocessing.run(batch), axis=1)
     is_maximum = values[2:] == values[1]
     found = (is_maximum * (1 << np.arange(bits))[:, np.newaxis]).sum(axis=0)

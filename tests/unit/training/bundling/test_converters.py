@@ -87,6 +87,8 @@ REGRESSORS = [
     Lasso(alpha=0.01),
     LinearSVR(),
     KNeighborsRegressor(),
+    KNeighborsRegressor(weights="distance"),
+    KNeighborsRegressor(weights="distance", p=1.5),
     MLPRegressor(max_iter=5),
     SVR(),
     SVR(kernel="linear"),
@@ -99,6 +101,7 @@ CLASSIFIERS = [
     LinearSVC(),
     GaussianNB(),
     KNeighborsClassifier(),
+    KNeighborsClassifier(weights="distance"),
     MLPClassifier(max_iter=5),
 ]
 
@@ -136,7 +139,7 @@ def test_regressor_far_from_training_computes_in_64_bits(estimator: Any, dtype: 
 
 
 @pytest.mark.parametrize("labels", [["no", "yes"], [3, 4, 5]], ids=["binary", "multiclass"])
-@pytest.mark.parametrize("estimator", CLASSIFIERS, ids=lambda estimator: type(estimator).__name__)
+@pytest.mark.parametrize("estimator", CLASSIFIERS, ids=str)
 def test_classifier_far_from_training_computes_in_64_bits(estimator: Any, labels: list[Any]) -> None:
     target = np.array(labels)[np.digitize(TARGET, [-1.0, 1.0] if len(labels) == 3 else [0.0])]
     pipeline = fit(estimator, NUMBERS.astype(np.float32), target)
