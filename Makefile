@@ -58,12 +58,14 @@ e2e: setup ## Run CI's scenarios on a real cluster: one built here (Linux, root)
 e2e-full: setup ## Run all scenarios, with KEDA and Prometheus
 	@$(BIN)/python -m tests.e2e --full
 
-bench: setup ## Measure the server and its peers (45 minutes), and write docs/performance.md and docs/overload.md
+bench: setup ## Measure the server and its peers (55 minutes), and write docs/performance.md, overload.md and columns.md
 	@$(BIN)/python -m benchmarks full
-	@$(BIN)/python -m benchmarks.overload
+	@$(BIN)/python -m benchmarks.overload full
+	@$(BIN)/python -m benchmarks.columns
 
-bench-quick: setup ## Measure the server, the KServe SDK and the ceilings (3 minutes)
+bench-quick: setup ## Measure the server, the KServe SDK, the ceilings, and closed loops under a CPU limit (3 minutes)
 	@$(BIN)/python -m benchmarks quick
+	@$(BIN)/python -m benchmarks.overload quick
 
 capacity: setup ## Measure the capacity of two models three times each (30 minutes)
 	@$(BIN)/python -m tests.capacity_repeats

@@ -6,7 +6,6 @@ The exit code is 0 if every ratio has a value, met or not, and 3 if one is incon
 """
 
 import argparse
-import json
 import os
 import signal
 import sys
@@ -49,9 +48,7 @@ def main() -> int:
         print("bench: stopped; no result was written", file=sys.stderr)
         return 128 + signal.SIGINT
     target = RESULTS[plan.name]
-    partial = target.with_suffix(".partial")
-    partial.write_text(json.dumps(result, indent=1) + "\n")
-    partial.rename(target)
+    report.write_result(target, result)
     if plan.name == "full":
         report.render(target)
     report.show(result)

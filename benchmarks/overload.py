@@ -1,13 +1,14 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""Overload: ``python -m benchmarks.overload`` measures that it ends with its cause.
+"""Overload: ``python -m benchmarks.overload full|quick`` measures that it ends with its cause.
 
-All figures are in ``out/bench/overload.json``, and ``docs/overload.md`` is rendered from it. A figure
-compares loads of one server in one run, so the machine's speed cancels out.
+All figures are in ``out/bench/overload.json``, and ``docs/overload.md`` is rendered from it. The quick plan
+has a few closed loops, in ``out/bench/overload-quick.json``, and no page. A figure compares loads of one
+server in one run, so the machine's speed cancels out.
 """
 
+import argparse
 import asyncio
-import json
 import os
 import resource
 import signal
@@ -16,7 +17,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from http import HTTPStatus
 from pathlib import Path
 from statistics import median
@@ -32,9 +33,7 @@ from benchmarks import client, machine, models, tools, wrk
 from benchmarks.case import Protocol
 from benchmarks.cpu_limit import cpu_limit
 from benchmarks.overload_figures import (
-    CLIENTS,
     MAX_QUEUE_DELAY_SECONDS,
-    SETTINGS,
     ClosedLoop,
     closed_loop_figures,
     cost_figures,
@@ -44,7 +43,7 @@ from benchmarks.overload_figures import (
     storm_seconds,
 )
 from benchmarks.process import Cores, ServerProcess, run_generator, start_server
-from benchmarks.report import DOCS, environment
+from benchmarks.report import DOCS, environment, write_result
 from benchmarks.requests import BenchmarkRequest, build_request
 from benchmarks.retrying import REJECTED, RetryingClients
 from benchmarks.servers import HOST, PATHS, SERVERS, Launch, free_ports
@@ -54,15 +53,13 @@ from tidegate.protocol.openloop import OpenLoopClient, request_bytes
 from tidegate.schedule import poisson_arrivals
 from tidegate.stats import percentile
 
-RESULT = models.ROOT / "out" / "bench" / "overload.json"
+OUT = models.ROOT / "out" / "bench"
 
 ROWS = 250
 LARGE_ROWS = 5_000
 
 _WARMUP_SECONDS = 2
-_CLOSED_LOOP_SECONDS = 5
-_SWEEPS = 3
-"""Rounds of the closed loops; the median of each number of clients counts."""
+_COST_SECONDS = 5
 _OVERLOAD_SECONDS = 15
 _OVERLOAD_CONNECTIONS = 4_000
 _OPEN_FILES = 8_192
@@ -71,6 +68,40 @@ _STALL_CLIENTS = 16
 _STORM_SECONDS, _CALM_SECONDS = 6.0, 6.0
 _STORM_RETRIES = 3
 _REJECTION_CLIENTS = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The closed loops, and whether the overload of the first setting is measured as well."""
+
+    settings: tuple[tuple[str, str, float], ...]
+    """Server, model and CPUs."""
+    clients: tuple[int, ...]
+    sweeps: int
+    """Rounds of the closed loops; the median of each number of clients counts."""
+    seconds: int
+    """Duration of a closed loop."""
+    overload: bool
+
+
+PLANS = {
+    "full": Plan(
+        (
+            ("tidegate-sklearn", "rf", 0.3),
+            ("tidegate-sklearn", "rf", 1.0),
+            ("tidegate-sklearn", "svm", 0.3),
+            ("tidegate-sklearn", "svm", 1.0),
+            ("tidegate", "rf", 0.3),
+        ),
+        (1, 2, 4, 6, 12, 24, 64),
+        sweeps=3,
+        seconds=5,
+        overload=True,
+    ),
+    "quick": Plan((("tidegate-sklearn", "rf", 0.3),), (1, 4, 12, 64), sweeps=1, seconds=3, overload=False),
+}
+
+RESULTS = {"full": "overload.json", "quick": "overload-quick.json"}
 
 
 class RunningServer:
@@ -143,7 +174,7 @@ def running(
         launch = Launch(model, *free_ports(), Path(folder), installed)
         command = server.command(launch)
         argv = [*command.argv, "--max-queue-delay", str(MAX_QUEUE_DELAY_SECONDS)]
-        log = RESULT.parent / "logs" / f"overload-{name}.log"
+        log = OUT / "logs" / f"overload-{name}.log"
         with start_server(argv, cores.server, command.environment, log, command.folder) as process:
             client.wait_until_ready(server, launch, process)
             if cpus is None:
@@ -153,20 +184,21 @@ def running(
                     yield RunningServer(launch, process, cores)
 
 
-def measure_closed_loops(server: RunningServer, name: str, cpus: float) -> list[ClosedLoop]:
+def measure_closed_loops(server: RunningServer, name: str, cpus: float, plan: Plan) -> list[ClosedLoop]:
     """Measure closed loops of a growing number of clients.
 
     Args:
         server: The running server.
         name: Its name in ``servers.SERVERS``.
         cpus: Its CPU limit.
+        plan: The numbers of clients, and the duration.
     """
     request = server.request(ROWS)
-    server.closed_loop(request, CLIENTS[-1], _WARMUP_SECONDS)
-    reports: dict[int, list[tuple[wrk.Summary, float]]] = {clients: [] for clients in CLIENTS}
-    for _ in range(_SWEEPS):
-        for clients in CLIENTS:
-            report, generator_cpu = server.closed_loop(request, clients, _CLOSED_LOOP_SECONDS)
+    server.closed_loop(request, plan.clients[-1], _WARMUP_SECONDS)
+    reports: dict[int, list[tuple[wrk.Summary, float]]] = {clients: [] for clients in plan.clients}
+    for _ in range(plan.sweeps):
+        for clients in plan.clients:
+            report, generator_cpu = server.closed_loop(request, clients, plan.seconds)
             if report.failures:
                 raise ServerError(f"{report.failures} requests of {clients} clients had no response")
             reports[clients].append((report, generator_cpu))
@@ -293,7 +325,7 @@ def measure_costs(
                 server.closed_loop(request, 1, 2 * _WARMUP_SECONDS)
                 server.closed_loop(request, clients, _WARMUP_SECONDS)
                 before, usage = server.metrics(), server.process.usage()
-                report, _ = server.closed_loop(request, clients, _CLOSED_LOOP_SECONDS)
+                report, _ = server.closed_loop(request, clients, _COST_SECONDS)
                 seconds = server.process.usage().cpu_s - usage.cpu_s
                 rejected = report.error_responses
                 count = rejected if name == "rejection" else report.responses
@@ -306,26 +338,28 @@ def measure_costs(
         yield rows, costs
 
 
-def measure() -> dict[str, Any]:
-    """Run all experiments and return the result."""
+def measure(plan: Plan) -> dict[str, Any]:
+    """Run the experiments of a plan and return the result."""
     facts, cores, installed = machine.facts(), Cores.choose(), tools.ensure()
-    (RESULT.parent / "logs").mkdir(parents=True, exist_ok=True)
-    names = dict.fromkeys(model for _, model, _ in SETTINGS)
-    trained = {name: models.ensure(name, RESULT.parent / "models") for name in names}
+    (OUT / "logs").mkdir(parents=True, exist_ok=True)
+    names = dict.fromkeys(model for _, model, _ in plan.settings)
+    trained = {name: models.ensure(name, OUT / "models") for name in names}
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     # Each of thousands of connections is an open file on both sides.
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(_OPEN_FILES, hard), hard))
     os.sched_setaffinity(0, {cores.generator})  # the clients that retry run in this process
     skipped = None
     try:
-        loops, experiments = _measure_limited(trained, installed, cores)
+        loops, experiments = _measure_limited(plan, trained, installed, cores)
     except ConfigurationError as error:
         loops, experiments, skipped = [], {}, str(error)
         print(f"overload: all figures with a CPU limit are skipped: {skipped}", file=sys.stderr, flush=True)
-    experiments["costs"] = dict(measure_costs(trained["rf"], installed, cores))
-    figures = [*cost_figures(experiments["costs"])]
-    if skipped is None:
-        figures = [*closed_loop_figures(loops), *experiment_figures(experiments), *figures]
+    figures = [*closed_loop_figures(loops)]
+    if "overload" in experiments:
+        figures += experiment_figures(experiments)
+    if plan.overload:
+        experiments["costs"] = dict(measure_costs(trained["rf"], installed, cores))
+        figures += cost_figures(experiments["costs"])
     return {
         "machine": facts,
         "skipped": skipped,
@@ -336,18 +370,18 @@ def measure() -> dict[str, Any]:
 
 
 def _measure_limited(
-    trained: Mapping[str, models.Model], installed: tools.Tools, cores: Cores
+    plan: Plan, trained: Mapping[str, models.Model], installed: tools.Tools, cores: Cores
 ) -> tuple[list[ClosedLoop], dict[str, Any]]:
     """Measure the closed loops and the overload under CPU limits."""
     loops: list[ClosedLoop] = []
     experiments: dict[str, Any] = {}
-    for name, model, cpus in SETTINGS:
+    for name, model, cpus in plan.settings:
         with running(name, trained[model], cpus, installed, cores) as server:
-            measured = measure_closed_loops(server, name, cpus)
+            measured = measure_closed_loops(server, name, cpus, plan)
             for loop in measured:
                 print(f"overload: {loop}", flush=True)
             loops += measured
-            if (name, model, cpus) == SETTINGS[0]:
+            if plan.overload and not experiments:
                 capacity = max(loop.rps for loop in measured)
                 experiments["overload"] = measure_overload(server, capacity)
                 experiments["stall"] = asyncio.run(measure_stall(server))
@@ -375,13 +409,17 @@ def main() -> int:
 
     It is 3 if a figure is inconclusive or skipped.
     """
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.overload")
+    parser.add_argument("plan", choices=PLANS)
+    name = parser.parse_args().plan
     try:
-        result = measure()
+        result = measure(PLANS[name])
     except TidegateError as error:
         print(f"bench: {error}", file=sys.stderr)
         return error.exit_code
-    RESULT.write_text(json.dumps(result, indent=1) + "\n")
-    (DOCS / "overload.md").write_text(page(result))
+    write_result(OUT / RESULTS[name], result)
+    if name == "full":
+        (DOCS / "overload.md").write_text(page(result))
     show(result)
     inconclusive = any(figure["value"] is None for figure in result["figures"])
     return ExitCode.GATE_NOT_PASSED if inconclusive or result["skipped"] else ExitCode.DONE

@@ -14,16 +14,6 @@ from benchmarks.retrying import REJECTED, Completion
 from benchmarks.servers import SERVERS
 from benchmarks.target import is_met
 
-CLIENTS = (1, 2, 4, 6, 12, 24, 64)
-SETTINGS = (
-    ("tidegate-sklearn", "rf", 0.3),
-    ("tidegate-sklearn", "rf", 1.0),
-    ("tidegate-sklearn", "svm", 0.3),
-    ("tidegate-sklearn", "svm", 1.0),
-    ("tidegate", "rf", 0.3),
-)
-"""Server, model and CPUs of the closed loops; the overload of the first one is measured."""
-
 MAX_QUEUE_DELAY_SECONDS = 2.0
 """The servers' longest accepted queue delay."""
 
@@ -110,11 +100,17 @@ def storm_seconds(completions: Sequence[Completion], ended_at: float) -> float:
 
 
 def closed_loop_figures(loops: Sequence[ClosedLoop]) -> Iterator[Figure]:
-    """Yield the rejections and the largest loss of throughput of each setting."""
-    for name, model, cpus in SETTINGS:
+    """Yield the rejections and the largest loss of throughput of each setting.
+
+    Args:
+        loops: Closed loops of each setting by ascending number of clients.
+    """
+    for name, model, cpus in dict.fromkeys((loop.server, loop.model, loop.cpus) for loop in loops):
         own = [loop for loop in loops if (loop.server, loop.model, loop.cpus) == (name, model, cpus)]
         saturated = any(loop.generator_cpu > MAX_GENERATOR_CPU for loop in own)
-        title = f"{SERVERS[name].title}, `{model}`, {cpus:g} CPU, 1 to {CLIENTS[-1]} clients"
+        title = (
+            f"{SERVERS[name].title}, `{model}`, {cpus:g} CPU, {own[0].clients} to {own[-1].clients} clients"
+        )
         rejected = float(sum(loop.rejected for loop in own))
         drop = largest_drop([loop.rps for loop in own])
         key = f"{name}_{model}_{cpus:g}"

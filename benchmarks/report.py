@@ -37,6 +37,13 @@ _LONG_CONNECTIONS = 16
 Result = Mapping[str, Any]
 
 
+def write_result(path: Path, result: Result) -> None:
+    """Replace a result's file as a whole, so that a measurement that ends early leaves the previous one."""
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(result, indent=1) + "\n")
+    partial.replace(path)
+
+
 def render(source: Path, docs: Path = DOCS) -> None:
     """Write the page and its plots from a result's file."""
     result = json.loads(source.read_text())

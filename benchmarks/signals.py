@@ -5,21 +5,27 @@
 A closed loop measures the ceiling of the server, as requests per CPU second at saturation. Then Poisson loads
 at fractions of it show which signal follows the load: the gauge of requests in flight, the rate of the
 duration's sum, or the CPU. All columns come from one run, so a busy machine changes all of them.
+
+The result is ``out/bench/signals.json``, and ``docs/autoscaling-signals.md`` is rendered from it.
 """
 
 import argparse
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import astuple, dataclass, fields
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
+import yaml
+from kubernetes.utils import parse_quantity
 from prometheus_client.parser import text_string_to_metric_families
 
-from benchmarks import models, wrk
+from benchmarks import machine, models, wrk
+from benchmarks.report import DOCS, environment, write_result
 from tests.support.servers import LiveServer, serving
 from tidegate.protocol.requests import v1_body
 from tidegate.protocol.samples import sample_rows
@@ -31,7 +37,8 @@ WINDOW_SECONDS = 15.0
 WARMUP_SECONDS = WINDOW_SECONDS + 3.0
 CEILING_SECONDS = 5
 CONNECTIONS = 64
-OUT = models.ROOT / "out" / "bench" / "models"
+OUT = models.ROOT / "out" / "bench"
+CHART_VALUES = models.ROOT / "helm" / "tidegate" / "values.yaml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,18 +128,63 @@ def measure(engine: str, model: str, fractions: list[float], folder: Path) -> It
             yield _measure(server, body, engine, fraction * ceiling, ceiling)
 
 
+def fraction_at_cpu(rows: Sequence[Row], cores: float) -> float | None:
+    """Return the fraction of the ceiling at which the CPU use reaches a number of cores.
+
+    The CPU use is taken as linear between two loads, and from none without load.
+
+    Args:
+        rows: The signals by ascending load.
+        cores: The CPU use.
+
+    Returns:
+        None if no load reaches it.
+    """
+    cpu = [0.0, *(row.cpu for row in rows)]
+    if cores > max(cpu):
+        return None
+    index = next(index for index, value in enumerate(cpu) if value >= cores)
+    fractions = [0.0, *(row.fraction_of_ceiling for row in rows)]
+    return float(np.interp(cores, cpu[index - 1 : index + 1], fractions[index - 1 : index + 1]))
+
+
+def default_cpu_target(values: Mapping[str, Any]) -> float:
+    """Return the CPU use of a replica, in cores, above which the chart's values scale."""
+    request = parse_quantity(values["resources"]["requests"]["cpu"])
+    return float(request) * float(values["autoscaling"]["targetCPUUtilization"]) / 100
+
+
+def page(result: Mapping[str, Any]) -> str:
+    """Render the page's text."""
+    return environment().get_template("autoscaling-signals.md.j2").render(result=result)
+
+
 def main() -> None:
-    """Print one line per load."""
+    """Print one line per load, and write the result and its page."""
     parser = argparse.ArgumentParser(prog="benchmarks.signals")
     parser.add_argument("--model", default="lr", choices=models.NAMES)
     parser.add_argument("--engine", default="onnx", choices=["onnx", "sklearn"])
     parser.add_argument("--fractions", type=float, nargs="+", default=[0.05, 0.1, 0.2, 0.3, 0.5])
     options = parser.parse_args()
     print(*(field.name for field in fields(Row)), sep="\t", flush=True)
-    OUT.mkdir(parents=True, exist_ok=True)
-    for row in measure(options.engine, options.model, options.fractions, OUT):
+    folder = OUT / "models"
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for row in measure(options.engine, options.model, sorted(options.fractions), folder):
+        rows.append(row)
         values = (value if isinstance(value, str) else f"{value:.3g}" for value in astuple(row))
         print(*values, sep="\t", flush=True)
+    target = default_cpu_target(yaml.safe_load(CHART_VALUES.read_text()))
+    result = {
+        "machine": machine.facts(),
+        "model": options.model,
+        "engine": options.engine,
+        "cpu_target": target,
+        "fraction_at_cpu_target": fraction_at_cpu(rows, target),
+        "rows": [asdict(row) for row in rows],
+    }
+    write_result(OUT / "signals.json", result)
+    (DOCS / "autoscaling-signals.md").write_text(page(result))
 
 
 if __name__ == "__main__":

@@ -24,8 +24,8 @@ from rich.rule import Rule
 from rich.table import Table
 
 from tidegate.batch import Batch
-from tidegate.contract import MATRIX
 from tidegate.bundle import JOBLIB, ONNX, SKOPS, Bundle
+from tidegate.contract import MATRIX
 from tidegate.protocol.requests import v1_body
 from tidegate.protocol.samples import sample_rows
 from tidegate.store import fetch

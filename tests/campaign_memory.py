@@ -3,6 +3,7 @@
 """Write and summarise the samples of two hours at 2,000 requests per second, and print time and memory.
 
 ``python -m tests.campaign_memory [SECONDS]``. The unit tests hold the same property for a shorter campaign.
+``python -m tests.support.simulated_master 7200 2000`` does the same with the messages of a master's workers.
 """
 
 import resource

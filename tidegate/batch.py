@@ -21,6 +21,17 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 
 
+def graph_input(datatype: Datatype) -> str:
+    """Return the name of a compiled model's input: the matrix of all features of a data type.
+
+    The name applies to models with features of several types, or of text.
+    """
+    return f"input-{datatype}"
+
+
+_GRAPH_INPUTS = {datatype.dtype: graph_input(datatype) for datatype in Datatype}
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     """Rows as arrays: one matrix ``[rows, features]`` named ``input-0``, or one ``[rows]`` array per feature.
@@ -36,7 +47,7 @@ class Batch:
         return cls.from_columns(
             contract,
             {
-                feature.name: _column([row[index] for row in rows], feature.datatype)
+                feature.name: to_column([row[index] for row in rows], feature.datatype)
                 for index, feature in enumerate(contract.features)
             },
         )
@@ -62,10 +73,21 @@ class Batch:
     def __getitem__(self, rows: slice) -> "Batch":
         return Batch({name: array[rows] for name, array in self.arrays.items()})
 
+    def take(self, rows: Array) -> "Batch":
+        """Return a copy of the rows with these numbers, or of those where a mask ``[rows]`` is true."""
+        return Batch({name: array[rows] for name, array in self.arrays.items()})
+
     def for_onnx(self) -> dict[str, Array]:
-        """Return the inputs of a compiled model: ``[rows, features]``, or ``[rows, 1]`` per feature."""
+        """Return the inputs of a compiled model: one matrix ``[rows, features]`` per data type."""
+        if MATRIX in self.arrays:
+            return {MATRIX: self.arrays[MATRIX]}
+        columns: dict[np.dtype[Any], list[Array]] = {}
+        for array in self.arrays.values():
+            columns.setdefault(array.dtype, []).append(array)
+        # One copy for all columns: stacking array by array takes ten times as long.
         return {
-            name: array if array.ndim == 2 else array.reshape(-1, 1) for name, array in self.arrays.items()
+            _GRAPH_INPUTS[dtype]: np.ascontiguousarray(np.concatenate(arrays).reshape(len(arrays), -1).T)
+            for dtype, arrays in columns.items()
         }
 
     def for_sklearn(self, layout: Layout, names: Sequence[str]) -> "Array | pd.DataFrame":
@@ -89,7 +111,8 @@ class Batch:
         return pd.DataFrame(dict(self.arrays), copy=False)
 
 
-def _column(values: Sequence[Scalar], datatype: Datatype) -> Array:
+def to_column(values: Sequence[Scalar], datatype: Datatype) -> Array:
+    """Convert JSON values of one feature to ``[rows]``. None becomes NaN, or "" in a text feature."""
     if datatype is Datatype.BYTES:
         return np.array(["" if value is None else value for value in values], dtype=object)
     if datatype.is_float:

@@ -8,6 +8,7 @@ It neither decodes requests nor runs models.
 
 import math
 from collections import Counter
+from collections.abc import Mapping
 from enum import StrEnum
 from functools import cached_property
 from typing import Annotated, Literal, Self
@@ -96,35 +97,78 @@ class Feature(_ContractModel):
     datatype: Annotated[Datatype, Field(strict=False)]
     missing: bool = False
     """Whether a request may omit the value."""
-    minimum: int | float | None = None
+    minimum: int | float | str | None = None
     """The smallest value observed in training. The server accepts smaller values and counts them.
 
-    An integer feature has an integer here, because a float cannot represent every 64-bit integer.
+    An integer feature has an integer here, because a float cannot represent every 64-bit integer. A date or
+    a time is a text in ISO 8601.
     """
-    maximum: int | float | None = None
+    maximum: int | float | str | None = None
     """The largest value observed in training."""
-    categories: Annotated[tuple[str, ...] | None, Field(strict=False)] = None
-    """The values of a text feature that were observed in training, sorted."""
+    categories: Annotated[tuple[int | str, ...] | None, Field(strict=False)] = None
+    """The values of a categorical feature: those observed in training, sorted, or the declared order.
+
+    They are texts in a text feature, and integers in an integer feature that is categorical. A text feature
+    without categories and without a format is free text.
+    """
+    ordered: bool = False
+    """Whether the categories have an order, from the lowest to the highest."""
+    format: Literal["date", "date-time"] | None = None
+    """The format of a text feature's values, in ISO 8601: ``YYYY-MM-DD``, or with a time and an offset.
+
+    A time without an offset is taken as it is, and one with an offset is converted to UTC. The names are JSON
+    Schema's.
+    """
     handle_unknown: Literal["reject", "accept"] = "reject"
     """Whether the server rejects or accepts a category that was not observed in training."""
     sensitivity: Annotated[Sensitivity, Field(strict=False)] = Sensitivity.INTERNAL
+
+    @cached_property
+    def known_values(self) -> frozenset[int | str]:
+        """The categories, and the empty text if a text feature may be missing."""
+        return frozenset(self.categories or ()) | ({""} if self.missing else set())
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.name == MATRIX:
             raise ValueError(f"feature '{MATRIX}': the name is reserved for the matrix of all features")
         text = self.datatype is Datatype.BYTES
-        if (self.categories is not None) != text:
-            received = "has none" if text else "has categories"
-            raise ValueError(
-                f"feature '{self.name}': expected categories for {Datatype.BYTES} features only, and this "
-                f"{self.datatype} feature {received}"
-            )
+        if self.categories is not None:
+            self._validate_categories(self.categories)
         if self.missing and not (text or self.datatype.is_float):
             raise ValueError(f"feature '{self.name}': a {self.datatype} feature has no missing values")
-        if text and (self.minimum is not None or self.maximum is not None):
-            raise ValueError(f"feature '{self.name}': a {self.datatype} feature has no range")
+        if self.format is not None and (not text or self.categories is not None):
+            raise ValueError(
+                f"feature '{self.name}': a {self.format} is a {Datatype.BYTES} feature without categories"
+            )
+        self._validate_range()
+        if self.ordered and self.categories is None:
+            raise ValueError(f"feature '{self.name}': only categories have an order")
         return self
+
+    @property
+    def is_free_text(self) -> bool:
+        """Whether its values are texts of any content, such as remarks."""
+        return self.datatype is Datatype.BYTES and self.categories is None and self.format is None
+
+    def _validate_range(self) -> None:
+        limits = [limit for limit in (self.minimum, self.maximum) if limit is not None]
+        if limits and (self.is_free_text or self.categories is not None):
+            raise ValueError(f"feature '{self.name}': a text or categorical feature has no range")
+        if any(isinstance(limit, str) != (self.format is not None) for limit in limits):
+            raise ValueError(f"feature '{self.name}': expected a range of texts for a date or a time only")
+
+    def _validate_categories(self, categories: tuple[int | str, ...]) -> None:
+        expected = str if self.datatype is Datatype.BYTES else int
+        if not (self.datatype is Datatype.BYTES or self.datatype.is_integer) or any(
+            type(category) is not expected for category in categories
+        ):
+            raise ValueError(
+                f"feature '{self.name}': expected texts as categories of a {Datatype.BYTES} feature, or "
+                f"integers of an integer feature, and this feature is {self.datatype}"
+            )
+        if len(set(categories)) < len(categories):
+            raise ValueError(f"feature '{self.name}': a category is given twice")
 
 
 class Output(_ContractModel):
@@ -249,6 +293,14 @@ class Contract(_ContractModel):
         if first is not Datatype.BYTES and all(feature.datatype is first for feature in self.features):
             return first
         return None
+
+    @cached_property
+    def blocks(self) -> tuple[Mapping[int, Feature], ...]:
+        """By data type, the features of this type by their number in a row, from 0."""
+        blocks: dict[Datatype, dict[int, Feature]] = {}
+        for number, feature in enumerate(self.features):
+            blocks.setdefault(feature.datatype, {})[number] = feature
+        return tuple(blocks.values())
 
     @cached_property
     def prediction(self) -> Output:

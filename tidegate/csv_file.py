@@ -9,7 +9,7 @@ of its texts: see :mod:`tidegate.text_values`.
 import codecs
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Annotated, Literal, Self
@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from tidegate.errors import DataError, FieldError
 
-_CHUNK_ROWS = 10_000
+_CHUNK_VALUES = 1 << 19
 _DELIMITERS = {";": "a semicolon", "\t": "a tab", "|": "a vertical bar"}
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _MAX_TEXT_LENGTH = 1 << 24
@@ -88,23 +88,26 @@ def read_csv(name: str, content: bytes, options: CsvFormat | None = None) -> Csv
         DataError: If the file has another encoding or delimiter, is ragged, or has no header or no rows.
     """
     options = options or CsvFormat()
-    text = _decode(name, content, options.encoding)
+    encoding = _validate_encoding(name, content, options.encoding)
     limit = csv.field_size_limit(_MAX_TEXT_LENGTH)
     try:
-        return _read_lines(name, text, options.delimiter)
+        # Decoded chunk by chunk: the whole text would take four bytes per character.
+        lines = io.TextIOWrapper(io.BytesIO(content), encoding, newline="")
+        return _read_lines(name, lines, options.delimiter)
     finally:
         csv.field_size_limit(limit)
 
 
-def _read_lines(name: str, text: str, delimiter: str) -> CsvFile:
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+def _read_lines(name: str, lines: Iterable[str], delimiter: str) -> CsvFile:
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
     columns: list[list[str]] = []
     try:
         header = next((line for line in reader if line), None)
         if header is None:
             raise DataError(f"{name} is empty: expected a header and rows.")
         columns = [[] for _ in header]
-        while chunk := [(reader.line_num, line) for line in islice(reader, _CHUNK_ROWS) if line]:
+        rows = max(1, _CHUNK_VALUES // len(header))
+        while chunk := [(reader.line_num, line) for line in islice(reader, rows) if line]:
             for number, line in chunk:
                 if len(line) != len(header):
                     raise DataError(
@@ -121,12 +124,14 @@ def _read_lines(name: str, text: str, delimiter: str) -> CsvFile:
     return CsvFile(tuple(header), tuple(columns))
 
 
-def _decode(name: str, content: bytes, encoding: str) -> str:
+def _validate_encoding(name: str, content: bytes, encoding: str) -> str:
+    """Check that the content has the encoding, and return the codec that skips a byte-order mark."""
     is_utf_8 = codecs.lookup(encoding).name == "utf-8"
     if is_utf_8 and content.startswith(_UTF_16):
         raise DataError(f"{name} is encoded in UTF-16, expected UTF-8: set the encoding to utf-16.")
+    codec = "utf-8-sig" if is_utf_8 else encoding
     try:
-        return content.decode("utf-8-sig" if is_utf_8 else encoding)
+        content.decode(codec)
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         example = "cp1252" if is_utf_8 else "utf-8"
@@ -134,6 +139,7 @@ def _decode(name: str, content: bytes, encoding: str) -> str:
             f"{name} is not encoded in {encoding}: line {line} has the byte 0x{content[error.start]:02x}; "
             f"set the encoding to that of the file, for example {example}."
         ) from None
+    return codec
 
 
 def _reject_other_delimiter(name: str, header: Sequence[str], delimiter: str) -> None:

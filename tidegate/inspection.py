@@ -14,9 +14,10 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from tidegate.bundle import METRICS, PARITY, Bundle
+from tidegate.bundle import METRICS, ONNX, PARITY, Bundle
 from tidegate.contract import Contract, Feature
 from tidegate.errors import BundleError, first_problem
+from tidegate.memory import MIB, memory_limit
 
 UNREADABLE = "unreadable"
 """The provenance's value if its file is damaged."""
@@ -77,6 +78,7 @@ def render(bundle: Bundle, description: dict[str, Any]) -> Group:
         "data": f"{manifest.data.rows:,} rows, sha256:{manifest.data.sha256[:12]}…",
         "test": ", ".join(f"{name} {'-' if value is None else f'{value:.4g}'}" for name, value in metrics),
         "compiled": f"{compiled} ({parity.rows:,} rows compared)" if parity.rows else compiled,
+        "memory": _memory(bundle),
         "versions": ", ".join(f"{name} {version}" for name, version in manifest.versions.items()),
     }
     if description["provenance"] == UNREADABLE:
@@ -87,6 +89,16 @@ def render(bundle: Bundle, description: dict[str, Any]) -> Group:
     for name, entry in manifest.files.items():
         files.add_row(name, f"{entry.size:,}")
     return Group(lines, "", _contract_table(bundle.contract), "", files)
+
+
+def _memory(bundle: Bundle) -> str:
+    """Describe the memory limit that a server of the bundle needs."""
+    limits = {
+        "the compiled model": memory_limit(bundle.manifest, compiled=True) if ONNX in bundle else None,
+        "scikit-learn": memory_limit(bundle.manifest, compiled=False),
+    }
+    texts = [f"{-(-limit // MIB):,} MiB with {engine}" for engine, limit in limits.items() if limit]
+    return f"limit of a server: {', '.join(texts)}"
 
 
 def _read_object(bundle: Bundle, name: str) -> dict[str, Any]:
@@ -133,10 +145,16 @@ def _contract_table(contract: Contract) -> Table:
 
 
 def _observed(feature: Feature) -> str:
-    """Format the categories or the range that training observed."""
+    """Format the categories or the range that training observed, or the kind of other texts."""
     if feature.categories is not None:
         more = " …" if len(feature.categories) > _MAX_CATEGORIES else ""
-        return ", ".join(feature.categories[:_MAX_CATEGORIES]) + more
+        separator = " < " if feature.ordered else ", "
+        return separator.join(map(str, feature.categories[:_MAX_CATEGORIES])) + more
+    if feature.is_free_text:
+        return "free text"
     if feature.minimum is not None and feature.maximum is not None:
-        return f"{feature.minimum:.4g} to {feature.maximum:.4g}"
+        return " to ".join(
+            limit if isinstance(limit, str) else f"{limit:.4g}"
+            for limit in (feature.minimum, feature.maximum)
+        )
     return ""

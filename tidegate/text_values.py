@@ -29,6 +29,10 @@ _INTEGER = re.compile(r"\s*[+-]?[0-9]+\s*")
 _MAX_INTEGER_LENGTH = 1000
 """Characters of a whole number. Python does not parse much longer ones."""
 _TIME = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d([.]\d{1,6})?)?(Z|[+-]\d\d:?\d\d)?)?", re.ASCII)
+_DATE_LENGTH = len("YYYY-MM-DD")
+WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+_A_MONDAY = 4
+"""The fifth of January 1970, in days since the first."""
 _BOOLEANS = {"true": True, "false": False, "1": True, "0": False}
 
 
@@ -115,6 +119,44 @@ def parse_booleans(texts: Sequence[str]) -> Array:
     if None in values:
         raise TextValueError(values.index(None))
     return np.array(values, dtype=np.bool_)
+
+
+def parse_present_times(texts: Sequence[str] | Array) -> Array:
+    """Parse dates and times of ISO 8601, ``[texts]`` of datetime64 in microseconds; an empty text is NaT.
+
+    Raises:
+        TextValueError: If a text is not a date or a time.
+    """
+    times = np.full(len(texts), np.datetime64("NaT"), dtype="datetime64[us]")
+    present = [index for index, text in enumerate(texts) if text != ""]
+    try:
+        times[present] = parse_times([texts[index] for index in present])
+    except TextValueError as error:
+        raise TextValueError(present[error.index]) from None
+    return times
+
+
+def weekdays(texts: Sequence[str] | Array) -> Array:
+    """Return the weekday of each date or time, ``[texts]`` of str; an empty text has none, "".
+
+    Raises:
+        TextValueError: If a text is not a date or a time.
+    """
+    times = parse_present_times(texts)
+    numbers = (times.astype("datetime64[D]").astype(np.int64) - _A_MONDAY) % len(WEEKDAYS)
+    return np.where(np.isnat(times), "", np.array(WEEKDAYS, dtype=object)[numbers])
+
+
+def validate_dates(texts: Sequence[str]) -> None:
+    """Check that texts are dates without a time, ``YYYY-MM-DD``.
+
+    Raises:
+        TextValueError: If a text is not a date, or has a time.
+    """
+    index = next((index for index, text in enumerate(texts) if len(text) != _DATE_LENGTH), None)
+    if index is not None:
+        raise TextValueError(index)
+    parse_times(texts)
 
 
 def parse_times(texts: Sequence[str]) -> Array:

@@ -131,7 +131,7 @@ def _missed_windows(step: LoadStep, series: TimeSeries, end: float) -> list[floa
     bins = np.flatnonzero((series.edges[:-1] >= step.time - 1e-6) & (series.edges[:-1] < end))
     size = max(1, round(_WINDOW_SECONDS / series.widths[0]))
     return [
-        min(float(series.edges[window[-1] + 1]), end)
+        float(series.edges[window[-1] + 1])
         for window in (bins[index : index + size] for index in range(0, len(bins), size))
         if any(
             proves_missed(int(series.requests[window].sum()), int(series.late[q][window].sum()), q)
@@ -350,8 +350,9 @@ def _check_terminations(campaign: Campaign, series: TimeSeries, timeline: Timeli
     starts, ends = series.edges[:-1], series.edges[1:]
     bins = np.zeros(len(starts), dtype=np.bool_)
     for bounds in phases:
+        in_phase = (starts < bounds.end) & (ends > bounds.start)
         for begin, end in terminations:
-            bins |= (starts <= min(end, bounds.end)) & (ends > max(begin, bounds.start))
+            bins |= in_phase & (starts <= end) & (ends > begin)
     requests, failures = int(series.requests[bins].sum()), int(series.failures[bins].sum())
     if not requests:
         return None

@@ -167,5 +167,5 @@ def _encode(
     return InferenceRequest(protocol, path, headers, body, len(rows), golden_outputs)
 
 
-def _flatten(values: Sequence[Scalar | list[float]]) -> list[Scalar]:
+def _flatten(values: Sequence[Scalar | list[Scalar]]) -> list[Scalar]:
     return [scalar for value in values for scalar in (value if isinstance(value, list) else [value])]

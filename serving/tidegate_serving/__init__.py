@@ -10,7 +10,7 @@
 >>> bundle = train(config, pathlib.Path(tempfile.mkdtemp(), "iris")).bundle
 >>> predictor = Predictor("iris", bundle.path, bundle.digest, registry=prometheus_client.CollectorRegistry())
 >>> ready = predictor.load()
->>> asyncio.run(predictor.predict({"instances": [[5.1, 3.5, 1.4, 0.2]]}))
+>>> asyncio.run(predictor.infer({"instances": [[5.1, 3.5, 1.4, 0.2]]}))
 {'predictions': [0]}
 
 ``Server().start([predictor])`` serves the predictor until the process receives SIGTERM. The public names are
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tidegate.trust.policy import Policy as Policy
     from tidegate_serving.codecs.request import Limits as Limits
     from tidegate_serving.config import EngineChoice as EngineChoice
+    from tidegate_serving.errors import RequestError as RequestError
     from tidegate_serving.predictor import Predictor as Predictor
     from tidegate_serving.server import Server as Server
 
@@ -32,10 +33,11 @@ _MODULES = {
     "Limits": "tidegate_serving.codecs.request",
     "Policy": "tidegate.trust.policy",
     "Predictor": "tidegate_serving.predictor",
+    "RequestError": "tidegate_serving.errors",
     "Server": "tidegate_serving.server",
 }
 
-__all__ = ["EngineChoice", "Limits", "Policy", "Predictor", "Server"]
+__all__ = ["EngineChoice", "Limits", "Policy", "Predictor", "RequestError", "Server"]
 
 
 def __getattr__(name: str) -> Any:

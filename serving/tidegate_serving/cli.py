@@ -30,10 +30,39 @@ if TYPE_CHECKING:
 
     from tidegate.contract import Contract
     from tidegate.csv_file import CsvFile
+    from tidegate.trust.policy import Policy
     from tidegate_serving.client import Prediction, Row
+    from tidegate_serving.predictor import Predictor
 
 _MAX_SHOWN_ROWS = 20
 _LIMITS = Limits()
+
+EngineOption = Annotated[
+    EngineChoice,
+    typer.Option(envvar="TIDEGATE_ENGINE", help="auto: the compiled model if it is proven equal."),
+]
+PredictorOption = Annotated[
+    str | None,
+    typer.Option(
+        envvar="TIDEGATE_PREDICTOR",
+        help="A subclass of tidegate_serving.Predictor, as package.module:Class, whose hooks run around the "
+        "model.",
+    ),
+]
+TrustedTypeOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        envvar="TIDEGATE_TRUSTED_TYPE",
+        help="The full name of an additional type that may be built; repeatable.",
+    ),
+]
+JoblibDigestOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        envvar="TIDEGATE_ALLOW_JOBLIB_DIGEST",
+        help="The digest of a bundle whose pickle, model.joblib, may be loaded; repeatable.",
+    ),
+]
 
 
 def serve(
@@ -101,24 +130,10 @@ def serve(
             "wait longer is rejected with 429.",
         ),
     ] = MAX_QUEUE_DELAY,
-    engine: Annotated[
-        EngineChoice,
-        typer.Option(envvar="TIDEGATE_ENGINE", help="auto: the compiled model if it is proven equal."),
-    ] = EngineChoice.AUTO,
-    trusted_type: Annotated[
-        list[str] | None,
-        typer.Option(
-            envvar="TIDEGATE_TRUSTED_TYPE",
-            help="The full name of an additional type that may be built; repeatable.",
-        ),
-    ] = None,
-    allow_joblib_digest: Annotated[
-        list[str] | None,
-        typer.Option(
-            envvar="TIDEGATE_ALLOW_JOBLIB_DIGEST",
-            help="The digest of a bundle whose pickle, model.joblib, may be loaded; repeatable.",
-        ),
-    ] = None,
+    engine: EngineOption = EngineChoice.AUTO,
+    predictor: PredictorOption = None,
+    trusted_type: TrustedTypeOption = None,
+    allow_joblib_digest: JoblibDigestOption = None,
     cache_dir: Annotated[
         Path | None,
         typer.Option(
@@ -136,14 +151,15 @@ def serve(
     that must not be loaded ends the command with exit code 2 and the reason. When the server is ready, the
     command prints one line on standard output.
     """
-    from tidegate.trust.policy import TRUSTED_TYPES, Policy
-
     if name is not None and not re.match(NAME_PATTERN, name):
         raise ConfigurationError(
             f"The name '{name}' cannot be part of a URL: expected at most 52 of a-z, 0-9 and '-'."
         )
-    policy = Policy(TRUSTED_TYPES | frozenset(trusted_type or ()), frozenset(allow_joblib_digest or ()))
+    policy = _policy(trusted_type, allow_joblib_digest)
     _configure_logging(access_log)
+
+    # Before the startup's settings, because the module of a user may need what they hide.
+    own_class = None if predictor is None else _import_predictor(predictor)
 
     with (
         _startup() as end_startup,
@@ -156,11 +172,12 @@ def serve(
 
         def print_ready(http_port: int, grpc_port: int) -> None:
             end_startup()
-            loaded = predictor.service.model
+            loaded = served.service.model
             payload = {
                 "name": model,
                 "digest": loaded.bundle.digest,
                 "engine": loaded.engine.name,
+                "predictor": predictor,
                 "host": host,
                 "http_port": http_port,
                 "grpc_port": grpc_port,
@@ -168,14 +185,15 @@ def serve(
             if output is OutputFormat.JSON:
                 print(json.dumps(payload), flush=True)
             else:
+                own = "" if predictor is None else f"predictor={predictor} "
                 print(
-                    f"ready: {model}@sha256:{loaded.bundle.digest} engine={loaded.engine.name} "
+                    f"ready: {model}@sha256:{loaded.bundle.digest} engine={loaded.engine.name} {own}"
                     f"http={host}:{http_port} grpc={host}:{grpc_port}",
                     flush=True,
                 )
 
         server = Server(host, http_port, grpc_port, drain_seconds, shutdown_timeout, print_ready)
-        predictor = Predictor(
+        served = (own_class or Predictor)(
             model,
             path,
             expected_digest,
@@ -184,8 +202,20 @@ def serve(
             limits=Limits(max_rows, max_body_bytes),
             max_queue_delay=max_queue_delay,
         )
-        predictor.load()
-        server.start([predictor])
+        served.load()
+        server.start([served])
+
+
+def _policy(trusted_types: list[str] | None, joblib_digests: list[str] | None) -> "Policy":
+    from tidegate.trust.policy import TRUSTED_TYPES, Policy
+
+    return Policy(TRUSTED_TYPES | frozenset(trusted_types or ()), frozenset(joblib_digests or ()))
+
+
+def _import_predictor(path: str) -> "type[Predictor]":
+    from tidegate_serving.predictor import import_predictor
+
+    return import_predictor(path)
 
 
 @contextmanager
@@ -263,16 +293,27 @@ def predict(
             help="A reference or a bundle's directory: send its golden requests and compare the outputs."
         ),
     ] = None,
+    predictor: PredictorOption = None,
+    engine: EngineOption = EngineChoice.AUTO,
+    trusted_type: TrustedTypeOption = None,
+    allow_joblib_digest: JoblibDigestOption = None,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
     """Request predictions from a server, through KServe's own clients.
 
     With --golden, the rows are the bundle's golden rows. If an output differs from the one that scikit-learn
-    computed in training, the command ends with exit code 3.
+    computed in training, the command ends with exit code 3. With --predictor, the outputs are compared with
+    those that the class computes here; give the server's options for loading the bundle, too.
     """
     if (rows is None) == (golden is None):
         raise ConfigurationError("Give either --input with rows or --golden with a bundle.")
-    contract = None if golden is None else _fetch_contract(golden)
+    if golden is None:
+        contract = None
+    elif predictor is None:
+        contract = _fetch_contract(golden)
+    else:
+        policy = _policy(trusted_type, allow_joblib_digest)
+        contract = _contract_of_predictor(golden, _import_predictor(predictor), engine, policy)
     if contract is None:
         assert rows is not None  # one of both is given
         requested = _read_rows(rows)
@@ -303,10 +344,11 @@ def predict(
             "mismatched_rows": mismatches,
             "equal": not mismatches,
         }
-    print_result(output, payload, _table(prediction, mismatches, f"{name} by {protocol.value}"))
+    reference = predictor or "scikit-learn"
+    print_result(output, payload, _table(prediction, mismatches, f"{name} by {protocol.value}", reference))
     if mismatches:
         raise GateNotPassedError(
-            f"{len(mismatches)} of {len(requested)} golden rows have other outputs than scikit-learn "
+            f"{len(mismatches)} of {len(requested)} golden rows have other outputs than {reference} "
             f"computed: rows {', '.join(map(str, mismatches[:10]))}."
         )
 
@@ -331,6 +373,21 @@ def _fetch_contract(source: str) -> "Contract":
 
     with tempfile.TemporaryDirectory(prefix="tidegate-") as folder:
         return fetch(source, Path(folder)).contract
+
+
+def _contract_of_predictor(
+    source: str, predictor: "type[Predictor]", engine: EngineChoice, policy: "Policy"
+) -> "Contract":
+    """Return a bundle's contract with the golden outputs that a predictor computes on this machine."""
+    from prometheus_client import CollectorRegistry
+
+    with _local_bundle(source, None, None) as (path, digest, name):
+        local = predictor(name, path, digest, policy=policy, engine=engine, registry=CollectorRegistry())
+        local.load()
+        local.stop()
+        contract = local.contract
+    golden = contract.golden.model_copy(update={"outputs": dict(local.golden_outputs)})
+    return contract.model_copy(update={"golden": golden})
 
 
 def _read_rows(source: str) -> "list[Row] | CsvFile":
@@ -367,12 +424,14 @@ def _read_rows(source: str) -> "list[Row] | CsvFile":
     return document
 
 
-def _table(prediction: "Prediction", mismatches: list[int] | None, title: str) -> "Table":
+def _table(
+    prediction: "Prediction", mismatches: list[int] | None, title: str, reference: str = "scikit-learn"
+) -> "Table":
     from rich.table import Table
 
     table = Table("row", *prediction.outputs, title=title)
     if mismatches is not None:
-        table.add_column("scikit-learn")
+        table.add_column(reference)
     rows = max((len(values) for values in prediction.outputs.values()), default=0)
     for row in range(min(_MAX_SHOWN_ROWS, rows)):
         cells = [_format_value(values[row]) for values in prediction.outputs.values()]

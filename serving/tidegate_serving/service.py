@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from tidegate.batch import Batch
 from tidegate.contract import MATRIX, Output
 from tidegate_serving.batching.admission import AdmissionController
 from tidegate_serving.batching.batcher import Batcher, Outcome
@@ -22,8 +23,10 @@ from tidegate_serving.codecs.inputs import Inputs, validate_inputs
 from tidegate_serving.codecs.json_rows import parse_object
 from tidegate_serving.codecs.request import InferenceRequest, Limits
 from tidegate_serving.config import MAX_QUEUE_DELAY
+from tidegate_serving.engines.base import Outputs
 from tidegate_serving.engines.result import ResultSlice
 from tidegate_serving.errors import ErrorCode, RequestError
+from tidegate_serving.hooks import HookedEngine, HookedOutputs
 from tidegate_serving.loading.loader import LoadedModel
 from tidegate_serving.observability.drift_monitor import DriftMonitor
 from tidegate_serving.observability.metrics import Metrics, Record
@@ -86,7 +89,11 @@ class Service:
             metrics,
             service_time,
             admission=AdmissionController(max_queue_delay),
-            on_result=drift_monitor.record_batch,
+            on_result=(
+                self._record_model_values
+                if isinstance(model.engine, HookedEngine)
+                else drift_monitor.record_batch
+            ),
             prepare_thread=model.engine.prepare_thread,
         )
 
@@ -181,6 +188,11 @@ class Service:
         except asyncio.CancelledError:
             pending.cancelled = True
             raise
+
+    def _record_model_values(self, _: Batch, outputs: Outputs) -> None:
+        """Count the rows and outputs between the hooks, because the baseline describes those of the model."""
+        assert isinstance(outputs, HookedOutputs)
+        self.drift_monitor.record_batch(outputs.batch, outputs.outputs)
 
     def record_error(self, error: RequestError) -> None:
         """Count an error response."""

@@ -261,6 +261,7 @@ def test_server_options_are_plain_strings(minimal) -> None:
         "maxBodyBytes": 16777216,
         "maxQueueDelaySeconds": 0.25,
         "engine": "sklearn",
+        "predictor": "loan_rules.predictor:LoanPredictor",
         "trustedTypes": ["a.B", "c.D"],
         "allowedJoblibDigests": [f"sha256:{DIGEST}"],
         "accessLog": True,
@@ -272,6 +273,7 @@ def test_server_options_are_plain_strings(minimal) -> None:
         "TIDEGATE_MAX_BODY_BYTES": "16777216",
         "TIDEGATE_MAX_QUEUE_DELAY": "0.25",
         "TIDEGATE_ENGINE": "sklearn",
+        "TIDEGATE_PREDICTOR": "loan_rules.predictor:LoanPredictor",
         "TIDEGATE_TRUSTED_TYPE": "a.B c.D",
         "TIDEGATE_ALLOW_JOBLIB_DIGEST": DIGEST,
         "TIDEGATE_ACCESS_LOG": "true",
@@ -372,6 +374,31 @@ def test_helm_test_pulls_the_bundle_and_tests_each_track(two_tracks) -> None:
             "/mnt/models/bundle",
         ]
         assert pod["spec"]["initContainers"][0]["args"] == puller(two_tracks, isvc)["args"]
+
+
+def test_helm_test_loads_the_predictor_as_the_server_does(minimal) -> None:
+    options = {
+        "predictor": "loan_rules.predictor:LoanPredictor",
+        "trustedTypes": ["a.B"],
+        "allowedJoblibDigests": [DIGEST],
+        "engine": "sklearn",
+        "env": [{"name": "LOAN_LIMIT", "value": "5"}],
+    }
+    [pod] = of_kind(render(merged(minimal, {"server": options})), "Pod").values()
+    [container] = pod["spec"]["containers"]
+    given, served = environment(container), environment(server(merged(minimal, {"server": options})))
+    assert given == {
+        name: served[name]
+        for name in (
+            "TIDEGATE_ENGINE",
+            "TIDEGATE_PREDICTOR",
+            "TIDEGATE_TRUSTED_TYPE",
+            "TIDEGATE_ALLOW_JOBLIB_DIGEST",
+            "LOAN_LIMIT",
+        )
+    }
+    [plain] = of_kind(render(minimal), "Pod").values()
+    assert "env" not in plain["spec"]["containers"][0]
 
 
 def test_helm_test_pod_is_not_selected_as_replica(two_tracks) -> None:

@@ -7,6 +7,7 @@ import yaml
 
 from tests.charts.chart import Object, Values, notes, of_kind, render
 from tests.charts.conftest import DIGEST, OTHER, merged
+from tidegate.memory import COMPILED, MIB, SCIKIT_LEARN
 
 
 def weights_by_service(rule: Object) -> dict[str, int]:
@@ -287,6 +288,27 @@ def test_notes_without_pull_omit_the_init_container(minimal) -> None:
     assert "storage-initializer" not in notes(
         merged(minimal, {"model": {"uri": "pvc://models/store/breast-cancer"}})
     )
+
+
+@pytest.mark.parametrize(
+    ("limit", "mebibytes", "engine", "models"),
+    [
+        ("1Gi", 1024, "auto", {"onnx", "skops"}),
+        (2684354560, 2560, "onnx", {"onnx"}),
+        ("600M", 572, "sklearn", {"skops"}),
+        ("64Mi", 64, "auto", {"onnx", "skops"}),
+    ],
+)
+def test_notes_have_the_largest_model_for_the_memory(
+    minimal, limit: str | int, mebibytes: int, engine: str, models: set[str]
+) -> None:
+    resources = {"requests": {"memory": "64Mi"}, "limits": {"memory": limit}}
+    text = notes(merged(minimal, {"resources": resources, "server": {"engine": engine}}))
+    assert f"The memory limit of {mebibytes} MiB" in text
+    for name, memory in (("onnx", COMPILED), ("skops", SCIKIT_LEARN)):
+        # The largest model whose limit is within this one.
+        size = max(0, mebibytes * MIB - memory.base) // memory.factor // MIB
+        assert (f"model.{name} of {size} MiB" in text) is (name in models)
 
 
 def test_notes_warn_when_a_policy_blocks_the_gateway(minimal) -> None:

@@ -36,6 +36,13 @@ MESSAGES = [
         [f'capacity.digest is "{OTHER}"', f'serves "{DIGEST}"', "capacity.allowOtherDigest"],
     ),
     ("server: {allowedJoblibDigests: [abc]}", ['server.allowedJoblibDigests[0] is "abc"', "64 digits"]),
+    (
+        "server: {predictor: loan_rules.Loan}",
+        ['server.predictor is "loan_rules.Loan"', "package.module:Class"],
+    ),
+    ("server: {predictor: 'a b:C'}", ['server.predictor is "a b:C"', "package.module:Class"]),
+    ("server: {predictor: 'a:B:C'}", ['server.predictor is "a:B:C"', "package.module:Class"]),
+    ("server: {env: [{name: TIDEGATE_PREDICTOR, value: 'a:B'}]}", ["use server.predictor"]),
     ("server: {env: [{name: PYTHONPATH, value: /x}]}", ["PYTHONPATH", "remove it"]),
     ("server: {env: [{name: TIDEGATE_MAX_ROWS, value: '1'}]}", ["TIDEGATE_MAX_ROWS", "use server.maxRows"]),
     (

@@ -19,11 +19,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from tests.e2e.kube import SECURITY, Namespace
+from tests.e2e.idle_pod import idle_pod, wait_until_ready
+from tests.e2e.kube import Namespace
 from tests.e2e.model import GoldenRequest
-from tests.e2e.release import SECRET, Release
+from tests.e2e.release import Release
 from tests.e2e.target import Target
-from tidegate.kubernetes.pods import is_ready
 
 ROOT = Path(__file__).parents[2]
 POD = "client"
@@ -65,55 +65,20 @@ class ClientPod:
             "metadata": {"name": POD},
             "data": {config_key(file): (ROOT / file).read_text() for file in PROGRAM_FILES},
         }
-        container = {
-            "name": POD,
-            "image": self._image,
-            "imagePullPolicy": "IfNotPresent",
-            "command": ["python", "-c", "import signal; signal.sigwait({signal.SIGTERM})"],
-            "envFrom": [{"secretRef": {"name": SECRET}}],
-            "env": [
-                {"name": "AWS_ENDPOINT_URL", "value": self._endpoint},
-                {"name": "PYTHONPATH", "value": MOUNT_PATH},
-            ],
-            "resources": {
-                "requests": {"cpu": "50m", "memory": "64Mi"},
-                "limits": {"memory": "1Gi"},
-            },
-            "securityContext": SECURITY,
-            "volumeMounts": [
-                {"name": "program", "mountPath": MOUNT_PATH, "readOnly": True},
-                {"name": "tmp", "mountPath": "/tmp"},
-            ],
-        }
-        pod = {
-            "apiVersion": "v1",
-            "kind": "Pod",
-            "metadata": {"name": POD},
-            "spec": {
-                "automountServiceAccountToken": False,
-                "terminationGracePeriodSeconds": 1,
-                "hostAliases": [{"ip": self.gateway, "hostnames": list(hostnames)}] if hostnames else [],
-                "containers": [container],
-                "volumes": [
-                    {
-                        "name": "program",
-                        "configMap": {
-                            "name": POD,
-                            "items": [{"key": config_key(file), "path": file} for file in PROGRAM_FILES],
-                        },
-                    },
-                    {"name": "tmp", "emptyDir": {}},
-                ],
-            },
-        }
+        items = [{"key": config_key(file), "path": file} for file in PROGRAM_FILES]
+        pod = idle_pod(
+            POD,
+            self._image,
+            requests={"cpu": "50m", "memory": "64Mi"},
+            environment={"AWS_ENDPOINT_URL": self._endpoint, "PYTHONPATH": MOUNT_PATH},
+            volumes={MOUNT_PATH.strip("/"): {"configMap": {"name": POD, "items": items}}},
+        )
+        pod["spec"]["hostAliases"] = [{"ip": self.gateway, "hostnames": list(hostnames)}] if hostnames else []
         self.namespace.apply(program, pod)
 
     def wait(self) -> None:
         """Wait until the pod is ready."""
-        self.namespace.wait("the client pod", self._not_ready, timeout=60)
-
-    def _not_ready(self) -> str | None:
-        return None if is_ready(self.namespace.get(f"pod/{POD}")) else "not ready"
+        wait_until_ready(self.namespace, POD)
 
     def run(self, *argv: str) -> str:
         """Run a command in the pod and return its standard output."""

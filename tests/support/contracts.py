@@ -8,8 +8,13 @@ from typing import Any
 from tidegate.contract import Contract
 
 
-def contract(features: list[dict[str, Any]], outputs: list[dict[str, Any]] | None = None) -> Contract:
-    """Return a classifier's contract with these features."""
+def contract(
+    features: list[dict[str, Any]],
+    outputs: list[dict[str, Any]] | None = None,
+    rows: list[list[Any]] | None = None,
+) -> Contract:
+    """Return a classifier's contract with these features and golden rows."""
+    rows = rows or [[None] * len(features)]
     outputs = outputs or [
         {"name": "label", "datatype": "INT64"},
         {"name": "probabilities", "datatype": "FP32", "width": 2},
@@ -26,8 +31,8 @@ def contract(features: list[dict[str, Any]], outputs: list[dict[str, Any]] | Non
                 "outputs": outputs,
                 "labels": [0, 1],
                 "golden": {
-                    "rows": [[None] * len(features)],
-                    "outputs": {output["name"]: [0] for output in outputs},
+                    "rows": rows,
+                    "outputs": {output["name"]: [0] * len(rows) for output in outputs},
                     "tolerance": 1e-5,
                 },
             }
@@ -38,6 +43,22 @@ def contract(features: list[dict[str, Any]], outputs: list[dict[str, Any]] | Non
 MATRIX = contract([{"name": "a", "datatype": "FP32"}, {"name": "b", "datatype": "FP32", "missing": True}])
 INTEGERS = contract([{"name": "a", "datatype": "INT64"}, {"name": "b", "datatype": "INT64"}])
 SMALL = contract([{"name": "a", "datatype": "INT32"}])
+BRANCHES = contract(
+    [
+        {"name": "branch", "datatype": "INT64", "categories": [3, 7]},
+        {"name": "count", "datatype": "INT64"},
+        {"name": "product", "datatype": "INT64", "categories": [1, 2], "handle_unknown": "accept"},
+    ]
+)
+REMARKS = contract(
+    [{"name": "remark", "datatype": "BYTES"}, {"name": "note", "datatype": "BYTES", "missing": True}]
+)
+DATES = contract(
+    [
+        {"name": "day", "datatype": "BYTES", "format": "date"},
+        {"name": "time", "datatype": "BYTES", "format": "date-time", "missing": True},
+    ]
+)
 BOOLEANS = contract([{"name": "a", "datatype": "BOOL"}])
 DOUBLES = contract([{"name": "a", "datatype": "FP64"}])
 MIXED = contract(

@@ -63,7 +63,7 @@ def fitted_model(
         "test",
         task,
         estimator,
-        "matrix" if features.is_matrix else "frame",
+        features.layout,
         outputs,
         tuple(estimator.classes_.tolist()) if task == "classification" else (),
         features,

@@ -42,7 +42,7 @@ MIXED = {
 FOREST = MIXED | {
     "name": "forest",
     # The converter has no form for categories that share a column, so the compiled model is not equal.
-    "preprocessing": {"numeric": {"impute": "mean"}, "text": {"min_frequency": 70}},
+    "preprocessing": {"numeric": {"impute": "mean"}, "categorical": {"min_frequency": 70}},
     "algorithm": {"name": "RandomForestClassifier", "parameters": {"n_estimators": 10, "max_depth": 4}},
 }
 

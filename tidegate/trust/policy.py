@@ -49,6 +49,9 @@ TRUSTED_TYPES = frozenset(
         "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
         "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
         "sklearn.utils._bunch.Bunch",
+        # Transformers of the project; their state is a list of names and a type of numbers.
+        "tidegate.transformers.DatetimeDifference",
+        "tidegate.transformers.DatetimeEncoder",
     }
     | {f"sklearn.gaussian_process.kernels.{name}" for name in _KERNELS}
 )

@@ -56,6 +56,13 @@ def parameter_names(name: str) -> list[str]:
     return sorted(estimator_class(name)().get_params(deep=False))
 
 
+def supports_sample_weight(name: str) -> bool:
+    """Return whether an estimator's ``fit`` takes a weight per row."""
+    from sklearn.utils.validation import has_fit_parameter
+
+    return bool(has_fit_parameter(estimator_class(name), "sample_weight"))
+
+
 def estimator_class(name: str) -> Any:
     """Import the class of a registered algorithm."""
     return getattr(import_module(ALGORITHMS[name].module), name)

@@ -21,11 +21,12 @@ from pydantic import (
 from tidegate.contract import NAME_PATTERN, Sensitivity
 from tidegate.csv_file import CsvFormat
 from tidegate.errors import FieldError
-from tidegate_training.algorithms import ALGORITHMS, parameter_names
+from tidegate_training.algorithms import ALGORITHMS, parameter_names, supports_sample_weight
 from tidegate_training.gates import parse_gate
 
 BundledDataset = Literal["breast_cancer", "iris", "wine", "digits", "diabetes"]
-DatatypeName = Literal["float32", "float64", "int32", "int64", "bool", "text"]
+DatatypeName = Literal["float32", "float64", "int32", "int64", "bool", "text", "date", "datetime"]
+DatetimePart = Literal["year", "month", "day", "weekday", "hour"]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 
 DATASET_TARGET = "target"
@@ -34,6 +35,10 @@ DATASET_TARGET = "target"
 
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    def is_changed(self, field: str) -> bool:
+        """Return whether a field has another value than its default."""
+        return bool(getattr(self, field) != type(self).model_fields[field].default)
 
 
 class Data(_Section):
@@ -71,9 +76,50 @@ class FeatureOptions(_Section):
     """Settings of one feature that no data shows."""
 
     datatype: DatatypeName | None = None
+    categorical: bool = False
+    """Whether whole numbers are categories, such as the codes of branches. Texts always are."""
+    free_text: bool = False
+    """Whether the texts have any content, such as remarks, and are not categories."""
+    order: Annotated[list[str], Field(min_length=2)] | None = None
+    """The categories of a column of texts from the lowest to the highest; each becomes its rank."""
     handle_unknown: Literal["reject", "accept"] = "reject"
     """Whether the server rejects or accepts a category that is not in the training rows."""
     sensitivity: Annotated[Sensitivity, Field(strict=False)] | None = None
+
+    @property
+    def format(self) -> Literal["date", "date-time"] | None:
+        """The format of dates and times, by JSON Schema's names; None of other features."""
+        if self.datatype == "date":
+            return "date"
+        return "date-time" if self.datatype == "datetime" else None
+
+    @model_validator(mode="after")
+    def _categories(self) -> Self:
+        if self.categorical and self.datatype not in (None, "int32", "int64", "text"):
+            raise FieldError(
+                ("categorical",),
+                "categories are whole numbers or texts: remove it, or set datatype: int64 or text instead of "
+                f"{self.datatype}",
+            )
+        if self.order is not None and self.datatype not in (None, "text"):
+            raise FieldError(
+                ("order",),
+                "only texts need one, because numbers have theirs: remove it, or set datatype: text",
+            )
+        if self.order is not None and ("" in self.order or len(set(self.order)) < len(self.order)):
+            raise FieldError(("order",), "expected different categories, none of them empty")
+        if self.free_text:
+            self._reject_options_of_categories()
+        return self
+
+    def _reject_options_of_categories(self) -> None:
+        if self.datatype not in (None, "text"):
+            raise FieldError(
+                ("free_text",), f"a {self.datatype} is not a text: remove it, or set datatype: text"
+            )
+        for field in ("categorical", "order", "handle_unknown"):
+            if self.is_changed(field):
+                raise FieldError((field,), "a free text has no categories: remove it, or free_text")
 
 
 class Features(_Section):
@@ -107,8 +153,8 @@ class Numeric(_Section):
         return self
 
 
-class Text(_Section):
-    """One-hot encoding of texts: one column per category."""
+class Categorical(_Section):
+    """One-hot encoding of categories without an order: one column per category."""
 
     drop: Literal["none", "first", "if_binary"] = "none"
     min_frequency: Annotated[int, Field(ge=1)] | None = None
@@ -117,11 +163,50 @@ class Text(_Section):
     """The largest number of columns per feature; the rarest categories share one column."""
 
 
+class Text(_Section):
+    """Vectorizing of free texts: one column per term, or per hash of terms."""
+
+    vectorizer: Literal["tfidf", "hashing"] = "tfidf"
+    analyzer: Literal["word", "char_wb"] = "word"
+    """Whether terms are words, or characters within words."""
+    ngram_range: Annotated[
+        tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]], Field(strict=False)
+    ] = (1, 1)
+    """The smallest and the largest number of words, or characters, of a term."""
+    min_df: Annotated[int, Field(ge=1)] = 1
+    """The smallest number of training rows with a term; rarer terms are left out. For ``tfidf`` only."""
+    max_features: Annotated[int, Field(ge=1)] = 20_000
+    """The largest number of terms; the most frequent stay. For ``tfidf`` only."""
+    n_features: Annotated[int, Field(ge=2, le=1 << 22)] = 1 << 18
+    """The number of columns. For ``hashing`` only."""
+
+    @model_validator(mode="after")
+    def _options_of_vectorizer(self) -> Self:
+        if self.ngram_range[0] > self.ngram_range[1]:
+            raise FieldError(("ngram_range",), "expected the smaller number first")
+        others = ("n_features",) if self.vectorizer == "tfidf" else ("min_df", "max_features")
+        for field in others:
+            if self.is_changed(field):
+                raise FieldError((field,), f"not an option of {self.vectorizer}: remove it")
+        return self
+
+
+class Datetime(_Section):
+    """Features of dates and times: their parts, and differences between two of them in days."""
+
+    parts: list[DatetimePart] = ["year", "month", "day", "weekday", "hour"]
+    """The parts of each feature. A date without a time has no hour."""
+    differences: list[Annotated[list[str], Field(min_length=2, max_length=2)]] = []
+    """Pairs of features, the later one first."""
+
+
 class Preprocessing(_Section):
     """Preprocessing, which is fitted on the training rows together with the estimator, in one pipeline."""
 
     numeric: Numeric = Numeric()
+    categorical: Categorical = Categorical()
     text: Text = Text()
+    datetime: Datetime = Datetime()
 
 
 class Algorithm(_Section):
@@ -136,6 +221,24 @@ class Algorithm(_Section):
         if name not in ALGORITHMS:
             raise ValueError(f"unknown algorithm, expected one of {', '.join(sorted(ALGORITHMS))}")
         return name
+
+    @field_validator("parameters", mode="before")
+    @classmethod
+    def _keys(cls, parameters: Any) -> Any:
+        """Convert whole numbers that are keys of ``class_weight`` to texts, as JSON has them."""
+        if not isinstance(parameters, dict):
+            return parameters
+        weights = parameters.get("class_weight")
+        if not isinstance(weights, dict):
+            return parameters
+        if any(isinstance(key, bool) for key in weights):
+            raise FieldError(
+                ("class_weight",),
+                "a class is true or false, expected a text or a whole number: quote it, because YAML reads a "
+                "bare yes as true",
+            )
+        texts = {str(key) if isinstance(key, int) else key: weight for key, weight in weights.items()}
+        return {**parameters, "class_weight": texts}
 
     @model_validator(mode="after")
     def _parameters(self) -> Self:
@@ -200,6 +303,8 @@ class TrainingConfig(_Section):
     target: Annotated[str, Field(min_length=1)] = DATASET_TARGET
     positive_label: int | str | None = None
     """The positive class, of two, of precision, recall, F1 and ROC AUC. By default the second one."""
+    sample_weight: Annotated[str, Field(min_length=1)] | None = None
+    """The column of the rows' weights, in fitting and in the metrics. It is left out of the features."""
     features: Features = Features()
     preprocessing: Preprocessing = Preprocessing()
     algorithm: Algorithm
@@ -225,6 +330,16 @@ class TrainingConfig(_Section):
                 ("name",), f"{algorithm.name} is not an algorithm for {task}, expected one of {expected}"
             )
         return algorithm
+
+    @model_validator(mode="after")
+    def _sample_weight(self) -> Self:
+        if self.sample_weight is not None and not supports_sample_weight(self.algorithm.name):
+            raise FieldError(
+                ("sample_weight",),
+                f"{self.algorithm.name} does not support sample weights: remove it, or choose another "
+                "algorithm",
+            )
+        return self
 
     @field_validator("gates")
     @classmethod
@@ -263,9 +378,10 @@ class TrainingConfig(_Section):
         return self
 
     def manifest_parameters(self) -> dict[str, Any]:
-        """Return the parameters of the manifest: estimator, preprocessing, split and type of floats."""
+        """Return the parameters of the manifest: of estimator, weights, preprocessing and split."""
         return {
             "algorithm": self.algorithm.parameters,
+            "sample_weight": self.sample_weight,
             "preprocessing": self.preprocessing.model_dump(mode="json"),
             "split": self.split.model_dump(mode="json"),
             "float_dtype": self.float_dtype,

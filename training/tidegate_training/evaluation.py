@@ -98,6 +98,7 @@ def compute_metrics(
         DataError: If a prediction is outside the range of the output's type.
     """
     target = None if model.target is None else model.target[rows]
+    weights = None if model.weights is None else model.weights[rows]
     if model.task == "clustering":
         return clustering_metrics(model.clustered_points(rows), outputs, target)
     if model.task == "outlier_detection":
@@ -105,16 +106,20 @@ def compute_metrics(
     if target is None:
         return dict.fromkeys(METRICS[model.task])
     if model.task == "regression":
-        return regression_metrics(target, outputs)
+        return regression_metrics(target, outputs, weights)
     if not model.labels:
         return multi_target_metrics(target, outputs)
     labels = list(model.labels)
     positive_label = positive_label if positive_label is not None else labels[-1]
-    return classification_metrics(target, outputs, labels, positive_label)
+    return classification_metrics(target, outputs, labels, positive_label, weights)
 
 
 def classification_metrics(
-    target: Array, outputs: Mapping[str, Array], labels: list[Any], positive_label: Any
+    target: Array,
+    outputs: Mapping[str, Array],
+    labels: list[Any],
+    positive_label: Any,
+    weights: Array | None = None,
 ) -> Metrics:
     """Compute accuracy, precision, recall, F1 and ROC AUC.
 
@@ -126,6 +131,7 @@ def classification_metrics(
         outputs: By output, ``[rows]`` or ``[rows, width]``: the model's outputs.
         labels: All classes, in the order of the score columns.
         positive_label: The class, of two, that the metrics are about.
+        weights: ``[rows]``, how much each row counts; by default each counts 1.
     """
     from sklearn import metrics
 
@@ -135,18 +141,18 @@ def classification_metrics(
     else:
         average = {"average": "macro", "labels": labels}
     precision, recall, f1, _ = metrics.precision_recall_fscore_support(
-        target, predicted, zero_division=0.0, **average
+        target, predicted, zero_division=0.0, sample_weight=weights, **average
     )
     return {
-        "accuracy": float(metrics.accuracy_score(target, predicted)),
+        "accuracy": float(metrics.accuracy_score(target, predicted, sample_weight=weights)),
         "precision": float(precision),
         "recall": float(recall),
         "f1": float(f1),
-        "roc_auc": _roc_auc(target, class_scores(outputs, labels), labels, positive_label),
+        "roc_auc": _roc_auc(target, class_scores(outputs, labels), labels, positive_label, weights),
     }
 
 
-def regression_metrics(target: Array, outputs: Mapping[str, Array]) -> Metrics:
+def regression_metrics(target: Array, outputs: Mapping[str, Array], weights: Array | None = None) -> Metrics:
     """Compute mean squared error, its root, mean absolute error, and R².
 
     Of several targets, the squared and absolute errors and R² are means over the targets.
@@ -154,6 +160,7 @@ def regression_metrics(target: Array, outputs: Mapping[str, Array]) -> Metrics:
     Args:
         target: ``[rows]`` or ``[rows, targets]``, the true values.
         outputs: By output, ``[rows]`` or ``[rows, targets]``: the model's outputs.
+        weights: ``[rows]``, how much each row counts; by default each counts 1.
 
     Raises:
         DataError: If a prediction is outside the range of the output's type.
@@ -166,12 +173,12 @@ def regression_metrics(target: Array, outputs: Mapping[str, Array]) -> Metrics:
             f"{outputs[PREDICTION].dtype}: use another unit for the target, or another algorithm."
         )
     predicted = outputs[PREDICTION].astype(np.float64)
-    mse = float(metrics.mean_squared_error(target, predicted))
+    mse = float(metrics.mean_squared_error(target, predicted, sample_weight=weights))
     return {
         "mse": mse,
         "rmse": mse**0.5,
-        "mae": float(metrics.mean_absolute_error(target, predicted)),
-        "r2": float(metrics.r2_score(target, predicted)) if len(target) > 1 else None,
+        "mae": float(metrics.mean_absolute_error(target, predicted, sample_weight=weights)),
+        "r2": float(metrics.r2_score(target, predicted, sample_weight=weights)) if len(target) > 1 else None,
     }
 
 
@@ -330,12 +337,18 @@ def class_scores(outputs: Mapping[str, Array], labels: list[Any]) -> Array | Non
     return scores
 
 
-def _roc_auc(target: Array, scores: Array | None, labels: list[Any], positive_label: Any) -> float | None:
-    """Return the area under the ROC curve; None without scores, or if a class has no row."""
+def _roc_auc(
+    target: Array, scores: Array | None, labels: list[Any], positive_label: Any, weights: Array | None
+) -> float | None:
+    """Return the area under the ROC curve; None without scores, or if no row of a class counts."""
     from sklearn.metrics import roc_auc_score
 
-    if scores is None or len(np.unique(target)) < len(labels):
+    counted = target if weights is None else target[weights > 0]
+    if scores is None or len(np.unique(counted)) < len(labels):
         return None
     compared = [positive_label] if len(labels) == 2 else labels
-    areas = [roc_auc_score(target == label, scores[:, labels.index(label)]) for label in compared]
+    areas = [
+        roc_auc_score(target == label, scores[:, labels.index(label)], sample_weight=weights)
+        for label in compared
+    ]
     return float(np.mean(areas))

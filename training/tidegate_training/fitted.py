@@ -11,17 +11,17 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.bundle import Bundle
-from tidegate.contract import Output, Task
+from tidegate.contract import Datatype, Output, Task
 from tidegate.digest import sha256
 from tidegate.errors import BundleError, ConfigurationError, DataError
 from tidegate.trust.policy import TRUSTED_TYPES, Policy
-from tidegate_training.bundling.features import FeatureTable
+from tidegate_training.bundling.features import FeaturePolicy, FeatureTable
 from tidegate_training.bundling.fitted_model import FittedModel
 from tidegate_training.bundling.outputs import detect_outputs, predict_outputs, prediction_datatype
 from tidegate_training.bundling.samples import Samples, read_samples
@@ -32,6 +32,7 @@ from tidegate_training.output_dir import validate_output_dir
 from tidegate_training.pipeline import ESTIMATOR
 from tidegate_training.provenance import collect_provenance
 from tidegate_training.sealing import NotSavedError, ServerBuild, build_as_server, seal_model
+from tidegate_training.table import MAX_CATEGORIES
 
 Array = NDArray[Any]
 
@@ -61,6 +62,7 @@ def bundle(
     directory: Path | str | None = None,
     task: Task | None = None,
     positive_label: int | str | None = None,
+    handle_unknown: Literal["reject", "accept"] = "reject",
     seed: int = 0,
     golden_rows: int = 8,
     trusted_types: Iterable[str] = (),
@@ -89,6 +91,7 @@ def bundle(
         task: The task; by default that of the estimator's type.
         positive_label: The class, of two, that precision, recall, F1 and ROC AUC are about; by default the
             second one.
+        handle_unknown: Whether the server rejects or accepts a category that the sample rows do not have.
         seed: The seed of the random rows of the comparison.
         golden_rows: The largest number of golden requests.
         trusted_types: Full names of types of one's own. The server has to trust them too, by
@@ -132,6 +135,12 @@ def bundle(
         rows,
         rows,
         predicted,
+        policies={
+            column: FeaturePolicy(
+                handle_unknown=handle_unknown, free_text=_is_free_text(pipeline, samples, column)
+            )
+            for column in samples.features.datatypes
+        },
     )
     if positive_label is None and task == "classification" and len(fitted.labels) == 2:
         positive_label = fitted.labels[1]
@@ -171,7 +180,8 @@ def _as_pipeline(model: Any) -> Any:
 
     if isinstance(model, type) or not hasattr(model, "fit"):
         raise ConfigurationError(
-            f"The model is a {type(model).__name__}: expected a fitted estimator with scikit-learn's interface."
+            f"The model is a {type(model).__name__}: expected a fitted estimator of scikit-learn, or one "
+            "with the same interface."
         )
     try:
         check_is_fitted(model)
@@ -242,9 +252,9 @@ def _predict(
             outputs = detect_outputs(pipeline, rows, task=task, datatype=datatype, targets=targets)
             return outputs, predict_outputs(pipeline, rows, outputs)
     except Exception as error:  # an estimator raises any exception for rows that it cannot take
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
         raise DataError(
-            f"The {kind} cannot predict for X ({type(error).__name__}: {' '.join(str(error).split())[:300]}): "
-            "give rows as the model was fitted on."
+            f"The {kind} cannot predict for X ({reason}): give rows as the model was fitted on."
         ) from None
 
 
@@ -283,6 +293,19 @@ def _detect_labels(
         return (-1, 1)
     values = pipeline.classes_ if task == "classification" else np.unique(predicted[prediction.name])
     return tuple(value if isinstance(value, str) else int(value) for value in values.tolist())
+
+
+def _is_free_text(pipeline: Any, samples: Samples, column: str) -> bool:
+    """Return whether a column has texts of any content and not categories.
+
+    A vectorizer takes texts as an array ``[rows]``, so a list of texts is free text, and so is a column that
+    a ``ColumnTransformer`` selects by its name alone, not by a list. So are texts too many for categories.
+    """
+    if samples.features.datatypes[column] is not Datatype.BYTES:
+        return False
+    selected = [columns for _, _, columns in getattr(pipeline[0], "transformers_", [])]
+    distinct = len(set(samples.features.columns[column].tolist()))
+    return samples.layout == "texts" or column in selected or distinct > MAX_CATEGORIES
 
 
 def _own_parameters(estimator: Any) -> dict[str, Any]:

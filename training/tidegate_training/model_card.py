@@ -85,7 +85,10 @@ def _limitations(contract: Contract) -> str:
         "The model was trained on the ranges and categories below; predictions for other values extrapolate."
     )
     if accepting:
-        text += f" An unknown category of {', '.join(accepting)} counts as none of the known categories."
+        text += (
+            f" An unknown category of {', '.join(accepting)} counts as none of the known categories, and as "
+            "below the first one if they have an order."
+        )
     return text
 
 
@@ -132,9 +135,14 @@ def _features(features: Sequence[Feature]) -> str:
     rows = []
     for feature in features:
         if feature.categories is not None:
-            values = ", ".join(feature.categories[:12]) + (", …" if len(feature.categories) > 12 else "")
+            separator = " < " if feature.ordered else ", "
+            names = [*map(str, feature.categories[:12]), *(["…"] if len(feature.categories) > 12 else [])]
+            values = separator.join(names)
+        elif feature.is_free_text:
+            values = "free text"
         elif feature.minimum is not None:
-            values = f"{feature.minimum:g} to {feature.maximum:g}"
+            limits = (feature.minimum, feature.maximum)
+            values = " to ".join(limit if isinstance(limit, str) else f"{limit:g}" for limit in limits)
         else:
             values = "true, false"
         missing = "yes" if feature.missing else "no"

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.outputs import LABEL, PREDICTION
+from tidegate_training.bundling.features import Indices
 from tidegate_training.bundling.fitted_model import FittedModel
 from tidegate_training.evaluation import class_scores
 
@@ -22,30 +23,36 @@ _COLOR = "#1f4e79"
 
 
 def plot_model(
-    model: FittedModel, target: Array | None, outputs: Mapping[str, Array], rows: str
+    model: FittedModel, rows: Indices, outputs: Mapping[str, Array], split: str
 ) -> dict[str, bytes]:
     """Plot a model's outputs against true values; nothing without true values or with several targets.
 
     Args:
         model: The model, which decides the plots by its task.
-        target: ``[rows]``, the true classes or values; None if unknown.
-        outputs: By output, ``[rows]`` or ``[rows, width]``: the model's outputs.
-        rows: The name of the rows, for the titles.
+        rows: The numbers of the rows, ``[rows]``.
+        outputs: By output, ``[rows]`` or ``[rows, width]``: the model's outputs for these rows.
+        split: The name of the rows, for the titles.
 
     Returns:
         By name, the content of each file.
     """
-    if target is None or target.ndim == 2:
+    if model.target is None or model.target.ndim == 2:
         return {}
+    target = model.target[rows]
     if model.task == "regression":
-        return plot_regression(target, outputs, rows)
+        return plot_regression(target, outputs, split)
     if model.task == "classification":
-        return plot_classification(target, outputs, list(model.labels), rows)
+        weights = None if model.weights is None else model.weights[rows]
+        return plot_classification(target, outputs, list(model.labels), weights, split)
     return {}
 
 
 def plot_classification(
-    target: Array, outputs: Mapping[str, Array], labels: list[Any], rows: str = "test"
+    target: Array,
+    outputs: Mapping[str, Array],
+    labels: list[Any],
+    weights: Array | None = None,
+    split: str = "test",
 ) -> dict[str, bytes]:
     """Plot the confusion matrix, and one ROC curve per class (one in all for two classes).
 
@@ -53,7 +60,8 @@ def plot_classification(
         target: ``[rows]``, the true classes.
         outputs: By output, ``[rows]`` or ``[rows, width]``: the model's outputs.
         labels: All classes, in the order of the score columns.
-        rows: The name of the rows, for the titles.
+        weights: ``[rows]``, how much each row counts in the ROC curve. The confusion matrix counts rows.
+        split: The name of the rows, for the titles.
 
     Returns:
         By name, the content of each file.
@@ -70,7 +78,7 @@ def plot_classification(
         names = [str(label) for label in labels]
         axes.set_xticks(range(len(names)), names, rotation=45 if len(names) > 4 else 0)
         axes.set_yticks(range(len(names)), names)
-        axes.set(xlabel="predicted", ylabel="actual", title=f"Confusion matrix ({rows} rows)")
+        axes.set(xlabel="predicted", ylabel="actual", title=f"Confusion matrix ({split} rows)")
 
     scores = class_scores(outputs, labels)
 
@@ -80,11 +88,14 @@ def plot_classification(
         assert scores is not None
         for index in range(1 if len(labels) == 2 else 0, len(labels)):
             actual = target == labels[index]
-            if 0 < actual.sum() < len(actual):
-                false_positives, true_positives, _ = roc_curve(actual, scores[:, index])
+            counted = actual if weights is None else actual[weights > 0]
+            if 0 < counted.sum() < len(counted):
+                false_positives, true_positives, _ = roc_curve(
+                    actual, scores[:, index], sample_weight=weights
+                )
                 axes.plot(false_positives, true_positives, label=str(labels[index]))
         axes.plot([0, 1], [0, 1], color="grey", linestyle=":")
-        axes.set(xlabel="false positive rate", ylabel="true positive rate", title=f"ROC curve ({rows} rows)")
+        axes.set(xlabel="false positive rate", ylabel="true positive rate", title=f"ROC curve ({split} rows)")
         if axes.get_legend_handles_labels()[0]:  # test rows of a single class have no curve
             axes.legend()
 
@@ -92,13 +103,13 @@ def plot_classification(
     return plots if scores is None else plots | {"plots/roc.png": _render_png(draw_roc)}
 
 
-def plot_regression(target: Array, outputs: Mapping[str, Array], rows: str = "test") -> dict[str, bytes]:
+def plot_regression(target: Array, outputs: Mapping[str, Array], split: str = "test") -> dict[str, bytes]:
     """Plot predicted against actual values.
 
     Args:
         target: ``[rows]``, the true values.
         outputs: By output, ``[rows]``: the model's outputs.
-        rows: The name of the rows, for the title.
+        split: The name of the rows, for the title.
 
     Returns:
         By name, the content of the file.
@@ -109,7 +120,7 @@ def plot_regression(target: Array, outputs: Mapping[str, Array], rows: str = "te
         limits = [min(target.min(), predicted.min()), max(target.max(), predicted.max())]
         axes.scatter(target, predicted, s=12, color=_COLOR, alpha=0.6)
         axes.plot(limits, limits, color="grey", linestyle=":")
-        axes.set(xlabel="actual", ylabel="predicted", title=f"Predicted and actual values ({rows} rows)")
+        axes.set(xlabel="actual", ylabel="predicted", title=f"Predicted and actual values ({split} rows)")
 
     return {"plots/predicted.png": _render_png(draw_predictions)}
 

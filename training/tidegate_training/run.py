@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.bundle import Bundle
-from tidegate.contract import Layout
 from tidegate.errors import BundleError, FieldError
 from tidegate.trust.policy import Policy
 from tidegate_training.bundling.features import FeaturePolicy
@@ -38,7 +37,7 @@ from tidegate_training.pipeline import fit_pipeline
 from tidegate_training.provenance import collect_provenance
 from tidegate_training.sealing import NotSavedError, ServerBuild, build_as_server, seal_model
 from tidegate_training.source import Source, read_source
-from tidegate_training.split import Splits, require_classes, require_two_rows, split_rows
+from tidegate_training.split import Splits, require_classes, require_two_rows, split_rows, weighted_rows
 from tidegate_training.table import Table, build_table
 
 Array = NDArray[Any]
@@ -129,14 +128,14 @@ def _fit_and_evaluate(
     on_step("reading data")
     source = read_source(config.data, base_dir)
     table = build_table(source, config)
+    source = source.without_columns()
     splits = _split_table(config, table)
     on_step("fitting")
     fitted, warnings = fit_pipeline(config, table, splits.train)
     built = _build_as_server(config, fitted)
     on_step("evaluating")
     features = table.features
-    layout: Layout = "matrix" if features.is_matrix else "frame"
-    names = list(features.datatypes)
+    layout, names = features.layout, list(features.datatypes)
     outputs = detect_outputs(
         built.pipeline,
         features.batch(splits.train[:1]).for_sklearn(layout, names),
@@ -163,6 +162,7 @@ def _fit_and_evaluate(
             for name in predicted["test"]
         },
         policies={name: _feature_policy(config, name) for name in features.datatypes},
+        weights=table.weights,
     )
     return _TrainedModel(
         source, table, built.archive, model, _evaluate(config, model, splits, predicted, warnings)
@@ -228,16 +228,24 @@ def _split_table(config: TrainingConfig, table: Table) -> Splits:
         groups=table.groups,
         times=table.times,
     )
+    counted = splits if table.weights is None else weighted_rows(splits, table.weights)
     if config.task == "classification":
-        require_classes(splits, table.target)
+        require_classes(counted, table.target)
     else:
-        require_two_rows(splits)
+        require_two_rows(counted)
     return splits
 
 
 def _feature_policy(config: TrainingConfig, name: str) -> FeaturePolicy:
     options = config.features.overrides.get(name, FeatureOptions())
-    return FeaturePolicy(options.handle_unknown, options.sensitivity or config.features.sensitivity)
+    return FeaturePolicy(
+        handle_unknown=options.handle_unknown,
+        sensitivity=options.sensitivity or config.features.sensitivity,
+        categorical=options.categorical,
+        free_text=options.free_text,
+        format=options.format,
+        order=None if options.order is None else tuple(options.order),
+    )
 
 
 def _describe(config: TrainingConfig, trained: _TrainedModel) -> CardContext:
@@ -251,11 +259,19 @@ def _describe(config: TrainingConfig, trained: _TrainedModel) -> CardContext:
         how = f"at random, seed {config.seed}"
     rows = ", ".join(f"{name} {count}" for name, count in trained.evaluation.sizes.items())
     numeric = config.preprocessing.numeric
+    data = (
+        f"{trained.source.name}, target '{config.target}', SHA-256 `{trained.source.sha256}`.\n\n"
+        f"Split {how}. Rows: {rows}. Preprocessing and estimator were fitted on the training rows alone."
+    )
+    if config.sample_weight is not None:
+        data += (
+            f" A row counts by its weight, column '{config.sample_weight}', in the estimator and in the "
+            "metrics."
+        )
     return CardContext(
         config.model_card,
         config.algorithm.name,
         config.algorithm.parameters,
-        f"{trained.source.name}, target '{config.target}', SHA-256 `{trained.source.sha256}`.\n\n"
-        f"Split {how}. Rows: {rows}. Preprocessing and estimator were fitted on the training rows alone.",
+        data,
         f"impute={numeric.impute}, scale={numeric.scale}, float_dtype={config.float_dtype}",
     )

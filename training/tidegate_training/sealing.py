@@ -16,6 +16,7 @@ from tidegate.digest import canonical_json
 from tidegate.trust.archive import build_pipeline
 from tidegate.trust.policy import Policy
 from tidegate_training.bundling.bundle import PackagedModel, installed_versions, package_model, write_bundle
+from tidegate_training.bundling.converters import with_float64_parameters
 from tidegate_training.bundling.fitted_model import FittedModel
 from tidegate_training.bundling.parity import ParityReport
 from tidegate_training.bundling.persistence import to_skops
@@ -51,7 +52,7 @@ def build_as_server(pipeline: Any, policy: Policy) -> ServerBuild:
         BundleError: If the policy does not trust a type of the pipeline.
     """
     try:
-        archive = to_skops(pipeline)
+        archive = to_skops(with_float64_parameters(pipeline))
     except Exception as error:  # skops raises any exception, RecursionError included, for what it cannot hold
         reason = " ".join(str(error).split())[:200]
         raise NotSavedError(f"{type(error).__name__}: {reason}") from None
@@ -134,9 +135,7 @@ def _build_evidence(
     versions: Mapping[str, str],
 ) -> dict[str, bytes]:
     """Return metrics, model card and plots by the names of their files."""
-    rows = model.test
-    target = None if model.target is None else model.target[rows]
-    plots = plot_model(model, target, evaluation.outputs[split], split)
+    plots = plot_model(model, model.test, evaluation.outputs[split], split)
     card = render_model_card(
         packaged.contract,
         context,

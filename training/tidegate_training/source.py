@@ -8,7 +8,8 @@ of each column.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ _COMPRESSIONS: Mapping[str, str] = {".gz": "gzip", ".zst": "zstd"}
 _CHECKSUM_ERROR = "CRC checksum"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Source:
     """Data with its name, the SHA-256 of its content, and its columns in order.
 
@@ -58,12 +59,25 @@ class Source:
         Raises:
             DataError: If the name belongs to several columns.
         """
-        if self.names.count(name) > 1:
+        first, last = self._positions[name]
+        if first != last:
             raise DataError(
                 f"{self.name} has more than one column called '{name}': rename them, or leave them out with "
                 "features.drop."
             )
-        return self.columns[self.names.index(name)]
+        return self.columns[first]
+
+    def without_columns(self) -> "Source":
+        """Return the name and the digest alone, because the texts of a file take most of a run's memory."""
+        return replace(self, names=(), columns=())
+
+    @cached_property
+    def _positions(self) -> Mapping[str, tuple[int, int]]:
+        """By name, the first and the last column of this name."""
+        positions: dict[str, tuple[int, int]] = {}
+        for position, name in enumerate(self.names):
+            positions[name] = positions.get(name, (position, position))[0], position
+        return positions
 
 
 def read_source(data: Data, base_dir: Path) -> Source:

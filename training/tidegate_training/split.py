@@ -73,11 +73,31 @@ def split_rows(
     return splits
 
 
+def weighted_rows(splits: Splits, weights: Array) -> Splits:
+    """Return the rows that count: those with a weight above 0.
+
+    Args:
+        splits: The splits.
+        weights: ``[rows]``, the weight of each row.
+
+    Raises:
+        DataError: If no row of a split counts.
+    """
+    counted = Splits(*(rows[weights[rows] > 0] for _, rows in splits.items()))
+    for name, rows in counted.items():
+        if len(rows) == 0:
+            raise DataError(
+                f"Every {name} row has the sample weight 0, so no {name} row counts: give more data or other "
+                "sizes in split."
+            )
+    return counted
+
+
 def require_classes(splits: Splits, labels: Array) -> None:
     """Check that the training rows have every class; the model could not predict a missing class.
 
     Args:
-        splits: The splits.
+        splits: The splits, without the rows whose weight is 0.
         labels: ``[rows]``, the class of each row.
 
     Raises:
@@ -88,6 +108,7 @@ def require_classes(splits: Splits, labels: Array) -> None:
     if len(missing):
         counts = {name: int((labels[indices] == missing[0]).sum()) for name, indices in splits.items()}
         where = " and ".join(f"{count} {name} rows" for name, count in counts.items() if count)
+        where = where or "its rows have the sample weight 0"
         others = f", and of {len(missing) - 1} more classes" if len(missing) > 1 else ""
         raise DataError(
             f"There is no training row of the class '{missing[0]}' ({where}){others}: choose other sizes or "

@@ -15,16 +15,16 @@ from numpy.typing import NDArray
 
 from tidegate.contract import MATRIX, MAX_NAME_LENGTH, Datatype
 from tidegate.errors import DataError, FieldError, Location
-from tidegate_training.bundling.features import FeatureTable
+from tidegate_training.bundling.features import FeatureTable, Indices
 from tidegate_training.bundling.outputs import prediction_datatype
 from tidegate_training.columns import Column, DeclaredKind, Kind
-from tidegate_training.config import TrainingConfig
+from tidegate_training.config import FeatureOptions, TrainingConfig
 from tidegate_training.source import Source
 
 Array = NDArray[Any]
 
 MAX_CATEGORIES = 1000
-"""Largest number of distinct texts in a feature; a column with more texts holds names or remarks."""
+"""Largest number of categories of a feature; a column with more texts holds names or remarks."""
 
 EXACT_IN_FLOAT32 = 1 << 24
 """The largest whole number below which float32 holds every whole number."""
@@ -39,6 +39,8 @@ _DATATYPES = {
     "int64": Datatype.INT64,
     "bool": Datatype.BOOL,
     "text": Datatype.BYTES,
+    "date": Datatype.BYTES,
+    "datetime": Datatype.BYTES,
 }
 _AS_READ: Mapping[Kind, Datatype] = {
     "integer": Datatype.INT64,
@@ -63,15 +65,21 @@ class Table:
         target: ``[rows]`` of int64 or str classes, or of float64 values.
         groups: ``[rows]``, the column ``split.group``.
         times: ``[rows]``, the column ``split.time``.
+        weights: ``[rows]`` of float64, the column ``sample_weight``.
     """
 
     features: FeatureTable
     target: Array
     groups: Array | None = None
     times: Array | None = None
+    weights: Array | None = None
 
     def __len__(self) -> int:
         return len(self.target)
+
+    def weights_of(self, rows: Indices) -> Array | None:
+        """Return the weights of the rows with the numbers ``rows``, ``[rows]``; None without weights."""
+        return None if self.weights is None else self.weights[rows]
 
 
 def build_table(source: Source, config: TrainingConfig) -> Table:
@@ -84,17 +92,18 @@ def build_table(source: Source, config: TrainingConfig) -> Table:
     features = _feature_names(source, config)
     columns, datatypes = {}, {}
     for name in features:
-        options = config.features.overrides.get(name)
-        configured = _DATATYPES[options.datatype] if options and options.datatype else None
-        column = _read_feature(source, name, configured)
+        options = config.features.overrides.get(name, FeatureOptions())
+        configured = _configured_datatype(options)
+        column = _read_feature(source, name, configured, options.format is not None)
         datatype = configured or _AS_READ.get(column.kind, _DATATYPES[config.float_dtype])
-        if options and options.handle_unknown == "accept" and datatype is not Datatype.BYTES:
-            raise FieldError(
-                ("features", "overrides", name, "handle_unknown"),
-                f"the column is {datatype} and has no categories: remove it, or set datatype: text",
-            )
-        columns[name] = _convert_feature(source, name, column, datatype)
+        _validate_categorical(name, options, datatype)
         datatypes[name] = datatype
+        if options.format is not None:
+            columns[name] = _convert_times(source, name, column, options.format)
+            continue
+        columns[name] = _convert_feature(source, name, column, datatype)
+        if (datatype is Datatype.BYTES and not options.free_text) or options.categorical:
+            _validate_categories(source, name, columns[name], options)
     if config.task == "classification":
         target = _target_classes(source, config)
     else:
@@ -105,12 +114,63 @@ def build_table(source: Source, config: TrainingConfig) -> Table:
         target,
         groups=_complete_column(source, split.group).values if split.group is not None else None,
         times=_times(source, split.time) if split.time is not None else None,
+        weights=_weights(source, config.sample_weight) if config.sample_weight is not None else None,
     )
 
 
-def _read_feature(source: Source, name: str, datatype: Datatype | None) -> Column:
-    """Return a feature's values as its declared data type has them; without one, as the file has them."""
+def _configured_datatype(options: FeatureOptions) -> Datatype | None:
+    """Return the data type that a feature's options declare; only texts are free, or have an order."""
+    if options.datatype is not None:
+        return _DATATYPES[options.datatype]
+    return Datatype.BYTES if options.free_text or options.order is not None else None
+
+
+def _validate_categorical(name: str, options: FeatureOptions, datatype: Datatype) -> None:
+    """Check that options for categories are those of a feature with categories."""
+    location = ("features", "overrides", name)
+    if options.categorical and not (datatype is Datatype.BYTES or datatype.is_integer):
+        raise FieldError(
+            (*location, "categorical"),
+            f"the column is {datatype}, and categories are whole numbers or texts: remove it, or set "
+            "datatype: int64 or text",
+        )
+    has_categories = options.categorical or (datatype is Datatype.BYTES and options.format is None)
+    if options.handle_unknown == "accept" and not has_categories:
+        raise FieldError(
+            (*location, "handle_unknown"),
+            f"the column is {datatype} and has no categories: remove it, or set datatype: text, or "
+            "categorical: true for whole numbers",
+        )
+
+
+def _validate_categories(source: Source, name: str, values: Array, options: FeatureOptions) -> None:
+    """Check the categories of a feature: their number, and that a declared order has all of them."""
+    where = f"{source.name}: the column '{name}'"
+    categories = set(values.tolist())
+    if len(categories) > MAX_CATEGORIES:
+        raise DataError(
+            f"{where} has {len(categories)} different values, expected at most {MAX_CATEGORIES} categories: "
+            "set free_text: true in features.overrides if they are free texts, or leave it out with "
+            "features.drop."
+        )
+    if options.order is not None and options.handle_unknown == "reject":
+        known = {"", *options.order}
+        unknown = np.fromiter((value not in known for value in values), np.bool_, len(values))
+        _reject_rows(where, values, unknown, f"one of {', '.join(options.order)}, the categories of 'order'")
+
+
+def _read_feature(source: Source, name: str, datatype: Datatype | None, is_time: bool) -> Column:
+    """Return a feature's values as its declared data type has them; without one, as the file has them.
+
+    Args:
+        source: The data.
+        name: The feature's name.
+        datatype: The declared data type.
+        is_time: Whether the feature is declared as a date or a time.
+    """
     raw = source.column(name)
+    if is_time:
+        return raw.convert("time")
     if datatype is not None:
         return raw.convert(_declared_kind(datatype))
     column = raw.convert(None)
@@ -127,11 +187,13 @@ def _feature_names(source: Source, config: TrainingConfig) -> list[str]:
         (("target",), config.target),
         (("split", "group"), split.group),
         (("split", "time"), split.time),
+        (("sample_weight",), config.sample_weight),
     ]
     listed = [(("features", "keep", index), name) for index, name in enumerate(keep)]
     listed += [(("features", "drop", index), name) for index, name in enumerate(drop)]
+    known = set(source.names)
     for field, column in [*special, *listed]:
-        if column is not None and column not in source.names:
+        if column is not None and column not in known:
             raise FieldError(
                 field,
                 f"{source.name} has no column '{column}', expected one of {', '.join(source.names)}",
@@ -141,11 +203,13 @@ def _feature_names(source: Source, config: TrainingConfig) -> list[str]:
         if name in reserved:
             raise FieldError(
                 ("features", "keep", index),
-                f"'{name}' is the target or a column of the split, so it cannot be a feature: remove it",
+                f"'{name}' is the target or the column of weights, groups or times, so it cannot be a "
+                "feature: remove it",
             )
     if options.keep is not None:
         # The order of the data, not of the list, so that the order of the list does not change the contract.
-        names = [name for name in source.names if name in keep]
+        kept = set(keep)
+        names = [name for name in source.names if name in kept]
     else:
         dropped = reserved | set(drop)
         names = [name for name in source.names if name not in dropped]
@@ -158,8 +222,9 @@ def _feature_names(source: Source, config: TrainingConfig) -> list[str]:
                 f"{source.name}: the column '{name}' is the index of a pandas data frame, which numbers the "
                 "rows: leave it out with features.drop, or name it in features.keep if it is a feature."
             )
+    features = set(names)
     for name in options.overrides:
-        if name not in names:
+        if name not in features:
             raise FieldError(
                 ("features", "overrides", name),
                 f"'{name}' is not a feature, expected one of {', '.join(names)}",
@@ -191,14 +256,11 @@ def _convert_feature(source: Source, name: str, column: Column, datatype: Dataty
     where = f"{source.name}: the column '{name}'"
     values = column.values
     if column.kind == "time":
-        raise DataError(f"{where} has times, which cannot become a feature: leave it out with features.drop.")
+        raise DataError(
+            f"{where} has dates or times: set datatype: date or datetime in features.overrides to use their "
+            "parts, or leave it out with features.drop."
+        )
     if datatype is Datatype.BYTES:
-        count = len(set(values.tolist()))
-        if count > MAX_CATEGORIES:
-            raise DataError(
-                f"{where} has {count} different texts, expected at most {MAX_CATEGORIES} categories: leave "
-                "it out with features.drop."
-            )
         return values
     if datatype is Datatype.BOOL or column.kind == "boolean":
         _reject_missing(where, column, "true or false")
@@ -227,6 +289,33 @@ def _convert_feature(source: Source, name: str, column: Column, datatype: Dataty
             where, values, np.abs(numbers) > np.finfo(np.float32).max, "a number that float32 can hold"
         )
     return numbers.astype(datatype.dtype)
+
+
+def _convert_times(source: Source, name: str, column: Column, time_format: str) -> Array:
+    """Convert a column to texts in ISO 8601, ``[rows]``; a missing one is empty.
+
+    Args:
+        source: The data.
+        name: The column's name.
+        column: The column.
+        time_format: ``date`` or ``date-time``.
+    """
+    where = f"{source.name}: the column '{name}'"
+    if column.kind != "time":
+        raise DataError(
+            f"{where} has values of the kind '{column.kind}': expected dates or times in ISO 8601."
+        )
+    times = column.values.astype("datetime64[us]")
+    days = times.astype("datetime64[D]")
+    if time_format == "date":
+        with_time = ~np.isnat(times) & (times != days)
+        _reject_rows(where, times, with_time, "a date without a time (or set datatype: datetime)")
+        texts = np.datetime_as_string(days)
+    else:
+        seconds = times.astype("datetime64[s]")
+        whole = bool((np.isnat(times) | (times == seconds)).all())
+        texts = np.datetime_as_string(seconds if whole else times)
+    return np.where(np.isnat(times), "", texts.astype(object))
 
 
 def _reject_missing(where: str, column: Column, expected: str) -> None:
@@ -266,6 +355,18 @@ def _times(source: Source, name: str) -> Array:
             f"times, or numbers, received {column.values[0]!r} in row 1."
         )
     return column.values
+
+
+def _weights(source: Source, name: str) -> Array:
+    """Return the weight of each row, ``[rows]`` of float64."""
+    column = _complete_column(source, name, "number")
+    where = f"{source.name}: the column '{name}'"
+    if column.kind not in ("float", "integer"):
+        raise DataError(f"{where} has values of the kind '{column.kind}', and a sample weight is a number.")
+    weights = column.values.astype(np.float64)
+    invalid = ~np.isfinite(weights) | (weights < 0)
+    _reject_rows(where, column.values, invalid, "a sample weight of 0 or more, and finite")
+    return weights
 
 
 def _target_classes(source: Source, config: TrainingConfig) -> Array:

@@ -39,18 +39,9 @@ containers:
       {{- end }}
       - name: TIDEGATE_MAX_QUEUE_DELAY
         value: {{ $.root.Values.server.maxQueueDelaySeconds | quote }}
-      - name: TIDEGATE_ENGINE
-        value: {{ $.root.Values.server.engine | quote }}
       - name: TIDEGATE_ACCESS_LOG
         value: {{ $.root.Values.server.accessLog | quote }}
-      {{- with $.root.Values.server.trustedTypes }}
-      - name: TIDEGATE_TRUSTED_TYPE
-        value: {{ join " " . | quote }}
-      {{- end }}
-      {{- with $.root.Values.server.allowedJoblibDigests }}
-      - name: TIDEGATE_ALLOW_JOBLIB_DIGEST
-        value: {{ join " " . | replace "sha256:" "" | quote }}
-      {{- end }}
+      {{- include "tidegate.loadingEnv" $.root | nindent 6 }}
       {{- with $.root.Values.server.env }}
       {{- toYaml . | nindent 6 }}
       {{- end }}
@@ -95,4 +86,24 @@ containers:
         mountPath: /tmp
 volumes:
   {{- include "tidegate.volumes" $ | nindent 2 }}
+{{- end }}
+
+{{/*
+Variables that decide how a bundle is loaded, for the server and for the test that loads the bundle as the server does.
+*/}}
+{{- define "tidegate.loadingEnv" -}}
+- name: TIDEGATE_ENGINE
+  value: {{ .Values.server.engine | quote }}
+{{- with .Values.server.predictor }}
+- name: TIDEGATE_PREDICTOR
+  value: {{ . | quote }}
+{{- end }}
+{{- with .Values.server.trustedTypes }}
+- name: TIDEGATE_TRUSTED_TYPE
+  value: {{ join " " . | quote }}
+{{- end }}
+{{- with .Values.server.allowedJoblibDigests }}
+- name: TIDEGATE_ALLOW_JOBLIB_DIGEST
+  value: {{ join " " . | replace "sha256:" "" | quote }}
+{{- end }}
 {{- end }}

@@ -188,8 +188,14 @@ values are the same for both tracks, and the digests always differ.
 {{- $valueOfVariable := dict
       "TIDEGATE_DRAIN_SECONDS" "drainSeconds" "TIDEGATE_SHUTDOWN_TIMEOUT" "shutdownTimeoutSeconds"
       "TIDEGATE_MAX_ROWS" "maxRows" "TIDEGATE_MAX_BODY_BYTES" "maxBodyBytes" "TIDEGATE_ENGINE" "engine"
+      "TIDEGATE_PREDICTOR" "predictor"
       "TIDEGATE_MAX_QUEUE_DELAY" "maxQueueDelaySeconds"
       "TIDEGATE_TRUSTED_TYPE" "trustedTypes" "TIDEGATE_ALLOW_JOBLIB_DIGEST" "allowedJoblibDigests" "TIDEGATE_ACCESS_LOG" "accessLog" }}
+{{- with .Values.server.predictor }}
+{{- if not (regexMatch "^[A-Za-z_][A-Za-z0-9_]*([.][A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*$" .) }}
+{{- $errors = append $errors (printf "server.predictor is %q: expected a class as package.module:Class, for example loan_rules.predictor:LoanPredictor. Its package belongs into the image." .) }}
+{{- end }}
+{{- end }}
 {{- range .Values.server.env }}
 {{- if eq .name "PYTHONPATH" }}
 {{- $errors = append $errors "server.env sets PYTHONPATH, which KServe rejects because it adds code to the server: remove it, and add the code to the image." }}

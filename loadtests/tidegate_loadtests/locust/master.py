@@ -20,6 +20,7 @@ from locust.runners import STATE_MISSING
 from tidegate_loadtests.generator_cpu import Generator
 from tidegate_loadtests.live_metrics import SampleCounter
 from tidegate_loadtests.locust.shape import CampaignShape
+from tidegate_loadtests.locust.statistics import forget_old_statistics
 from tidegate_loadtests.partition import Partition, split_load
 from tidegate_loadtests.run_files import RunConfig, RunStatus
 from tidegate_loadtests.samples import Samples, SampleWriter
@@ -78,6 +79,7 @@ class Master:
             lambda **_: self._abort("the campaign was stopped on Locust's page")
         )
         environment.events.test_stop.add_listener(self._end_workers)
+        environment.events.worker_report.add_listener(lambda **_: forget_old_statistics(environment.stats))
         gevent.spawn(self._monitor_workers)
         # Locust handles this signal only after its start, and the workers must end before that as well.
         gevent.signal_handler(signal.SIGTERM, self._terminate)

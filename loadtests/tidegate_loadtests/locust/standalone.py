@@ -11,6 +11,7 @@ import gevent
 from tidegate_loadtests.headers import resolve_headers
 from tidegate_loadtests.live_metrics import SampleCounter
 from tidegate_loadtests.locust.shape import CampaignShape
+from tidegate_loadtests.locust.statistics import forget_old_statistics
 from tidegate_loadtests.locust.users import InferenceUser, RequestSource
 from tidegate_loadtests.partition import split_load
 from tidegate_loadtests.run_files import RunConfig, RunStatus
@@ -25,6 +26,7 @@ class Standalone:
 
     def __init__(self, environment: Any, config: RunConfig) -> None:
         self._config = config
+        self._stats = environment.stats
         (partition,) = split_load(config.campaign, config.contract, 1, config.read_payload())
         headers = resolve_headers(partition.headers, os.environ)
         self._source = RequestSource(partition, Workload(partition), headers)
@@ -57,6 +59,7 @@ class Standalone:
         # In a thread, because compression would delay requests.
         gevent.get_hub().threadpool.apply(self._writer.write, (samples,))
         self._write_status()
+        forget_old_statistics(self._stats)
 
     def _write_status(self) -> None:
         RunStatus(

@@ -227,7 +227,8 @@ def _matrix(contract: Contract, tensor: Tensor, limits: Limits) -> UncheckedMatr
 
 
 def _columns(contract: Contract, tensors: dict[str, Tensor], limits: Limits) -> Batch:
-    if unknown := [name for name in tensors if name not in contract.feature_names]:
+    known = set(contract.feature_names)
+    if unknown := [name for name in tensors if name not in known]:
         matrix = f" or the matrix '{MATRIX}'" if contract.matrix_datatype else ""
         raise RequestError(
             f"{tensors[unknown[0]].where}.name: expected one of the model's features{matrix}, received "

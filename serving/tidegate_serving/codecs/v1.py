@@ -5,11 +5,11 @@
 V1 has no request ids and no choice of outputs: a response holds the prediction of each row.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any
 
-from tidegate.batch import Batch
+from tidegate.batch import Array, Batch
 from tidegate.contract import Contract
 from tidegate_serving.codecs.inputs import Inputs, unchecked_matrix
 from tidegate_serving.codecs.json_rows import encode_elements, encode_rows, shown_keys
@@ -65,24 +65,29 @@ def _inputs(contract: Contract, rows: list[list[Any]], place: Place) -> Inputs:
     if contract.matrix_datatype is not None:
         flat = rows[0] if len(rows) == 1 else list(chain.from_iterable(rows))
         return unchecked_matrix(contract, len(rows), flat, contract.matrix_datatype, place)
-    width = len(contract.features)
-    columns = {}
-    for index, (feature, column) in enumerate(zip(contract.features, zip(*rows, strict=True), strict=True)):
+    columns: dict[str, Array] = {}
+    # One validation per data type, because a validation has a fixed cost.
+    for block in contract.blocks:
+        numbers, features = tuple(block), tuple(block.values())
 
-        def place_in_column(row: int, index: int = index) -> str:
-            return place(row * width + index)
+        def place_in_row(index: int, numbers: Sequence[int] = numbers) -> str:
+            row, column = divmod(index, len(numbers))
+            return place(row * len(contract.features) + numbers[column])
 
-        datatype = str(feature.datatype)
-        elements = array_from_json(list(column), datatype, place_in_column, [feature])
-        columns[feature.name] = validate_values([feature], elements, datatype, place_in_column).reshape(-1)
+        datatype = str(features[0].datatype)
+        elements = [row[number] for row in rows for number in numbers]
+        array = array_from_json(elements, datatype, place_in_row, features)
+        values = validate_values(features, array, datatype, place_in_row)
+        columns |= {feature.name: values[:, column] for column, feature in enumerate(features)}
     return Batch.from_columns(contract, columns)
 
 
 def _values_by_name(contract: Contract, row: dict[str, Any], index: int) -> list[Any]:
     """Return an object's values in the order of the features. Features that may be missing may be omitted."""
     names = contract.feature_names
-    if not row.keys() <= set(names):
-        unknown = next(key for key in row if key not in names)
+    known = set(names)
+    if not row.keys() <= known:
+        unknown = next(key for key in row if key not in known)
         raise RequestError(
             f"instances[{index}]: expected only features of the model, received '{unknown:.60}'.",
             violation=Violation.UNEXPECTED_FEATURE,

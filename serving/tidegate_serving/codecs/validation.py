@@ -14,6 +14,7 @@ import numpy as np
 
 from tidegate.batch import Array
 from tidegate.contract import Datatype, Feature
+from tidegate.text_values import TextValueError, parse_times, validate_dates
 from tidegate_serving.errors import RequestError, Violation, shown
 
 Place = Callable[[int], str]
@@ -138,12 +139,14 @@ def validate_values(features: Sequence[Feature], array: Array, datatype: str, pl
             violation=Violation.TYPE,
             feature=features[0].name if len(features) == 1 else None,
         )
-    if expected is Datatype.BYTES:
-        _validate_texts(features, array, place)
-    elif expected.is_float:
+    if expected.is_float:
         array = _validate_floats(features, array, place)
     elif expected.is_integer:
         array = _validate_integers(features, array, place)
+        _validate_categories(features, array, place)
+    elif expected is Datatype.BYTES:
+        _validate_categories(features, array, place)
+        _validate_times(features, array, place)
     return array.reshape(-1, len(features))
 
 
@@ -209,20 +212,21 @@ def _validate_integers(features: Sequence[Feature], array: Array, place: Place) 
     return array.astype(dtype, copy=False)
 
 
-def _validate_texts(features: Sequence[Feature], array: Array, place: Place) -> None:
+def _validate_categories(features: Sequence[Feature], array: Array, place: Place) -> None:
+    """Reject unknown categories, and empty texts of features that are never missing."""
     width = len(features)
     for column, feature in enumerate(features):
-        known = set(feature.categories or ())
-        allowed = known | {""} if feature.missing else known
-        received_values = set(array[column::width].tolist())
-        if feature.handle_unknown == "reject":
-            invalid = received_values - allowed
-        else:
-            invalid = received_values & ({""} - allowed)
+        categories = feature.categories
+        if categories is None and feature.datatype is not Datatype.BYTES:
+            continue
+        values = array[column::width].tolist()
+        invalid = set(values) - feature.known_values
+        if categories is None or feature.handle_unknown == "accept":
+            invalid &= {""}
         if invalid:
-            row = next(row for row, value in enumerate(array[column::width]) if value in invalid)
-            value = array[row * width + column]
-            expected = "a value" if value == "" else f"one of {_shown_categories(feature.categories or ())}"
+            row = next(row for row, value in enumerate(values) if value in invalid)
+            value = values[row]
+            expected = "a value" if value == "" else f"one of {_shown_categories(categories or ())}"
             received = (
                 "null or an empty string, and this feature is never missing" if value == "" else shown(value)
             )
@@ -234,8 +238,30 @@ def _validate_texts(features: Sequence[Feature], array: Array, place: Place) -> 
             )
 
 
-def _shown_categories(names: Sequence[str]) -> str:
-    listed = ", ".join(f"'{name}'" for name in names[:_SHOWN_CATEGORIES])
+def _validate_times(features: Sequence[Feature], array: Array, place: Place) -> None:
+    """Reject texts that are not in the format of a feature with dates or times."""
+    width = len(features)
+    for column, feature in enumerate(features):
+        if feature.format is None:
+            continue
+        values = array[column::width].tolist()
+        rows = [row for row, value in enumerate(values) if value != ""]
+        validate = validate_dates if feature.format == "date" else parse_times
+        try:
+            validate([values[row] for row in rows])
+        except TextValueError as error:
+            row = rows[error.index]
+            expected = "a date as YYYY-MM-DD" if feature.format == "date" else "a date or a time in ISO 8601"
+            raise RequestError(
+                f"{place(row * width + column)}: expected {expected} for feature '{feature.name}', received "
+                f"{shown(values[row])}.",
+                violation=Violation.TYPE,
+                feature=feature.name,
+            ) from None
+
+
+def _shown_categories(names: Sequence[int | str]) -> str:
+    listed = ", ".join(repr(name) for name in names[:_SHOWN_CATEGORIES])
     more = len(names) - _SHOWN_CATEGORIES
     return f"{listed} and {more} more" if more > 0 else listed
 

@@ -25,6 +25,7 @@ from tidegate_serving.config import EngineChoice
 from tidegate_serving.engines.base import Engine
 from tidegate_serving.engines.onnx import OnnxEngine
 from tidegate_serving.engines.sklearn import SklearnEngine
+from tidegate_serving.loading.memory import return_freed_memory, warn_if_memory_is_short
 
 SCIKIT_LEARN = "scikit-learn"
 
@@ -71,8 +72,10 @@ def load(
             "--allow-joblib-digest."
         )
     contract, parity = bundle.contract, _read_parity(bundle)
+    compiled = _use_onnx(bundle, parity, choice)
+    warn_if_memory_is_short(bundle, compiled=compiled)
     engine: Engine
-    if _use_onnx(bundle, parity, choice):
+    if compiled:
         engine = OnnxEngine(bundle.read(ONNX), contract)
     else:
         _check_scikit_learn_version(bundle)
@@ -81,6 +84,7 @@ def load(
             _unpickle(bundle.read(JOBLIB)) if has_pickle else build_pipeline(bundle.read(SKOPS), policy)
         )
         engine = SklearnEngine(pipeline, contract)
+    return_freed_memory()
     return LoadedModel(bundle, engine, time.perf_counter() - started)
 
 

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tidegate.bundle import BASELINE, Bundle
-from tidegate.contract import Contract, Datatype
+from tidegate.contract import Contract, Datatype, Feature
 from tidegate.errors import BundleError
+from tidegate.text_values import weekdays
 
 Array = NDArray[Any]
 Counts = NDArray[np.int64]
@@ -93,16 +94,50 @@ class CategoryBins:
         return counts
 
 
-Bins = NumericBins | CategoryBins
+@dataclass(frozen=True, slots=True)
+class TextBins:
+    """Bins of free texts by their length in characters; an empty text is a missing value."""
+
+    lengths: NumericBins
+
+    @property
+    def expected(self) -> Counts:
+        """Counts ``[bins]`` in training."""
+        return self.lengths.expected
+
+    def count(self, values: Array) -> Counts:
+        """Count the values ``[rows]`` by bin, as ``[bins]``."""
+        lengths = np.fromiter(map(len, values), np.float64, len(values))
+        return self.lengths.count(np.where(lengths == 0, np.nan, lengths))
+
+
+@dataclass(frozen=True, slots=True)
+class WeekdayBins:
+    """Bins of dates and times by weekday: a date itself moves on, so that it always differs from training."""
+
+    days: CategoryBins
+
+    @property
+    def expected(self) -> Counts:
+        """Counts ``[bins]`` in training."""
+        return self.days.expected
+
+    def count(self, values: Array) -> Counts:
+        """Count the values ``[rows]`` by bin, as ``[bins]``."""
+        return self.days.count(weekdays(values))
+
+
+PredictionBins = NumericBins | CategoryBins
+Bins = PredictionBins | TextBins | WeekdayBins
 """The bins of a feature or of the prediction. The last bin is for missing values."""
 
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """The bins of all features by name, and those of the prediction."""
+    """The bins of all features by name, and those of the prediction; of several targets, of the first."""
 
     features: Mapping[str, Bins]
-    prediction: Bins
+    prediction: PredictionBins
 
 
 def load_baseline(bundle: Bundle) -> Baseline:
@@ -115,7 +150,7 @@ def load_baseline(bundle: Bundle) -> Baseline:
     try:
         document = _BaselineDocument.model_validate_json(bundle.read(BASELINE))
         features: dict[str, Bins] = {
-            feature.name: _bins(document.features[feature.name], feature.datatype)
+            feature.name: _feature_bins(document.features[feature.name], feature)
             for feature in contract.features
         }
         prediction = _prediction_bins(contract, document.predictions[contract.prediction.name])
@@ -151,16 +186,26 @@ class _CategoryHistogram(_Part):
     missing: _Count = 0
 
 
+_Histogram = _NumericHistogram | _CategoryHistogram
+
+
 class _BaselineDocument(_Part):
-    features: dict[str, _NumericHistogram | _CategoryHistogram]
-    predictions: dict[str, _NumericHistogram | _CategoryHistogram | list[_NumericHistogram]]
+    features: dict[str, _Histogram]
+    predictions: dict[str, _Histogram | list[_Histogram]]
 
 
-def _bins(histogram: _NumericHistogram | _CategoryHistogram, datatype: Datatype) -> Bins:
-    if datatype in (Datatype.BYTES, Datatype.BOOL):
-        if isinstance(histogram, _NumericHistogram):
-            raise ValueError(f"expected categories for {datatype}, received edges")
-        return _category_bins(histogram.categories, histogram.missing)
+def _feature_bins(histogram: _Histogram, feature: Feature) -> Bins:
+    if feature.is_free_text:
+        return TextBins(_numeric_bins(histogram, Datatype.FP64))
+    if feature.categories is None and feature.format is None and feature.datatype is not Datatype.BOOL:
+        return _numeric_bins(histogram, feature.datatype)
+    if isinstance(histogram, _NumericHistogram):
+        raise ValueError(f"expected categories for '{feature.name}', received edges")
+    bins = _category_bins(histogram.categories, histogram.missing)
+    return bins if feature.format is None else WeekdayBins(bins)
+
+
+def _numeric_bins(histogram: _Histogram, datatype: Datatype) -> NumericBins:
     if isinstance(histogram, _CategoryHistogram):
         raise ValueError(f"expected edges for {datatype}, received categories")
     # In the data type of the values, because the decimal of an FP32 value may differ from it in 64 bits.
@@ -174,15 +219,17 @@ def _bins(histogram: _NumericHistogram | _CategoryHistogram, datatype: Datatype)
     return NumericBins(edges, _non_empty([*histogram.counts, histogram.missing]))
 
 
-def _prediction_bins(
-    contract: Contract, histogram: _NumericHistogram | _CategoryHistogram | list[_NumericHistogram]
-) -> Bins:
-    if isinstance(histogram, list):
-        raise ValueError(f"expected one histogram of the prediction, received {len(histogram)}")
-    if not contract.labels:
-        return _bins(histogram, contract.prediction.datatype)
+def _prediction_bins(contract: Contract, histogram: _Histogram | list[_Histogram]) -> PredictionBins:
+    """Return the bins of the prediction; of several targets, those of the first."""
+    expected = contract.prediction.width or 1
+    histograms = histogram if isinstance(histogram, list) else [histogram]
+    if len(histograms) != expected:
+        raise ValueError(f"expected {expected} histograms of the prediction, received {len(histograms)}")
+    histogram = histograms[0]
+    if contract.task == "regression":
+        return _numeric_bins(histogram, contract.prediction.datatype)
     if isinstance(histogram, _NumericHistogram):
-        raise ValueError("expected labels for a classifier, received edges")
+        raise ValueError("expected labels, received edges")
     # A label that the model predicted for no held-out row has a bin too.
     return _category_bins(
         {str(label): 0 for label in contract.labels} | histogram.categories, histogram.missing

@@ -22,7 +22,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from tidegate.batch import Batch
-from tidegate.contract import MATRIX, Contract, Datatype
+from tidegate.contract import MATRIX, Contract
 from tidegate_serving.errors import RequestError, Violation
 from tidegate_serving.observability.baseline import (
     OTHER,
@@ -124,7 +124,10 @@ class DriftMonitor(Collector):
             if room == 0:
                 return
             batch, rows = batch[:room], room
-        self._buffer.append((batch, outputs[self._contract.prediction.name][:rows]))
+        predictions = outputs[self._contract.prediction.name][:rows]
+        if predictions.ndim == 2:
+            predictions = predictions[:, 0]
+        self._buffer.append((batch, predictions))
         self._buffered_rows += rows
         loop = asyncio.get_running_loop()
         if self._scheduled_on is not loop:
@@ -236,7 +239,7 @@ def _initial_violations(contract: Contract) -> list[tuple[str, str]]:
         kinds = [*shared, Violation.MISSING_FEATURE, Violation.OUT_OF_RANGE]
         if feature.datatype.is_float:
             kinds.append(Violation.NON_FINITE)
-        if feature.datatype is Datatype.BYTES and feature.handle_unknown == "reject":
+        if feature.categories is not None and feature.handle_unknown == "reject":
             kinds.append(Violation.UNKNOWN_CATEGORY)
         known += [(feature.name, kind.value) for kind in kinds]
     return [*known, *other] if len(known) + len(other) <= MAX_INITIAL_VIOLATION_SERIES else other

@@ -1,6 +1,10 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
+import errno
+from pathlib import Path
 from typing import Any
+
+import pytest
 
 from benchmarks import ratios, report
 from benchmarks.case import Case, Protocol
@@ -65,3 +69,20 @@ def test_page_shows_each_ratio_with_value_and_target() -> None:
         line for line in page.splitlines() if "V1, logistic regression, 64 connections: Tidegate" in line
     ]
     assert line.endswith("| 1 | ≥ 25 | no |")
+
+
+def test_write_result_disk_full_keeps_the_previous_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "result.json"
+    report.write_result(path, {"seconds": 1})
+    assert path.read_text() == '{\n "seconds": 1\n}\n'
+
+    def write_half(file: Path, text: str) -> None:
+        file.write_bytes(text[: len(text) // 2].encode())
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", write_half)
+    with pytest.raises(OSError, match="No space left"):
+        report.write_result(path, {"seconds": 2})
+    assert path.read_text() == '{\n "seconds": 1\n}\n'

@@ -2,15 +2,16 @@
 # SPDX-License-Identifier: Apache-2.0
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from tests.support.campaigns import make_campaign
+from tests.support.campaigns import make_campaign, make_phase
 from tests.support.timelines import make_series, make_timeline
 from tidegate_loadtests.campaign import Campaign
 from tidegate_loadtests.checks import CheckResult
-from tidegate_loadtests.scaling_checks import check_scaling, respond, terminating_times
+from tidegate_loadtests.scaling_checks import StepFunction, check_scaling, respond, terminating_times
 from tidegate_loadtests.timeline.records import PodRecord, Timeline
 
 SAFE_RATE = 150.0
@@ -46,6 +47,36 @@ def late_from_60_to(end: float) -> Callable[[float], float]:
     return lambda second: 0.5 if 60 <= second < end else 0.0
 
 
+READY = StepFunction((0.0, 10.0, 30.0), (1, 3, 2))
+
+
+@pytest.mark.parametrize(
+    ("begin", "end", "values"),
+    [
+        (-5, 5, [(-5, 1), (0, 1)]),  # before the first change, the first value
+        (0, 10, [(0, 1)]),  # neither the change at the beginning again, nor the one at the end
+        (0, 10.5, [(0, 1), (10, 3)]),
+        (10, 30, [(10, 3)]),
+        (5, 40, [(5, 1), (10, 3), (30, 2)]),
+        (40, 50, [(40, 2)]),
+    ],
+)
+def test_step_function_within_has_each_change_once(
+    begin: float, end: float, values: list[tuple[float, int]]
+) -> None:
+    assert list(READY.within(begin, end)) == values
+
+
+@pytest.mark.parametrize(
+    ("begin", "end", "at_least", "time"),
+    [(0, 10, 3, None), (0, 11, 3, 10), (10, 11, 3, 10), (12, 40, 3, 12), (30, 40, 3, None), (0, 40, 4, None)],
+)
+def test_step_function_first_comes_before_the_end(
+    begin: float, end: float, at_least: int, time: float | None
+) -> None:
+    assert READY.first(begin, end, at_least) == time
+
+
 SCALED = [(0, 1, 1), (75, 3, 1), (90, 3, 2), (95, 3, 3)]
 STUCK = [(0, 1, 1)]
 NEVER_READY = [(0, 1, 1), (75, 3, 1)]
@@ -63,6 +94,7 @@ TIMES = {"max_reaction_seconds": 20, "max_ready_seconds": 40, "max_recovery_seco
         ("ready_seconds", [(0, 1, 1), (75, 3, 2)], 120, None, "fail", 100),
         ("ready_seconds", NEVER_READY, 120, None, "fail", 100),
         ("ready_seconds", [(0, 1, 1), (75, 2, 2)], 120, None, "fail", 100),  # the rate needs three
+        ("ready_seconds", [(0, 1, 1), (75, 1, 3)], 120, None, "fail", 100),  # not by the autoscaler
         ("recovery_seconds", SCALED, 100, 40, "pass", 100),
         ("recovery_seconds", SCALED, 101, 45, "pass", 105),  # judged in windows of five seconds
         ("recovery_seconds", SCALED, 115, 55, "fail", 115),
@@ -83,11 +115,48 @@ def test_times_count_from_the_load_step(
     assert result.threshold == TIMES[f"max_{name}"]
 
 
+@pytest.mark.parametrize(
+    ("late_from", "late_until", "value"),
+    [
+        (60, 90, 30),
+        (60, 97, None),  # not within the phase
+        (97, 120, 0),  # the next phase has no threshold
+        (60, 61, 5),
+    ],
+)
+def test_recovery_ends_with_the_phase_of_the_step(
+    late_from: float, late_until: float, value: float | None
+) -> None:
+    fields: dict[str, Any] = {"model": "constant", "rate": 400}
+    campaign = make_campaign(
+        {"name": "low", "duration": 60, "load": fields | {"rate": 100}},
+        {"name": "high", "duration": 37, "load": fields, "thresholds": {"max_p99_ms": 50}},
+        {"name": "on", "duration": 60, "load": fields},
+        target={"watch": {"deployment": "iris"}},
+        scaling={"max_recovery_seconds": 50},
+    )
+    result = check(
+        campaign, make_timeline(SCALED), lambda second: 0.5 if late_from <= second < late_until else 0.0
+    )["recovery_seconds"]
+    assert result.value == value
+
+
+def test_recovery_without_latency_thresholds_is_inconclusive() -> None:
+    campaign = make_campaign(
+        make_phase("quiet", rate=100, duration=60, thresholds={"max_p99_ms": 50}),
+        make_phase("loud", rate=400, duration=60),
+        target={"watch": {"deployment": "iris"}},
+        scaling={"max_recovery_seconds": 50},
+    )
+    assert check(campaign, make_timeline(SCALED))["recovery_seconds"].outcome == "inconclusive"
+
+
 def test_times_are_those_of_the_slowest_step() -> None:
     campaign = make_step_campaign(TIMES, rates=(100, 200, 400))
     changes = [(0, 1, 1), (62, 2, 1), (65, 2, 2), (138, 3, 2), (150, 3, 3)]
-    checks = check(campaign, make_timeline(changes))
+    checks = check(campaign, make_timeline(changes), lambda second: 0.5 if 120 <= second < 150 else 0.0)
     assert (checks["reaction_seconds"].value, checks["ready_seconds"].value) == (18, 30)
+    assert checks["recovery_seconds"].value == 30
     assert "from 200 /s to 400 /s at 120 s" in checks["reaction_seconds"].detail
 
 
@@ -113,6 +182,8 @@ def test_check_of_a_stuck_autoscaler_says_what_did_not_happen(name: str, text: s
         ((100, 140), None, 0, "inconclusive"),  # no capacity file, and latency never rose
         ((100, 400), SAFE_RATE, 0, "fail"),  # three replicas are needed
         ((100, 140), None, 120, "fail"),  # latency rose, so more replicas were needed
+        ((100, 150), SAFE_RATE, 0, "inconclusive"),  # one replica is just enough
+        ((100, 151), SAFE_RATE, 0, "fail"),
         ((400,), SAFE_RATE, 0, "fail"),  # the start of a campaign is a step as well
     ],
 )
@@ -124,6 +195,12 @@ def test_scaling_that_no_load_needed_is_inconclusive(
     assert checks["reaction_seconds"].outcome == outcome
     if outcome == "inconclusive":
         assert "the load never needed more replicas" in checks["reaction_seconds"].detail
+
+
+def test_step_after_which_the_replicas_rise_needed_them() -> None:
+    campaign = make_step_campaign(TIMES, rates=(100, 140))
+    checks = check(campaign, make_timeline([(0, 1, 1), (70, 2, 2)]), safe_rate=None)
+    assert (checks["reaction_seconds"].value, checks["ready_seconds"].value) == (10, 10)
 
 
 def test_scaling_without_a_load_step_is_inconclusive() -> None:
@@ -164,6 +241,7 @@ def test_replica_bounds_hold_for_ready_replicas(
         ([1, 3, 2], 1, "pass", None),
         ([1, 3, 2, 2, 3], 2, "fail", 40),
         ([1, 3, 2, 3, 2], 3, "fail", 30),
+        ([1] * 9 + [2, 2, 2, 1, 2], 0, "pass", None),  # the campaign ends at 120 s
     ],
 )
 def test_flapping_counts_the_changes_of_direction(
@@ -192,6 +270,30 @@ def test_replica_seconds_are_compared_with_the_ideal(
     result = check(campaign, make_timeline(changes))["replica_seconds_ratio"]
     assert (result.value, result.outcome) == (pytest.approx(value), outcome)
     assert "ideal 240" in result.detail
+
+
+@pytest.mark.parametrize(
+    ("durations", "changes", "detail"),
+    [
+        ((10.5,), [(0, 1, 1), (10, 3, 3)], "11.5 replica-seconds, ideal 10.5"),
+        ((10.5,), [(0, 1, 1), (10.5, 3, 3)], "10.5 replica-seconds, ideal 10.5"),
+        # A second counts with the rate in its middle: the tenth with 100 /s, which one replica serves.
+        ((9.75, 10.5), [(0, 1, 1)], "20.2 replica-seconds, ideal 40.8"),
+        ((9.25, 10.5), [(0, 1, 1)], "19.8 replica-seconds, ideal 41.2"),
+    ],
+)
+def test_replica_seconds_count_the_last_part_of_a_second(
+    durations: tuple[float, ...], changes: list[tuple[float, int, int]], detail: str
+) -> None:
+    campaign = make_campaign(
+        *(
+            {"name": f"rate-{rate}", "duration": duration, "load": {"model": "constant", "rate": rate}}
+            for rate, duration in zip((100, 400), durations, strict=False)
+        ),
+        target={"watch": {"deployment": "iris"}},
+        scaling={"max_replica_seconds_ratio": 1.5, "sizes": "capacity.yaml"},
+    )
+    assert check(campaign, make_timeline(changes))["replica_seconds_ratio"].detail == detail
 
 
 def test_replica_seconds_without_a_safe_rate_are_inconclusive() -> None:
@@ -234,6 +336,15 @@ def test_max_replicas_must_not_be_the_limit(
     assert (result.value, result.outcome, result.mark_seconds) == (value, outcome, mark)
 
 
+def test_max_replicas_is_the_latest_and_counts_every_step() -> None:
+    timeline = make_timeline([(0, 1, 1), (70, 2, 2), (115, 1, 1), (130, 2, 2)], hpa_max=2)
+    first = replace(timeline.replicas[0], hpa_max=10)
+    timeline = replace(timeline, replicas=[first, *timeline.replicas[1:]])
+    result = check(make_step_campaign({}, rates=(100, 350, 500)), timeline)["limited_seconds"]
+    assert (result.value, result.outcome, result.mark_seconds) == (50 + 50, "fail", 70)
+    assert "maxReplicas is 2, too low for 350 /s" in result.detail
+
+
 def test_max_replicas_below_the_capacity_that_is_needed_fails() -> None:
     timeline = make_timeline([(0, 1, 1), (75, 2, 2)], hpa_max=2)
     result = check(make_step_campaign({}), timeline)["limited_seconds"]
@@ -256,7 +367,7 @@ TERMINATION = [pod(0, "a", False), pod(0, "b", False), pod(80, "b", True), pod(8
         ({}, 0.0, "pass", None),
         ({20: 50}, 0.0, "pass", None),  # no pod terminates then
         ({82: 24}, 0.01, "pass", None),
-        ({82: 20, 85: 5}, 25 / 2400, "fail", 82),
+        ({20: 50, 82: 20, 85: 5}, 25 / 2400, "fail", 82),
     ],
 )
 def test_scale_down_without_loss_counts_failures_while_pods_terminate(
@@ -265,6 +376,44 @@ def test_scale_down_without_loss_counts_failures_while_pods_terminate(
     checks = check(make_step_campaign({}), make_timeline(SCALED, TERMINATION), failures=failures)
     result = checks["termination_failure_ratio"]
     assert (result.value, result.outcome, result.mark_seconds) == (pytest.approx(value), outcome, mark)
+
+
+@pytest.mark.parametrize(
+    ("begin", "end", "requests", "limit"),
+    [
+        (20, 20, 100, 0.02),  # one record: the second in which it was seen
+        (20, 25, 600, 0.02),
+        (20.5, 25.5, 600, 0.02),
+        (25, 45, 500, 0.02),  # the phase that is not judged begins at 30 s
+        (30, 65, 600, 0.05),  # and ends at 60 s
+        (28.5, 61.5, 400, 0.02),
+    ],
+)
+def test_scale_down_counts_requests_of_judged_phases_only(
+    begin: float, end: float, requests: int, limit: float
+) -> None:
+    campaign = make_three_phase_campaign()
+    pods = [pod(begin, "b", True), pod(end, "b", True)]
+    result = check(campaign, make_timeline(STUCK, pods))["termination_failure_ratio"]
+    assert f"of {requests:,} requests" in result.detail
+    assert result.threshold == limit
+
+
+@pytest.mark.parametrize(("begin", "end"), [(35, 55), (30, 60), (95, 100)])
+def test_scale_down_outside_of_judged_phases_is_not_checked(begin: float, end: float) -> None:
+    pods = [pod(begin, "b", True), pod(end, "b", True)]
+    assert "termination_failure_ratio" not in check(make_three_phase_campaign(), make_timeline(STUCK, pods))
+
+
+def make_three_phase_campaign() -> Campaign:
+    """Make a campaign of three phases of 30 seconds, without a judgement of the second."""
+    return make_campaign(
+        make_phase("first", duration=30, thresholds={"max_failure_ratio": 0.02}),
+        make_phase("pause", duration=30, judged=False),
+        make_phase("last", duration=30, thresholds={"max_failure_ratio": 0.05}),
+        target={"watch": {"deployment": "iris"}},
+        scaling={},
+    )
 
 
 def test_scale_down_without_termination_is_not_checked() -> None:

@@ -266,3 +266,9 @@ def test_local_bundle_rejects_another_digest(numeric_bundle: Bundle, tmp_path: P
 def test_serve_rejects_a_name_that_cannot_be_in_a_url(name: str) -> None:
     with pytest.raises(ConfigurationError, match=f"'{name}' cannot be part of a URL: expected "):
         cli.serve("somewhere", name=name)
+
+
+@pytest.mark.usefixtures("_logging")
+def test_serve_rejects_a_predictor_before_the_bundle_is_read() -> None:
+    with pytest.raises(ConfigurationError, match="The predictor nowhere:Own cannot be imported"):
+        cli.serve("file:///no/such/store/m:stable", predictor="nowhere:Own")

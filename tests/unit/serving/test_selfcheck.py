@@ -36,9 +36,14 @@ def with_golden(bundle: Bundle, folder: Path, change: Callable[[dict[str, Any]],
 
 
 @pytest.mark.parametrize("which", ["numeric", "mixed", "forest", "boosting", "regression"])
-def test_verify_golden_outputs_counts_the_rows(which: str, request: pytest.FixtureRequest) -> None:
+def test_verify_golden_outputs_returns_each_output(which: str, request: pytest.FixtureRequest) -> None:
     bundle: Bundle = request.getfixturevalue(f"{which}_bundle")
-    assert verify_golden_outputs(loaded(bundle), LIMITS) == len(bundle.contract.golden.rows)
+    golden = bundle.contract.golden
+    outputs = verify_golden_outputs(loaded(bundle), LIMITS)
+    assert outputs.keys() == golden.outputs.keys()
+    for name, values in outputs.items():
+        assert all(map(golden.is_close, values, golden.outputs[name]))
+        assert len(values) == len(golden.rows)
 
 
 def test_verify_golden_outputs_rejects_another_number(numeric_bundle: Bundle, tmp_path: Path) -> None:

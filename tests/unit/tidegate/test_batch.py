@@ -36,7 +36,6 @@ def test_batch_of_mixed_types_has_one_column_per_feature():
     ]
     assert np.isnan(batch.arrays["length"][1])
     assert batch.arrays["colour"].tolist() == ["red", ""]
-    assert {array.shape for array in batch.for_onnx().values()} == {(2, 1)}
     assert list(batch.for_sklearn().columns) == list(contract().feature_names)
 
 
@@ -44,3 +43,17 @@ def test_batch_slices_concatenate_to_the_same_batch():
     batch = Batch.from_rows(contract(), [[float(i), i, i % 2 == 0, "red"] for i in range(5)])
     joined = Batch.concatenate([batch[:2], batch[2:]])
     assert all((joined.arrays[name] == batch.arrays[name]).all() for name in batch.arrays)
+
+
+def test_batch_for_onnx_has_one_matrix_per_type():
+    columns = {
+        "a": np.array([1, 2], np.float32),
+        "b": np.array(["x", "y"], dtype=object),
+        "c": np.array([3, 4], np.float32),
+    }
+    inputs = Batch(columns).for_onnx()
+    assert {name: array.tolist() for name, array in inputs.items()} == {
+        "input-FP32": [[1, 3], [2, 4]],
+        "input-BYTES": [["x"], ["y"]],
+    }
+    assert all(array.flags.c_contiguous for array in inputs.values())

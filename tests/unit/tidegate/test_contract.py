@@ -28,6 +28,22 @@ def test_feature_with_64_bit_limits_survives_a_round_trip(limit):
 
 
 @pytest.mark.parametrize(
+    "feature",
+    [
+        Feature(name="branch", datatype=Datatype.INT64, categories=(3, 2**63 - 1)),
+        Feature(name="remark", datatype=Datatype.BYTES, missing=True),
+        Feature(
+            name="day", datatype=Datatype.BYTES, format="date", minimum="2024-01-01", maximum="2024-02-29"
+        ),
+        Feature(name="risk", datatype=Datatype.BYTES, categories=("low", "high"), ordered=True),
+    ],
+)
+def test_feature_of_each_kind_survives_a_round_trip(feature):
+    assert Feature.model_validate_json(feature.model_dump_json()) == feature
+    assert feature.is_free_text == (feature.name == "remark")
+
+
+@pytest.mark.parametrize(
     ("changes", "problem"),
     [
         ({"features": [contract().features[0]] * 2}, r"features: expected unique names, received 'length'"),
@@ -53,10 +69,18 @@ def test_contract_with_a_contradiction_is_rejected(changes, problem):
     ("feature", "problem"),
     [
         (
-            {"datatype": Datatype.FP32, "categories": ("a",)},
-            "categories for BYTES .* FP32 feature has categories",
+            {"datatype": Datatype.FP32, "categories": (1,)},
+            "texts as categories of a BYTES feature, or integers .* this feature is FP32",
         ),
-        ({"datatype": Datatype.BYTES}, "categories for BYTES .* BYTES feature has none"),
+        ({"datatype": Datatype.INT64, "categories": ("1",)}, "integers of an integer feature"),
+        ({"datatype": Datatype.BYTES, "categories": ("a", 1)}, "texts as categories of a BYTES feature"),
+        ({"datatype": Datatype.INT64, "categories": (1, 1)}, "a category is given twice"),
+        ({"datatype": Datatype.INT64, "categories": (1,), "maximum": 1}, "has no range"),
+        ({"datatype": Datatype.INT64, "ordered": True}, "only categories have an order"),
+        ({"datatype": Datatype.BYTES, "minimum": 1}, "a text or categorical feature has no range"),
+        ({"datatype": Datatype.INT64, "format": "date"}, "a date is a BYTES feature without categories"),
+        ({"datatype": Datatype.BYTES, "format": "date", "minimum": 1}, "a range of texts for a date"),
+        ({"datatype": Datatype.FP32, "minimum": "2024-02-29"}, "a range of texts for a date"),
         ({"datatype": Datatype.INT64, "missing": True}, "no missing values"),
         ({"datatype": Datatype.BYTES, "categories": (), "minimum": 1.0}, "no range"),
         ({"datatype": Datatype.FP32, "maximum": float("inf")}, "finite"),

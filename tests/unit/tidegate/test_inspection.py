@@ -10,6 +10,7 @@ from tidegate.bundle import CONTRACT, PARITY, PROVENANCE, SKOPS, seal
 from tidegate.digest import canonical_json
 from tidegate.errors import BundleError
 from tidegate.inspection import UNREADABLE, describe, render
+from tidegate.memory import MIB, memory_limit
 
 
 @pytest.fixture
@@ -77,3 +78,9 @@ def test_render_of_a_damaged_provenance_says_so(bundle):
     (bundle.path / PROVENANCE).write_bytes(b"{")
     assert describe(bundle)["provenance"] == UNREADABLE
     assert "the model is not affected" in rendered(bundle)
+
+
+def test_render_has_the_memory_limit_of_a_server(bundle):
+    limit = -(-memory_limit(bundle.manifest, compiled=False) // MIB)
+    assert f"limit of a server: {limit} MiB with scikit-learn" in rendered(bundle)
+    assert "with the compiled model" not in rendered(bundle)

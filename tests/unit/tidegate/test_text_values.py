@@ -11,7 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidegate.csv_file import CsvFormat
-from tidegate.text_values import TextValueError, parse_booleans, parse_numbers, parse_times
+from tidegate.text_values import (
+    TextValueError,
+    parse_booleans,
+    parse_numbers,
+    parse_present_times,
+    parse_times,
+    validate_dates,
+    weekdays,
+)
 
 PLAIN = CsvFormat()
 
@@ -87,3 +95,25 @@ def test_parse_times_are_in_utc() -> None:
     texts = ["2021-03-01", "2021-03-01T10:30", "2021-03-01 10:30:00+02:00", "2021-03-01T10:30:00Z"]
     hours = [(0, 0), (10, 30), (8, 30), (10, 30)]
     assert parse_times(texts).tolist() == [datetime(2021, 3, 1, *time) for time in hours]
+
+
+def test_parse_present_times_an_empty_text_is_missing() -> None:
+    times = parse_present_times(["", "2024-02-29T01:00+02:00"])
+    assert np.isnat(times).tolist() == [True, False]
+    assert times[1] == np.datetime64("2024-02-28T23:00")
+    with pytest.raises(TextValueError) as caught:
+        parse_present_times(["", "", "x"])
+    assert caught.value.index == 2
+
+
+def test_weekdays_are_those_of_the_calendar() -> None:
+    texts = ["1970-01-01", "1969-12-31", "2024-03-03T23:59", ""]
+    assert weekdays(texts).tolist() == ["thursday", "wednesday", "sunday", ""]
+
+
+@pytest.mark.parametrize("text", ["2024-02-29T00:00", "20240229", "2024-02-30", "2024-02-9 "])
+def test_validate_dates_rejects_all_but_dates(text: str) -> None:
+    validate_dates(["2024-02-29", "0001-01-01"])
+    with pytest.raises(TextValueError) as caught:
+        validate_dates(["2024-02-29", text])
+    assert caught.value.index == 1

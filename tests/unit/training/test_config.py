@@ -33,12 +33,45 @@ from tidegate_training.config import TrainingConfig
         ({"target": "species"}, ["'target'", "expected 'target'", "received 'species'"]),
         ({"features": {"keep": ["a"], "drop": ["b"]}}, ["'keep' or 'drop'", "both"]),
         ({"preprocessing": {"numeric": {"impute": "constant"}}}, ["'fill'", "'impute: constant'"]),
+        (
+            {"features": {"overrides": {"a": {"categorical": True, "datatype": "float32"}}}},
+            ["'categorical'", "whole numbers or texts", "float32"],
+        ),
+        (
+            {"features": {"overrides": {"a": {"order": ["a", "b"], "datatype": "int64"}}}},
+            ["'order'", "set datatype: text"],
+        ),
+        ({"features": {"overrides": {"a": {"order": ["a", "a"]}}}}, ["'order'", "different categories"]),
+        (
+            {"features": {"overrides": {"a": {"free_text": True, "order": ["a", "b"]}}}},
+            ["'order'", "a free text has no categories"],
+        ),
+        (
+            {"features": {"overrides": {"a": {"free_text": True, "datatype": "int64"}}}},
+            ["'free_text'", "set datatype: text"],
+        ),
+        ({"preprocessing": {"datetime": {"parts": ["minute"]}}}, ["datetime.parts", "minute"]),
+        ({"preprocessing": {"datetime": {"differences": [["a"]]}}}, ["datetime.differences", "at least 2"]),
+        ({"preprocessing": {"text": {"n_features": 8}}}, ["'n_features'", "not an option of tfidf"]),
+        (
+            {"preprocessing": {"text": {"vectorizer": "hashing", "min_df": 2}}},
+            ["'min_df'", "not an option of hashing"],
+        ),
+        ({"preprocessing": {"text": {"ngram_range": [2, 1]}}}, ["'ngram_range'", "smaller number first"]),
         ({"preprocessing": {"numeric": {"fill": 1.0}}}, ["'fill'", "'impute: constant'"]),
         ({"algorithm": {"name": "Perceptron2"}}, ["expected one of DecisionTreeClassifier", "Perceptron2"]),
         ({"algorithm": {"name": "Ridge"}}, ["'name'", "Ridge", "for classification", "RidgeClassifier"]),
         (
             {"algorithm": {"name": "LogisticRegression", "parameters": {"depth": 3}}},
             ["'parameters.depth'", "LogisticRegression", "expected one of C, "],
+        ),
+        (
+            {"algorithm": {"name": "SVC", "parameters": {"class_weight": {True: 2.0}}}},
+            ["'class_weight'", "quote it"],
+        ),
+        (
+            {"algorithm": {"name": "KNeighborsClassifier"}, "sample_weight": "w"},
+            ["'sample_weight'", "KNeighborsClassifier does not support sample weights"],
         ),
         ({"split": {"test": 0.6, "validation": 0.4}}, ["'test' and 'validation'", "below 1", "received 1"]),
         ({"split": {"test": 0.0}}, ["split.test", "greater than 0"]),
@@ -73,6 +106,17 @@ def test_config_file_with_invalid_field_is_rejected_with_line(tmp_path: Path) ->
     )
     with pytest.raises(ConfigurationError, match=r"train\.yaml:6: .*'algorithm\.name'.*expected one of"):
         load_yaml(file, TrainingConfig)
+
+
+def test_config_class_weight_has_integer_keys(tmp_path: Path) -> None:
+    file = tmp_path / "train.yaml"
+    file.write_text(
+        "name: iris\ntask: classification\ndata:\n  dataset: iris\nalgorithm:\n  name: LogisticRegression\n"
+        "  parameters:\n    class_weight: {0: 1.0, 1: 5}\n"
+    )
+    config = load_yaml(file, TrainingConfig)
+    assert config.algorithm.parameters["class_weight"] == {"0": 1.0, "1": 5}
+    assert TrainingConfig.model_validate_json(config.model_dump_json()) == config
 
 
 def test_config_dataset_needs_no_target() -> None:

@@ -53,6 +53,30 @@ def test_roc_auc_of_a_single_class_is_undefined() -> None:
     assert classification_metrics(TARGET[:2], outputs, ["ill", "well"], "ill")["roc_auc"] is None
 
 
+def test_classification_metrics_weights_count_rows_as_often() -> None:
+    weights = np.array([2.0, 1.0, 3.0, 0.0])
+    repeated = np.repeat(np.arange(4), weights.astype(int))
+    outputs = {name: values[repeated] for name, values in OUTPUTS.items()}
+    expected = classification_metrics(TARGET[repeated], outputs, ["ill", "well"], "ill")
+    weighted = classification_metrics(TARGET, OUTPUTS, ["ill", "well"], "ill", weights)
+    assert weighted == pytest.approx(expected)
+    assert weighted != classification_metrics(TARGET, OUTPUTS, ["ill", "well"], "ill")
+
+
+def test_roc_auc_of_a_class_whose_weights_are_zero_is_undefined() -> None:
+    weights = np.array([1.0, 1.0, 0.0, 0.0])
+    assert classification_metrics(TARGET, OUTPUTS, ["ill", "well"], "ill", weights)["roc_auc"] is None
+
+
+def test_regression_metrics_weights_count_rows_as_often() -> None:
+    target, predicted = np.array([1.0, 2.0, 3.0]), np.array([1.5, 2.0, 5.0])
+    repeated = np.array([0, 0, 1, 2])
+    weighted = regression_metrics(target, {"prediction": predicted}, np.array([2.0, 1.0, 1.0]))
+    assert weighted == pytest.approx(
+        regression_metrics(target[repeated], {"prediction": predicted[repeated]})
+    )
+
+
 def test_regression_metrics_equal_their_definitions() -> None:
     metrics = regression_metrics(np.array([1.0, 2.0, 3.0]), {"prediction": np.array([1.0, 2.0, 5.0])})
     assert metrics == {

@@ -32,3 +32,11 @@ def test_plot_classification_of_one_class_has_no_curve() -> None:
 def test_plot_regression_makes_one_plot() -> None:
     (content,) = plot_regression(np.array([1.0, 2.0]), {"prediction": np.array([1.0, 2.5])}).values()
     assert content.startswith(PNG_SIGNATURE)
+
+
+def test_plot_classification_weights_change_the_curve() -> None:
+    target = TARGET[[0, 1, 3, 2]]
+    plots = plot_classification(target, OUTPUTS, ["no", "yes"])
+    weighted = plot_classification(target, OUTPUTS, ["no", "yes"], np.array([1.0, 3.0, 2.0, 1.0]))
+    assert weighted["plots/confusion.png"] == plots["plots/confusion.png"]
+    assert weighted["plots/roc.png"] != plots["plots/roc.png"]

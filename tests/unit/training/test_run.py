@@ -2,10 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
 import os
+import random
 import re
 import subprocess
 import sys
+import weakref
 from collections.abc import Callable
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +20,15 @@ from tests.support.training import configuration, mixed_configuration, write_loa
 from tidegate.batch import Batch
 from tidegate.bundle import JOBLIB, METRICS, ONNX, PARITY, PROVENANCE, Bundle, verify
 from tidegate.errors import ConfigurationError, DataError, GateNotPassedError
+from tidegate.text_values import WEEKDAYS
 from tidegate.trust.archive import build_pipeline
 from tidegate.trust.policy import Policy
+from tidegate_training import run
 from tidegate_training.bundling.compile import open_session
 from tidegate_training.bundling.contract import to_json_outputs
-from tidegate_training.config import TrainingConfig
+from tidegate_training.config import Data, TrainingConfig
 from tidegate_training.run import TrainingResult, train
+from tidegate_training.source import Source, read_source
 
 SCRIPT = """
 import sys
@@ -120,8 +126,12 @@ def test_train_evidence_has_metrics_parity_and_baseline(numbers: TrainingResult)
         mixed_configuration(),
         *(configuration(algorithm={"name": name, "parameters": QUICK[name]}) for name in QUICK),
         mixed_configuration(algorithm={"name": "RandomForestClassifier", "parameters": {"n_estimators": 5}}),
+        mixed_configuration(
+            features={"drop": ["loss"], "overrides": {"purpose": {"free_text": True}}},
+            preprocessing={"numeric": {"impute": "mean"}, "text": {"ngram_range": [1, 2], "max_features": 2}},
+        ),
     ],
-    ids=["matrix", "mixed", *QUICK, "mixed forest"],
+    ids=["matrix", "mixed", *QUICK, "mixed forest", "free text"],
 )
 def test_train_in_another_process_gives_the_same_digest(config: TrainingConfig, tmp_path: Path) -> None:
     data = write_loans(tmp_path).parent
@@ -142,6 +152,87 @@ def test_train_in_another_process_gives_the_same_digest(config: TrainingConfig, 
     assert other.digest == result.bundle.digest
 
 
+def test_train_categories_of_each_kind_are_in_contract_and_graph(tmp_path: Path) -> None:
+    source = random.Random(0)
+    rows = [(source.choice([3, 7, 12]), source.choice(["low", "high", ""]), row % 2) for row in range(90)]
+    lines = [f"{branch},{risk},{label}" for branch, risk, label in rows]
+    (tmp_path / "data.csv").write_text("\n".join(["branch,risk,y", *lines]) + "\n")
+    overrides = {
+        "branch": {"categorical": True, "handle_unknown": "accept"},
+        "risk": {"order": ["low", "medium", "high"]},
+    }
+    config = configuration(data={"path": "data.csv"}, target="y", features={"overrides": overrides})
+    result = train(config, tmp_path / "bundle", base_dir=tmp_path)
+    branch, risk = result.bundle.contract.features
+    assert (branch.categories, branch.ordered, branch.minimum) == ((3, 7, 12), False, None)
+    assert (risk.categories, risk.ordered, risk.missing) == (("low", "medium", "high"), True, True)
+    assert result.parity.verdict == "equal", result.parity.reason
+    baseline = json.loads(result.bundle.read("baseline.json"))
+    assert set(baseline["features"]["branch"]["categories"]) == {"3", "7", "12"}
+    assert "| risk | BYTES | low < medium < high |" in result.bundle.read("MODEL_CARD.md").decode()
+
+
+def test_train_free_text_is_served_by_scikit_learn(tmp_path: Path) -> None:
+    words = ["good", "bad", "naïve", "lamp", "日本"]
+    source = random.Random(0)
+    texts = [" ".join(source.choices(words, k=4)) for _ in range(60)]
+    lines = [f"{text},{int('good' in text)}" for text in texts]
+    (tmp_path / "data.csv").write_text("\n".join(["remark,y", *lines]) + "\n")
+    features = {"overrides": {"remark": {"free_text": True}}}
+    config = configuration(data={"path": "data.csv"}, target="y", features=features)
+    result = train(config, tmp_path / "bundle", base_dir=tmp_path)
+    (remark,) = result.bundle.contract.features
+    assert remark.is_free_text
+    assert (result.parity.verdict, ONNX in result.bundle) == ("not compiled", False)
+    assert "'remark': ONNX Runtime splits texts" in str(result.parity.reason)
+    pipeline = build_pipeline(result.bundle.read("model.skops"), Policy())
+    outputs = result.bundle.contract.outputs
+    assert golden_outputs_match(result.bundle, lambda batch: predict_outputs(pipeline, batch, outputs))
+    lengths = json.loads(result.bundle.read("baseline.json"))["features"]["remark"]
+    assert sum(lengths["counts"]) == 36
+    assert min(map(len, texts)) <= lengths["edges"][0] <= max(map(len, texts))
+
+
+def test_train_dates_are_served_under_the_default_policy(tmp_path: Path) -> None:
+    source, first = random.Random(0), date(2024, 1, 1)
+    days = [first + timedelta(days=source.randint(0, 600)) for _ in range(90)]
+    lines = [f"{day if row % 9 else ''},{int(day.weekday() > 4)}" for row, day in enumerate(days)]
+    (tmp_path / "data.csv").write_text("\n".join(["day,y", *lines]) + "\n")
+    config = configuration(
+        data={"path": "data.csv"},
+        target="y",
+        features={"overrides": {"day": {"datatype": "date"}}},
+        preprocessing={"numeric": {"impute": "mean", "scale": "standard"}},
+    )
+    result = train(config, tmp_path / "bundle", base_dir=tmp_path)
+    (day,) = result.bundle.contract.features
+    assert (day.format, day.categories, day.missing) == ("date", None, True)
+    assert str(first) <= str(day.minimum) < str(day.maximum) <= "2025-08-23"
+    assert "'day': ONNX has no operator that parses dates" in str(result.parity.reason)
+    pipeline = build_pipeline(result.bundle.read("model.skops"), Policy())
+    outputs = result.bundle.contract.outputs
+    assert golden_outputs_match(result.bundle, lambda batch: predict_outputs(pipeline, batch, outputs))
+    counts = json.loads(result.bundle.read("baseline.json"))["features"]["day"]
+    assert set(counts["categories"]) <= set(WEEKDAYS)
+    assert sum(counts["categories"].values()) + counts["missing"] == 54
+    assert (
+        f"| day | BYTES | {day.minimum} to {day.maximum} | yes |"
+        in result.bundle.read("MODEL_CARD.md").decode()
+    )
+
+
+def test_train_sample_weight_counts_in_fitting_and_metrics(tmp_path: Path) -> None:
+    write_loans(tmp_path)
+    features = {"drop": ["loss", "big"]}
+    unweighted = train(mixed_configuration(features=features), tmp_path / "plain", base_dir=tmp_path)
+    config = mixed_configuration(features={"drop": ["loss"]}, sample_weight="big")
+    result = train(config, tmp_path / "weighted", base_dir=tmp_path)
+    assert result.bundle.contract.features == unweighted.bundle.contract.features
+    assert result.bundle.manifest.parameters["sample_weight"] == "big"
+    assert result.metrics["train"] != unweighted.metrics["train"]
+    assert "A row counts by its weight, column 'big'" in result.bundle.read("MODEL_CARD.md").decode()
+
+
 def test_train_with_another_seed_gives_another_digest(numbers: TrainingResult, tmp_path: Path) -> None:
     assert (
         train(configuration(seed=1), tmp_path / "bundle", joblib=True).bundle.digest != numbers.bundle.digest
@@ -153,6 +244,24 @@ def test_train_missed_gate_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(GateNotPassedError, match=r"gap\.f1 <= -1 is missed by"):
         train(config, tmp_path / "bundles" / "test")
     assert list(tmp_path.rglob("*")) == []
+
+
+def test_train_releases_the_texts_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sources: list[weakref.ref[Source]] = []
+
+    def read(data: Data, base_dir: Path) -> Source:
+        source = read_source(data, base_dir)
+        sources.append(weakref.ref(source))
+        return source
+
+    def stop(step: str) -> None:
+        if step == "fitting":
+            raise KeyboardInterrupt(sources[0]())
+
+    monkeypatch.setattr(run, "read_source", read)
+    with pytest.raises(KeyboardInterrupt) as stopped:
+        train(configuration(), tmp_path / "bundle", on_step=stop)
+    assert stopped.value.args == (None,)
 
 
 def test_train_interrupted_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,7 +293,7 @@ def test_train_without_parity_writes_no_compiled_model(tmp_path: Path) -> None:
     write_loans(tmp_path)
     config = mixed_configuration(
         algorithm={"name": "LogisticRegression"},
-        preprocessing={"numeric": {"impute": "mean"}, "text": {"min_frequency": 1000}},
+        preprocessing={"numeric": {"impute": "mean"}, "categorical": {"min_frequency": 1000}},
     )
     result = train(config, tmp_path / "bundle", base_dir=tmp_path)
     assert result.parity.verdict != "equal"

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tidegate.errors import DataError
 from tidegate_training.config import Split
-from tidegate_training.split import Splits, require_classes, require_two_rows, split_rows
+from tidegate_training.split import Splits, require_classes, require_two_rows, split_rows, weighted_rows
 
 SIZES = st.sampled_from([(0.2, 0.2), (0.1, 0.3), (0.3, 0.1), (0.25, 0.25)])
 
@@ -104,3 +104,13 @@ def test_require_two_rows_names_the_split_with_one() -> None:
     require_two_rows(Splits(np.arange(4), np.arange(4, 6), np.arange(6, 8)))
     with pytest.raises(DataError, match="leaves one test row, and R² needs two"):
         require_two_rows(Splits(np.arange(4), np.arange(4, 6), np.arange(6, 7)))
+
+
+def test_weighted_rows_leave_out_rows_with_the_weight_zero() -> None:
+    splits = Splits(np.arange(4), np.arange(4, 6), np.arange(6, 8))
+    counted = weighted_rows(splits, np.array([1.0, 0, 2, 0, 1, 0, 0, 1]))
+    assert [rows.tolist() for _, rows in counted.items()] == [[0, 2], [4], [7]]
+    with pytest.raises(DataError, match="its rows have the sample weight 0"):
+        require_classes(counted, np.array(["a", "b", "a", "b", "a", "b", "b", "a"]))
+    with pytest.raises(DataError, match="Every validation row has the sample weight 0"):
+        weighted_rows(splits, np.array([1.0, 0, 2, 0, 0, 0, 0, 1]))

@@ -11,7 +11,7 @@ from pyarrow import parquet
 
 from tests.support.training import configuration
 from tidegate.contract import Datatype
-from tidegate.errors import ConfigurationError, DataError
+from tidegate.errors import ConfigurationError, DataError, FieldError
 from tidegate_training.source import read_source
 from tidegate_training.table import Table, build_table
 
@@ -109,7 +109,7 @@ def test_build_table_classes_are_integers_or_texts(
         ("a,y\n1,x\n2,x\n", "'y' is 'x' in every row: expected two"),
         ("a,y\n1,0.5\n2,0.7\n", "is the task a regression"),
         ("a,y\n1,q\n2,w\n3,e\n4,r\n", "has 4 classes in 4 rows"),
-        ("a,y\n2021-01-01,x\n2021-01-02,y\n", "the column 'a' has times.*features.drop"),
+        ("a,y\n2021-01-01,x\n2021-01-02,y\n", "the column 'a' has dates or times.*features.drop"),
     ],
 )
 def test_build_table_invalid_data_is_rejected_with_its_place(
@@ -159,6 +159,10 @@ def test_build_table_value_outside_its_type_is_rejected(
             r"'features\.overrides\.a\.handle_unknown': the column is INT64 .*datatype: text",
         ),
         (
+            {"features": {"overrides": {"b": {"categorical": True}}}},
+            r"'features\.overrides\.b\.categorical': the column is FP32, .*datatype: int64 or text",
+        ),
+        (
             {"positive_label": "maybe"},
             "'positive_label': expected one of two classes, received 'maybe'.*'no', 'yes'",
         ),
@@ -173,8 +177,64 @@ def test_build_table_contradicting_configuration_is_rejected(
 
 def test_build_table_too_many_categories_are_rejected(tmp_path: Path) -> None:
     rows = "".join(f"name-{index},{index % 2}\n" for index in range(1001))
-    with pytest.raises(DataError, match="'a' has 1001 different texts, expected at most 1000"):
+    with pytest.raises(DataError, match=r"'a' has 1001 different values, .*free_text: true"):
         table_of(tmp_path, "a,y\n" + rows)
+    table = table_of(tmp_path, "a,y\n" + rows, features={"overrides": {"a": {"free_text": True}}})
+    assert table.features.columns["a"][1000] == "name-1000"
+
+
+def test_build_table_integers_are_categories_if_declared(tmp_path: Path) -> None:
+    options = {"categorical": True, "handle_unknown": "accept"}
+    table = table_of(tmp_path, lines(), features={"overrides": {"a": options}})
+    assert table.features.datatypes["a"] is Datatype.INT64
+    rows = "".join(f"{index},{index % 2}\n" for index in range(1001))
+    with pytest.raises(DataError, match="'a' has 1001 different values, expected at most 1000"):
+        table_of(tmp_path, "a,y\n" + rows, features={"overrides": {"a": options}})
+
+
+def test_build_table_order_has_every_category(tmp_path: Path) -> None:
+    content = "a,y\nlow,1\nhigh,0\n,1\nmedium,0\n"
+    order = ["low", "medium", "high"]
+    table = table_of(tmp_path, content, features={"overrides": {"a": {"order": order}}})
+    assert table.features.columns["a"].tolist() == ["low", "high", "", "medium"]
+    options = {"order": ["low", "high"]}
+    with pytest.raises(DataError, match=r"'a' has medium in row 4: expected one of low, high, .*'order'"):
+        table_of(tmp_path, content, features={"overrides": {"a": options}})
+    table_of(tmp_path, content, features={"overrides": {"a": options | {"handle_unknown": "accept"}}})
+
+
+def test_build_table_dates_become_iso_8601(tmp_path: Path) -> None:
+    content = "a,b,y\n2024-02-29,2024-02-29 10:30+02:00,1\n,2024-03-01,0\n"
+    overrides = {"a": {"datatype": "date"}, "b": {"datatype": "datetime"}}
+    columns = table_of(tmp_path, content, features={"overrides": overrides}).features.columns
+    assert columns["a"].tolist() == ["2024-02-29", ""]
+    assert columns["b"].tolist() == ["2024-02-29T08:30:00", "2024-03-01T00:00:00"]
+    with pytest.raises(DataError, match=r"'b' has 2024-02-29T08:30:00.* in row 1: expected a date without"):
+        table_of(tmp_path, content, features={"overrides": overrides | {"b": {"datatype": "date"}}})
+    with pytest.raises(DataError, match="'a' has dates or times: set datatype: date or datetime"):
+        table_of(tmp_path, content, features={"overrides": {"b": {"datatype": "datetime"}}})
+    with pytest.raises(DataError, match="'a' has the text 'x' in row 1: expected a date as YYYY-MM-DD"):
+        table_of(tmp_path, "a,y\nx,1\n2024-01-01,0\n", features={"overrides": {"a": {"datatype": "date"}}})
+    with pytest.raises(FieldError, match="the column is BYTES and has no categories"):
+        table_of(
+            tmp_path, content, features={"overrides": {"a": overrides["a"] | {"handle_unknown": "accept"}}}
+        )
+
+
+def test_build_table_parquet_timestamps_become_iso_8601(tmp_path: Path) -> None:
+    times = pd.to_datetime(["2024-02-29T10:30:00.25+02:00", None])
+    days = [pd.Timestamp("2024-02-29").date(), None]
+    pd.DataFrame({"a": times, "b": days, "y": [0, 1]}).to_parquet(tmp_path / "data.parquet")
+    overrides = {"a": {"datatype": "datetime"}, "b": {"datatype": "date"}}
+    config = configuration(data={"path": "data.parquet"}, target="y", features={"overrides": overrides})
+    columns = build_table(read_source(config.data, tmp_path), config).features.columns
+    assert columns["a"].tolist() == ["2024-02-29T08:30:00.250000", ""]
+    assert columns["b"].tolist() == ["2024-02-29", ""]
+
+
+def test_build_table_order_reads_digits_as_texts(tmp_path: Path) -> None:
+    table = table_of(tmp_path, "a,y\n03,1\n10,0\n", features={"overrides": {"a": {"order": ["10", "03"]}}})
+    assert table.features.columns["a"].tolist() == ["03", "10"]
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.contract import Contract, Datatype
+from tidegate.text_values import weekdays
 from tidegate_training.bundling.contract import to_json_values
 from tidegate_training.bundling.fitted_model import FittedModel
 
@@ -27,17 +28,24 @@ def build_baseline(model: FittedModel, contract: Contract) -> dict[str, Any]:
     Returns:
         By feature and by output, ``{"edges", "counts"}`` or ``{"categories"}``. The counts are those of
         values up to the first edge, between two edges (the upper one included), and above the last edge.
-        Categories have one count each. A feature also has the number of missing values; an output with scores
-        has one histogram per column.
+        Categories have one count each. The values of a free text are its lengths in characters; those of a
+        date are its weekdays, because dates themselves move on. A feature also has the number of missing
+        values; an output with scores has one histogram per column.
     """
     features = {}
     for feature in contract.features:
         missing = model.features.missing(feature.name)[model.train]
         present = model.features.columns[feature.name][model.train][~missing]
-        discrete = feature.datatype in (Datatype.BYTES, Datatype.BOOL)
-        features[feature.name] = (_categories(present) if discrete else _histogram(present)) | {
-            "missing": int(missing.sum())
-        }
+        if feature.is_free_text:
+            # Texts have no bins, but a change of their language, source or form changes their lengths.
+            counts = _histogram(np.fromiter(map(len, present), np.int64, len(present)))
+        elif feature.format is not None:
+            counts = _categories(weekdays(present))
+        elif feature.categories is not None or feature.datatype is Datatype.BOOL:
+            counts = _categories(present)
+        else:
+            counts = _histogram(present)
+        features[feature.name] = counts | {"missing": int(missing.sum())}
     predictions: dict[str, Any] = {}
     for output in contract.outputs:
         values = model.held_out_outputs[output.name]

@@ -6,15 +6,16 @@
 them with the caller's evidence (metrics, model card, plots), all or nothing.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from tidegate.batch import Batch
+from tidegate.batch import Array, Batch
 from tidegate.bundle import BASELINE, CONTRACT, JOBLIB, ONNX, PARITY, PROVENANCE, SKOPS, Bundle, seal
 from tidegate.contract import Contract
 from tidegate.digest import canonical_json
@@ -22,8 +23,10 @@ from tidegate_training.bundling.baseline import build_baseline
 from tidegate_training.bundling.compile import NotCompiledError, open_session, to_onnx
 from tidegate_training.bundling.contract import build_contract
 from tidegate_training.bundling.fitted_model import FittedModel
-from tidegate_training.bundling.parity import MAX_DATA_ROWS, ParityReport, compare_outputs, probe_rows
+from tidegate_training.bundling.parity import MAX_DATA_ROWS, ParityReport, compare_outputs
 from tidegate_training.bundling.persistence import to_joblib
+from tidegate_training.bundling.probes import probe_rows
+from tidegate_training.bundling.thresholds import threshold_rows
 from tidegate_training.output_dir import replace_directory
 
 RECORDED_PACKAGES = (
@@ -108,6 +111,15 @@ def compile_and_compare(
     Returns:
         The ONNX model, or None unless the verdict is ``equal``; and the report.
     """
+    for feature in contract.features:
+        if feature.is_free_text:
+            reason = (
+                "ONNX Runtime splits texts with other characters than ASCII in another way than scikit-learn"
+            )
+            return None, ParityReport("not compiled", f"the free text '{feature.name}': {reason}")
+        if feature.format is not None:
+            reason = "ONNX has no operator that parses dates"
+            return None, ParityReport("not compiled", f"the {feature.format} '{feature.name}': {reason}")
     try:
         compiled = to_onnx(model.pipeline, contract.name, model.features.datatypes, contract.outputs)
         session = open_session(compiled)
@@ -115,12 +127,55 @@ def compile_and_compare(
         return None, ParityReport("not compiled", str(error))
     n_rows = len(model.features)
     rows = np.unique(np.linspace(0, n_rows - 1, min(n_rows, MAX_DATA_ROWS)).round().astype(np.intp))
-    batch = Batch.concatenate(
-        [model.features.batch(rows), Batch.from_rows(contract, probe_rows(contract, seed))]
+    data = model.features.batch(rows)
+    batch, original = predict_computable_rows(
+        model.predict,
+        Batch.concatenate([data, probe_rows(contract, seed), threshold_rows(compiled, contract, data)]),
     )
-    original = model.predict(batch)
     report = compare_outputs(session, original, batch, contract.golden.scale)
     return (compiled if report.verdict == "equal" else None), report
+
+
+def predict_computable_rows(
+    predict: Callable[[Batch], dict[str, Array]], batch: Batch
+) -> tuple[Batch, dict[str, Array]]:
+    """Compute a batch with scikit-learn, without the rows that it cannot compute.
+
+    A row far outside of the training range can overflow. A server responds to it with an error, whichever
+    engine it has.
+
+    Args:
+        predict: The function from a batch to its outputs.
+        batch: The rows.
+
+    Returns:
+        The rows with finite outputs, in order; and by output, ``[rows]`` or ``[rows, width]``.
+    """
+    try:
+        values = predict(batch)
+    except Exception:  # scikit-learn raises ValueError for an infinite number; other steps, any exception
+        batch = batch.take(_computable(predict, batch))
+        values = predict(batch)
+    finite = np.ones(len(batch), np.bool_)
+    for array in values.values():
+        if array.dtype.kind == "f":
+            finite &= np.isfinite(array.reshape(len(batch), -1)).all(axis=1)
+    if finite.all():
+        return batch, values
+    return batch.take(finite), {name: array[finite] for name, array in values.items()}
+
+
+def _computable(predict: Callable[[Batch], dict[str, Array]], batch: Batch) -> NDArray[np.bool_]:
+    """Return, as ``[rows]``, whether scikit-learn computes a row, by halving a batch that it does not."""
+    try:
+        predict(batch)
+    except Exception:
+        if len(batch) == 1:
+            return np.zeros(1, np.bool_)
+        middle = len(batch) // 2
+        halves = (batch[slice(middle)], batch[slice(middle, None)])
+        return np.concatenate([_computable(predict, half) for half in halves])
+    return np.ones(len(batch), np.bool_)
 
 
 def installed_versions() -> dict[str, str]:

@@ -5,16 +5,14 @@
 Whether the graph computes the same outputs is shown by :mod:`tidegate_training.bundling.parity`.
 """
 
-import copy
 import warnings
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from tidegate.contract import MATRIX, Datatype, Output
 from tidegate.outputs import SCORES
-from tidegate_training.bundling.converters import exact_converters
+from tidegate_training.bundling.converters import exact_converters, exact_shape_calculators
+from tidegate_training.bundling.graph_inputs import merge_inputs
 
 OPSET = 17
 """The graph's operator set; every ONNX Runtime since 1.13 supports it."""
@@ -44,7 +42,6 @@ def to_onnx(
     from skl2onnx import convert_sklearn
 
     inputs = _graph_inputs(datatypes)
-    pipeline = _with_exact_thresholds(pipeline)
     try:
         with warnings.catch_warnings():
             # The converter's own deprecation warnings concern its authors.
@@ -56,8 +53,13 @@ def to_onnx(
                 target_opset={"": OPSET, "ai.onnx.ml": 3},
                 options={id(pipeline[-1]): _converter_options(pipeline[-1], outputs)},
                 custom_conversion_functions=exact_converters(),
+                custom_shape_calculators=exact_shape_calculators(),
             )
-        _apply_contract(model, [input_name for input_name, _ in inputs], outputs)
+        if len(inputs) == 1 and inputs[0][0] == MATRIX:
+            _rename(model.graph, {model.graph.input[0].name: MATRIX})
+        else:
+            merge_inputs(model.graph, datatypes)
+        _apply_contract(model, outputs)
     except Exception as error:
         # Converters raise any exception, from KeyError to RuntimeError; each one means 'not compiled'.
         raise NotCompiledError(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}") from error
@@ -87,7 +89,7 @@ def open_session(content: bytes) -> Any:
 
 
 def _graph_inputs(datatypes: Mapping[str, Datatype]) -> list[tuple[str, Any]]:
-    """Return the graph's inputs with their types: one matrix, or one column per feature."""
+    """Return the inputs of the conversion with their types: one matrix, or one column per feature."""
     from skl2onnx.common import data_types
 
     tensor_types = {
@@ -104,25 +106,6 @@ def _graph_inputs(datatypes: Mapping[str, Datatype]) -> list[tuple[str, Any]]:
     return [(name, tensor_types[datatype]([None, 1])) for name, datatype in datatypes.items()]
 
 
-def _with_exact_thresholds(pipeline: Any) -> Any:
-    """Return a pipeline with the same outputs whose thresholds are exact in 32 bits.
-
-    Histogram boosting has 64-bit thresholds halfway between two values, and skl2onnx rounds them to nearest.
-    A threshold that is rounded down divides 32-bit numbers as before. For all other trees skl2onnx rounds
-    down.
-    """
-    if not type(pipeline[-1]).__name__.startswith("HistGradientBoosting"):
-        return pipeline
-    pipeline = copy.deepcopy(pipeline)
-    for iteration in pipeline[-1]._predictors:
-        for tree in iteration:
-            thresholds = tree.nodes["num_threshold"]
-            rounded = thresholds.astype(np.float32)
-            lower = np.nextafter(rounded, np.float32(-np.inf))
-            tree.nodes["num_threshold"] = np.where(rounded > thresholds, lower, rounded)
-    return pipeline
-
-
 def _converter_options(estimator: Any, outputs: tuple[Output, ...]) -> dict[str, bool]:
     """Return the converter's options: arrays instead of dictionaries, margins instead of probabilities."""
     if not hasattr(estimator, "classes_"):
@@ -132,12 +115,11 @@ def _converter_options(estimator: Any, outputs: tuple[Output, ...]) -> dict[str,
     return options if type(estimator).__name__ == "LinearSVC" else options | {"zipmap": False}
 
 
-def _apply_contract(model: Any, inputs: list[str], outputs: tuple[Output, ...]) -> None:
-    """Give a graph's inputs and outputs the contract's names, types and shapes; sort its operator sets."""
+def _apply_contract(model: Any, outputs: tuple[Output, ...]) -> None:
+    """Give a graph's outputs the contract's names, types and shapes; sort its operator sets."""
     from onnx import TensorProto, helper
 
     graph = model.graph
-    _rename(graph, {old.name: new for old, new in zip(graph.input, inputs, strict=True)})
     element_types = {
         Datatype.BYTES: TensorProto.STRING,
         Datatype.INT64: TensorProto.INT64,

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from tidegate.contract import Contract, Datatype, Feature, Golden, Scalar
 from tidegate.errors import DataError
+from tidegate.text_values import parse_present_times
 from tidegate_training.bundling.features import FeaturePolicy, FeatureTable, Indices
 from tidegate_training.bundling.fitted_model import FittedModel
 from tidegate_training.bundling.parity import TOLERANCE
@@ -68,8 +69,10 @@ def select_golden_rows(model: FittedModel, features: tuple[Feature, ...], count:
     accepted = np.ones(len(model.test), np.bool_)
     for feature in features:
         if feature.categories is not None and feature.handle_unknown == "reject":
-            known = [*feature.categories, *([""] if feature.missing else [])]
-            accepted &= np.isin(model.features.columns[feature.name][model.test].astype(str), known)
+            values = model.features.columns[feature.name][model.test].tolist()
+            accepted &= np.fromiter(
+                (value in feature.known_values for value in values), np.bool_, len(values)
+            )
     if not accepted.any():
         raise DataError(
             "Every test row has a category that no training row has, so the server would reject every golden "
@@ -116,14 +119,23 @@ def _build_feature(model: FittedModel, name: str) -> Feature:
     datatype = model.features.datatypes[name]
     missing = model.features.missing(name)
     present = model.features.columns[name][model.train][~missing[model.train]]
-    has_range = datatype.is_float or datatype.is_integer
+    text = datatype is Datatype.BYTES
+    categorical = policy.categorical or (text and not policy.free_text and policy.format is None)
+    minimum, maximum = None, None
+    if policy.format is not None:
+        order = np.argsort(parse_present_times(present), kind="stable")
+        minimum, maximum = present[order[0]], present[order[-1]]
+    elif not categorical and (datatype.is_float or datatype.is_integer):
+        minimum, maximum = to_json_values(np.array([present.min(), present.max()]))
     return Feature(
         name=name,
         datatype=datatype,
         missing=bool(missing.any()),
-        minimum=to_json_values(present.min(keepdims=True))[0] if has_range else None,
-        maximum=to_json_values(present.max(keepdims=True))[0] if has_range else None,
-        categories=tuple(sorted(set(present.tolist()))) if datatype is Datatype.BYTES else None,
+        minimum=minimum,
+        maximum=maximum,
+        categories=(policy.order or tuple(sorted(set(present.tolist())))) if categorical else None,
+        ordered=policy.order is not None,
+        format=policy.format,
         handle_unknown=policy.handle_unknown,
         sensitivity=policy.sensitivity,
     )

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.batch import Batch
-from tidegate.contract import MATRIX, Datatype, Sensitivity
+from tidegate.contract import MATRIX, Datatype, Layout, Sensitivity
 
 Array = NDArray[Any]
 Indices = NDArray[np.intp]
@@ -27,10 +27,18 @@ class FeaturePolicy:
     Attributes:
         handle_unknown: Whether the server rejects or accepts a category that is not in the training rows.
         sensitivity: How carefully the feature's values are to be handled.
+        categorical: Whether the integers of the feature are categories. Texts always are.
+        free_text: Whether the feature's texts have any content, and are not categories.
+        format: The format of texts that are dates or times.
+        order: The categories of a text feature from the lowest to the highest, if they have an order.
     """
 
     handle_unknown: Literal["reject", "accept"] = "reject"
     sensitivity: Sensitivity = Sensitivity.INTERNAL
+    categorical: bool = False
+    free_text: bool = False
+    format: Literal["date", "date-time"] | None = None
+    order: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +61,11 @@ class FeatureTable:
         """Whether all features are numbers of one type, so that the rows form one matrix."""
         datatypes = set(self.datatypes.values())
         return len(datatypes) == 1 and Datatype.BYTES not in datatypes
+
+    @property
+    def layout(self) -> Layout:
+        """How a pipeline that knows no names takes the rows."""
+        return "matrix" if self.is_matrix else "frame"
 
     def batch(self, rows: Indices) -> Batch:
         """Return the rows with the numbers ``rows``, ``[batch_rows]``, as the server decodes them."""

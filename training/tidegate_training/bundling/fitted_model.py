@@ -36,6 +36,7 @@ class FittedModel:
         held_out_outputs: By output, ``[held_out_rows]`` or ``[held_out_rows, width]``: the pipeline's outputs
             for rows that it was not fitted on.
         policies: By feature, its policy; the default for features without an entry.
+        weights: ``[rows]``, how much each row counts in the metrics; by default each counts 1.
     """
 
     name: str
@@ -50,6 +51,7 @@ class FittedModel:
     test: Indices
     held_out_outputs: Mapping[str, Array]
     policies: Mapping[str, FeaturePolicy] = field(default_factory=dict)
+    weights: Array | None = None
 
     def predict(self, batch: Batch) -> dict[str, Array]:
         """Compute the outputs of a batch with scikit-learn, ``[rows]`` or ``[rows, width]`` by output."""

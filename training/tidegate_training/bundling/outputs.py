@@ -62,11 +62,9 @@ def detect_outputs(
     if hasattr(pipeline, "predict_proba"):
         return (label, _probabilities(pipeline, rows, names))
     if task == "classification":
-        scores = (
-            np.asarray(pipeline.decision_function(rows)) if hasattr(pipeline, "decision_function") else None
-        )
-        if scores is None:
+        if not hasattr(pipeline, "decision_function"):
             return (label,)
+        scores = np.asarray(pipeline.decision_function(rows))
         columns = scores.shape[1] if scores.ndim == 2 else 1
         labels = names or _class_labels(pipeline, columns)
         return (label, Output(name=SCORES, datatype=Datatype.FP32, width=columns, labels=labels))
@@ -93,7 +91,7 @@ def _probabilities(pipeline: Any, rows: Any, targets: tuple[str, ...]) -> Output
 
 
 def _class_labels(pipeline: Any, width: int) -> tuple[int | str, ...]:
-    """Return the classes if each has a column; a margin between two classes has one column, without a name."""
+    """Return the classes if each has a column. A margin of two classes has one column, without a name."""
     classes = getattr(pipeline, "classes_", None)
     if classes is None:
         return tuple(range(width))

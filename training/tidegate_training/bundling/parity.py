@@ -14,9 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.batch import Batch
-from tidegate.contract import Contract, Datatype, Scalar
 from tidegate.outputs import DISTANCES, LABEL, SCORE, SCORES
-from tidegate.protocol.samples import sample_rows
 
 Array = NDArray[Any]
 
@@ -28,9 +26,6 @@ BATCH_SIZES = (1, 16, 256)
 
 MAX_DATA_ROWS = 20_000
 """Largest number of data rows to compare; of more rows, this many at even distances are compared."""
-
-_RANDOM_ROWS = 256
-"""Number of random rows among the probe rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,38 +62,6 @@ class ParityReport:
     def to_json(self) -> dict[str, Any]:
         """Return the JSON document."""
         return asdict(self) | {"batch_sizes": list(self.batch_sizes)}
-
-
-def probe_rows(contract: Contract, seed: int) -> list[list[Scalar]]:
-    """Build rows from the contract: limits, missing values, unknown categories, and a random sample.
-
-    One feature at a time takes each of its limits while the others keep the first golden row's values. Two
-    more rows have all features at their first, and at their last limit.
-    """
-    typical = list(contract.golden.rows[0])
-    limits: list[list[Scalar]] = []
-    for feature in contract.features:
-        values: list[Scalar]
-        if feature.datatype is Datatype.BYTES:
-            values = list(feature.categories or ())
-            if feature.handle_unknown == "accept":
-                # Longer than every known category, and therefore unknown.
-                values.append("?" + max(feature.categories or ("",), key=len))
-        elif feature.datatype is Datatype.BOOL:
-            values = [False, True]
-        else:
-            values = [limit for limit in (feature.minimum, feature.maximum) if limit is not None]
-        if feature.missing:
-            values.append(None)
-        limits.append(values or [typical[len(limits)]])
-    rows = [
-        [*typical[:index], value, *typical[index + 1 :]]
-        for index, values in enumerate(limits)
-        for value in values
-    ]
-    rows.append([values[0] for values in limits])
-    rows.append([values[-1] for values in limits])
-    return rows + sample_rows(contract, _RANDOM_ROWS, seed)
 
 
 def compare_outputs(
@@ -174,8 +137,9 @@ def run_session(session: Any, batch: Batch, size: int, outputs: Sequence[str]) -
     Returns:
         By output, ``[rows]`` or ``[rows, width]``.
     """
+    inputs = batch.for_onnx()
     results = [
-        session.run(list(outputs), batch[slice(start, start + size)].for_onnx())
+        session.run(list(outputs), {name: array[start : start + size] for name, array in inputs.items()})
         for start in range(0, len(batch), size)
     ]
     return {

@@ -22,6 +22,9 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 _SCHEMA = "schema.json"
 
+_ADDRESS = "_stop_words_id"
+"""The attribute in which scikit-learn's vectorizers of texts remember a memory address, to warn once."""
+
 
 def to_skops(pipeline: Any) -> bytes:
     """Serialize a pipeline to a canonical skops archive."""
@@ -37,9 +40,12 @@ def to_joblib(pipeline: Any) -> bytes:
     depending on the modules that the process has imported. Each text is therefore written in full.
     """
     from joblib.numpy_pickle import NumpyPickler
+    from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer, TfidfVectorizer
+
+    vectorizers = dict.fromkeys((CountVectorizer, HashingVectorizer, TfidfVectorizer), _without_address)
 
     class Pickler(NumpyPickler):  # type: ignore[misc]  # joblib ships no types
-        dispatch_table = copyreg.dispatch_table | {np.random.MT19937: _without_entropy}
+        dispatch_table = copyreg.dispatch_table | {np.random.MT19937: _without_entropy} | vectorizers
 
         def save(self, value: Any) -> Any:
             if type(value) is np.ndarray and value.dtype.hasobject:
@@ -74,6 +80,12 @@ def _without_entropy(generator: np.random.MT19937) -> tuple[Any, ...]:
     """Reduce a random generator to its state, without the entropy that seeded it."""
     build, arguments, *_ = generator.__reduce__()
     return build, arguments, generator.state
+
+
+def _without_address(vectorizer: Any) -> tuple[Any, ...]:
+    """Reduce a vectorizer of texts to its state, without the memory address of its stop words."""
+    build, arguments, state, *rest = vectorizer.__reduce_ex__(2)
+    return build, arguments, {name: value for name, value in state.items() if name != _ADDRESS}, *rest
 
 
 def canonical_archive(archive: bytes) -> bytes:
@@ -117,6 +129,8 @@ def _renumber(node: Any, identities: dict[int, int], files: dict[str, str]) -> A
         return node
     renumbered: dict[str, Any] = {}
     for key, value in node.items():
+        if key == _ADDRESS:
+            continue
         if key == "__id__":
             if node.get("__loader__") != "JsonNode":
                 # skops reads 0 as "no identity".

@@ -41,8 +41,8 @@ def read_samples(X: Any, feature_names: Sequence[str] | None = None) -> Samples:
     """Convert sample rows to feature columns.
 
     Args:
-        X: A pandas or polars data frame, an array or a list of lists ``[rows, features]``, or a list, array or
-            series ``[rows]`` of texts.
+        X: A pandas or polars data frame, an array or a list of lists ``[rows, features]``, or a list, array
+            or series ``[rows]`` of texts.
         feature_names: The names that the pipeline was fitted with, if it was fitted on a data frame.
 
     Raises:
@@ -64,9 +64,7 @@ def read_samples(X: Any, feature_names: Sequence[str] | None = None) -> Samples:
             FeatureTable({TEXT_FEATURE: texts}, {TEXT_FEATURE: Datatype.BYTES}), "texts", list(texts)
         )
     if values.ndim != 2 or 0 in values.shape:
-        raise DataError(
-            f"X has the shape {values.shape}: expected rows and features, [rows, features], or a list of texts."
-        )
+        raise DataError(f"X has the shape {values.shape}: expected [rows, features], or a list of texts.")
     import pandas as pd
 
     names = list(feature_names) if feature_names is not None else [f"x{i}" for i in range(values.shape[1])]
@@ -80,10 +78,10 @@ def read_samples(X: Any, feature_names: Sequence[str] | None = None) -> Samples:
 
 
 def _has_texts(X: Any) -> bool:
-    first = next(iter(X), None) if isinstance(X, Sequence) and not isinstance(X, str) else None
-    return isinstance(first, str) or (
-        isinstance(first, list | tuple) and any(isinstance(v, str) for v in first)
-    )
+    if not isinstance(X, Sequence) or isinstance(X, str) or not X:
+        return False
+    first = X[0] if isinstance(X[0], list | tuple) else [X[0]]
+    return any(isinstance(value, str) for value in first)
 
 
 def _from_frame(frame: Any, *, named: bool, original: Any = None) -> Samples:
@@ -94,8 +92,8 @@ def _from_frame(frame: Any, *, named: bool, original: Any = None) -> Samples:
     for position, name in enumerate(frame.columns):
         if not isinstance(name, str) or not name or name == MATRIX:
             raise DataError(
-                f"X: column {position + 1} is called {name!r}: expected a text, not empty and not '{MATRIX}'; "
-                "rename the column and fit again."
+                f"X: column {position + 1} is called {name!r}: expected a text, not empty and not "
+                f"'{MATRIX}'; rename the column and fit again."
             )
         if name in columns:
             raise DataError(f"X has more than one column '{name}': rename one, and fit again.")

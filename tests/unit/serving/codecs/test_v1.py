@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
 import re
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from tidegate.contract import Contract
 from tidegate_serving.codecs import v1
 from tidegate_serving.codecs.json_rows import parse_object
 from tidegate_serving.codecs.request import InferenceRequest, Limits
+from tidegate_serving.codecs.validation import validate_values
 from tidegate_serving.engines.result import BatchResult, ResultSlice
 from tidegate_serving.errors import RequestError
 
@@ -65,6 +67,30 @@ def test_parse_mixed_rows_is_one_column_per_feature() -> None:
     assert arrays["flag"].tolist() == [True, False]
     assert arrays["colour"].tolist() == ["red", "blue"]
     assert arrays["city"].tolist() == ["", "Rome"]
+
+
+def test_parse_mixed_rows_names_the_place_in_its_row() -> None:
+    rows = [[1.0, 1, True, "red", "Oslo"], [1.0, 1, True, "red", "Oslo"]]
+    rows[1][3] = "green"
+    assert "instances[1][3] (feature 'colour')" in rejection(MIXED, {"instances": rows})
+    rows[1][3:] = ["red", 7]
+    assert "instances[1][4] (feature 'city')" in rejection(MIXED, {"instances": rows})
+
+
+@pytest.mark.parametrize("width", [2, 50])
+def test_parse_mixed_rows_validates_once_per_type(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    numbers = [{"name": f"x{i}", "datatype": "FP32"} for i in range(width)]
+    wide = contract([*numbers, {"name": "n", "datatype": "INT64"}])
+    datatypes: list[str] = []
+
+    def counted(features: Any, array: Any, datatype: str, place: Any) -> Any:
+        datatypes.append(datatype)
+        return validate_values(features, array, datatype, place)
+
+    monkeypatch.setattr(v1, "validate_values", counted)
+    arrays = parse(wide, {"instances": [[*range(width), 7]] * 3}).inputs.arrays
+    assert datatypes == ["FP32", "INT64"]
+    assert [arrays[f"x{i}"].tolist() for i in range(width)] == [[i] * 3 for i in range(width)]
 
 
 def test_parse_large_integer_keeps_every_digit() -> None:

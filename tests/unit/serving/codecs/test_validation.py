@@ -7,7 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.contracts import BOOLEANS, DOUBLES, INTEGERS, MATRIX, MIXED, SMALL
+from tests.support.contracts import (
+    BOOLEANS,
+    BRANCHES,
+    DATES,
+    DOUBLES,
+    INTEGERS,
+    MATRIX,
+    MIXED,
+    REMARKS,
+    SMALL,
+)
 from tidegate.contract import Feature
 from tidegate_serving.codecs.validation import DATATYPES, array_from_json, validate_values
 from tidegate_serving.errors import RequestError, Violation
@@ -162,6 +172,54 @@ def test_validate_values_rejects_a_text_of_no_category(
     assert f"'{feature.name}'" in str(error)
     assert received in str(error)
     assert (error.violation, error.feature) == (violation, feature.name)
+
+
+def test_validate_values_rejects_an_integer_of_no_category() -> None:
+    accepted = np.array([3, 4, 1, 7, 4, 9])
+    assert validate_values(BRANCHES.features, accepted, "INT64", place).tolist() == [[3, 4, 1], [7, 4, 9]]
+    error = rejected(validate_values, BRANCHES.features, np.array([3, 4, 1, 4, 4, 9]), "INT64", place)
+    assert str(error) == "here[3]: expected one of 3, 7 for feature 'branch', received 4."
+    assert (error.violation, error.feature) == (Violation.UNKNOWN_CATEGORY, "branch")
+
+
+def test_validate_values_accepts_every_free_text_but_a_missing_one() -> None:
+    remark, note = REMARKS.features
+    texts = np.array(["naïve 日本 🙂", "x" * 10_000], dtype=object)
+    assert validate_values([remark], texts, "BYTES", place)[:, 0].tolist() == texts.tolist()
+    missing = np.array(["a", ""], dtype=object)
+    assert validate_values([note], missing, "BYTES", place)[:, 0].tolist() == ["a", ""]
+    error = rejected(validate_values, [remark], missing, "BYTES", place)
+    assert str(error).startswith("here[1]: expected a value for feature 'remark'")
+    assert (error.violation, error.feature) == (Violation.MISSING_FEATURE, "remark")
+
+
+@pytest.mark.parametrize("time", ["2024-02-29", "2024-02-29T10:30:00.5+02:00", "2024-02-29 10:30Z", ""])
+def test_validate_values_accepts_times_in_iso_8601(time: str) -> None:
+    texts = np.array(["2024-02-29", time], dtype=object)
+    assert validate_values(DATES.features, texts, "BYTES", place).tolist() == [["2024-02-29", time]]
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "violation"),
+    [
+        (0, "2023-02-29", Violation.TYPE),
+        (0, "2024-02-29T10:30", Violation.TYPE),
+        (0, "29.02.2024", Violation.TYPE),
+        (0, " 2024-02-2", Violation.TYPE),
+        (0, "", Violation.MISSING_FEATURE),
+        (1, "yesterday", Violation.TYPE),
+        (1, "2024-02-29T25:00", Violation.TYPE),
+    ],
+)
+def test_validate_values_rejects_what_is_not_iso_8601(column: int, value: str, violation: Violation) -> None:
+    rows = [["2024-02-29", ""], ["2024-02-29", ""]]
+    rows[1][column] = value
+    array = np.array(rows, dtype=object).reshape(-1)
+    error = rejected(validate_values, DATES.features, array, "BYTES", place)
+    name = DATES.feature_names[column]
+    assert str(error).startswith(f"here[{2 + column}]: expected a ")
+    assert f"for feature '{name}'" in str(error)
+    assert (error.violation, error.feature) == (violation, name)
 
 
 @pytest.mark.parametrize("value", ["Rome", ""])

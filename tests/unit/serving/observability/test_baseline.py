@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from tests.support.trained_bundles import altered
+from tests.support.training import configuration
 from tidegate.batch import Batch
 from tidegate.bundle import BASELINE, Bundle
 from tidegate.errors import BundleError
@@ -20,9 +21,12 @@ from tidegate_serving.observability.baseline import (
     CategoryBins,
     Counts,
     NumericBins,
+    TextBins,
+    WeekdayBins,
     load_baseline,
     population_stability_index,
 )
+from tidegate_training.run import train
 
 
 @st.composite
@@ -100,6 +104,20 @@ def test_numeric_bins_count_every_number_once(values: Any, at: int) -> None:
     whole = NUMBERS.count(values)
     assert whole.sum() == len(values)
     assert whole.tolist() == (NUMBERS.count(values[at:]) + NUMBERS.count(values[:at])).tolist()
+
+
+def test_weekday_bins_count_days_of_the_week() -> None:
+    days = CategoryBins(
+        ("monday", "thursday", OTHER), {"": 3, "monday": 0, "thursday": 1}, np.ones(4, np.int64)
+    )
+    texts = np.array(["2024-02-29T23:00-02:00", "2024-02-29", "2024-03-04", ""], dtype=object)
+    assert WeekdayBins(days).count(texts).tolist() == [1, 1, 1, 1]
+
+
+def test_text_bins_count_lengths_empty_is_missing() -> None:
+    lengths = NumericBins(np.array([2.0, 5.0]), np.array([1, 1, 1, 0]))
+    texts = np.array(["ab", "日本語", "abcdef", "", "a"], dtype=object)
+    assert TextBins(lengths).count(texts).tolist() == [2, 1, 1, 1]
 
 
 @pytest.mark.parametrize("kind", ["numeric", "mixed", "forest", "regression"])
@@ -190,7 +208,7 @@ def test_load_baseline_rare_categories_share_a_bin(mixed_bundle: Bundle, tmp_pat
             lambda document: (
                 document | {"features": document["features"] | {"city": {"edges": [1], "counts": [1, 1]}}}
             ),
-            "expected categories for BYTES, received edges",
+            "expected categories for 'city', received edges",
         ),
         (
             lambda document: document | {"predictions": {"label": {"edges": [1], "counts": [1, 1]}}},
@@ -203,3 +221,22 @@ def test_load_baseline_invalid_document_raises(
 ) -> None:
     with pytest.raises(BundleError, match=rf"{BASELINE}.*{reason}.*Train the model again"):
         load_baseline(changed(mixed_bundle, tmp_path / "bundle", change))
+
+
+def test_load_baseline_counts_texts_by_length_and_dates_by_day(tmp_path: Path) -> None:
+    lines = [f"{'word ' * (row % 7 + 1)}x,2024-01-{row % 28 + 1:02},{row % 2}" for row in range(56)]
+    (tmp_path / "data.csv").write_text("\n".join(["remark,day,y", *lines]) + "\n")
+    overrides = {"remark": {"free_text": True}, "day": {"datatype": "date"}}
+    config = configuration(data={"path": "data.csv"}, target="y", features={"overrides": overrides})
+    bundle = train(config, tmp_path / "bundle", base_dir=tmp_path).bundle
+    features = load_baseline(bundle).features
+    texts = np.array(["", "x", "word " * 50], dtype=object)
+    assert features["remark"].count(texts).tolist() == [
+        1,
+        *[0] * (len(features["remark"].expected) - 3),
+        1,
+        1,
+    ]
+    days = np.array(["2024-01-01", "2031-12-29", ""], dtype=object)
+    counts = features["day"].count(days)
+    assert (int(counts.sum()), int(counts.max()), int(counts[-1])) == (3, 2, 1)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from tidegate.batch import Batch
-from tidegate.contract import MATRIX, Contract
-from tidegate_training.bundling.parity import BATCH_SIZES, compare_outputs, probe_rows
+from tidegate.contract import MATRIX
+from tidegate_training.bundling.parity import BATCH_SIZES, compare_outputs
 
 Outputs = dict[str, Any]
 Change = Callable[[Outputs, int], None]
@@ -117,36 +117,3 @@ def test_parity_report_json_has_the_documented_fields() -> None:
     document = compare_outputs(FakeSession(nudge(0, 0.0)), ORIGINAL, BATCH).to_json()
     assert document["batch_sizes"] == list(BATCH_SIZES)
     assert {"verdict", "reason", "rows", "max_abs_difference", "label_flips", "tolerance"} <= set(document)
-
-
-def test_probe_rows_have_limits_missing_and_unknown_values() -> None:
-    contract = Contract.model_validate(
-        {
-            "name": "probe",
-            "task": "regression",
-            "layout": "frame",
-            "features": [
-                {"name": "x", "datatype": "FP32", "minimum": -1.0, "maximum": 2.0, "missing": True},
-                {"name": "n", "datatype": "INT64", "minimum": 0, "maximum": 2**63 - 1},
-                {"name": "b", "datatype": "BOOL"},
-                {"name": "open", "datatype": "BYTES", "categories": ["u", "v"], "handle_unknown": "accept"},
-                {"name": "closed", "datatype": "BYTES", "categories": ["p"]},
-            ],
-            "outputs": [{"name": "prediction", "datatype": "FP32"}],
-            "golden": {
-                "rows": ((0.5, 4, True, "u", "p"),),
-                "outputs": {"prediction": [1.0]},
-                "tolerance": 1e-5,
-            },
-        }
-    )
-    rows = probe_rows(contract, 0)
-    observed = [{row[index] for row in rows} for index in range(5)]
-    assert {-1.0, 2.0, None} <= observed[0]
-    assert {0, 2**63 - 1} <= observed[1]
-    assert observed[2] == {True, False}
-    assert observed[3] == {"u", "v", "?u"}
-    assert observed[4] == {"p"}
-    assert [-1.0, 0, False, "u", "p"] in rows
-    assert all(type(row[1]) is int for row in rows)
-    assert len(Batch.from_rows(contract, rows)) == len(rows)
