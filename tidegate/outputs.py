@@ -66,8 +66,9 @@ def conform(output: Output, values: Any) -> Array:
         ValueError: If the values have another width than the output.
     """
     array = np.hstack(values) if isinstance(values, list) else np.asarray(values)
-    with np.errstate(over="ignore"):
-        array = array.astype(output.datatype.dtype, copy=False)
+    if array.dtype != output.datatype.dtype:  # usually equal, and this runs with each engine call
+        with np.errstate(over="ignore"):
+            array = array.astype(output.datatype.dtype)
     width = output.width or 1
     if array.ndim > 2 or (array.ndim == 2 and array.shape[1] != width) or (array.ndim == 1 and width != 1):
         raise ValueError(f"output '{output.name}': expected {width} values per row, received {array.shape}")

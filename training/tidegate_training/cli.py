@@ -1,8 +1,9 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""``tidegate train``: reads the options, starts a training run and prints its result.
+"""``tidegate train`` and ``tidegate bundle``: read the options, make a bundle and print the result.
 
-The run itself is :mod:`tidegate_training.run`, which is imported only when the command runs.
+The work itself is in :mod:`tidegate_training.run` and :mod:`tidegate_training.fitted`, which are imported
+only when a command runs.
 """
 
 from dataclasses import asdict
@@ -86,6 +87,69 @@ def train(
                 store.move_channel(settings.name, channel, reference.digest)
     _report_to_kubernetes(result, reference)
     print_result(output, to_json(result, reference), to_text(result, reference))
+
+
+def bundle(
+    model: Annotated[Path, typer.Argument(help="The fitted model: .joblib, .pkl or .skops.", metavar="FILE")],
+    data: Annotated[str, typer.Option(help="Sample rows: a CSV or Parquet file, or an object.")],
+    name: Annotated[str, typer.Option(help="The model's name in requests.")],
+    target: Annotated[
+        str | None, typer.Option(help="The column with the true classes or values, for the metrics.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The bundle's directory.", show_default="out/bundles/<name>")
+    ] = None,
+    allow_pickle: Annotated[
+        bool, typer.Option(help="Open a pickle, which can run any code with your rights.")
+    ] = False,
+    trusted_type: Annotated[
+        list[str] | None,
+        typer.Option(help="The full name of a type of your own, such as package.module.Type."),
+    ] = None,
+    accept_unknown: Annotated[
+        bool, typer.Option(help="Let the server accept categories that the sample rows do not have.")
+    ] = False,
+    output: OutputOption = OutputFormat.TEXT,
+) -> None:
+    """Seal a model that is fitted already into a bundle.
+
+    The sample rows become the contract's ranges and categories, the golden requests and the baseline.
+    """
+    import re
+
+    from tidegate.contract import NAME_PATTERN
+    from tidegate.trust.policy import TRUSTED_TYPES, Policy
+    from tidegate_training.fitted import bundle as seal
+    from tidegate_training.model_file import read_model, read_rows
+
+    if re.fullmatch(NAME_PATTERN, name) is None:
+        raise ConfigurationError(
+            f"'{name}' is not a model's name: expected up to 52 lower-case letters, digits and dashes."
+        )
+    trusted = trusted_type or []
+    with progress() as display:
+        task = display.add_task("opening the model", total=None)
+        fitted = read_model(
+            model, Policy(trusted_types=TRUSTED_TYPES | frozenset(trusted)), allow_pickle=allow_pickle
+        )
+        names = getattr(fitted, "feature_names_in_", None)
+        X, y = read_rows(data, Path(), target, None if names is None else [str(column) for column in names])
+        sealed = seal(
+            fitted,
+            X,
+            y,
+            name=name,
+            directory=out,
+            trusted_types=trusted,
+            handle_unknown="accept" if accept_unknown else "reject",
+            on_step=lambda step: display.update(task, description=step),
+        )
+    payload = {"name": name, "digest": sealed.digest, "bundle": str(sealed.path)}
+    print_result(
+        output,
+        payload,
+        f"Bundle: {sealed.path}\nDigest: sha256:{sealed.digest}\nNext: tidegate inspect {sealed.path}",
+    )
 
 
 def to_json(result: "TrainingResult", reference: "Reference | None") -> dict[str, Any]:

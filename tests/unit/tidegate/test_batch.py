@@ -16,13 +16,20 @@ def test_batch_of_one_numeric_type_is_a_matrix():
     assert altered(features=contract().features).matrix_datatype is None
     same = Contract.model_validate(
         contract().model_dump()
-        | {"features": numbers, "golden": contract().golden.model_dump() | {"rows": ((1.0, 2.0),)}}
+        | {
+            "features": numbers,
+            "layout": "matrix",
+            "golden": contract().golden.model_dump() | {"rows": ((1.0, 2.0),)},
+        }
     )
     assert same.matrix_datatype is Datatype.FP32
     batch = Batch.from_rows(same, [[1, 2.5], [3, None]])
     assert batch.arrays[MATRIX].dtype == np.float32
     np.testing.assert_array_equal(batch.arrays[MATRIX], [[1, 2.5], [3, np.nan]])
-    assert batch.for_sklearn() is batch.arrays[MATRIX]
+    assert batch.for_sklearn("matrix", ["a", "b"]) is batch.arrays[MATRIX]
+    frame = batch.for_sklearn("frame", ["a", "b"])
+    assert list(frame.columns) == ["a", "b"]
+    np.testing.assert_array_equal(frame.to_numpy(), batch.arrays[MATRIX])
 
 
 def test_batch_of_mixed_types_has_one_column_per_feature():
@@ -36,7 +43,12 @@ def test_batch_of_mixed_types_has_one_column_per_feature():
     ]
     assert np.isnan(batch.arrays["length"][1])
     assert batch.arrays["colour"].tolist() == ["red", ""]
-    assert list(batch.for_sklearn().columns) == list(contract().feature_names)
+    assert list(batch.for_sklearn("frame", list(batch.arrays)).columns) == list(contract().feature_names)
+
+
+def test_batch_of_texts_is_an_array_for_a_vectorizer():
+    texts = np.array(["a b", ""], object)
+    assert Batch({"text": texts}).for_sklearn("texts", ["text"]) is texts
 
 
 def test_batch_slices_concatenate_to_the_same_batch():

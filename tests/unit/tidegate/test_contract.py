@@ -47,9 +47,15 @@ def test_feature_of_each_kind_survives_a_round_trip(feature):
     ("changes", "problem"),
     [
         ({"features": [contract().features[0]] * 2}, r"features: expected unique names, received 'length'"),
-        ({"labels": []}, r"labels: expected some .* received 0 for a classification"),
-        ({"task": "regression"}, r"labels: .* none for a regression, received 2 for a regression"),
+        ({"labels": []}, r"labels: expected some .* received 0 for classification"),
+        ({"task": "regression"}, r"labels: .* none for a regression .* received 2 for regression"),
         ({"name": "Not A Label"}, "pattern"),
+        ({"layout": "matrix"}, "layout: expected 'frame' or 'texts'"),
+        ({"layout": "texts"}, "layout: expected one text feature"),
+        (
+            {"outputs": [contract().outputs[0], contract().outputs[1].model_dump() | {"labels": ["no"]}]},
+            "'probabilities': expected one label per column, 2, received 1",
+        ),
         (
             {"outputs": contract().outputs[:1]},
             r"golden\.outputs: expected label, received label, probabilities",

@@ -3,28 +3,38 @@
 import pytest
 
 from tests.support.bundles import contract
-from tests.support.training import configuration
+from tidegate.contract import Contract
 from tidegate_training.bundling.parity import ParityReport
-from tidegate_training.evaluation import Overfitting
+from tidegate_training.config import ModelCard
+from tidegate_training.evaluation import Evaluation, Overfitting
 from tidegate_training.gates import evaluate_gates, parse_gate
-from tidegate_training.model_card import NOT_STATED, render_model_card
+from tidegate_training.model_card import NOT_STATED, CardContext, render_model_card
 
 METRICS = {split: {"f1": 0.5, "roc_auc": None} for split in ("train", "validation", "test")}
 EQUAL = ParityReport("equal", rows=100, max_abs_difference=1e-7)
 
 
-def render(parity: ParityReport = EQUAL, warnings: tuple[str, ...] = (), **fields: object) -> str:
-    return render_model_card(
-        configuration(**fields),
-        contract(),
-        source="loans.csv",
-        sha256="0" * 64,
-        split_sizes={"train": 60, "validation": 20, "test": 20},
-        metrics=METRICS,
+def render(
+    parity: ParityReport = EQUAL,
+    warnings: tuple[str, ...] = (),
+    texts: dict[str, str] | None = None,
+    labels: tuple[str, ...] = ("no", "yes"),
+) -> str:
+    evaluation = Evaluation(
+        METRICS,
+        {"train": 60, "validation": 20, "test": 20},
+        {},
+        positive_label="yes",
         overfitting=Overfitting("no", "f1", 0.0, "No overfitting: F1 is 0.500."),
         gates=evaluate_gates([parse_gate("test.f1", ">= 0.4")], METRICS),
+        warnings=list(warnings),
+    )
+    context = CardContext(ModelCard(**(texts or {})), "Ridge", {"alpha": 2}, "loans.csv, 100 rows.")
+    return render_model_card(
+        Contract.model_validate(contract().model_dump() | {"labels": labels}),
+        context,
+        evaluation,
         parity=parity,
-        warnings=warnings,
         plots=["plots/roc.png"],
         versions={"numpy": "2.0"},
     )
@@ -32,8 +42,8 @@ def render(parity: ParityReport = EQUAL, warnings: tuple[str, ...] = (), **field
 
 def test_render_model_card_has_the_owner_s_texts() -> None:
     texts = {"summary": "Sorts irises.", "intended_use": "A demonstration.", "limitations": "150 flowers."}
-    card = render(model_card=texts)
-    assert card.startswith("# test\n\nSorts irises.\n")
+    card = render(texts=texts)
+    assert card.startswith("# iris\n\nSorts irises.\n")
     assert "## Intended use\n\nA demonstration.\n" in card
     assert "## Limitations\n\n150 flowers. " in card
     assert NOT_STATED not in card
@@ -70,12 +80,17 @@ def test_render_model_card_names_the_parity_verdict(parity: ParityReport, words:
 
 
 @pytest.mark.parametrize(
-    ("split", "words"),
+    ("labels", "words"),
     [
-        ({}, "Split at random, seed 0."),
-        ({"time": "t"}, "Split by time (column 't'): the training rows are the earliest"),
-        ({"group": "g"}, "Split by group (column 'g'): no group is in two splits"),
+        (("no", "yes"), "The positive class of precision, recall, F1 and ROC AUC is 'yes'."),
+        (("a", "b", "c"), "Precision, recall, F1 and ROC AUC are means over the classes."),
     ],
 )
-def test_render_model_card_describes_the_split(split: dict[str, str], words: str) -> None:
-    assert words in render(split=split)
+def test_render_model_card_says_what_the_metrics_are_about(labels: tuple[str, ...], words: str) -> None:
+    assert words in render(labels=labels).splitlines()
+
+
+def test_render_model_card_names_algorithm_and_data() -> None:
+    card = render()
+    assert "- Algorithm: Ridge(alpha=2)" in card.splitlines()
+    assert "## Data\n\nloans.csv, 100 rows.\n" in card

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from sklearn.preprocessing import StandardScaler
 
+from tests.support.fitted_models import sklearn_rows
 from tests.support.training import configuration, mixed_configuration, write_loans
 from tidegate.errors import ConfigurationError, DataError, FieldError
 from tidegate.trust.archive import build_pipeline as build_pipeline_of_archive
@@ -184,7 +185,7 @@ def test_fit_pipeline_integers_as_categories_are_one_hot_encoded(tmp_path: Path)
     table = load_table(config, tmp_path)
     assert table.features.is_matrix
     pipeline, _ = fit_pipeline(config, table, np.arange(3))
-    rows = table.features.batch(np.arange(4)).for_sklearn()
+    rows = sklearn_rows(table.features.batch(np.arange(4)))
     assert pipeline["columns"].transform(rows).tolist() == [[1, 0, 1], [0, 1, 2], [1, 0, 1], [0, 0, 2]]
 
 
@@ -194,7 +195,7 @@ def test_fit_pipeline_ordered_categories_become_ranks(tmp_path: Path) -> None:
     config = configuration(data={"path": "a.csv"}, target="y", features=features, preprocessing={})
     table = load_table(config, tmp_path)
     pipeline, _ = fit_pipeline(config, table, np.arange(4))
-    ranks = pipeline["columns"].transform(table.features.batch(np.arange(4)).for_sklearn())
+    ranks = pipeline["columns"].transform(sklearn_rows(table.features.batch(np.arange(4))))
     assert ranks.tolist() == [[0], [2], [-1], [1]]
 
 
@@ -224,7 +225,7 @@ def test_fit_pipeline_free_texts_have_a_vectorizer_each(tmp_path: Path) -> None:
     columns = pipeline["columns"]
     assert set(columns.named_transformers_["text_0"].vocabulary_) == {"good", "café", "bad", "thing"}
     assert set(columns.named_transformers_["text_1"].vocabulary_) == {"nice", "dull"}
-    matrix = columns.transform(table.features.batch(np.arange(6)).for_sklearn())
+    matrix = columns.transform(sklearn_rows(table.features.batch(np.arange(6))))
     assert (matrix.format, matrix.shape) == ("csr", (6, 7))
 
 
@@ -234,7 +235,7 @@ def test_fit_pipeline_texts_are_dense_for_trees_and_never_hashed(tmp_path: Path)
     config = text_configuration(algorithm=boosting)
     table = load_table(config, tmp_path)
     pipeline, _ = fit_pipeline(config, table, np.arange(6))
-    rows = table.features.batch(np.arange(6)).for_sklearn()
+    rows = sklearn_rows(table.features.batch(np.arange(6)))
     assert isinstance(pipeline["columns"].transform(rows), np.ndarray)
     hashing = {"text": {"vectorizer": "hashing", "n_features": 16}}
     config = text_configuration(algorithm=boosting, preprocessing=hashing)
@@ -270,7 +271,7 @@ def test_fit_pipeline_dates_become_parts_and_differences(tmp_path: Path) -> None
     write_dates(tmp_path)
     table = load_table(date_configuration(), tmp_path)
     pipeline, _ = fit_pipeline(date_configuration(), table, np.arange(3))
-    matrix = pipeline["columns"].transform(table.features.batch(np.arange(3)).for_sklearn())
+    matrix = pipeline["columns"].transform(sklearn_rows(table.features.batch(np.arange(3))))
     # The number, the day of 'sent', the day and the hour of 'read', and the difference in days.
     assert matrix.tolist() == [[1, 29, 1, 6, 1.25], [2, 1, 4, 0, 3], [3, 1, 2, 12, 1.5]]
 
@@ -291,7 +292,7 @@ def test_fit_pipeline_missing_date_is_rejected_or_imputed(tmp_path: Path) -> Non
         fit_pipeline(config, table, np.arange(3))
     preprocessing = {"numeric": {"impute": "mean"}, "datetime": {"parts": ["hour"]}}
     pipeline, _ = fit_pipeline(date_configuration(preprocessing=preprocessing), table, np.arange(3))
-    assert pipeline["columns"].transform(table.features.batch(np.arange(3)).for_sklearn())[2].tolist() == [
+    assert pipeline["columns"].transform(sklearn_rows(table.features.batch(np.arange(3))))[2].tolist() == [
         3,
         3,
     ]
@@ -335,6 +336,6 @@ def test_fit_pipeline_takes_every_kind_and_is_trusted(name: str, every_kind: Pat
     )
     table = load_table(config, every_kind)
     pipeline, _ = fit_pipeline(config, table, np.arange(60))
-    rows = table.features.batch(np.arange(60)).for_sklearn()
+    rows = sklearn_rows(table.features.batch(np.arange(60)))
     built = build_pipeline_of_archive(to_skops(pipeline), Policy())
     assert built.predict(rows).tolist() == pipeline.predict(rows).tolist()

@@ -229,7 +229,7 @@ def test_train_sample_weight_counts_in_fitting_and_metrics(tmp_path: Path) -> No
     result = train(config, tmp_path / "weighted", base_dir=tmp_path)
     assert result.bundle.contract.features == unweighted.bundle.contract.features
     assert result.bundle.manifest.parameters["sample_weight"] == "big"
-    assert result.metrics["train"] != unweighted.metrics["train"]
+    assert result.evaluation.metrics["train"] != unweighted.evaluation.metrics["train"]
     assert "A row counts by its weight, column 'big'" in result.bundle.read("MODEL_CARD.md").decode()
 
 

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
+from tests.support.fitted_models import sklearn_rows
 from tests.support.training import configuration
 from tidegate.contract import Datatype
 from tidegate.errors import ConfigurationError, DataError, FieldError
@@ -52,7 +53,7 @@ def test_build_table_columns_get_the_contract_s_types(tmp_path: Path) -> None:
 def test_feature_table_of_one_type_is_a_matrix(tmp_path: Path) -> None:
     table = table_of(tmp_path, lines(), features={"overrides": {"a": {"datatype": "float32"}}})
     batch = table.features.batch(np.array([2, 0]))
-    assert batch.for_sklearn().tolist() == [[2.0, 2.5], [0.0, 0.5]]
+    assert sklearn_rows(batch).tolist() == [[2.0, 2.5], [0.0, 0.5]]
 
 
 def test_build_table_parquet_and_csv_give_the_same_table(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
 from tests.support.contracts import MATRIX, contract
+from tests.support.fitted_models import sklearn_rows
 from tidegate.batch import Batch
 from tidegate.contract import MATRIX as MATRIX_NAME
 from tidegate.errors import BundleError
@@ -88,7 +89,7 @@ def test_sklearn_engine_silences_unknown_categories(options: dict[str, int]) -> 
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         with pytest.warns(UserWarning, match="Found unknown categories"):
-            pipeline.predict(unknown.for_sklearn())
+            pipeline.predict(sklearn_rows(unknown))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         outputs = SklearnEngine(pipeline, contract([city])).run(unknown)

@@ -212,7 +212,7 @@ def test_load_baseline_rare_categories_share_a_bin(mixed_bundle: Bundle, tmp_pat
         ),
         (
             lambda document: document | {"predictions": {"label": {"edges": [1], "counts": [1, 1]}}},
-            "expected labels for a classifier, received edges",
+            "expected labels, received edges",
         ),
     ],
 )

@@ -117,7 +117,7 @@ def run_both(pipeline: Any, values: Any) -> tuple[dict[str, Any], dict[str, Any]
     """Return the outputs of the compiled model and of scikit-learn."""
     batch = Batch({MATRIX: values})
     datatypes = dict.fromkeys("abc", DATATYPES[values.dtype.type])
-    outputs = detect_outputs(pipeline, batch, datatypes)
+    outputs = detect_outputs(pipeline, batch, datatypes.values())
     session = open_session(to_onnx(pipeline, "test", datatypes, outputs))
     names = [output.name for output in outputs]
     actual = dict(zip(names, session.run(names, batch.for_onnx()), strict=True))
@@ -177,7 +177,7 @@ def test_boosting_separates_close_numbers_of_each_type(dtype: Any) -> None:
     pipeline = Pipeline([("estimator", HistGradientBoostingRegressor(max_iter=1, min_samples_leaf=1))])
     pipeline.fit(values, np.repeat([0.0, 1.0], 20))
     batch, datatypes = Batch({MATRIX: values}), {"a": DATATYPES[dtype]}
-    outputs = detect_outputs(pipeline, batch, datatypes)
+    outputs = detect_outputs(pipeline, batch, datatypes.values())
     (actual,) = open_session(to_onnx(pipeline, "test", datatypes, outputs)).run(None, batch.for_onnx())
     assert len(set(actual.tolist())) == 2
     np.testing.assert_allclose(actual, predict_outputs(pipeline, batch, outputs)["prediction"], rtol=1e-6)

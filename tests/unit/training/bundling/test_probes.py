@@ -20,6 +20,7 @@ def make_contract(features: list[dict[str, Any]], rows: list[tuple[Any, ...]]) -
         {
             "name": "probe",
             "task": "regression",
+            "layout": "frame",
             "features": features,
             "outputs": [{"name": "prediction", "datatype": "FP32"}],
             "golden": {"rows": rows, "outputs": {"prediction": [1.0] * len(rows)}, "tolerance": 1e-5},

@@ -20,11 +20,11 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, StandardScaler
 from sklearn.tree import DecisionTreeRegressor
 
+from tests.support.fitted_models import detect_outputs, predict_outputs, sklearn_rows
 from tidegate.batch import Batch
 from tidegate.contract import Contract, Datatype
 from tidegate_training.bundling import thresholds
 from tidegate_training.bundling.compile import open_session, to_onnx
-from tidegate_training.bundling.outputs import detect_outputs, predict_outputs
 from tidegate_training.bundling.parity import compare_outputs
 from tidegate_training.bundling.probes import probe_rows
 from tidegate_training.bundling.thresholds import threshold_rows
@@ -51,6 +51,7 @@ def make_contract(columns: dict[str, Any], datatypes: dict[str, Datatype]) -> Co
         {
             "name": "test",
             "task": "regression",
+            "layout": "matrix" if len(set(datatypes.values())) == 1 else "frame",
             "features": [{"name": name, "datatype": datatypes[name]} | limits(name) for name in columns],
             "outputs": [{"name": "prediction", "datatype": "FP32"}],
             "golden": {
@@ -80,9 +81,7 @@ def with_wrong_thresholds(compiled: bytes) -> bytes:
 def verdicts(pipeline: Any, contract: Contract, data: Batch, broken: bytes) -> list[str]:
     """Return the verdicts on a broken model: on data and probe rows, and on threshold rows."""
     ordinary = Batch.concatenate([data, probe_rows(contract, seed=0)])
-    outputs = detect_outputs(
-        pipeline, data, {feature.name: feature.datatype for feature in contract.features}
-    )
+    outputs = detect_outputs(pipeline, data, [feature.datatype for feature in contract.features])
     session = open_session(broken)
     return [
         compare_outputs(session, predict_outputs(pipeline, batch, outputs), batch, TARGET.std()).verdict
@@ -95,8 +94,8 @@ def assert_found_by_threshold_rows_alone(
 ) -> None:
     contract = make_contract(columns, datatypes)
     data = Batch.from_columns(contract, columns)
-    pipeline.fit(data.for_sklearn(), TARGET)
-    outputs = detect_outputs(pipeline, data, datatypes)
+    pipeline.fit(sklearn_rows(data), TARGET)
+    outputs = detect_outputs(pipeline, data, datatypes.values())
     compiled = to_onnx(pipeline, "test", datatypes, outputs)
     assert verdicts(pipeline, contract, data, compiled) == ["equal", "equal"]
     assert verdicts(pipeline, contract, data, with_wrong_thresholds(compiled)) == ["equal", "different"]
@@ -155,8 +154,12 @@ def compile_forest(columns: dict[str, Any]) -> tuple[bytes, Contract, Batch]:
     contract = make_contract(columns, datatypes)
     data = Batch.from_columns(contract, columns)
     pipeline = Pipeline([("estimator", RandomForestRegressor(n_estimators=3, random_state=0))])
-    pipeline.fit(data.for_sklearn(), TARGET)
-    return to_onnx(pipeline, "test", datatypes, detect_outputs(pipeline, data, datatypes)), contract, data
+    pipeline.fit(sklearn_rows(data), TARGET)
+    return (
+        to_onnx(pipeline, "test", datatypes, detect_outputs(pipeline, data, datatypes.values())),
+        contract,
+        data,
+    )
 
 
 def test_threshold_rows_differ_from_data_in_one_adjacent_value(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,6 +185,6 @@ def test_threshold_rows_without_trees_are_none() -> None:
     datatypes = {"a": Datatype.FP32}
     contract = make_contract(columns, datatypes)
     data = Batch.from_columns(contract, columns)
-    pipeline = Pipeline([("estimator", LinearRegression())]).fit(data.for_sklearn(), TARGET)
-    compiled = to_onnx(pipeline, "test", datatypes, detect_outputs(pipeline, data, datatypes))
+    pipeline = Pipeline([("estimator", LinearRegression())]).fit(sklearn_rows(data), TARGET)
+    compiled = to_onnx(pipeline, "test", datatypes, detect_outputs(pipeline, data, datatypes.values()))
     assert len(threshold_rows(compiled, contract, data)) == 0

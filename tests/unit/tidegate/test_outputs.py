@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tidegate.contract import Datatype, Output
-from tidegate_serving.engines.base import conform
+from tidegate.outputs import conform
 
 
 @pytest.mark.parametrize(

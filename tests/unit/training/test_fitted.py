@@ -1,0 +1,196 @@
+# SPDX-FileCopyrightText: The Tidegate authors
+# SPDX-License-Identifier: Apache-2.0
+"""Fitted models of every task and input become bundles that a server with the default policy loads."""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from prometheus_client import CollectorRegistry
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.cluster import DBSCAN, KMeans
+from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import IsolationForest, RandomForestClassifier
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import BayesianRidge, LinearRegression, LogisticRegression
+from sklearn.mixture import GaussianMixture
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+from tidegate.bundle import METRICS, MODEL_CARD, PARITY, Bundle
+from tidegate.errors import ConfigurationError, DataError
+from tidegate_serving import Predictor
+from tidegate_training import bundle
+
+RANDOM = np.random.default_rng(0)
+NUMBERS = RANDOM.normal(size=(60, 3))
+CLASSES = (NUMBERS[:, 0] > 0).astype(int)
+FRAME = pd.DataFrame(
+    {
+        "age": NUMBERS[:, 0],
+        "visits": np.arange(60),
+        "city": ["Oslo", "Rome", "Paris"] * 20,
+        "note": ["good", "café bad", "so so"] * 20,
+    }
+)
+
+
+def seal(model: Any, X: Any, y: Any, folder: Path, **options: Any) -> Bundle:
+    return bundle(model, X, y, name="own", directory=folder / "bundle", **options)
+
+
+def predict(sealed: Bundle) -> Any:
+    """Serve a bundle and return V1's predictions for its golden rows."""
+    predictor = Predictor("own", sealed.path, sealed.digest, registry=CollectorRegistry())
+    predictor.load()
+    rows = [list(row) for row in sealed.contract.golden.rows]
+    response = asyncio.run(predictor.infer({"instances": rows}))
+    predictor.stop()
+    return response["predictions"]
+
+
+def columns(*transformers: tuple[str, Any, Any]) -> Any:
+    return make_pipeline(
+        ColumnTransformer([*transformers], remainder="drop"), LogisticRegression(max_iter=500)
+    )
+
+
+MODELS = {
+    "matrix": (LogisticRegression(), NUMBERS, CLASSES, ["label", "probabilities"]),
+    "float32": (LogisticRegression(), NUMBERS.astype(np.float32), CLASSES, ["label", "probabilities"]),
+    "frame": (make_pipeline(StandardScaler(), LinearRegression()), FRAME[["age"]], CLASSES, ["prediction"]),
+    "columns": (
+        columns(("n", StandardScaler(), ["age", "visits"]), ("c", OneHotEncoder(), ["city"])),
+        FRAME,
+        CLASSES,
+        ["label", "probabilities"],
+    ),
+    "text column": (
+        columns(("n", "passthrough", ["age"]), ("t", TfidfVectorizer(), "note")),
+        FRAME,
+        CLASSES,
+        ["label", "probabilities"],
+    ),
+    "texts": (
+        make_pipeline(TfidfVectorizer(), LogisticRegression()),
+        list(FRAME["note"]),
+        CLASSES,
+        ["label", "probabilities"],
+    ),
+    "targets": (LinearRegression(), NUMBERS, np.stack([CLASSES, NUMBERS[:, 1]], axis=1), ["prediction"]),
+    "classes of targets": (
+        RandomForestClassifier(n_estimators=3),
+        NUMBERS,
+        np.stack([CLASSES, 1 - CLASSES], axis=1),
+        ["label", "probabilities"],
+    ),
+    "deviation": (BayesianRidge(), NUMBERS, NUMBERS[:, 1], ["prediction", "standard_deviation"]),
+    "outliers": (IsolationForest(n_estimators=5), NUMBERS, None, ["label", "score"]),
+    "clusters": (KMeans(3, n_init=1, random_state=0), NUMBERS, None, ["label", "distances"]),
+    "mixture": (GaussianMixture(2, random_state=0), NUMBERS, None, ["label", "probabilities"]),
+    "search": (GridSearchCV(LogisticRegression(), {"C": [0.1, 1]}, cv=2), NUMBERS, CLASSES, ["label"]),
+}
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_bundle_serves_the_outputs_of_the_model(kind: str, tmp_path: Path) -> None:
+    model, X, y, outputs = MODELS[kind]
+    model.fit(X, y)
+    sealed = seal(model, X, y, tmp_path)
+    names = [output.name for output in sealed.contract.outputs]
+    assert names[: len(outputs)] == outputs
+    golden = sealed.contract.golden
+    served = predict(sealed)
+    assert all(
+        golden.is_close(actual, expected)
+        for actual, expected in zip(served, golden.outputs[names[0]], strict=True)
+    )
+    # The golden outputs are the model's own for the sample rows.
+    expected = {json.dumps(np.asarray(row).tolist()) for row in np.asarray(model.predict(X))}
+    if sealed.contract.task != "regression":
+        assert {json.dumps(value) for value in golden.outputs["label"]} <= expected
+
+
+def test_bundle_label_names_the_columns_of_outputs(tmp_path: Path) -> None:
+    y = pd.DataFrame({"ill": CLASSES, "old": 1 - CLASSES})
+    model = RandomForestClassifier(n_estimators=3).fit(NUMBERS, y)
+    label, probabilities = seal(model, NUMBERS, y, tmp_path).contract.outputs
+    assert label.labels == ("ill", "old")
+    assert probabilities.labels == ("ill=0", "ill=1", "old=0", "old=1")
+
+
+def test_bundle_metrics_fit_the_task(tmp_path: Path) -> None:
+    model = KMeans(3, n_init=1, random_state=0).fit(NUMBERS)
+    metrics = json.loads(seal(model, NUMBERS, CLASSES, tmp_path).read(METRICS))["sample"]
+    assert metrics["clusters"] == 3
+    assert 0 < metrics["silhouette"] < 1
+    assert metrics["adjusted_rand"] is not None
+    outliers = IsolationForest(n_estimators=20, contamination=0.1, random_state=0).fit(NUMBERS)
+    metrics = json.loads(seal(outliers, NUMBERS, 2 * CLASSES - 1, tmp_path).read(METRICS))["sample"]
+    assert metrics["outlier_fraction"] == pytest.approx(0.1)
+    assert metrics["recall"] is not None
+
+
+def test_bundle_is_compiled_where_equal_and_says_its_source(tmp_path: Path) -> None:
+    sealed = seal(LogisticRegression(C=2.0).fit(NUMBERS, CLASSES), NUMBERS, CLASSES, tmp_path)
+    assert json.loads(sealed.read(PARITY))["verdict"] == "equal"
+    card = sealed.read(MODEL_CARD).decode()
+    assert "LogisticRegression(C=2.0)" in card
+    assert "fitted before it was bundled" in card
+    again = bundle(
+        LogisticRegression(C=2.0).fit(NUMBERS, CLASSES),
+        NUMBERS,
+        CLASSES,
+        name="own",
+        directory=tmp_path / "b",
+    )
+    assert again.digest == sealed.digest
+
+
+class Own(ClassifierMixin, BaseEstimator):
+    """An estimator of one's own."""
+
+    def fit(self, X: Any, y: Any) -> "Own":
+        self.classes_ = np.unique(y)
+        return self
+
+    def predict(self, X: Any) -> Any:
+        return np.full(len(X), self.classes_[0])
+
+
+@pytest.mark.parametrize(
+    ("model", "X", "y", "error", "words"),
+    [
+        (LogisticRegression(), NUMBERS, None, ConfigurationError, "is not fitted"),
+        (DBSCAN().fit(NUMBERS), NUMBERS, None, ConfigurationError, "no method predict"),
+        ("model", NUMBERS, None, ConfigurationError, "expected a fitted estimator"),
+        (Own().fit(NUMBERS, CLASSES), NUMBERS, None, ConfigurationError, r"test_fitted\.Own.*trusted_types="),
+        (LogisticRegression().fit(NUMBERS, CLASSES), NUMBERS[:, :2], None, DataError, "cannot predict for X"),
+        (LogisticRegression().fit(NUMBERS, CLASSES), NUMBERS, [1], DataError, "y has 1 rows, and X has 60"),
+        (LogisticRegression().fit(NUMBERS, CLASSES), NUMBERS[0], None, DataError, "X has the shape"),
+    ],
+)
+def test_bundle_of_what_cannot_be_served_says_why(
+    model: Any, X: Any, y: Any, error: type[Exception], words: str, tmp_path: Path
+) -> None:
+    with pytest.raises(error, match=words):
+        seal(model, X, y, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_bundle_own_type_is_sealed_if_it_is_trusted(tmp_path: Path) -> None:
+    name = f"{Own.__module__}.Own"
+    sealed = seal(Own().fit(NUMBERS, CLASSES), NUMBERS, CLASSES, tmp_path, trusted_types=[name])
+    assert sealed.manifest.algorithm == "Own"
+
+
+def test_bundle_rows_that_change_in_a_request_are_rejected(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"city": ["Oslo", None, "Rome"] * 20})
+    model = columns(("c", OneHotEncoder(handle_unknown="ignore"), ["city"])).fit(frame, [0, 1, 0] * 20)
+    with pytest.raises(DataError, match="row 2 when the row arrives in a request"):
+        seal(model, frame, None, tmp_path)

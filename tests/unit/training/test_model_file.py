@@ -1,0 +1,96 @@
+# SPDX-FileCopyrightText: The Tidegate authors
+# SPDX-License-Identifier: Apache-2.0
+import json
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+import typer
+from sklearn.compose import ColumnTransformer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder
+from typer.testing import CliRunner, Result
+
+from tidegate.bundle import METRICS, verify
+from tidegate.errors import BundleError, ConfigurationError
+from tidegate.trust.policy import Policy
+from tidegate_training.bundling.persistence import to_skops
+from tidegate_training.cli import bundle
+from tidegate_training.model_file import read_model, read_rows
+
+FRAME = pd.DataFrame({"size": np.arange(40), "city": ["Oslo", "Rome"] * 20, "y": [0, 1] * 20})
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with a model as pickle and as archive, and its rows."""
+    encoder = ColumnTransformer([("c", OneHotEncoder(), ["city"])], remainder="passthrough")
+    model = make_pipeline(encoder, LogisticRegression()).fit(
+        FRAME[["size", "city"]].astype({"size": float}), FRAME["y"]
+    )
+    joblib.dump(model, tmp_path / "model.joblib")
+    (tmp_path / "model.skops").write_bytes(to_skops(model))
+    FRAME.to_csv(tmp_path / "rows.csv", index=False)
+    return tmp_path
+
+
+def run(*arguments: str | Path) -> Result:
+    app = typer.Typer()
+    app.command()(bundle)
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.mark.parametrize("options", [["model.joblib", "--allow-pickle"], ["model.skops"]])
+def test_bundle_command_seals_the_model_of_a_file(options: list[str], folder: Path) -> None:
+    file, *flags = options
+    out = folder / "bundle"
+    result = run(
+        *(folder / file, "--data", folder / "rows.csv", "--target", "y", "--name", "own", "--out", out),
+        *("-o", "json", *flags),
+    )
+    assert result.exit_code == 0, result.output
+    sealed = verify(out, json.loads(result.stdout)["digest"])
+    assert [str(feature.datatype) for feature in sealed.contract.features] == ["FP64", "BYTES"]
+    assert json.loads(sealed.read(METRICS))["sample"]["accuracy"] == 1.0
+
+
+def test_bundle_command_rejects_a_name_before_it_opens_the_model(folder: Path) -> None:
+    result = run(folder / "model.joblib", "--data", folder / "rows.csv", "--name", "My Model")
+    assert isinstance(result.exception, ConfigurationError)
+    assert "'My Model' is not a model's name" in str(result.exception)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("model.joblib", "add --allow-pickle"), ("model.onnx", "not a model that can be bundled")],
+)
+def test_read_model_rejects_other_files(name: str, words: str, folder: Path) -> None:
+    with pytest.raises(ConfigurationError, match=words):
+        read_model(folder / name, Policy(), allow_pickle=False)
+
+
+def test_read_model_damaged_files_are_one_sentence(tmp_path: Path) -> None:
+    for name in ("model.pkl", "model.skops"):
+        (tmp_path / name).write_bytes(b"not a model")
+        with pytest.raises((ConfigurationError, BundleError), match="cannot be"):
+            read_model(tmp_path / name, Policy(), allow_pickle=True)
+    with pytest.raises(ConfigurationError, match="cannot be read: No such file"):
+        read_model(tmp_path / "none.pkl", Policy(), allow_pickle=True)
+
+
+def test_read_rows_has_the_model_s_columns_in_their_order(folder: Path) -> None:
+    X, y = read_rows(str(folder / "rows.csv"), Path(), "y", ["city", "size"])
+    assert list(X.columns) == ["city", "size"]
+    assert X["size"].dtype == np.float64
+    assert y.tolist() == FRAME["y"].tolist()
+    X, y = read_rows(str(folder / "rows.csv"), Path(), None, None)
+    assert list(X.columns) == ["size", "city", "y"]
+    assert y is None
+
+
+def test_read_rows_names_a_missing_column(folder: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"no column 'age': expected age .* received size, city, y"):
+        read_rows(str(folder / "rows.csv"), Path(), "y", ["age"])
