@@ -70,7 +70,7 @@ def _unpickle(file: Path) -> Any:
     except Exception as error:  # a pickle raises anything
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
         raise ConfigurationError(
-            f"{file} cannot be opened ({reason}): install the packages that it needs, or save the model again."
+            f"{file} cannot be opened ({reason}): install the packages that it needs, or save it again."
         ) from None
 
 
