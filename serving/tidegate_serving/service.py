@@ -225,12 +225,13 @@ class Service:
         ]
 
     def outputs(self) -> list[dict[str, Any]]:
-        """Return the output tensors' metadata."""
+        """Return the output tensors' metadata. The labels of its columns are a parameter of an output."""
         return [
             {
                 "name": output.name,
                 "datatype": str(output.datatype),
                 "shape": [-1] if output.width is None else [-1, output.width],
+                **({"parameters": {"labels": list(output.labels)}} if output.labels else {}),
             }
             for output in self.contract.outputs
         ]

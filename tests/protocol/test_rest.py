@@ -144,6 +144,9 @@ def test_metadata_describes_requests_and_responses(any_server: LiveServer) -> No
     assert [(o["name"], o["datatype"], o["shape"][1:]) for o in metadata["outputs"]] == [
         (o["name"], o["datatype"], o["shape"][1:]) for o in received
     ]
+    labels = {o["name"]: o["parameters"]["labels"] for o in metadata["outputs"] if "parameters" in o}
+    assert labels == {o.name: list(o.labels) for o in contract.outputs if o.labels}
+    assert labels.get("probabilities", list(contract.labels)) == list(contract.labels)
     assert "binary_tensor_data" in httpx.get(f"{any_server.http}/v2").json()["extensions"]
 
 

@@ -17,7 +17,7 @@ def contract(
     rows = rows or [[None] * len(features)]
     outputs = outputs or [
         {"name": "label", "datatype": "INT64"},
-        {"name": "probabilities", "datatype": "FP32", "width": 2},
+        {"name": "probabilities", "datatype": "FP32", "width": 2, "labels": [0, 1]},
     ]
     numbers = {feature["datatype"] for feature in features}
     layout = "matrix" if len(numbers) == 1 and "BYTES" not in numbers else "frame"
