@@ -5,6 +5,9 @@
 import json
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from tidegate.contract import Contract
 
 
@@ -29,7 +32,7 @@ def contract(
                 "layout": layout,
                 "features": features,
                 "outputs": outputs,
-                "labels": [0, 1],
+                "labels": [] if outputs[0].get("width") else [0, 1],
                 "golden": {
                     "rows": rows,
                     "outputs": {output["name"]: [0] * len(rows) for output in outputs},
@@ -38,6 +41,20 @@ def contract(
             }
         )
     )
+
+
+TARGETS: dict[str, NDArray[Any]] = {
+    "INT64": np.array([[1, 2**53 + 1], [-3, 4]]),
+    "FP64": np.array([[0.1 + 0.2, 1e300], [-0.0, 4.0]]),
+    "BYTES": np.array([["a],[b", 'é"'], ["", "no"]], object),
+}
+"""By data type, the labels or values of two targets for two rows, ``[rows, targets]``."""
+
+
+def several_targets(datatype: str) -> Contract:
+    """Return the contract of a model with two targets."""
+    label = {"name": "label", "datatype": datatype, "width": 2, "labels": ["first", "second"]}
+    return contract([{"name": "a", "datatype": "FP32"}], [label])
 
 
 MATRIX = contract([{"name": "a", "datatype": "FP32"}, {"name": "b", "datatype": "FP32", "missing": True}])
