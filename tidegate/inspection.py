@@ -5,6 +5,7 @@
 It reads the JSON files of the bundle and never loads the model.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,7 +23,7 @@ from tidegate.memory import MIB, memory_limit
 UNREADABLE = "unreadable"
 """The provenance's value if its file is damaged."""
 
-_MAX_CATEGORIES = 6
+_MAX_SHOWN = 6
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -140,6 +141,8 @@ def _contract_table(contract: Contract) -> Table:
     table.add_section()
     for output in contract.outputs:
         values = f"{output.width} values per row" if output.width else "1 value per row"
+        if output.labels:
+            values += f": {_first(output.labels, ', ')}"
         table.add_row(f"→ {output.name}", output.datatype, values)
     return table
 
@@ -147,9 +150,7 @@ def _contract_table(contract: Contract) -> Table:
 def _observed(feature: Feature) -> str:
     """Format the categories or the range that training observed, or the kind of other texts."""
     if feature.categories is not None:
-        more = " …" if len(feature.categories) > _MAX_CATEGORIES else ""
-        separator = " < " if feature.ordered else ", "
-        return separator.join(map(str, feature.categories[:_MAX_CATEGORIES])) + more
+        return _first(feature.categories, " < " if feature.ordered else ", ")
     if feature.is_free_text:
         return "free text"
     if feature.minimum is not None and feature.maximum is not None:
@@ -158,3 +159,9 @@ def _observed(feature: Feature) -> str:
             for limit in (feature.minimum, feature.maximum)
         )
     return ""
+
+
+def _first(values: Sequence[int | str], separator: str) -> str:
+    """Join the first values, with an ellipsis for the others."""
+    more = " …" if len(values) > _MAX_SHOWN else ""
+    return separator.join(map(str, values[:_MAX_SHOWN])) + more

@@ -136,9 +136,9 @@ class Service:
         """
         return v2.parse(self.contract, body, header_length, self.limits)
 
-    def encode_v1(self, _: InferenceRequest, result: ResultSlice) -> tuple[bytes, None]:
+    def encode_v1(self, request: InferenceRequest, result: ResultSlice) -> tuple[bytes, None]:
         """Encode a V1 response, with the signature of :meth:`encode_v2`."""
-        return v1.encode(self.contract, result), None
+        return v1.encode(request.outputs, result), None
 
     def encode_v2(self, request: InferenceRequest, result: ResultSlice) -> tuple[bytes, int | None]:
         """Encode a V2 response.
@@ -225,12 +225,13 @@ class Service:
         ]
 
     def outputs(self) -> list[dict[str, Any]]:
-        """Return the output tensors' metadata."""
+        """Return the output tensors' metadata. The labels of its columns are a parameter of an output."""
         return [
             {
                 "name": output.name,
                 "datatype": str(output.datatype),
                 "shape": [-1] if output.width is None else [-1, output.width],
+                **({"parameters": {"labels": list(output.labels)}} if output.labels else {}),
             }
             for output in self.contract.outputs
         ]

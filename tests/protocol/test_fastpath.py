@@ -78,6 +78,10 @@ def v2_row(value: int, **more: Any) -> bytes:
 PLAIN = post(v1_row(1))
 PROBE = b"GET /v2/health/live HTTP/1.1\r\nHost: x\r\n\r\n"
 TOO_MANY_ROWS = b'{"instances": [' + b",".join([b"[1,2]"] * 21) + b"]}"
+V1_OUTPUTS = [
+    b'{"instances": [[1, 2], [3, 4]], "parameters": {"outputs": %b}}' % outputs
+    for outputs in (b'["probabilities"]', b'["label", "probabilities"]', b'["other"]', b'"label"', b"[]")
+]
 
 plain_requests = st.one_of(
     st.integers(0, 99).map(lambda value: post(v1_row(value))),
@@ -93,6 +97,7 @@ plain_requests = st.one_of(
             post(b'{"instances": [[%s, 1]]}' % (b"9" * 400)),
             post(b'{"instances": [{"a": 7, "b": null}, {"a": 8}]}'),
             post(TOO_MANY_ROWS),
+            *map(post, V1_OUTPUTS),
             post(v2_row(3, outputs=[{"name": "label"}]), PATHS[1]),
             post(v2_row(3, parameters={"binary_data_output": True}), PATHS[1]),
             post(b"{", PATHS[1]),
@@ -221,6 +226,20 @@ def test_too_many_bytes_are_413_and_close_the_connection(fast_path: bool) -> Non
     assert response.status == 413
     assert response.closes
     assert "at most 4000 bytes" in response.json()["error"]
+
+
+def test_v1_outputs_equal_uvicorns_responses() -> None:
+    requests = list(map(post, V1_OUTPUTS))
+    responses = comparable(converse(True, requests))
+    assert responses == comparable(converse(False, requests))
+    assert [response.status for response in responses] == [200, 200, 400, 400, 400]
+    assert responses[0].json() == {"predictions": [[2.0, 2.0], [6.0, 6.0]]}
+    assert responses[1].json() == {
+        "predictions": [
+            {"label": 2, "probabilities": [2.0, 2.0]},
+            {"label": 6, "probabilities": [6.0, 6.0]},
+        ]
+    }
 
 
 @pytest.mark.parametrize("path", ["/v2/health/ready", "/v2/models/test/ready", "/v1/models/test"])

@@ -75,6 +75,7 @@ def test_metadata_calls_return_the_models_state(numeric_server: LiveServer) -> N
     )
     assert list(metadata.versions) == [numeric_server.bundle.digest[:12]]
     assert [(i.name, i.datatype, list(i.shape)) for i in metadata.inputs] == [(MATRIX, "FP32", [-1, 30])]
+    assert [output.name for output in metadata.outputs] == ["label", "probabilities"]
 
 
 @pytest.mark.parametrize("method", ["RepositoryModelLoad", "RepositoryModelUnload"])

@@ -144,6 +144,9 @@ def test_metadata_describes_requests_and_responses(any_server: LiveServer) -> No
     assert [(o["name"], o["datatype"], o["shape"][1:]) for o in metadata["outputs"]] == [
         (o["name"], o["datatype"], o["shape"][1:]) for o in received
     ]
+    labels = {o["name"]: o["parameters"]["labels"] for o in metadata["outputs"] if "parameters" in o}
+    assert labels == {o.name: list(o.labels) for o in contract.outputs if o.labels}
+    assert labels.get("probabilities", list(contract.labels)) == list(contract.labels)
     assert "binary_tensor_data" in httpx.get(f"{any_server.http}/v2").json()["extensions"]
 
 
@@ -358,3 +361,20 @@ def test_invalid_timeout_is_400(numeric_server: LiveServer) -> None:
 def test_invalid_timeout_of_envoy_is_ignored(numeric_server: LiveServer) -> None:
     headers = JSON_HEADERS | {"X-Request-Timeout-Ms": "60000", "X-Envoy-Expected-Rq-Timeout-Ms": "soon"}
     assert predict(numeric_server, v1_row(numeric_server), headers).status_code == 200
+
+
+def test_v1_named_outputs_equal_those_of_v2(any_server: LiveServer) -> None:
+    contract = any_server.bundle.contract
+    rows = sample_rows(contract, 2, 0)
+    values = {}
+    for output in infer(any_server, v2_body(contract, rows)).json()["outputs"]:
+        name, shape, data = output["name"], output["shape"], output["data"]
+        values[name] = data if len(shape) == 1 else [data[: shape[1]], data[shape[1] :]]
+        request = {"instances": rows, "parameters": {"outputs": [name]}}
+        assert predict(any_server, request).json() == {"predictions": values[name]}
+    if len(values) > 1:
+        request = {"instances": rows, "parameters": {"outputs": list(values)}}
+        objects = [{name: column[row] for name, column in values.items()} for row in range(2)]
+        assert predict(any_server, request).json() == {"predictions": objects}
+    request = {"instances": rows, "parameters": {"outputs": ["other"]}}
+    assert f"expected one of {', '.join(values)}," in error_of(predict(any_server, request), 400)

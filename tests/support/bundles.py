@@ -23,7 +23,7 @@ def contract() -> Contract:
         ),
         outputs=(
             Output(name="label", datatype=Datatype.BYTES),
-            Output(name="probabilities", datatype=Datatype.FP32, width=2),
+            Output(name="probabilities", datatype=Datatype.FP32, width=2, labels=("no", "yes")),
         ),
         labels=("no", "yes"),
         golden=Golden(

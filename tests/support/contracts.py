@@ -5,6 +5,9 @@
 import json
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from tidegate.contract import Contract
 
 
@@ -17,7 +20,7 @@ def contract(
     rows = rows or [[None] * len(features)]
     outputs = outputs or [
         {"name": "label", "datatype": "INT64"},
-        {"name": "probabilities", "datatype": "FP32", "width": 2},
+        {"name": "probabilities", "datatype": "FP32", "width": 2, "labels": [0, 1]},
     ]
     numbers = {feature["datatype"] for feature in features}
     layout = "matrix" if len(numbers) == 1 and "BYTES" not in numbers else "frame"
@@ -38,6 +41,20 @@ def contract(
             }
         )
     )
+
+
+TARGETS: dict[str, NDArray[Any]] = {
+    "INT64": np.array([[1, 2**53 + 1], [-3, 4]]),
+    "FP64": np.array([[0.1 + 0.2, 1e300], [-0.0, 4.0]]),
+    "BYTES": np.array([["a],[b", 'é"'], ["", "no"]], object),
+}
+"""By data type, the labels or values of two targets for two rows, ``[rows, targets]``."""
+
+
+def several_targets(datatype: str) -> Contract:
+    """Return the contract of a model with two targets."""
+    label = {"name": "label", "datatype": datatype, "width": 2, "labels": ["first", "second"]}
+    return contract([{"name": "a", "datatype": "FP32"}], [label])
 
 
 MATRIX = contract([{"name": "a", "datatype": "FP32"}, {"name": "b", "datatype": "FP32", "missing": True}])

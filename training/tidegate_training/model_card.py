@@ -100,6 +100,11 @@ def _model(context: CardContext, contract: Contract, parity: ParityReport) -> st
     lines.append(
         f"- Outputs: {', '.join(f'{output.name} ({output.datatype})' for output in contract.outputs)}"
     )
+    for output in contract.outputs:
+        if output.labels and output.labels != contract.labels:
+            lines.append(f"- Columns of {output.name}: {', '.join(map(str, output.labels))}")
+        elif output.labels:
+            lines.append(f"- Columns of {output.name}: one per class, in the order of the classes")
     if contract.labels:
         name = {"classification": "Classes", "clustering": "Clusters"}.get(contract.task, "Labels")
         lines.append(f"- {name}: {', '.join(map(str, contract.labels))}")

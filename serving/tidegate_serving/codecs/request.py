@@ -69,8 +69,15 @@ def check_row_count(rows: int, limits: Limits, where: str) -> None:
         )
 
 
-def select_outputs(contract: Contract, names: Iterable[str]) -> tuple[Output, ...]:
+def select_outputs(
+    contract: Contract, names: Iterable[str], place: str = "outputs[{}].name"
+) -> tuple[Output, ...]:
     """Return the outputs with these names, in this order; all outputs if no name is given.
+
+    Args:
+        contract: The model's contract.
+        names: The names.
+        place: The place of a name in the request, with braces for the name's number.
 
     Raises:
         RequestError: If the model has no output of this name, or a name occurs twice.
@@ -83,9 +90,9 @@ def select_outputs(contract: Contract, names: Iterable[str]) -> tuple[Output, ..
     for index, name in enumerate(names):
         if name not in known:
             raise RequestError(
-                f"outputs[{index}].name: expected one of {', '.join(known)}, received '{name:.60}'."
+                f"{place.format(index)}: expected one of {', '.join(known)}, received '{name:.60}'."
             )
         if name in selected:
-            raise RequestError(f"outputs[{index}].name: expected each output once, received '{name}' again.")
+            raise RequestError(f"{place.format(index)}: expected each output once, received '{name}' again.")
         selected[name] = known[name]
     return tuple(selected.values())

@@ -2,18 +2,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """KServe's V1 protocol: ``instances`` in a request, ``predictions`` in a response.
 
-V1 has no request ids and no choice of outputs: a response holds the prediction of each row.
+V1 has no request ids. A response holds the prediction of each row, or the outputs that
+``parameters.outputs`` names: of one output its values, of several an object per row, as TensorFlow Serving's
+row format has it.
 """
 
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any
 
+import orjson
+
 from tidegate.batch import Array, Batch
-from tidegate.contract import Contract
+from tidegate.contract import Contract, Output
 from tidegate_serving.codecs.inputs import Inputs, unchecked_matrix
 from tidegate_serving.codecs.json_rows import encode_elements, encode_rows, shown_keys
-from tidegate_serving.codecs.request import InferenceRequest, Limits, check_row_count
+from tidegate_serving.codecs.request import InferenceRequest, Limits, check_row_count, select_outputs
 from tidegate_serving.codecs.validation import Place, array_from_json, validate_values
 from tidegate_serving.engines.result import ResultSlice
 from tidegate_serving.errors import RequestError, Violation, shown
@@ -58,7 +62,25 @@ def parse(contract: Contract, document: Mapping[str, Any], limits: Limits) -> In
             f"instances[{index}]: expected {width} values, one per feature, received {len(rows[index])}.",
             violation=Violation.SHAPE,
         )
-    return InferenceRequest(_inputs(contract, rows, place), "", (contract.prediction,))
+    outputs = _parse_outputs(contract, document) if "parameters" in document else (contract.prediction,)
+    return InferenceRequest(_inputs(contract, rows, place), "", outputs)
+
+
+def _parse_outputs(contract: Contract, document: Mapping[str, Any]) -> tuple[Output, ...]:
+    """Return the outputs that the request names, and the prediction if it names none."""
+    parameters = document["parameters"]
+    if not isinstance(parameters, dict):
+        raise RequestError(f"parameters: expected an object, received {shown(parameters)}.")
+    if "outputs" not in parameters:
+        return (contract.prediction,)
+    names = parameters["outputs"]
+    if not isinstance(names, list) or not names:
+        received = "an empty list" if names == [] else shown(names)
+        raise RequestError(f"parameters.outputs: expected a list of names of outputs, received {received}.")
+    for index, name in enumerate(names):
+        if not isinstance(name, str):
+            raise RequestError(f"parameters.outputs[{index}]: expected a name, received {shown(name)}.")
+    return select_outputs(contract, names, "parameters.outputs[{}]")
 
 
 def _inputs(contract: Contract, rows: list[list[Any]], place: Place) -> Inputs:
@@ -112,9 +134,24 @@ def _place_by_name(contract: Contract) -> Place:
     return lambda i: f"instances[{i // width}]['{contract.feature_names[i % width]}']"
 
 
-def encode(contract: Contract, result: ResultSlice) -> bytes:
-    """Encode a response: the prediction of each row."""
-    output = contract.prediction
-    if output.width is None:
-        return b'{"predictions":[%b]}' % encode_elements(result, output.name)
-    return b'{"predictions":[[%b]]}' % b"],[".join(encode_rows(result.array(output.name)))
+def encode(outputs: Sequence[Output], result: ResultSlice) -> bytes:
+    """Encode a response: the values of one output, or an object per row with several outputs."""
+    first = outputs[0]
+    if len(outputs) == 1 and first.width is None:
+        rows = encode_elements(result, first.name)
+    elif len(outputs) == 1:
+        rows = b",".join(_encode_values(first, result))
+    else:
+        keys = [orjson.dumps(output.name) for output in outputs]
+        columns = [_encode_values(output, result) for output in outputs]
+        rows = b",".join(
+            b"{%b}" % b",".join([b"%b:%b" % member for member in zip(keys, values, strict=True)])
+            for values in zip(*columns, strict=True)
+        )
+    return b'{"predictions":[%b]}' % rows
+
+
+def _encode_values(output: Output, result: ResultSlice) -> list[bytes]:
+    """Encode an output's value, or list of values, for each row."""
+    rows = encode_rows(result.array(output.name))
+    return rows if output.width is None else [b"[%b]" % row for row in rows]

@@ -80,9 +80,12 @@ class Servicer:
         return pb.ServerMetadataResponse(name=metadata["name"], version=metadata["version"])
 
     async def model_metadata(self, request: Any) -> Any:
-        """Return the model's inputs and outputs."""
+        """Return the model's inputs and outputs, without parameters, which the message does not have."""
         self._service.validate_model(request.name, request.version)
-        return pb.ModelMetadataResponse(**self._service.model_metadata())
+        metadata = self._service.model_metadata()
+        for output in metadata["outputs"]:
+            output.pop("parameters", None)
+        return pb.ModelMetadataResponse(**metadata)
 
     async def model_infer(self, content: bytes, timeout_seconds: float | None) -> Any:
         """Compute the outputs of a ``ModelInferRequest``.

@@ -191,7 +191,12 @@ def test_model_metadata_of_a_matrix_is_one_input() -> None:
         "inputs": [{"name": "input-0", "datatype": "FP32", "shape": [-1, 2]}],
         "outputs": [
             {"name": "label", "datatype": "INT64", "shape": [-1]},
-            {"name": "probabilities", "datatype": "FP32", "shape": [-1, 2]},
+            {
+                "name": "probabilities",
+                "datatype": "FP32",
+                "shape": [-1, 2],
+                "parameters": {"labels": [0, 1]},
+            },
         ],
     }
 

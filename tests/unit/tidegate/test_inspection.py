@@ -59,7 +59,7 @@ def test_render_has_one_line_per_feature_output_and_file(bundle):
     assert ["length", "FP32", "1", "to", "7", "allowed", "internal"] in lines
     assert ["ripe", "BOOL", "internal"] in lines
     assert ["→", "label", "BYTES", "1", "value", "per", "row"] in lines
-    assert ["→", "probabilities", "FP32", "2", "values", "per", "row"] in lines
+    assert ["→", "probabilities", "FP32", "2", "values", "per", "row:", "no,", "yes"] in lines
     assert ["model.skops", "7"] in lines
 
 

@@ -9,13 +9,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.contracts import BOOLEANS, DOUBLES, INTEGERS, MATRIX, MIXED, SMALL, contract
+from tests.support.contracts import (
+    BOOLEANS,
+    DOUBLES,
+    INTEGERS,
+    MATRIX,
+    MIXED,
+    SMALL,
+    TARGETS,
+    contract,
+    several_targets,
+)
 from tests.support.requests import validated_v1
 from tidegate.batch import Batch
 from tidegate.contract import Contract
 from tidegate_serving.codecs import v1
 from tidegate_serving.codecs.json_rows import parse_object
-from tidegate_serving.codecs.request import InferenceRequest, Limits
+from tidegate_serving.codecs.request import InferenceRequest, Limits, select_outputs
 from tidegate_serving.codecs.validation import validate_values
 from tidegate_serving.engines.result import BatchResult, ResultSlice
 from tidegate_serving.errors import RequestError
@@ -228,8 +238,15 @@ def test_parse_keeps_every_allowed_value_exactly(
 LABELS = {"label": np.array([1, 0]), "probabilities": np.array([[0.1, 0.9], [0.75, 0.25]], np.float32)}
 
 
-def encode(contract: Contract, outputs: dict[str, np.ndarray], start: int = 0, stop: int = 2) -> bytes:
-    return v1.encode(contract, ResultSlice(BatchResult(Batch({}), outputs), start, stop))
+def encode(
+    contract: Contract,
+    outputs: dict[str, np.ndarray],
+    start: int = 0,
+    stop: int = 2,
+    names: tuple[str, ...] | None = None,
+) -> bytes:
+    selected = (contract.prediction,) if names is None else select_outputs(contract, names)
+    return v1.encode(selected, ResultSlice(BatchResult(Batch({}), outputs), start, stop))
 
 
 def test_encode_contains_the_first_output_only() -> None:
@@ -251,3 +268,61 @@ def test_encode_wide_prediction_is_one_list_per_row() -> None:
     values = {"prediction": np.array([[1, 2], [3, 4], [5, 6]], np.float32)}
     assert encode(wide, values) == b'{"predictions":[[1.0,2.0],[3.0,4.0]]}'
     assert encode(wide, values, 2, 3) == b'{"predictions":[[5.0,6.0]]}'
+
+
+def test_encode_several_outputs_is_one_object_per_row() -> None:
+    body = json.loads(encode(MATRIX, LABELS, names=("probabilities", "label")))
+    assert body == {
+        "predictions": [
+            {"probabilities": [0.1, 0.9], "label": 1},
+            {"probabilities": [0.75, 0.25], "label": 0},
+        ]
+    }
+
+
+def test_encode_one_named_output_is_its_values() -> None:
+    assert encode(MATRIX, LABELS, names=("probabilities",)) == b'{"predictions":[[0.1,0.9],[0.75,0.25]]}'
+
+
+@pytest.mark.parametrize("parameters", [{}, {"content_type": "pd"}, {"outputs": ["label"]}])
+def test_parse_without_other_outputs_returns_the_prediction(parameters: dict[str, Any]) -> None:
+    request = parse(MATRIX, {"instances": [[1, 2]], "parameters": parameters})
+    assert request.outputs == (MATRIX.prediction,)
+
+
+def test_parse_named_outputs_keeps_their_order() -> None:
+    parameters = {"outputs": ["probabilities", "label"]}
+    request = parse(MATRIX, {"instances": [[1, 2]], "parameters": parameters})
+    assert [output.name for output in request.outputs] == ["probabilities", "label"]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ([], "parameters: expected an object, received a list."),
+        ({"outputs": []}, "parameters.outputs: expected a list of names of outputs, received an empty list."),
+        (
+            {"outputs": "label"},
+            'parameters.outputs: expected a list of names of outputs, received the string "label".',
+        ),
+        ({"outputs": [0]}, "parameters.outputs[0]: expected a name, received 0."),
+        (
+            {"outputs": ["label", "proba"]},
+            "parameters.outputs[1]: expected one of label, probabilities, received 'proba'.",
+        ),
+        (
+            {"outputs": ["label", "label"]},
+            "parameters.outputs[1]: expected each output once, received 'label' again.",
+        ),
+    ],
+)
+def test_parse_wrong_outputs_are_rejected_by_name(parameters: Any, message: str) -> None:
+    assert rejection(MATRIX, {"instances": [[1, 2]], "parameters": parameters}) == message
+
+
+@pytest.mark.parametrize("datatype", TARGETS)
+@pytest.mark.parametrize("repeats", [1, 10])
+def test_encode_several_targets_is_one_list_per_row(datatype: str, repeats: int) -> None:
+    values = np.tile(TARGETS[datatype], (repeats, 1))
+    body = encode(several_targets(datatype), {"label": values}, 1, len(values))
+    assert json.loads(body) == {"predictions": values[1:].tolist()}

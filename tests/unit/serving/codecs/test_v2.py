@@ -10,11 +10,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.contracts import BOOLEANS, DOUBLES, INTEGERS, MATRIX, MIXED, contract
+from tests.support.contracts import (
+    BOOLEANS,
+    DOUBLES,
+    INTEGERS,
+    MATRIX,
+    MIXED,
+    TARGETS,
+    contract,
+    several_targets,
+)
 from tests.support.requests import validated_v2
 from tidegate.batch import Batch
 from tidegate.contract import Contract
 from tidegate_serving.codecs.request import InferenceRequest, Limits
+from tidegate_serving.codecs.tensors import parse_raw_tensor
 from tidegate_serving.codecs.v2 import ResponseEncoder
 from tidegate_serving.engines.result import BatchResult, ResultSlice
 from tidegate_serving.errors import RequestError
@@ -405,3 +415,18 @@ def test_encode_slice_contains_its_own_rows_only() -> None:
 def test_encode_selected_outputs_are_in_the_requested_order() -> None:
     body, _ = encode(MATRIX, OUTPUTS, selected=MATRIX.outputs[::-1])
     assert [output["name"] for output in json.loads(body)["outputs"]] == ["probabilities", "label"]
+
+
+@pytest.mark.parametrize("datatype", TARGETS)
+@pytest.mark.parametrize("repeats", [1, 10])
+def test_encode_several_targets_is_row_major_in_both_forms(datatype: str, repeats: int) -> None:
+    wide, values = several_targets(datatype), np.tile(TARGETS[datatype], (repeats, 1))
+    options = {"start": 1, "stop": len(values)}
+    (output,) = json.loads(encode(wide, {"label": values}, **options)[0])["outputs"]
+    assert output["shape"] == [len(values) - 1, 2]
+    assert output["data"] == values[1:].reshape(-1).tolist()
+    body, length = encode(wide, {"label": values}, frozenset({"label"}), **options)
+    (header,) = json.loads(body[:length])["outputs"]
+    assert header["parameters"] == {"binary_data_size": len(body[length:])}
+    raw = parse_raw_tensor("", datatype, tuple(header["shape"]), memoryview(body)[length:])
+    assert list(raw) == values[1:].reshape(-1).tolist()

@@ -5,10 +5,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.support.contracts import MATRIX, contract
+from tests.support.contracts import MATRIX, TARGETS, contract, several_targets
 from tidegate.batch import Batch
 from tidegate_serving._kserve import pb
 from tidegate_serving.codecs.request import InferenceRequest, Limits
+from tidegate_serving.codecs.tensors import parse_raw_tensor
 from tidegate_serving.codecs.validation import DATATYPES
 from tidegate_serving.engines.result import BatchResult, ResultSlice
 from tidegate_serving.errors import ErrorCode, RequestError
@@ -162,3 +163,20 @@ def test_encode_infer_response_has_the_requests_form(as_raw: bool) -> None:
         assert list(response.outputs[0].contents.bytes_contents) == ["é".encode(), b"b"]
         assert list(response.outputs[1].contents.fp32_contents) == [0.25, 0.75, 1, 0]
         assert not response.raw_output_contents
+
+
+@pytest.mark.parametrize("datatype", TARGETS)
+@pytest.mark.parametrize("as_raw", [True, False])
+def test_encode_infer_response_of_several_targets(datatype: str, as_raw: bool) -> None:
+    inputs: Any = None
+    request, values = InferenceRequest(inputs, "7", several_targets(datatype).outputs), TARGETS[datatype]
+    response = encode_infer_response("m", "abc", request, slice_of(request, {"label": values}), as_raw=as_raw)
+    (output,) = response.outputs
+    assert (output.datatype, list(output.shape)) == (datatype, [2, 2])
+    if as_raw:
+        (content,) = response.raw_output_contents
+        received = list(parse_raw_tensor("", datatype, (2, 2), memoryview(content)))
+    else:
+        received = list(getattr(output.contents, CONTENTS_FIELDS[datatype]))
+        received = [text.decode() for text in received] if datatype == "BYTES" else received
+    assert received == values.reshape(-1).tolist()
