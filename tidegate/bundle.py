@@ -225,6 +225,11 @@ def open_bundle(path: Path, digest: str | None = None) -> Bundle:
         ConfigurationError: If the expected digest is not valid.
     """
     expected = None if digest is None else parse_digest(digest)
+    if path.is_file():
+        raise BundleError(
+            f"{path} is a file, and a bundle is a directory: make a bundle of a fitted model with 'tidegate "
+            f"bundle {path} --data ROWS.csv --name NAME'."
+        )
     file = path / MANIFEST
     try:
         status = file.lstat()

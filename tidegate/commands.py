@@ -19,9 +19,7 @@ from tidegate.errors import BundleError, ConfigurationError
 from tidegate.reference import ChannelReference, looks_like_reference
 from tidegate.store import Store, fetch, locate
 
-DirectoryArgument = Annotated[
-    Path, typer.Argument(help="The bundle's directory.", exists=True, file_okay=False)
-]
+DirectoryArgument = Annotated[Path, typer.Argument(help="The bundle's directory.", exists=True)]
 SourceArgument = Annotated[
     str,
     typer.Argument(help="A bundle's directory, <store>/<name>@sha256:<digest> or <store>/<name>:<channel>."),

@@ -213,3 +213,10 @@ def test_seal_of_an_incomplete_folder_raises(bundle):
 def test_parse_manifest_of_arbitrary_bytes_raises(content):
     with pytest.raises(BundleError):
         parse_manifest(content, None, "here")
+
+
+def test_open_bundle_of_a_model_file_names_the_command(tmp_path):
+    file = tmp_path / "model.joblib"
+    file.write_bytes(b"")
+    with pytest.raises(BundleError, match=r"is a file, .*'tidegate bundle .*model\.joblib --data"):
+        open_bundle(file)
