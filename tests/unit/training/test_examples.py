@@ -1,8 +1,10 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
 import hashlib
+import json
 import runpy
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -43,3 +45,23 @@ def test_example_data_equal_the_generator_s_output(folder: str, data: str, tmp_p
     generated, tracked = ((where / data).read_bytes() for where in (tmp_path, source))
     assert hashlib.sha256(generated).hexdigest() == hashlib.sha256(tracked).hexdigest()
     assert len(tracked) < 200_000
+
+
+def test_notebook_runs_from_fit_to_response(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    notebook = json.loads((EXAMPLES / "notebook" / "wine.ipynb").read_text())
+    assert len(notebook["cells"]) == 12
+    assert not any(cell.get("outputs") for cell in notebook["cells"])
+    monkeypatch.chdir(tmp_path)
+    state: dict[str, Any] = {}
+    try:
+        for cell in notebook["cells"]:
+            if cell["cell_type"] == "code":
+                exec("".join(cell["source"]), state)
+    finally:
+        if "server" in state:
+            state["server"].kill()
+            state["server"].wait()
+            state["server"].stdout.close()
+    assert state["parity"]["verdict"] == "equal"
+    assert state["predictions"] == state["model"].predict(state["X_test"].head(3)).tolist()
+    assert state["server"].returncode == 0
