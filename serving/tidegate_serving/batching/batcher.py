@@ -48,6 +48,13 @@ If a call takes ``a + b * rows``, a batch that takes ten times ``a`` has nine te
 throughput.
 """
 
+MAX_WAIT_SHARE = 0.25
+"""Longest expected service time of a batch whose first request has waited long, as a share of its wait.
+
+The shortest calls may be from a time without load, when none of them waited for the CPU. With their limit
+alone the batches of an overloaded server would stay too small to empty its queue.
+"""
+
 EXPLORED_BATCHES = 4
 """One in so many full batches is larger than its estimate allows, to measure the estimate again."""
 
@@ -237,7 +244,8 @@ class Batcher:
         waits: list[float] = []
         rows, now = 0, self._clock()
         separate_seconds = 0.0
-        max_explored_rows = 0
+        waited_seconds = now - self._queue[0].enqueued_at if self._queue else 0.0
+        max_rows = 0
         all_fit = self._fits(self.queued_rows)  # one test for all requests, because they usually fit
         while self._queue:
             request = self._queue[0]
@@ -245,8 +253,8 @@ class Batcher:
             if not all_fit:
                 separate_seconds += self._service_time.service_time(request_rows) or 0.0
                 if batch and not self._fits(rows + request_rows, separate_seconds):
-                    max_explored_rows = max_explored_rows or self._max_explored_rows(rows)
-                    if rows + request_rows > max_explored_rows:
+                    max_rows = max_rows or self._max_overload_rows(rows, waited_seconds)
+                    if rows + request_rows > max_rows:
                         break
             self._queue.popleft()
             self.queued_rows -= request_rows
@@ -265,16 +273,32 @@ class Batcher:
             self._metrics.record_batch(rows, waits)
         return batch, rows
 
-    def _max_explored_rows(self, rows: int) -> int:
-        """Return the most rows of a batch that would be full with these: sometimes twice as many.
+    def _max_overload_rows(self, rows: int, waited_seconds: float) -> int:
+        """Return the most rows of a batch that fits with these and leaves requests in the queue.
 
-        A few calls that waited for the CPU can make larger batches look slow. No batch of that size would run
-        again, and the estimate would stay wrong for as long as the overload lasts.
+        They are more if the larger batch saves time compared with several batches of ``rows``, and takes a
+        share of the time for which its first request has waited: then the wait grows little, and the queue
+        becomes shorter.
+
+        Sometimes they are twice as many in any case. A few calls that waited for the CPU can make larger
+        batches look slow. No batch of that size would run again, and the estimate would stay wrong for as
+        long as the overload lasts.
+
+        Args:
+            rows: Rows of the batch so far.
+            waited_seconds: Time for which its first request has waited.
         """
         self._full_batches += 1
-        if self._full_batches % EXPLORED_BATCHES:
-            return rows
-        return min(2 * rows, self._max_batch_rows)
+        explored = rows if self._full_batches % EXPLORED_BATCHES else min(2 * rows, self._max_batch_rows)
+        row_seconds = self._service_time.row_time(rows) or 0.0
+        larger = min(rows + self.queued_rows, self._max_batch_rows)
+        while larger > explored:
+            limit = min(MAX_WAIT_SHARE * waited_seconds / larger, MAX_BATCH_SHARE * row_seconds)
+            expected_seconds = self._service_time.row_time(larger)
+            if expected_seconds is not None and expected_seconds <= limit:
+                return larger
+            larger //= 2
+        return explored
 
     def _fits(self, rows: int, separate_seconds: float = 0.0) -> bool:
         """Return whether several requests may form one batch.

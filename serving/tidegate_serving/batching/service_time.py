@@ -69,6 +69,18 @@ class ServiceTimeEstimator:
         mean = self._means.get(rows.bit_length())
         return self._derive(rows) if mean is None else mean
 
+    def row_time(self, rows: int) -> float | None:
+        """Return the expected seconds per row of calls of about this size, or None if too little is measured.
+
+        Within a size class it is one value, so that two sizes compare by what their calls took and not by
+        their place in the class.
+        """
+        size_class = rows.bit_length()
+        if size_class in self._means:
+            return self._means[size_class] / self._mean_rows(size_class)
+        seconds = self._derive(rows)
+        return None if seconds is None else seconds / rows
+
     def queue_time(self, rows: int) -> float:
         """Return the expected seconds until this many queued rows are computed, rather too few than too many.
 

@@ -101,13 +101,20 @@ def make_server(
     row_seconds: float,
     limit: float = MAX_QUEUE_DELAY,
     slow_rows: tuple[int, ...] = (),
+    fast_rows: int | None = None,
 ) -> Server:
-    """Return a server; calls of ``slow_rows`` rows had to wait for the CPU when they were measured."""
+    """Return a server; calls of ``slow_rows`` rows had to wait for the CPU when they were measured.
+
+    Those of ``fast_rows`` rows took a fifth of what they take now.
+    """
     engine = SimulatedEngine(loop, call_seconds, row_seconds)
     service_time = measure_service_times(engine, MATRIX, loop.time)
     for rows in slow_rows:
         for _ in range(SAMPLES_PER_CLASS):
             service_time.record(rows, 20 * call_seconds)
+    if fast_rows is not None:
+        for _ in range(SAMPLES_PER_CLASS):
+            service_time.record(fast_rows, (call_seconds + row_seconds * fast_rows) / 5)
     batcher = Batcher(
         engine,
         Batch.concatenate,  # type: ignore[arg-type]
@@ -285,3 +292,16 @@ def test_overload_wrong_estimate_of_large_batches_is_measured_again() -> None:
         return float(run(simulate).goodput(5.0, 10.0))
 
     assert goodput((64, 128, 256, 512)) >= 0.9 * goodput(())
+
+
+def test_overload_shortest_calls_without_load_do_not_bound_batches() -> None:
+    """Single calls were measured when the CPU was free: five times faster than a call under the load."""
+
+    async def main(loop: VirtualLoop) -> None:
+        server = make_server(loop, 0.03, 1e-4, fast_rows=ROWS)
+        await open_loop(server, 350.0, 20.0)
+        assert server.goodput(5.0, 20.0) >= 0.95 * 350.0
+        assert [time for time in server.rejections if time > 5.0] == []
+        server.batcher.close()
+
+    run(main)

@@ -96,3 +96,12 @@ def test_rows_within_is_the_largest_measured_size() -> None:
     estimator = measured({1: 0.1, 16: 0.2, 64: 0.4})
     assert [estimator.rows_within(seconds) for seconds in (0.05, 0.1, 0.2, 0.3, 9.0)] == [0, 1, 31, 31, 127]
     assert all((estimator.service_time(rows) or 0.0) <= 0.2 for rows in range(1, 32))
+
+
+def test_row_time_is_one_value_per_size_class() -> None:
+    estimator = ServiceTimeEstimator()
+    assert estimator.row_time(4) is None
+    for rows, seconds in ((4, 0.4), (6, 0.6), (6, 0.6), (7, 9.0)):
+        estimator.record(rows, seconds)
+    assert estimator.row_time(4) == estimator.row_time(7) == pytest.approx(0.1)
+    assert estimator.row_time(16) == pytest.approx(0.1)  # derived: proportional with one class
