@@ -8,7 +8,7 @@ LOCK_OPTIONS := --universal --python-version 3.11 --generate-hashes --no-emit-in
 	--quiet --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test fuzz lint format package e2e e2e-full bench bench-quick capacity hpa-oracle docs charts lock clean
+.PHONY: help setup demo test fuzz lint format package e2e e2e-full bench bench-quick capacity hpa-oracle algorithms docs charts lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -72,6 +72,9 @@ capacity: setup ## Measure the capacity of two models three times each (30 minut
 
 hpa-oracle: setup ## Compare the simulated autoscaler with Kubernetes' own controller in 10,000 scenarios (2 minutes; Go)
 	@$(BIN)/python -m tools.hpa_oracle
+
+algorithms: setup ## Bundle and serve every estimator of scikit-learn, and write docs/algorithms.md (2 minutes)
+	@$(BIN)/python -m tests.algorithms
 
 docs: setup ## Build the documentation site; a dead link fails
 	@$(BIN)/mkdocs build --quiet --strict

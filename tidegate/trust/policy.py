@@ -3,8 +3,8 @@
 """The deployer's policy: the types that a bundle may have built, and the bundles whose pickles may be loaded.
 
 The policy comes from the server's options, never from the bundle. The default trusts the types of every
-classifier and regressor of scikit-learn except ``TunedThresholdClassifierCV``, whose state holds a
-function. It allows no pickle.
+classifier, regressor, clusterer and outlier detector of scikit-learn that skops saves, except
+``TunedThresholdClassifierCV``, whose state holds functions that it calls. It allows no pickle.
 """
 
 import re
@@ -38,6 +38,9 @@ TRUSTED_TYPES = frozenset(
         "sklearn._loss.loss.HalfTweedieLossIdentity",
         "sklearn.calibration._CalibratedClassifier",
         "sklearn.calibration._SigmoidCalibration",
+        # Nodes of clusters, each with a center and two children; the function is of arrays and runs in fit.
+        "sklearn.cluster._bisect_k_means._BisectingTree",
+        "sklearn.cluster._kmeans._kmeans_single_lloyd",
         "sklearn.gaussian_process._gpc._BinaryGaussianProcessClassifierLaplace",
         "sklearn.metrics._dist_metrics.ChebyshevDistance64",
         "sklearn.metrics._dist_metrics.EuclideanDistance64",

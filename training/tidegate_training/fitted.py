@@ -191,12 +191,13 @@ def _as_pipeline(model: Any) -> Any:
             f"The {type(model).__name__} is not fitted: call its fit method before it is bundled."
         ) from None
     model = getattr(model, "best_estimator_", model)
-    if not hasattr(model, "predict"):
+    pipeline = model if isinstance(model, Pipeline) else Pipeline([(ESTIMATOR, model)])
+    if not hasattr(pipeline, "predict"):
         raise ConfigurationError(
-            f"The {type(model).__name__} has no method predict, so it cannot be served: choose an estimator "
-            "that predicts for new rows."
+            f"The {type(pipeline[-1]).__name__} has no method predict, so it cannot be served: choose an "
+            "estimator that predicts for new rows."
         )
-    return model if isinstance(model, Pipeline) else Pipeline([(ESTIMATOR, model)])
+    return pipeline
 
 
 def _detect_task(estimator: Any) -> Task:
@@ -234,7 +235,8 @@ def _build(pipeline: Any, kind: str, policy: Policy) -> ServerBuild:
         return build_as_server(pipeline, policy)
     except NotSavedError as error:
         raise ConfigurationError(
-            f"The {kind} cannot be saved ({error}): remove the parameter that holds a function or an object."
+            f"The {kind} cannot be saved ({error}): remove the parameter that holds a function or an object, "
+            "or choose an estimator whose state is numbers and texts."
         ) from None
     except BundleError as error:
         raise ConfigurationError(

@@ -5,6 +5,7 @@
 Whether the graph computes the same outputs is shown by :mod:`tidegate_training.bundling.parity`.
 """
 
+import re
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -16,6 +17,9 @@ from tidegate_training.bundling.graph_inputs import merge_inputs
 
 OPSET = 17
 """The graph's operator set; every ONNX Runtime since 1.13 supports it."""
+
+_CLASS = re.compile(r"<class '.*?(?P<name>\w+)'>")
+"""The class in the converter's error for an estimator that it does not know."""
 
 
 class NotCompiledError(Exception):
@@ -40,6 +44,7 @@ def to_onnx(
         NotCompiledError: If a step has no converter, or its converter fails.
     """
     from skl2onnx import convert_sklearn
+    from skl2onnx.common.exceptions import MissingConverter, MissingShapeCalculator
 
     inputs = _graph_inputs(datatypes)
     try:
@@ -60,6 +65,10 @@ def to_onnx(
         else:
             merge_inputs(model.graph, datatypes)
         _apply_contract(model, outputs)
+    except (MissingConverter, MissingShapeCalculator) as error:
+        kind = _CLASS.search(str(error))
+        name = kind["name"] if kind else "a step"
+        raise NotCompiledError(f"skl2onnx has no converter for {name}") from error
     except Exception as error:
         # Converters raise any exception, from KeyError to RuntimeError; each one means 'not compiled'.
         raise NotCompiledError(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}") from error
