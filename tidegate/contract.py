@@ -191,6 +191,16 @@ class Output(_ContractModel):
         return self
 
 
+class DecisionThreshold(_ContractModel):
+    """The rule of a classification with two classes that replaces the more probable class.
+
+    The label is the positive one if its probability is at least the value, and the other one if not.
+    """
+
+    positive_label: int | str
+    value: Annotated[float, Field(gt=0, lt=1)]
+
+
 class Golden(_ContractModel):
     """Golden requests: rows with the outputs that scikit-learn computed for them in training.
 
@@ -237,6 +247,8 @@ class Contract(_ContractModel):
     labels: Annotated[tuple[int | str, ...], Field(strict=False)] = ()
     """The values of the output ``label``; of a classifier in the order of its score columns. Empty for a
     regression and for several targets."""
+    threshold: DecisionThreshold | None = None
+    """The decision threshold; None if the label is the model's own."""
     golden: Golden
 
     @model_validator(mode="after")
@@ -252,6 +264,7 @@ class Contract(_ContractModel):
                 f"received {len(self.labels)} for {self.task}"
             )
         self._validate_layout()
+        self._validate_threshold()
         if set(self.golden.outputs) != set(outputs):
             raise ValueError(
                 f"golden.outputs: expected {', '.join(sorted(outputs))}, received "
@@ -275,6 +288,17 @@ class Contract(_ContractModel):
             raise ValueError("layout: expected 'frame' or 'texts' for features of several types or of text")
         if self.layout == "texts" and [feature.datatype for feature in self.features] != [Datatype.BYTES]:
             raise ValueError("layout: expected one text feature for 'texts'")
+
+    def _validate_threshold(self) -> None:
+        if self.threshold is None:
+            return
+        if len(self.labels) != 2 or self.threshold.positive_label not in self.labels:
+            raise ValueError(
+                f"threshold: expected two labels, one of them '{self.threshold.positive_label}', received "
+                f"{', '.join(map(str, self.labels)) or 'none'}"
+            )
+        if all(output.labels != self.labels for output in self.outputs):
+            raise ValueError("threshold: expected an output with one probability per label, received none")
 
     @property
     def has_one_label(self) -> bool:

@@ -82,6 +82,8 @@ def render(bundle: Bundle, description: dict[str, Any]) -> Group:
         "memory": _memory(bundle),
         "versions": ", ".join(f"{name} {version}" for name, version in manifest.versions.items()),
     }
+    if (threshold := bundle.contract.threshold) is not None:
+        facts["threshold"] = f"{threshold.positive_label} from a probability of {threshold.value:g}"
     if description["provenance"] == UNREADABLE:
         facts["provenance"] = f"{UNREADABLE}; the model is not affected"
     # Lines, because a table would truncate the digest on a narrow terminal.

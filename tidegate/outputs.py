@@ -6,14 +6,14 @@ Training computes the reference for every comparison with it, and the server's s
 responses, so that both mean the same by a name. It imports no scikit-learn.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from tidegate.batch import Array
-from tidegate.contract import Output
+from tidegate.contract import DecisionThreshold, Output
 
 LABEL = "label"
 PREDICTION = "prediction"
@@ -73,3 +73,21 @@ def conform(output: Output, values: Any) -> Array:
     if array.ndim > 2 or (array.ndim == 2 and array.shape[1] != width) or (array.ndim == 1 and width != 1):
         raise ValueError(f"output '{output.name}': expected {width} values per row, received {array.shape}")
     return array.reshape(-1) if output.width is None else array.reshape(-1, width)
+
+
+def decide_labels(
+    threshold: DecisionThreshold | None, labels: Sequence[int | str], outputs: Mapping[str, Array]
+) -> dict[str, Array]:
+    """Return a model's outputs with the labels that a decision threshold gives.
+
+    Args:
+        threshold: The threshold; None keeps the model's own labels.
+        labels: The two labels, in the order of the probabilities' columns.
+        outputs: By output, ``[rows]`` or ``[rows, width]``.
+    """
+    if threshold is None:
+        return dict(outputs)
+    positive = labels.index(threshold.positive_label)
+    choices = np.array([labels[1 - positive], labels[positive]], outputs[LABEL].dtype)
+    is_positive = outputs[PROBABILITIES][:, positive] >= threshold.value
+    return {**outputs, LABEL: choices[is_positive.astype(np.intp)]}

@@ -225,16 +225,24 @@ class Service:
         ]
 
     def outputs(self) -> list[dict[str, Any]]:
-        """Return the output tensors' metadata. The labels of its columns are a parameter of an output."""
-        return [
-            {
-                "name": output.name,
-                "datatype": str(output.datatype),
-                "shape": [-1] if output.width is None else [-1, output.width],
-                **({"parameters": {"labels": list(output.labels)}} if output.labels else {}),
-            }
-            for output in self.contract.outputs
-        ]
+        """Return the output tensors' metadata.
+
+        Its parameters are the labels of its columns, or the decision threshold of the label.
+        """
+        outputs = []
+        for output in self.contract.outputs:
+            shape = [-1] if output.width is None else [-1, output.width]
+            entry: dict[str, Any] = {"name": output.name, "datatype": str(output.datatype), "shape": shape}
+            threshold = self.contract.threshold
+            if output.labels:
+                entry["parameters"] = {"labels": list(output.labels)}
+            elif threshold is not None and output is self.contract.prediction:
+                entry["parameters"] = {
+                    "positive_label": threshold.positive_label,
+                    "threshold": threshold.value,
+                }
+            outputs.append(entry)
+        return outputs
 
     def close(self) -> None:
         """Stop the engine's thread after its current batch."""

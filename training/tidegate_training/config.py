@@ -283,6 +283,51 @@ class Split(_Section):
         return self
 
 
+ThresholdMetric = Literal["accuracy", "balanced_accuracy", "f1", "precision", "recall"]
+
+
+class Costs(_Section):
+    """The costs of wrong decisions, in any unit."""
+
+    false_positive: Annotated[float, Field(gt=0)]
+    false_negative: Annotated[float, Field(gt=0)]
+
+
+class Threshold(_Section):
+    """The decision threshold of two classes: a number, or a criterion to tune it by.
+
+    It is the probability from which the label is the positive one. A criterion is applied to the validation
+    rows.
+    """
+
+    value: Fraction | None = None
+    metric: ThresholdMetric | None = None
+    costs: Costs | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _number(cls, value: Any) -> Any:
+        return {"value": value} if type(value) in (int, float) else value
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if sum(field is not None for field in (self.value, self.metric, self.costs)) != 1:
+            raise ValueError("expected a number, or exactly one of 'metric' and 'costs'")
+        return self
+
+    @property
+    def origin(self) -> str:
+        """How the number was chosen, for the model card."""
+        if self.costs is not None:
+            return (
+                f"tuned on the validation rows for the lowest cost, {self.costs.false_positive:g} per false "
+                f"positive and {self.costs.false_negative:g} per false negative"
+            )
+        if self.metric is not None:
+            return f"tuned on the validation rows for the best {self.metric}"
+        return "set by the model's owner"
+
+
 class ModelCard(_Section):
     """Texts of the model's owner for the model card."""
 
@@ -303,6 +348,8 @@ class TrainingConfig(_Section):
     target: Annotated[str, Field(min_length=1)] = DATASET_TARGET
     positive_label: int | str | None = None
     """The positive class, of two, of precision, recall, F1 and ROC AUC. By default the second one."""
+    threshold: Threshold | None = None
+    """The decision threshold of two classes. By default the label is the more probable class."""
     sample_weight: Annotated[str, Field(min_length=1)] | None = None
     """The column of the rows' weights, in fitting and in the metrics. It is left out of the features."""
     features: Features = Features()
@@ -366,10 +413,11 @@ class TrainingConfig(_Section):
                     ("data", "dataset"),
                     f"the data set '{self.data.dataset}' is not a data set for {self.task}",
                 )
-        if self.task == "regression" and self.positive_label is not None:
-            raise FieldError(
-                ("positive_label",), "allowed for a classification only, because a regression has no classes"
-            )
+        for field in ("positive_label", "threshold"):
+            if self.task == "regression" and getattr(self, field) is not None:
+                raise FieldError(
+                    (field,), "allowed for a classification only, because a regression has no classes"
+                )
         if self.task == "regression" and self.split.stratify:
             raise FieldError(
                 ("split", "stratify"),
@@ -382,6 +430,7 @@ class TrainingConfig(_Section):
         return {
             "algorithm": self.algorithm.parameters,
             "sample_weight": self.sample_weight,
+            "threshold": None if self.threshold is None else self.threshold.model_dump(exclude_none=True),
             "preprocessing": self.preprocessing.model_dump(mode="json"),
             "split": self.split.model_dump(mode="json"),
             "float_dtype": self.float_dtype,

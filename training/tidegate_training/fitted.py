@@ -7,7 +7,7 @@ fitted on, or rows like them. Nothing is fitted here.
 """
 
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -17,9 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.bundle import Bundle
-from tidegate.contract import Datatype, Output, Task
+from tidegate.contract import Datatype, DecisionThreshold, Output, Task
 from tidegate.digest import sha256
 from tidegate.errors import BundleError, ConfigurationError, DataError
+from tidegate.outputs import PROBABILITIES, decide_labels
 from tidegate.trust.policy import TRUSTED_TYPES, Policy
 from tidegate_training.bundling.features import FeaturePolicy, FeatureTable
 from tidegate_training.bundling.fitted_model import FittedModel
@@ -63,6 +64,7 @@ def bundle(
     directory: Path | str | None = None,
     task: Task | None = None,
     positive_label: int | str | None = None,
+    threshold: float | None = None,
     handle_unknown: Literal["reject", "accept"] = "reject",
     seed: int = 0,
     golden_rows: int = 8,
@@ -92,6 +94,8 @@ def bundle(
         task: The task; by default that of the estimator's type.
         positive_label: The class, of two, that precision, recall, F1 and ROC AUC are about; by default the
             second one.
+        threshold: The probability of the positive label from which a row gets it; by default a row gets the
+            model's own label.
         handle_unknown: Whether the server rejects or accepts a category that the sample rows do not have.
         seed: The seed of the random rows of the comparison.
         golden_rows: The largest number of golden requests.
@@ -124,13 +128,18 @@ def bundle(
     served = samples.features.batch(rows).for_sklearn(samples.layout, list(samples.features.datatypes))
     outputs, predicted = _predict(built.pipeline, served, kind, task, samples.features, targets)
     _require_same_outputs(pipeline, samples.original, outputs, predicted)
+    labels = _detect_labels(built.pipeline, task, outputs[0], predicted)
+    if positive_label is None and task == "classification" and len(labels) == 2:
+        positive_label = labels[1]
+    decision = _decision_threshold(threshold, kind, labels, predicted, positive_label)
+    predicted = decide_labels(decision, labels, predicted)
     fitted = FittedModel(
         name,
         task,
         built.pipeline,
         samples.layout,
         outputs,
-        _detect_labels(built.pipeline, task, outputs[0], predicted),
+        labels,
         samples.features,
         target,
         rows,
@@ -142,9 +151,8 @@ def bundle(
             )
             for column in samples.features.datatypes
         },
+        threshold=decision,
     )
-    if positive_label is None and task == "classification" and len(fitted.labels) == 2:
-        positive_label = fitted.labels[1]
     metrics = compute_metrics(fitted, rows, predicted, positive_label)
     evaluation = Evaluation({SAMPLE: metrics}, {SAMPLE: len(rows)}, {SAMPLE: predicted}, positive_label)
     digest = _digest(samples.features, target)
@@ -159,6 +167,7 @@ def bundle(
             f"The model was fitted before it was bundled. {len(rows)} sample rows, SHA-256 `{digest}`, are "
             "the source of ranges, categories, golden requests and the metrics below. They may be the rows "
             "that the model was fitted on.",
+            threshold="set by the model's owner",
         ),
         target_dir,
         split=SAMPLE,
@@ -298,6 +307,29 @@ def _detect_labels(
         return (-1, 1)
     values = pipeline.classes_ if task == "classification" else np.unique(predicted[prediction.name])
     return tuple(value if isinstance(value, str) else int(value) for value in values.tolist())
+
+
+def _decision_threshold(
+    value: float | None,
+    kind: str,
+    labels: tuple[int | str, ...],
+    predicted: Mapping[str, Array],
+    positive_label: int | str | None,
+) -> DecisionThreshold | None:
+    if value is None:
+        return None
+    if not 0 < value < 1:
+        raise ConfigurationError(f"threshold: expected a probability between 0 and 1, received {value:g}.")
+    if len(labels) != 2 or PROBABILITIES not in predicted:
+        raise ConfigurationError(
+            f"threshold: expected a classifier of two classes with probabilities, and the {kind} has "
+            f"{len(labels)} classes and the outputs {', '.join(predicted)}: remove the threshold."
+        )
+    if positive_label not in labels:
+        raise ConfigurationError(
+            f"positive_label: expected {labels[0]!r} or {labels[1]!r}, received {positive_label!r}."
+        )
+    return DecisionThreshold(positive_label=positive_label, value=float(value))
 
 
 def _is_free_text(pipeline: Any, samples: Samples, column: str) -> bool:

@@ -27,6 +27,7 @@ class CardContext:
         parameters: The estimator's parameters that its owner set, by name.
         data: The description of the data.
         preprocessing: The description of the preprocessing; None if the pipeline alone knows it.
+        threshold: How the decision threshold was chosen; None without one.
     """
 
     texts: ModelCard
@@ -34,6 +35,7 @@ class CardContext:
     parameters: Mapping[str, Any]
     data: str
     preprocessing: str | None = None
+    threshold: str | None = None
 
 
 def render_model_card(
@@ -100,14 +102,19 @@ def _model(context: CardContext, contract: Contract, parity: ParityReport) -> st
     lines.append(
         f"- Outputs: {', '.join(f'{output.name} ({output.datatype})' for output in contract.outputs)}"
     )
-    for output in contract.outputs:
-        if output.labels and output.labels != contract.labels:
-            lines.append(f"- Columns of {output.name}: {', '.join(map(str, output.labels))}")
-        elif output.labels:
-            lines.append(f"- Columns of {output.name}: one per class, in the order of the classes")
+    lines += [
+        f"- Columns of {output.name}: {', '.join(map(str, output.labels))}"
+        for output in contract.outputs
+        if output.labels
+    ]
     if contract.labels:
         name = {"classification": "Classes", "clustering": "Clusters"}.get(contract.task, "Labels")
         lines.append(f"- {name}: {', '.join(map(str, contract.labels))}")
+    if contract.threshold is not None:
+        lines.append(
+            f"- Decision threshold: '{contract.threshold.positive_label}' from a probability of "
+            f"{contract.threshold.value:g}, {context.threshold}"
+        )
     if parity.verdict == "equal":
         compiled = (
             f"equal to scikit-learn on {parity.rows} rows, largest difference {parity.max_abs_difference:.2g}"

@@ -6,7 +6,7 @@ It orders the steps. A run that fails or is stopped, and a model that misses a g
 only SIGKILL can leave a hidden folder next to the bundle.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -17,13 +17,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.bundle import Bundle
+from tidegate.contract import DecisionThreshold
 from tidegate.errors import BundleError, FieldError
+from tidegate.outputs import PROBABILITIES, decide_labels
 from tidegate.trust.policy import Policy
-from tidegate_training.bundling.features import FeaturePolicy
+from tidegate_training.bundling.features import FeaturePolicy, Indices
 from tidegate_training.bundling.fitted_model import FittedModel
 from tidegate_training.bundling.outputs import detect_outputs, predict_outputs, prediction_datatype
 from tidegate_training.bundling.parity import ParityReport
 from tidegate_training.config import FeatureOptions, TrainingConfig
+from tidegate_training.decision import tune_threshold
 from tidegate_training.evaluation import (
     Evaluation,
     assess_overfitting,
@@ -146,13 +149,16 @@ def _fit_and_evaluate(
         name: predict_outputs(built.pipeline, features.batch(rows).for_sklearn(layout, names), outputs)
         for name, rows in splits.items()
     }
+    labels = tuple(built.pipeline.classes_.tolist()) if config.task == "classification" else ()
+    threshold = _choose_threshold(config, labels, table, splits.validation, predicted["validation"])
+    predicted = {name: decide_labels(threshold, labels, values) for name, values in predicted.items()}
     model = FittedModel(
         config.name,
         config.task,
         built.pipeline,
         layout,
         outputs,
-        tuple(built.pipeline.classes_.tolist()) if config.task == "classification" else (),
+        labels,
         features,
         table.target,
         splits.train,
@@ -162,6 +168,7 @@ def _fit_and_evaluate(
             for name in predicted["test"]
         },
         policies={name: _feature_policy(config, name) for name in features.datatypes},
+        threshold=threshold,
         weights=table.weights,
     )
     return _TrainedModel(
@@ -176,10 +183,7 @@ def _evaluate(
     outputs: dict[str, dict[str, Array]],
     warnings: list[str],
 ) -> Evaluation:
-    # By default the second of two classes is the positive one, as in scikit-learn.
-    positive_label = config.positive_label
-    if positive_label is None and len(model.labels) == 2:
-        positive_label = model.labels[1]
+    positive_label = _positive_label(config, model.labels)
     metrics = {
         name: compute_metrics(model, rows, outputs[name], positive_label) for name, rows in splits.items()
     }
@@ -195,6 +199,43 @@ def _evaluate(
         evaluate_gates(gates, {**metrics, "gap": gap}),
         warnings,
     )
+
+
+def _positive_label(config: TrainingConfig, labels: Sequence[Any]) -> Any:
+    """Return the positive class; by default the second of two, as in scikit-learn."""
+    if config.positive_label is None and len(labels) == 2:
+        return labels[1]
+    return config.positive_label
+
+
+def _choose_threshold(
+    config: TrainingConfig, labels: Sequence[Any], table: Table, rows: Indices, outputs: Mapping[str, Array]
+) -> DecisionThreshold | None:
+    """Return the decision threshold, tuned on the validation rows with these numbers and outputs."""
+    options = config.threshold
+    if options is None:
+        return None
+    if PROBABILITIES not in outputs:
+        raise FieldError(
+            ("threshold",),
+            f"{config.algorithm.name} computes no probabilities with these parameters: remove the threshold, "
+            "or choose an algorithm that computes them, such as LogisticRegression",
+        )
+    positive_label = _positive_label(config, labels)
+    value, criterion = options.value, options.metric or options.costs
+    if value is None and criterion is not None:
+        is_positive = table.target[rows] == positive_label
+        if is_positive.all() or not is_positive.any():
+            raise FieldError(
+                ("threshold",),
+                "the validation rows have one class only, so there is nothing to tune it on: set a number, "
+                "or choose another split",
+            )
+        weights = None if table.weights is None else table.weights[rows]
+        probabilities = outputs[PROBABILITIES][:, labels.index(positive_label)]
+        value = tune_threshold(criterion, is_positive, probabilities, weights)
+    assert value is not None  # the configuration has a number or a criterion
+    return DecisionThreshold(positive_label=positive_label, value=value)
 
 
 def _build_as_server(config: TrainingConfig, fitted: Any) -> ServerBuild:
@@ -274,4 +315,5 @@ def _describe(config: TrainingConfig, trained: _TrainedModel) -> CardContext:
         config.algorithm.parameters,
         data,
         f"impute={numeric.impute}, scale={numeric.scale}, float_dtype={config.float_dtype}",
+        None if config.threshold is None else config.threshold.origin,
     )

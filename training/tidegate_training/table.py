@@ -393,6 +393,10 @@ def _target_classes(source: Source, config: TrainingConfig) -> Array:
             f"{where} has {len(labels)} classes in {len(classes)} rows, too few rows per class: is the task "
             "a regression?"
         )
+    if config.threshold is not None and len(labels) != 2:
+        raise FieldError(
+            ("threshold",), f"expected two classes, and {where} has {len(labels)}: remove the threshold"
+        )
     if config.positive_label is not None and (
         len(labels) != 2 or config.positive_label not in labels.tolist()
     ):

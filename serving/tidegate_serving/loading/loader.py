@@ -25,6 +25,7 @@ from tidegate_serving.config import EngineChoice
 from tidegate_serving.engines.base import Engine
 from tidegate_serving.engines.onnx import OnnxEngine
 from tidegate_serving.engines.sklearn import SklearnEngine
+from tidegate_serving.engines.threshold import ThresholdEngine
 from tidegate_serving.loading.memory import return_freed_memory, warn_if_memory_is_short
 
 SCIKIT_LEARN = "scikit-learn"
@@ -84,6 +85,8 @@ def load(
             _unpickle(bundle.read(JOBLIB)) if has_pickle else build_pipeline(bundle.read(SKOPS), policy)
         )
         engine = SklearnEngine(pipeline, contract)
+    if contract.threshold is not None:
+        engine = ThresholdEngine(engine, contract)
     return_freed_memory()
     return LoadedModel(bundle, engine, time.perf_counter() - started)
 

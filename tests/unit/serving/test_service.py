@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 
 from tests.support.contracts import MATRIX, MIXED, contract
 from tests.support.fakes import FakeEngine
-from tidegate.contract import Contract
+from tidegate.contract import Contract, DecisionThreshold
 from tidegate_serving.codecs.request import InferenceRequest, Limits
 from tidegate_serving.errors import ErrorCode, RequestError
 from tidegate_serving.observability.baseline import Baseline, CategoryBins, NumericBins
@@ -199,6 +199,16 @@ def test_model_metadata_of_a_matrix_is_one_input() -> None:
             },
         ],
     }
+
+
+def test_model_metadata_of_the_label_has_the_threshold() -> None:
+    threshold = DecisionThreshold(positive_label=1, value=0.3)
+    decided = MATRIX.model_copy(update={"threshold": threshold})
+    service = new_service(decided, FakeEngine(), CollectorRegistry())
+    label, probabilities = service.model_metadata()["outputs"]
+    service.close()
+    assert label["parameters"] == {"positive_label": 1, "threshold": 0.3}
+    assert probabilities["parameters"] == {"labels": [0, 1]}
 
 
 def test_model_metadata_of_mixed_types_is_one_input_per_feature() -> None:

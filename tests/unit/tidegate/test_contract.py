@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from tests.support.bundles import contract
-from tidegate.contract import MATRIX, Contract, Datatype, Feature, Golden
+from tidegate.contract import MATRIX, Contract, Datatype, DecisionThreshold, Feature, Golden
 
 GOLDEN = Golden(rows=((0.0,),), outputs={"prediction": [0.0]}, tolerance=1e-5)
 
@@ -137,3 +137,28 @@ def test_golden_is_close_by_the_scale_of_the_outputs(actual, expected, equal):
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_golden_is_close_for_a_number_and_itself(number):
     assert GOLDEN.model_copy(update={"scale": 0.0}).is_close(number, number)
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"threshold": {"positive_label": "maybe", "value": 0.3}}, "one of them 'maybe', received no, yes"),
+        ({"threshold": {"positive_label": "yes", "value": 1.0}}, "less than 1"),
+        (
+            {
+                "threshold": {"positive_label": "yes", "value": 0.3},
+                "outputs": [{"name": "label", "datatype": "BYTES"}],
+            },
+            "expected an output with one probability per label, received none",
+        ),
+    ],
+)
+def test_contract_with_a_wrong_threshold_is_rejected(changes, problem):
+    with pytest.raises(ValidationError, match=problem):
+        altered(**changes)
+
+
+def test_contract_with_a_threshold_survives_a_round_trip():
+    threshold = DecisionThreshold(positive_label="yes", value=0.3)
+    decided = altered(threshold=threshold.model_dump())
+    assert Contract.model_validate_json(decided.model_dump_json()).threshold == threshold

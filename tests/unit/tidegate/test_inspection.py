@@ -84,3 +84,9 @@ def test_render_has_the_memory_limit_of_a_server(bundle):
     limit = -(-memory_limit(bundle.manifest, compiled=False) // MIB)
     assert f"limit of a server: {limit} MiB with scikit-learn" in rendered(bundle)
     assert "with the compiled model" not in rendered(bundle)
+
+
+def test_render_has_the_decision_threshold(bundle):
+    assert "threshold" not in rendered(bundle)
+    document = contract().model_dump(mode="json") | {"threshold": {"positive_label": "yes", "value": 0.3}}
+    assert "threshold yes from a probability of 0.3" in rendered(reseal(bundle, CONTRACT, document))

@@ -91,7 +91,12 @@ def test_config_invalid_field_is_rejected(fields: dict[str, Any], words: list[st
 
 
 @pytest.mark.parametrize(
-    ("fields", "field"), [({"positive_label": 1}, "positive_label"), ({"split": {"stratify": True}}, "split")]
+    ("fields", "field"),
+    [
+        ({"positive_label": 1}, "positive_label"),
+        ({"threshold": 0.3}, "threshold"),
+        ({"split": {"stratify": True}}, "split"),
+    ],
 )
 def test_config_classes_of_a_regression_are_rejected(fields: dict[str, Any], field: str) -> None:
     regression = {"task": "regression", "data": {"dataset": "diabetes"}, "algorithm": {"name": "Ridge"}}
@@ -121,3 +126,21 @@ def test_config_class_weight_has_integer_keys(tmp_path: Path) -> None:
 
 def test_config_dataset_needs_no_target() -> None:
     assert configuration().target == "target"
+
+
+@pytest.mark.parametrize(
+    ("threshold", "words"),
+    [
+        (1, "threshold.value"),
+        (0.0, "threshold.value"),
+        (True, "threshold"),
+        ({"metric": "roc_auc"}, "threshold.metric"),
+        ({"costs": {"false_positive": 1}}, "threshold.costs.false_negative"),
+        ({"costs": {"false_positive": 0, "false_negative": 1}}, "threshold.costs.false_positive"),
+        ({}, "expected a number, or exactly one of 'metric' and 'costs'"),
+        ({"value": 0.3, "metric": "f1"}, "exactly one of"),
+    ],
+)
+def test_config_invalid_threshold_is_rejected(threshold: Any, words: str) -> None:
+    with pytest.raises(ValidationError, match=words):
+        configuration(threshold=threshold)

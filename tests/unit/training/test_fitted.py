@@ -194,3 +194,34 @@ def test_bundle_rows_that_change_in_a_request_are_rejected(tmp_path: Path) -> No
     model = columns(("c", OneHotEncoder(handle_unknown="ignore"), ["city"])).fit(frame, [0, 1, 0] * 20)
     with pytest.raises(DataError, match="row 2 when the row arrives in a request"):
         seal(model, frame, None, tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["matrix", "text column"])
+def test_bundle_threshold_is_served_by_both_engines(kind: str, tmp_path: Path) -> None:
+    model, X, y, _ = MODELS[kind]
+    model.fit(X, y)
+    value = float(np.quantile(model.predict_proba(X)[:, 0], 0.25))
+    sealed = seal(model, X, y, tmp_path, threshold=value, positive_label=0, golden_rows=60)
+    rows = np.array(sealed.contract.golden.outputs["probabilities"])
+    expected = np.where(rows[:, 0] >= value, 0, 1).tolist()
+    assert 0.6 < np.mean(np.array(expected) == 0) < 0.9, "more than the half that are more probable"
+    assert predict(sealed) == sealed.contract.golden.outputs["label"] == expected
+    metrics = json.loads(sealed.read(METRICS))["sample"]
+    assert metrics["recall"] > 0.9
+    assert "'0' from a probability of" in sealed.read(MODEL_CARD).decode()
+    assert json.loads(sealed.read(PARITY))["verdict"] == ("equal" if kind == "matrix" else "not compiled")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"threshold": 1.0}, "threshold: expected a probability between 0 and 1, received 1."),
+        ({"threshold": 0.3, "positive_label": "yes"}, "positive_label: expected 0 or 1, received 'yes'."),
+        ({"threshold": 0.3, "y": NUMBERS[:, 1]}, "has 0 classes and the outputs prediction"),
+    ],
+)
+def test_bundle_wrong_threshold_is_rejected(options: Any, message: str, tmp_path: Path) -> None:
+    y = options.pop("y", None)
+    model = LogisticRegression().fit(NUMBERS, CLASSES) if y is None else LinearRegression().fit(NUMBERS, y)
+    with pytest.raises(ConfigurationError, match=message):
+        seal(model, NUMBERS, None, tmp_path, **options)

@@ -23,6 +23,10 @@ from tidegate.errors import ConfigurationError, DataError, GateNotPassedError
 from tidegate.text_values import WEEKDAYS
 from tidegate.trust.archive import build_pipeline
 from tidegate.trust.policy import Policy
+from tidegate_serving.codecs.request import Limits
+from tidegate_serving.config import EngineChoice
+from tidegate_serving.loading.loader import load
+from tidegate_serving.selfcheck import verify_golden_outputs
 from tidegate_training import run
 from tidegate_training.bundling.compile import open_session
 from tidegate_training.bundling.contract import to_json_outputs
@@ -396,3 +400,46 @@ def test_train_regression_has_one_output_and_no_labels(tmp_path: Path) -> None:
     assert r2 is not None
     assert r2 > 0.3
     assert np.isfinite(contract.golden.outputs["prediction"]).all()
+
+
+@pytest.mark.parametrize(
+    ("threshold", "how"),
+    [
+        (0.3, "set by the model's owner"),
+        ({"metric": "recall"}, "tuned on the validation rows for the best recall"),
+        (
+            {"costs": {"false_positive": 1, "false_negative": 5}},
+            "for the lowest cost, 1 per false positive and 5 per false negative",
+        ),
+    ],
+)
+def test_train_threshold_decides_labels_and_metrics(threshold: Any, how: str, tmp_path: Path) -> None:
+    write_loans(tmp_path)
+    algorithm = {"name": "RandomForestClassifier", "parameters": {"n_estimators": 10}}
+    config = mixed_configuration(threshold=threshold, positive_label="no", algorithm=algorithm)
+    result = train(config, tmp_path / "bundle", base_dir=tmp_path)
+    contract, evaluation = result.bundle.contract, result.evaluation
+    assert contract.threshold is not None
+    assert contract.threshold.positive_label == "no"
+    value = contract.threshold.value
+    if isinstance(threshold, float):
+        assert value == threshold
+    elif "metric" in threshold:
+        assert evaluation.metrics["validation"]["recall"] == 1.0
+    else:
+        assert value < 0.5
+    for outputs in [*evaluation.outputs.values(), contract.golden.outputs]:
+        decided = [np.float32(no) >= np.float32(value) for no, _ in outputs["probabilities"]]
+        assert [label == "no" for label in outputs["label"]] == decided
+    card = result.bundle.read("MODEL_CARD.md").decode()
+    assert f"- Decision threshold: 'no' from a probability of {value:g}, " in card
+    assert how in card
+    for engine in EngineChoice if result.parity.verdict == "equal" else (EngineChoice.SKLEARN,):
+        verify_golden_outputs(load(result.bundle.path, None, Policy(), engine), Limits())
+
+
+def test_train_threshold_without_probabilities_is_rejected(tmp_path: Path) -> None:
+    write_loans(tmp_path)
+    config = mixed_configuration(threshold=0.3, algorithm={"name": "LinearSVC"})
+    with pytest.raises(ConfigurationError, match="'threshold': LinearSVC computes no probabilities"):
+        train(config, tmp_path / "bundle", base_dir=tmp_path)

@@ -322,3 +322,9 @@ def test_build_table_numbers_that_lose_zeros_are_rejected(tmp_path: Path) -> Non
 
 def test_build_table_classes_keep_their_zeros(tmp_path: Path) -> None:
     assert table_of(tmp_path, "a,y\n1,007\n2,10\n3,007\n4,10\n").target.tolist() == ["007", "10", "007", "10"]
+
+
+def test_build_table_threshold_of_three_classes_is_rejected(tmp_path: Path) -> None:
+    rows = "".join(f"{index},{index % 3}\n" for index in range(30))
+    with pytest.raises(ConfigurationError, match=r"'threshold': expected two classes, and .* has 3"):
+        table_of(tmp_path, "a,y\n" + rows, threshold=0.3)

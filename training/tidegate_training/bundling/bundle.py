@@ -128,8 +128,9 @@ def compile_and_compare(
     n_rows = len(model.features)
     rows = np.unique(np.linspace(0, n_rows - 1, min(n_rows, MAX_DATA_ROWS)).round().astype(np.intp))
     data = model.features.batch(rows)
+    # The decision threshold is applied to the outputs of both forms, so it needs no comparison.
     batch, original = predict_computable_rows(
-        model.predict,
+        model.predict_pipeline,
         Batch.concatenate([data, probe_rows(contract, seed), threshold_rows(compiled, contract, data)]),
     )
     report = compare_outputs(session, original, batch, contract.golden.scale)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from tidegate.contract import Contract, Datatype, Feature, Golden, Scalar
 from tidegate.errors import DataError
+from tidegate.outputs import PROBABILITIES
 from tidegate.text_values import parse_present_times
 from tidegate_training.bundling.features import FeaturePolicy, FeatureTable, Indices
 from tidegate_training.bundling.fitted_model import FittedModel
@@ -45,6 +46,7 @@ def build_contract(model: FittedModel, n_golden_rows: int) -> Contract:
         features=features,
         outputs=model.outputs,
         labels=model.labels,
+        threshold=model.threshold,
         golden=golden,
     )
 
@@ -53,7 +55,7 @@ def select_golden_rows(model: FittedModel, features: tuple[Feature, ...], count:
     """Select the test rows that become golden requests.
 
     The classes or labels take turns; a regression's rows have even distances. Rows with a category that the
-    contract rejects are left out.
+    contract rejects are left out, and rows next to the decision threshold.
 
     Args:
         model: The model.
@@ -78,7 +80,7 @@ def select_golden_rows(model: FittedModel, features: tuple[Feature, ...], count:
             "Every test row has a category that no training row has, so the server would reject every golden "
             "request: give more data, or set handle_unknown: accept for such a feature in features.overrides."
         )
-    candidates = model.test[accepted]
+    candidates = _away_from_threshold(model, model.test[accepted])
     strata = model.strata(candidates)
     if strata is None:
         even = np.linspace(0, len(candidates) - 1, min(count, len(candidates)))
@@ -87,6 +89,16 @@ def select_golden_rows(model: FittedModel, features: tuple[Feature, ...], count:
     for label in np.unique(strata):
         rank_in_class[strata == label] = np.arange((strata == label).sum())
     return np.sort(candidates[np.argsort(rank_in_class, kind="stable")][:count])
+
+
+def _away_from_threshold(model: FittedModel, rows: Indices) -> Indices:
+    """Leave out rows whose label the tolerance of their probability may change, unless every row is such."""
+    if model.threshold is None:
+        return rows
+    column = model.labels.index(model.threshold.positive_label)
+    probabilities = model.predict_rows(rows)[PROBABILITIES][:, column]
+    away = np.abs(probabilities - model.threshold.value) > TOLERANCE
+    return rows[away] if away.any() else rows
 
 
 def to_json_rows(features: FeatureTable, rows: Indices) -> list[list[Scalar]]:

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.batch import Batch
-from tidegate.contract import Layout, Output, Task
-from tidegate.outputs import LABEL, PREDICTION, PROBABILITIES, SCORES
+from tidegate.contract import DecisionThreshold, Layout, Output, Task
+from tidegate.outputs import LABEL, PREDICTION, PROBABILITIES, SCORES, decide_labels
 from tidegate_training.bundling.features import FeaturePolicy, FeatureTable, Indices
 from tidegate_training.bundling.outputs import predict_outputs
 
@@ -36,6 +36,7 @@ class FittedModel:
         held_out_outputs: By output, ``[held_out_rows]`` or ``[held_out_rows, width]``: the pipeline's outputs
             for rows that it was not fitted on.
         policies: By feature, its policy; the default for features without an entry.
+        threshold: The decision threshold; None if the label is the pipeline's own.
         weights: ``[rows]``, how much each row counts in the metrics; by default each counts 1.
     """
 
@@ -51,10 +52,15 @@ class FittedModel:
     test: Indices
     held_out_outputs: Mapping[str, Array]
     policies: Mapping[str, FeaturePolicy] = field(default_factory=dict)
+    threshold: DecisionThreshold | None = None
     weights: Array | None = None
 
     def predict(self, batch: Batch) -> dict[str, Array]:
-        """Compute the outputs of a batch with scikit-learn, ``[rows]`` or ``[rows, width]`` by output."""
+        """Compute the outputs of a batch as a server does, ``[rows]`` or ``[rows, width]`` by output."""
+        return decide_labels(self.threshold, self.labels, self.predict_pipeline(batch))
+
+    def predict_pipeline(self, batch: Batch) -> dict[str, Array]:
+        """Compute the outputs of a batch without the decision threshold, ``[rows]`` or ``[rows, width]``."""
         rows = batch.for_sklearn(self.layout, list(self.features.datatypes))
         return predict_outputs(self.pipeline, rows, self.outputs)
 

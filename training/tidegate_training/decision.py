@@ -1,0 +1,87 @@
+# SPDX-FileCopyrightText: The Tidegate authors
+# SPDX-License-Identifier: Apache-2.0
+"""The decision threshold of a classification with two classes: set, or tuned on rows that trained nothing.
+
+It chooses the number. :func:`tidegate.outputs.decide_labels` applies it, in training and in servers alike.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tidegate_training.config import Costs, ThresholdMetric
+
+Floats = NDArray[np.float64]
+
+
+def tune_threshold(
+    criterion: ThresholdMetric | Costs,
+    is_positive: NDArray[np.bool_],
+    probabilities: NDArray[np.float32],
+    weights: Floats | None = None,
+) -> float:
+    """Return the threshold with the best metric, or with the lowest cost; of several, the closest to 0.5.
+
+    The candidates are halfway between the probabilities of two rows, so that no row is next to one.
+
+    >>> probabilities = np.array([0.1, 0.2, 0.3, 0.8], np.float32)
+    >>> tune_threshold("recall", np.array([False, True, False, True]), probabilities)
+    0.15
+
+    Args:
+        criterion: A metric of the positive class, or the costs of wrong decisions.
+        is_positive: ``[rows]``, whether a row has the positive class.
+        probabilities: ``[rows]``, the probability of the positive class.
+        weights: ``[rows]``, how much each row counts; by default each counts 1.
+    """
+    edges = np.unique(np.append(probabilities, np.array([0, 1], np.float32)))
+    candidates = edges[:-1] + (edges[1:] - edges[:-1]) / 2
+    candidates = candidates[(candidates > 0) & (candidates < 1)]
+    counts = np.ones(len(probabilities)) if weights is None else weights
+    order = np.argsort(probabilities)
+    first = np.searchsorted(probabilities[order], candidates)
+    true_positives = _sums_from((counts * is_positive)[order])
+    false_positives = _sums_from((counts * ~is_positive)[order])
+    goodness = _goodness(
+        criterion,
+        true_positives[first],
+        false_positives[first],
+        positives=true_positives[0],
+        negatives=false_positives[0],
+    )
+    best = candidates[np.isclose(goodness, goodness.max(), rtol=1e-12, atol=0)]
+    # The shortest decimal of the 32-bit number: the probabilities that clients compare with it are 32-bit.
+    return float(str(best[np.argmin(np.abs(best - 0.5))]))
+
+
+def _sums_from(values: Floats) -> Floats:
+    """Return, as ``[values + 1]``, the sum of the values from each number on, and 0 after the last."""
+    return np.append(np.cumsum(values[::-1])[::-1], 0.0)
+
+
+def _goodness(
+    criterion: ThresholdMetric | Costs,
+    true_positives: Floats,
+    false_positives: Floats,
+    *,
+    positives: float,
+    negatives: float,
+) -> Floats:
+    """Return a metric, or the negative cost, for each candidate, ``[candidates]``."""
+    false_negatives, true_negatives = positives - true_positives, negatives - false_positives
+    if isinstance(criterion, Costs):
+        return -(criterion.false_positive * false_positives + criterion.false_negative * false_negatives)
+    recall = true_positives / positives
+    if criterion == "recall":
+        return recall
+    if criterion == "precision":
+        return _ratio(true_positives, true_positives + false_positives)
+    if criterion == "f1":
+        return _ratio(2 * true_positives, 2 * true_positives + false_positives + false_negatives)
+    if criterion == "balanced_accuracy":
+        return (recall + true_negatives / negatives) / 2
+    return (true_positives + true_negatives) / (positives + negatives)
+
+
+def _ratio(numerator: Floats, denominator: Floats) -> Floats:
+    """Divide element by element, ``[candidates]``; 0 / 0 is 0, as in scikit-learn's metrics."""
+    return np.divide(numerator, denominator, out=np.zeros_like(numerator), where=denominator > 0)
