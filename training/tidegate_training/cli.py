@@ -115,17 +115,12 @@ def bundle(
 
     The sample rows become the contract's ranges and categories, the golden requests and the baseline.
     """
-    import re
-
-    from tidegate.contract import NAME_PATTERN
     from tidegate.trust.policy import TRUSTED_TYPES, Policy
     from tidegate_training.fitted import bundle as seal
+    from tidegate_training.fitted import require_model_name
     from tidegate_training.model_file import read_model, read_rows
 
-    if re.fullmatch(NAME_PATTERN, name) is None:
-        raise ConfigurationError(
-            f"'{name}' is not a model's name: expected up to 52 lower-case letters, digits and dashes."
-        )
+    require_model_name(name)
     trusted = trusted_type or []
     with progress() as display:
         task = display.add_task("opening the model", total=None)

@@ -6,6 +6,7 @@ The sample rows become ranges, golden requests and the baseline, so they should 
 fitted on, or rows like them. Nothing is fitted here.
 """
 
+import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
@@ -17,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.bundle import Bundle
-from tidegate.contract import Datatype, DecisionThreshold, Output, Task
+from tidegate.contract import NAME_PATTERN, Datatype, DecisionThreshold, Output, Task
 from tidegate.digest import sha256
 from tidegate.errors import BundleError, ConfigurationError, DataError
 from tidegate.outputs import PROBABILITIES, decide_labels
@@ -112,6 +113,7 @@ def bundle(
         DataError: If the rows do not fit the model, or no contract describes them.
     """
     started = datetime.now(UTC)
+    require_model_name(name)
     target_dir = Path(directory) if directory is not None else Path("out/bundles") / name
     validate_output_dir(target_dir)
     pipeline = _as_pipeline(model)
@@ -180,6 +182,18 @@ def bundle(
         on_step=on_step,
     )
     return sealed.bundle
+
+
+def require_model_name(name: str) -> None:
+    """Check a model's name.
+
+    Raises:
+        ConfigurationError: If it is not one, because it could not be part of a Kubernetes object's name.
+    """
+    if re.fullmatch(NAME_PATTERN, name) is None:
+        raise ConfigurationError(
+            f"'{name}' is not a model's name: expected up to 52 lower-case letters, digits and dashes."
+        )
 
 
 def _as_pipeline(model: Any) -> Any:

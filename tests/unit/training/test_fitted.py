@@ -183,6 +183,12 @@ def test_bundle_of_what_cannot_be_served_says_why(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_bundle_invalid_name_is_rejected(tmp_path: Path) -> None:
+    model = LogisticRegression().fit(NUMBERS, CLASSES)
+    with pytest.raises(ConfigurationError, match="'My Model' is not a model's name"):
+        bundle(model, NUMBERS, name="My Model", directory=tmp_path)
+
+
 def test_bundle_own_type_is_sealed_if_it_is_trusted(tmp_path: Path) -> None:
     name = f"{Own.__module__}.Own"
     sealed = seal(Own().fit(NUMBERS, CLASSES), NUMBERS, CLASSES, tmp_path, trusted_types=[name])
