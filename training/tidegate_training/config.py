@@ -307,12 +307,16 @@ class Threshold(_Section):
     @model_validator(mode="before")
     @classmethod
     def _number(cls, value: Any) -> Any:
-        return {"value": value} if type(value) in (int, float) else value
+        if type(value) in (int, float):
+            return {"value": value}
+        if not isinstance(value, dict | Threshold):
+            raise ValueError("expected a number, or one of 'metric' and 'costs'")
+        return value
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
         if sum(field is not None for field in (self.value, self.metric, self.costs)) != 1:
-            raise ValueError("expected a number, or exactly one of 'metric' and 'costs'")
+            raise ValueError("expected a number, or one of 'metric' and 'costs'")
         return self
 
     @property
