@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tidegate.contract import MATRIX, Datatype, Output
-from tidegate.outputs import SCORES
+from tidegate.outputs import PROBABILITIES, SCORES, STANDARD_DEVIATION
 from tidegate_training.bundling.converters import exact_converters, exact_shape_calculators
 from tidegate_training.bundling.graph_inputs import merge_inputs
 
@@ -64,7 +64,7 @@ def to_onnx(
             _rename(model.graph, {model.graph.input[0].name: MATRIX})
         else:
             merge_inputs(model.graph, datatypes)
-        _apply_contract(model, outputs)
+        _apply_contract(model, outputs, isinstance(getattr(pipeline, "classes_", None), list))
     except (MissingConverter, MissingShapeCalculator) as error:
         kind = _CLASS.search(str(error))
         name = kind["name"] if kind else "a step"
@@ -116,16 +116,25 @@ def _graph_inputs(datatypes: Mapping[str, Datatype]) -> list[tuple[str, Any]]:
 
 
 def _converter_options(estimator: Any, outputs: tuple[Output, ...]) -> dict[str, bool]:
-    """Return the converter's options: arrays instead of dictionaries, margins instead of probabilities."""
+    """Return the converter's options: all outputs, no dictionaries, margins instead of probabilities."""
+    names = [output.name for output in outputs]
+    if STANDARD_DEVIATION in names:
+        return {"return_std": True}
     if not hasattr(estimator, "classes_"):
         return {}
-    options = {"raw_scores": True} if SCORES in [output.name for output in outputs] else {}
+    options = {"raw_scores": True} if SCORES in names else {}
     # LinearSVC's converter never makes dictionaries, and does not know the option 'zipmap'.
     return options if type(estimator).__name__ == "LinearSVC" else options | {"zipmap": False}
 
 
-def _apply_contract(model: Any, outputs: tuple[Output, ...]) -> None:
-    """Give a graph's outputs the contract's names, types and shapes; sort its operator sets."""
+def _apply_contract(model: Any, outputs: tuple[Output, ...], classes_by_target: bool) -> None:
+    """Give a graph's outputs the contract's names, types and shapes; sort its operator sets.
+
+    Args:
+        model: The graph in its file format.
+        outputs: The contract's outputs.
+        classes_by_target: Whether each of several targets has classes of its own.
+    """
     from onnx import TensorProto, helper
 
     graph = model.graph
@@ -149,6 +158,8 @@ def _apply_contract(model: Any, outputs: tuple[Output, ...]) -> None:
                 helper.make_node("Gather", [current, "scores/column"], ["scores/margin"], axis=1)
             )
             current = "scores/margin"
+        if output.name == PROBABILITIES and classes_by_target:
+            current = _join_targets(graph, current, outputs[0].width or 1, output.width or 1)
         if output.width is not None:
             shape: list[Any] = [None, output.width]
         else:
@@ -167,6 +178,37 @@ def _apply_contract(model: Any, outputs: tuple[Output, ...]) -> None:
     opsets = sorted((item.domain, item.version) for item in model.opset_import)
     del model.opset_import[:]
     model.opset_import.extend(helper.make_opsetid(domain, version) for domain, version in opsets)
+
+
+def _join_targets(graph: Any, current: str, n_targets: int, width: int) -> str:
+    """Append the nodes that put the probabilities of several targets side by side; return their output.
+
+    Converters return a sequence of one ``[rows, classes]`` per target, or ``[targets, rows, classes]``.
+
+    Args:
+        graph: The graph.
+        current: The name of the probabilities in it.
+        n_targets: The number of targets.
+        width: The number of all classes.
+    """
+    from onnx import TensorProto, helper
+
+    def add_node(operator: str, inputs: list[str], name: str, **attributes: Any) -> str:
+        graph.node.append(helper.make_node(operator, inputs, [name], **attributes))
+        return name
+
+    def add_integers(name: str, shape: list[int], values: list[int]) -> str:
+        graph.initializer.append(helper.make_tensor(name, TensorProto.INT64, shape, values))
+        return name
+
+    if next(value for value in graph.output if value.name == current).type.HasField("sequence_type"):
+        names = [f"{PROBABILITIES}/target-{index}" for index in range(n_targets)]
+        for index, name in enumerate(names):
+            add_node("SequenceAt", [current, add_integers(f"{name}/index", [], [index])], name)
+        return add_node("Concat", names, f"{PROBABILITIES}/joined", axis=1)
+    by_row = add_node("Transpose", [current], f"{PROBABILITIES}/by-row", perm=[1, 0, 2])
+    shape = add_integers(f"{PROBABILITIES}/shape", [2], [-1, width])
+    return add_node("Reshape", [by_row, shape], f"{PROBABILITIES}/joined")
 
 
 def _rename(graph: Any, names: Mapping[str, str]) -> None:

@@ -38,6 +38,18 @@ def exact_converters() -> Mapping[type, Callable[..., None]]:
         "SklearnLinearSVR": convert_linear_regressor,
         "SklearnSVR": convert_kernel_regressor,
         "SklearnGaussianNB": convert_in_float64,
+        "SklearnMultinomialNB": convert_in_float64,
+        "SklearnComplementNB": convert_in_float64,
+        "SklearnQuadraticDiscriminantAnalysis": convert_in_float64,
+        "SklearnSGDClassifier": convert_in_float64,
+        "SklearnGaussianProcessRegressor": convert_in_float64,
+        "SklearnKMeans": convert_in_float64,
+        "SklearnMiniBatchKMeans": convert_in_float64,
+        "SklearnGaussianMixture": convert_in_float64,
+        "SklearnBayesianGaussianMixture": convert_in_float64,
+        "SklearnLocalOutlierFactor": convert_in_float64,
+        "SklearnIsolationForest": convert_in_float32,
+        "SklearnOneClassSVM": convert_in_float32,
         "SklearnKNeighborsClassifier": convert_neighbors,
         "SklearnKNeighborsRegressor": convert_neighbors,
         "SklearnMLPClassifier": convert_in_float64,
@@ -316,7 +328,9 @@ def convert_in_float64(scope: Any, operator: Any, container: Any) -> None:
 
 
 def convert_in_float32(scope: Any, operator: Any, container: Any) -> None:
-    """Add trees to a graph by skl2onnx's own converter, in 32 bits, to which scikit-learn's trees round rows.
+    """Add an estimator to a graph by skl2onnx's own converter, in 32 bits.
+
+    scikit-learn's trees round rows to 32 bits, and ONNX Runtime has its one-class SVM in no other type.
 
     Args:
         scope: skl2onnx's scope, which makes unique names.

@@ -8,7 +8,10 @@ import pandas as pd
 import pytest
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import HistGradientBoostingRegressor
+from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.multioutput import MultiOutputClassifier
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.svm import LinearSVC
@@ -110,3 +113,24 @@ def test_to_onnx_twice_gives_the_same_bytes() -> None:
     assert first == second
     # The pipeline itself stays as it was fitted.
     assert (pipeline[-1]._predictors[0][0].nodes["num_threshold"] == before).all()
+
+
+@pytest.mark.parametrize("estimator", [KNeighborsClassifier(), MultiOutputClassifier(LogisticRegression())])
+def test_to_onnx_several_targets_have_their_classes_in_order(estimator: Any) -> None:
+    targets = (NUMBERS[:, :2] > 0).astype(np.int64)
+    pipeline = Pipeline([("estimator", estimator)]).fit(NUMBERS, targets)
+    rows = Batch({MATRIX: NUMBERS})
+    outputs, content = compile_pipeline(pipeline, rows, dict.fromkeys("abc", Datatype.FP32))
+    label, probabilities = open_session(content).run(None, rows.for_onnx())
+    np.testing.assert_array_equal(label, pipeline.predict(NUMBERS))
+    np.testing.assert_allclose(probabilities, np.hstack(pipeline.predict_proba(NUMBERS)), atol=1e-5)
+    assert [output.width for output in outputs] == [2, 4]
+
+
+def test_to_onnx_deviation_is_an_output() -> None:
+    pipeline = Pipeline([("estimator", GaussianProcessRegressor(alpha=0.1))]).fit(NUMBERS[:50], TARGET[:50])
+    rows = Batch({MATRIX: NUMBERS[50:].astype(np.float64)})
+    _, content = compile_pipeline(pipeline, rows, dict.fromkeys("abc", Datatype.FP64))
+    compiled = open_session(content).run(["standard_deviation"], rows.for_onnx())[0]
+    expected = pipeline[-1].predict(NUMBERS[50:].astype(np.float64), return_std=True)[1]
+    np.testing.assert_allclose(compiled, expected, atol=1e-6)
