@@ -19,27 +19,32 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tidegate.classifiers import LabelEncodedClassifier
 from tidegate_training.bundling.graph_builder import GraphBuilder
 
 Array = NDArray[Any]
 
 Link = Literal["identity", "exp", "sigmoid", "softmax"]
 
-LIBRARY_TYPES: Mapping[str, frozenset[str]] = {
-    "xgboost": frozenset(
-        {"xgboost.core.Booster", "xgboost.sklearn.XGBClassifier", "xgboost.sklearn.XGBRegressor"}
-    ),
-    "lightgbm": frozenset(
-        {
-            "collections.OrderedDict",
-            "lightgbm.basic.Booster",
-            "lightgbm.sklearn.LGBMClassifier",
-            "lightgbm.sklearn.LGBMRegressor",
-        }
-    ),
+ESTIMATORS = {
+    "xgboost": ("XGBClassifier", "XGBRegressor"),
+    "lightgbm": ("LGBMClassifier", "LGBMRegressor"),
 }
-"""By library, the types in the archive of a fitted model. The default policy trusts none of them, because a
-library reads its booster's bytes in C++."""
+"""By library, the estimators that are compiled."""
+
+LIBRARY_TYPES = frozenset(
+    {
+        "collections.OrderedDict",
+        "lightgbm.basic.Booster",
+        "lightgbm.sklearn.LGBMClassifier",
+        "lightgbm.sklearn.LGBMRegressor",
+        "xgboost.core.Booster",
+        "xgboost.sklearn.XGBClassifier",
+        "xgboost.sklearn.XGBRegressor",
+    }
+)
+"""The types in the archives of fitted models. Training builds them. The default policy of servers does not trust
+them, because a library reads its booster's bytes in C++; a server needs them only if the model is not compiled."""
 
 _XGBOOST_LINKS: Mapping[str, Link] = {
     "reg:squarederror": "identity",
@@ -114,10 +119,10 @@ def booster_shape_calculators() -> Mapping[type, Callable[..., None]]:
 
 def _imported_classes() -> Iterator[type]:
     """Return the estimators of the imported libraries, without an import of a library that is not in use."""
-    for name in chain.from_iterable(LIBRARY_TYPES.values()):
-        library, _, kind = name.partition(".")[0], *name.rpartition(".")[1:]
-        if library in sys.modules and kind.startswith(("XGB", "LGBM")):
-            yield getattr(sys.modules[library], kind)
+    for library, names in ESTIMATORS.items():
+        if library in sys.modules:
+            yield from (getattr(sys.modules[library], name) for name in names)
+            yield LabelEncodedClassifier
 
 
 def declare_booster_outputs(operator: Any) -> None:
@@ -144,8 +149,9 @@ def convert_booster(scope: Any, operator: Any, container: Any) -> None:
         NotImplementedError: If the model has another objective or other trees than the graph computes.
     """
     graph = GraphBuilder(scope, operator, container)
-    estimator = operator.raw_operator
-    is_xgboost = hasattr(estimator, "get_booster")
+    classes = getattr(operator.raw_operator, "classes_", None)
+    estimator = getattr(operator.raw_operator, "estimator_", operator.raw_operator)
+    is_xgboost = type(estimator).__name__ in ESTIMATORS["xgboost"]
     model = read_xgboost(estimator) if is_xgboost else read_lightgbm(estimator)
     # XGBoost rounds all rows to 32 bits, and LightGBM those of other types than 64-bit floats.
     if is_xgboost or graph.dtype != np.float64:
@@ -165,7 +171,7 @@ def convert_booster(scope: Any, operator: Any, container: Any) -> None:
         graph.add_node("Softmax", graph.current, axis=1)
     probabilities = graph.current
     graph.add_node("ArgMax", probabilities, axis=1, keepdims=0)
-    graph.add_node("Gather", graph.add_classes(np.asarray(estimator.classes_)), graph.current)
+    graph.add_node("Gather", graph.add_classes(np.asarray(classes)), graph.current)
     graph.finish(operator.outputs[0], cast=False)
     graph.current = probabilities
     graph.finish(operator.outputs[1])
