@@ -18,7 +18,7 @@ Task = Literal["classification", "regression"]
 
 @dataclass(frozen=True, slots=True)
 class Algorithm:
-    """An estimator's task, the module of its class, and parameters with another default than the library's."""
+    """An estimator's task, the module of its class, and the parameters that training sets by default."""
 
     task: Task
     module: str

@@ -44,7 +44,9 @@ def build_pipeline(config: TrainingConfig, features: FeatureTable) -> Any:
         datatype = next(iter(features.datatypes.values()))
         steps = _numeric_steps(config.preprocessing.numeric, datatype)
     else:
-        steps = [("columns", _preprocess_columns(config, features, options, _takes_sparse(config, estimator)))]
+        steps = [
+            ("columns", _preprocess_columns(config, features, options, _takes_sparse(config, estimator)))
+        ]
     return Pipeline([*steps, (ESTIMATOR, estimator)])
 
 

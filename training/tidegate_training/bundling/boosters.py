@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compiles the trees of XGBoost and LightGBM to ONNX, so that a server needs neither library.
 
-Each library describes its model in documented JSON: trees, objective, and the value before the first tree. The
-graph compares as the library does: XGBoost rounds rows to 32 bits and compares with ``<``, LightGBM compares
-64-bit thresholds with ``<=``. It adds the leaves in 64 bits. An objective or a tree of another kind is rejected,
-and the model is not compiled.
+Each library describes its model in JSON: trees, objective, and the value before the first tree. The graph
+compares as the library does: XGBoost rounds rows to 32 bits and compares with ``<``, LightGBM compares 64-bit
+thresholds with ``<=``. It adds the leaves in 64 bits. An objective or a tree of another kind is rejected, and
+the model is not compiled.
 """
 
 import json
@@ -43,8 +43,8 @@ LIBRARY_TYPES = frozenset(
         "xgboost.sklearn.XGBRegressor",
     }
 )
-"""The types in the archives of fitted models. Training builds them. The default policy of servers does not trust
-them, because a library reads its booster's bytes in C++; a server needs them only if the model is not compiled."""
+"""The types in the archives of fitted models. Training builds them. Servers do not trust them by default,
+because a library reads its booster's bytes in C++; they need them only for a model that is not compiled."""
 
 _XGBOOST_LINKS: Mapping[str, Link] = {
     "reg:squarederror": "identity",
@@ -125,6 +125,13 @@ def _imported_classes() -> Iterator[type]:
             yield LabelEncodedClassifier
 
 
+def used_libraries(pipeline: Any) -> dict[str, str]:
+    """Return the library of a pipeline's last step with its version; nothing for scikit-learn's own."""
+    estimator = getattr(pipeline[-1], "estimator_", pipeline[-1])
+    library = type(estimator).__module__.partition(".")[0]
+    return {library: sys.modules[library].__version__} if library in ESTIMATORS else {}
+
+
 def declare_booster_outputs(operator: Any) -> None:
     """Declare the outputs: a classifier's label ``[rows]``, and probabilities or values ``[rows, width]``."""
     from skl2onnx.common.data_types import FloatTensorType, Int64TensorType, StringTensorType
@@ -151,7 +158,10 @@ def convert_booster(scope: Any, operator: Any, container: Any) -> None:
     graph = GraphBuilder(scope, operator, container)
     classes = getattr(operator.raw_operator, "classes_", None)
     estimator = getattr(operator.raw_operator, "estimator_", operator.raw_operator)
-    is_xgboost = type(estimator).__name__ in ESTIMATORS["xgboost"]
+    library = type(estimator).__module__.partition(".")[0]
+    if library not in ESTIMATORS:
+        raise NotImplementedError(f"{type(estimator).__name__} is not a booster")
+    is_xgboost = library == "xgboost"
     model = read_xgboost(estimator) if is_xgboost else read_lightgbm(estimator)
     # XGBoost rounds all rows to 32 bits, and LightGBM those of other types than 64-bit floats.
     if is_xgboost or graph.dtype != np.float64:
@@ -159,7 +169,9 @@ def convert_booster(scope: Any, operator: Any, container: Any) -> None:
     _add_trees(graph, model)
     if len(operator.outputs) == 1:
         if model.link != "identity":
-            graph.add_node(model.link.title(), graph.current, **({"axis": 1} if model.link == "softmax" else {}))
+            graph.add_node(
+                model.link.title(), graph.current, **({"axis": 1} if model.link == "softmax" else {})
+            )
         graph.finish()
         return
     if model.link == "sigmoid":
