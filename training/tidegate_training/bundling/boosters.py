@@ -300,14 +300,14 @@ def _add_trees(graph: GraphBuilder, model: TreeModel) -> None:
     nodes = list(chain.from_iterable(model.trees))
     tree_ids = [number for number, tree in enumerate(model.trees) for _ in tree]
     leaves = [
-        (tree, node, target)
+        (tree, node.number, target, node.value)
         for tree, (of_tree, target) in enumerate(zip(model.trees, model.targets, strict=True))
         for node in of_tree
         if node.value is not None
     ]
     graph.add_trees(
         thresholds=[node.threshold for node in nodes],
-        weights=[node.value for _, node, _ in leaves],
+        weights=[value for *_, value in leaves],
         base=model.base,
         nodes_treeids=tree_ids,
         nodes_nodeids=[node.number for node in nodes],
@@ -316,7 +316,7 @@ def _add_trees(graph: GraphBuilder, model: TreeModel) -> None:
         nodes_truenodeids=[node.when_true for node in nodes],
         nodes_falsenodeids=[node.when_false for node in nodes],
         nodes_missing_value_tracks_true=[int(node.missing_true) for node in nodes],
-        target_treeids=[tree for tree, _, _ in leaves],
-        target_nodeids=[node.number for _, node, _ in leaves],
-        target_ids=[target for _, _, target in leaves],
+        target_treeids=[tree for tree, *_ in leaves],
+        target_nodeids=[number for _, number, *_ in leaves],
+        target_ids=[target for *_, target, _ in leaves],
     )

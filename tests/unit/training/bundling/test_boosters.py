@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -7,11 +8,14 @@ from typing import Any
 
 import numpy as np
 import onnx
+import pandas as pd
 import pytest
 from lightgbm import LGBMClassifier, LGBMRegressor
 from numpy.typing import NDArray
-from sklearn.base import clone
-from sklearn.pipeline import Pipeline
+from sklearn.base import clone, is_classifier
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 from xgboost import XGBClassifier, XGBRegressor
 
@@ -19,11 +23,14 @@ from tests.support.training import configuration, write_numbers
 from tidegate.bundle import SKOPS
 from tidegate.classifiers import LabelEncodedClassifier
 from tidegate.contract import MATRIX, Datatype, Output
-from tidegate.errors import BundleError, FieldError
+from tidegate.errors import BundleError, ConfigurationError
 from tidegate.trust.archive import build_pipeline
 from tidegate.trust.policy import TRUSTED_TYPES, Policy
+from tidegate_serving.codecs.request import Limits
 from tidegate_serving.config import EngineChoice
 from tidegate_serving.loading.loader import load
+from tidegate_serving.selfcheck import verify_golden_outputs
+from tidegate_training import bundle
 from tidegate_training.bundling.boosters import LIBRARY_TYPES
 from tidegate_training.bundling.compile import NotCompiledError, open_session, to_onnx
 from tidegate_training.run import train
@@ -131,7 +138,7 @@ def test_label_encoded_classifier_compiles_with_texts_as_classes() -> None:
     [
         (xgb(XGBRegressor, booster="dart"), "the booster dart has no ONNX form"),
         (xgb(XGBRegressor, missing=-1.0), "the number -1.0 stands for a missing value"),
-        (xgb(XGBRegressor, objective="survival:cox"), "the objective survival:aft is unknown"),
+        (xgb(XGBRegressor, objective="survival:cox"), "the objective survival:cox is unknown"),
         (xgb(XGBRegressor, feature_types=["c", "q", "q"], enable_categorical=True), "divide categories"),
         (lgbm(LGBMRegressor, zero_as_missing=True), "zero stands for a missing value"),
         (lgbm(LGBMRegressor, reg_sqrt=True), "the option reg_sqrt"),
@@ -210,7 +217,7 @@ def test_train_rejects_a_booster_that_is_not_compiled(
     algorithm: str, parameters: dict[str, Any], reason: str, tmp_path: Path
 ) -> None:
     write_numbers(tmp_path)
-    with pytest.raises(FieldError, match=reason):
+    with pytest.raises(ConfigurationError, match=rf"cannot be served.*{reason}.*Booster.*--trusted-type"):
         train(
             configuration(
                 data={"path": "numbers.csv"},
@@ -222,3 +229,36 @@ def test_train_rejects_a_booster_that_is_not_compiled(
             base_dir=tmp_path,
         )
     assert not (tmp_path / "bundle").exists()
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        xgb(XGBClassifier),
+        make_pipeline(StandardScaler(), xgb(XGBRegressor)),
+        lgbm(LGBMRegressor),
+        make_pipeline(SimpleImputer(), lgbm(LGBMClassifier)),
+    ],
+    ids=["xgboost", "xgboost-pipeline", "lightgbm", "lightgbm-pipeline"],
+)
+@pytest.mark.parametrize("named", [True, False], ids=["frame", "matrix"])
+def test_bundle_of_a_fitted_booster_is_compiled(model: Any, named: bool, tmp_path: Path) -> None:
+    rows: Any = pd.DataFrame(GAPS, columns=["a", "b", "c"]) if named else GAPS
+    y = CLASSES if is_classifier(model) else VALUES
+    sealed = bundle(clone(model).fit(rows, y), rows, y, name="test", directory=tmp_path / "bundle")
+    assert json.loads(sealed.read("parity.json"))["verdict"] == "equal"
+    library = "xgboost" if "XGB" in str(model) else "lightgbm"
+    assert sealed.manifest.versions[library] == sys.modules[library].__version__
+    assert load(sealed.path, sealed.digest, Policy()).engine.name == "onnx"
+
+
+def test_bundle_of_a_booster_that_is_not_compiled_needs_its_types(tmp_path: Path) -> None:
+    model = xgb(XGBClassifier, booster="dart").fit(ROWS, CLASSES)
+    with pytest.raises(ConfigurationError, match=r"it is not compiled .*dart.*xgboost\.core\.Booster"):
+        bundle(model, ROWS, CLASSES, name="test", directory=tmp_path / "bundle")
+    types = ["xgboost.core.Booster", "xgboost.sklearn.XGBClassifier"]
+    sealed = bundle(model, ROWS, CLASSES, name="test", directory=tmp_path / "bundle", trusted_types=types)
+    policy = Policy(TRUSTED_TYPES | set(types))
+    loaded = load(sealed.path, sealed.digest, policy)
+    assert loaded.engine.name == "sklearn"
+    verify_golden_outputs(loaded, Limits())
