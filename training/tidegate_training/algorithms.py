@@ -86,7 +86,7 @@ def estimator_class(name: str) -> Any:
     """Import the class of a registered algorithm.
 
     Raises:
-        FieldError: If the library is not installed.
+        FieldError: If the library is not installed, or cannot be imported.
     """
     algorithm = ALGORITHMS[name]
     try:
@@ -98,6 +98,11 @@ def estimator_class(name: str) -> Any:
             ("name",),
             f"{name} needs the package {algorithm.library}, which is not installed: install "
             f"tidegate[training,{algorithm.library}]",
+        ) from None
+    except OSError as error:  # a library of the system is missing, such as that of OpenMP
+        raise FieldError(
+            ("name",),
+            f"{name} cannot be imported ({error}): install the system library that {algorithm.library} needs",
         ) from None
 
 

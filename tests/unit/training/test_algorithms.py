@@ -2,16 +2,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """Each algorithm trains, loads under the policy that its library needs, and compiles as the table says."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from tests.support.training import configuration, mixed_configuration, write_loans, write_numbers
 from tidegate.bundle import ONNX, SKOPS, verify
 from tidegate.classifiers import LabelEncodedClassifier
+from tidegate.errors import FieldError
 from tidegate.trust.archive import build_pipeline
 from tidegate.trust.policy import TRUSTED_TYPES, Policy
+from tidegate_training import algorithms
 from tidegate_training.algorithms import ALGORITHMS, parameter_names
 from tidegate_training.bundling.boosters import LIBRARY_TYPES
 from tidegate_training.config import TrainingConfig
@@ -111,3 +115,21 @@ def test_algorithm_loads_and_compiles_as_recorded(name: str, kind: str, data: Pa
     assert type(estimator).__name__ == name
     assert result.parity.verdict == VERDICTS[name][KINDS.index(kind)], result.parity.reason
     assert (result.parity.verdict == "equal") == (ONNX in bundle) == (result.parity.reason is None)
+
+
+@pytest.mark.parametrize("library", ["xgboost", "lightgbm"])
+def test_algorithm_without_its_library_names_the_extra(library: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, library, None)
+    name = next(name for name, algorithm in ALGORITHMS.items() if algorithm.library == library)
+    message = rf"{name} needs the package {library}.*install tidegate\[training,{library}\]"
+    with pytest.raises(ValidationError, match=message):
+        configuration(task=ALGORITHMS[name].task, algorithm={"name": name})
+
+
+def test_algorithm_without_a_system_library_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(module: str) -> None:
+        raise OSError("libgomp.so.1: cannot open shared object file")
+
+    monkeypatch.setattr(algorithms, "import_module", fail)
+    with pytest.raises(FieldError, match=r"LGBMClassifier cannot be imported \(libgomp\.so\.1.*install the"):
+        parameter_names("LGBMClassifier")
