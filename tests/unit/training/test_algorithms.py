@@ -9,15 +9,13 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from tests.support.training import configuration, mixed_configuration, write_loans, write_numbers
+from tests.support.training import configuration, mixed_configuration, policy_for, write_loans, write_numbers
 from tidegate.bundle import ONNX, SKOPS, verify
 from tidegate.classifiers import LabelEncodedClassifier
 from tidegate.errors import FieldError
 from tidegate.trust.archive import build_pipeline
-from tidegate.trust.policy import TRUSTED_TYPES, Policy
 from tidegate_training import algorithms
 from tidegate_training.algorithms import ALGORITHMS, parameter_names
-from tidegate_training.bundling.boosters import LIBRARY_TYPES
 from tidegate_training.config import TrainingConfig
 from tidegate_training.run import train
 
@@ -91,11 +89,6 @@ def make_config(name: str, kind: str) -> TrainingConfig:
         float_dtype="float64" if kind == "float64" else "float32",
         **fields,
     )
-
-
-def policy_for(name: str) -> Policy:
-    """The default policy, with a booster's types for the pipeline behind the compiled model."""
-    return Policy() if ALGORITHMS[name].library == "sklearn" else Policy(TRUSTED_TYPES | LIBRARY_TYPES)
 
 
 def test_verdicts_cover_the_registry() -> None:
