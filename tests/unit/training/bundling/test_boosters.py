@@ -33,6 +33,7 @@ from tidegate_serving.selfcheck import verify_golden_outputs
 from tidegate_training import bundle
 from tidegate_training.bundling.boosters import LIBRARY_TYPES
 from tidegate_training.bundling.compile import NotCompiledError, open_session, to_onnx
+from tidegate_training.model_file import read_model
 from tidegate_training.run import train
 
 RANDOM = np.random.default_rng(0)
@@ -262,3 +263,24 @@ def test_bundle_of_a_booster_that_is_not_compiled_needs_its_types(tmp_path: Path
     loaded = load(sealed.path, sealed.digest, policy)
     assert loaded.engine.name == "sklearn"
     verify_golden_outputs(loaded, Limits())
+
+
+@pytest.mark.parametrize("suffix", [".ubj", ".json"])
+@pytest.mark.parametrize("kind", [XGBClassifier, XGBRegressor])
+@pytest.mark.parametrize("native", [False, True], ids=["estimator", "booster"])
+def test_read_model_reads_a_file_of_xgboost(kind: type, suffix: str, native: bool, tmp_path: Path) -> None:
+    estimator = xgb(kind).fit(GAPS, CLASSES if kind is XGBClassifier else VALUES)
+    file = tmp_path / f"model{suffix}"
+    (estimator.get_booster() if native else estimator).save_model(file)
+    model = read_model(file, Policy(), allow_pickle=False)
+    assert type(model) is kind
+    np.testing.assert_array_equal(model.predict(GAPS), estimator.predict(GAPS))
+    sealed = bundle(model, GAPS, name="test", directory=tmp_path / "bundle")
+    assert load(sealed.path, sealed.digest, Policy()).engine.name == "onnx"
+
+
+def test_read_model_of_another_json_is_an_error(tmp_path: Path) -> None:
+    file = tmp_path / "model.json"
+    file.write_text("{}")
+    with pytest.raises(ConfigurationError, match=r"model\.json is not a model of XGBoost \("):
+        read_model(file, Policy(), allow_pickle=False)
