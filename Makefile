@@ -85,7 +85,8 @@ charts: setup ## Generate the charts' schemas, value pages and copies of helm/co
 
 lock: $(VENV)/.uv ## Resolve the dependencies again
 	@$(UV) pip compile $(LOCK_OPTIONS) --all-extras --group dev pyproject.toml -o requirements/dev.lock
-	@$(UV) pip compile $(LOCK_OPTIONS) --all-extras pyproject.toml -c requirements/dev.lock -o requirements/demo.lock
+	@$(UV) pip compile $(LOCK_OPTIONS) --extra serving --extra training --extra rollout --extra loadtest pyproject.toml \
+		-c requirements/dev.lock -o requirements/demo.lock
 	@for extra in serving training rollout loadtest; do \
 		$(UV) pip compile $(LOCK_OPTIONS) --extra $$extra pyproject.toml -c requirements/dev.lock \
 			-o requirements/$$extra.lock || exit 1; done

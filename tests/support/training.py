@@ -7,6 +7,9 @@ import random
 from pathlib import Path
 from typing import Any
 
+from tidegate.trust.policy import TRUSTED_TYPES, Policy
+from tidegate_training.algorithms import ALGORITHMS
+from tidegate_training.bundling.boosters import LIBRARY_TYPES
 from tidegate_training.config import TrainingConfig
 
 
@@ -20,6 +23,13 @@ def configuration(**fields: Any) -> TrainingConfig:
         "preprocessing": {"numeric": {"scale": "standard"}},
     }
     return TrainingConfig.model_validate(defaults | fields)
+
+
+def policy_for(algorithm: str) -> Policy:
+    """Return the policy that builds the archive of an algorithm: a booster needs the types of its library."""
+    if ALGORITHMS[algorithm].library == "sklearn":
+        return Policy()
+    return Policy(TRUSTED_TYPES | LIBRARY_TYPES)
 
 
 def write_loans(folder: Path, rows: int = 180) -> Path:

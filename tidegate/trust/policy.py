@@ -52,6 +52,8 @@ TRUSTED_TYPES = frozenset(
         "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
         "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
         "sklearn.utils._bunch.Bunch",
+        # A classifier of the project; its state is an estimator, whose type is audited, and an array.
+        "tidegate.classifiers.LabelEncodedClassifier",
         # Transformers of the project; their state is a list of names and a type of numbers.
         "tidegate.transformers.DatetimeDifference",
         "tidegate.transformers.DatetimeEncoder",

@@ -1,25 +1,40 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""The registry of algorithms that a configuration may name, by scikit-learn's class names.
+"""The registry of algorithms that a configuration may name, by the names of their classes.
 
 To add an algorithm, add a line. The tests then train, save and load it under the server's default policy, and
 hold on which kinds of data it compiles.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, Literal
+
+from tidegate.errors import FieldError
 
 Task = Literal["classification", "regression"]
 
 
 @dataclass(frozen=True, slots=True)
 class Algorithm:
-    """An estimator's task, and the module of its class."""
+    """An estimator's task, the module of its class, and the parameters that training sets by default."""
 
     task: Task
     module: str
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def library(self) -> str:
+        """The package that has the module."""
+        return self.module.partition(".")[0]
+
+
+_XGBOOST = {"n_jobs": 1}
+"""One thread, because the order of a parallel sum changes the digest."""
+
+_LIGHTGBM = {"n_jobs": 1, "deterministic": True, "force_row_wise": True, "verbose": -1}
+"""One thread for the digest, one way to build histograms instead of the faster one of a trial, and no log."""
 
 
 ALGORITHMS: Mapping[str, Algorithm] = {
@@ -29,18 +44,21 @@ ALGORITHMS: Mapping[str, Algorithm] = {
     "GradientBoostingClassifier": Algorithm("classification", "sklearn.ensemble"),
     "HistGradientBoostingClassifier": Algorithm("classification", "sklearn.ensemble"),
     "KNeighborsClassifier": Algorithm("classification", "sklearn.neighbors"),
+    "LGBMClassifier": Algorithm("classification", "lightgbm", _LIGHTGBM),
     "LinearSVC": Algorithm("classification", "sklearn.svm"),
     "LogisticRegression": Algorithm("classification", "sklearn.linear_model"),
     "MLPClassifier": Algorithm("classification", "sklearn.neural_network"),
     "RandomForestClassifier": Algorithm("classification", "sklearn.ensemble"),
     "RidgeClassifier": Algorithm("classification", "sklearn.linear_model"),
     "SVC": Algorithm("classification", "sklearn.svm"),
+    "XGBClassifier": Algorithm("classification", "xgboost", _XGBOOST),
     "DecisionTreeRegressor": Algorithm("regression", "sklearn.tree"),
     "ElasticNet": Algorithm("regression", "sklearn.linear_model"),
     "ExtraTreesRegressor": Algorithm("regression", "sklearn.ensemble"),
     "GradientBoostingRegressor": Algorithm("regression", "sklearn.ensemble"),
     "HistGradientBoostingRegressor": Algorithm("regression", "sklearn.ensemble"),
     "KNeighborsRegressor": Algorithm("regression", "sklearn.neighbors"),
+    "LGBMRegressor": Algorithm("regression", "lightgbm", _LIGHTGBM),
     "Lasso": Algorithm("regression", "sklearn.linear_model"),
     "LinearRegression": Algorithm("regression", "sklearn.linear_model"),
     "LinearSVR": Algorithm("regression", "sklearn.svm"),
@@ -48,6 +66,7 @@ ALGORITHMS: Mapping[str, Algorithm] = {
     "RandomForestRegressor": Algorithm("regression", "sklearn.ensemble"),
     "Ridge": Algorithm("regression", "sklearn.linear_model"),
     "SVR": Algorithm("regression", "sklearn.svm"),
+    "XGBRegressor": Algorithm("regression", "xgboost", _XGBOOST),
 }
 
 
@@ -64,8 +83,27 @@ def supports_sample_weight(name: str) -> bool:
 
 
 def estimator_class(name: str) -> Any:
-    """Import the class of a registered algorithm."""
-    return getattr(import_module(ALGORITHMS[name].module), name)
+    """Import the class of a registered algorithm.
+
+    Raises:
+        FieldError: If the library is not installed, or cannot be imported.
+    """
+    algorithm = ALGORITHMS[name]
+    try:
+        return getattr(import_module(algorithm.module), name)
+    except ModuleNotFoundError as error:
+        if error.name != algorithm.library:
+            raise
+        raise FieldError(
+            ("name",),
+            f"{name} needs the package {algorithm.library}, which is not installed: install "
+            f"tidegate[training,{algorithm.library}]",
+        ) from None
+    except OSError as error:  # a library of the system is missing, such as that of OpenMP
+        raise FieldError(
+            ("name",),
+            f"{name} cannot be imported ({error}): install the system library that {algorithm.library} needs",
+        ) from None
 
 
 def build_estimator(name: str, parameters: Mapping[str, Any], seed: int) -> Any:
@@ -76,7 +114,11 @@ def build_estimator(name: str, parameters: Mapping[str, Any], seed: int) -> Any:
         parameters: The estimator's parameters by name.
         seed: The estimator's ``random_state``, if it has one and the parameters do not set it.
     """
-    estimator = estimator_class(name)(**parameters)
+    estimator = estimator_class(name)(**{**ALGORITHMS[name].defaults, **parameters})
     if "random_state" in estimator.get_params(deep=False) and "random_state" not in parameters:
         estimator.set_params(random_state=seed)
+    if name == "XGBClassifier":
+        from tidegate.classifiers import LabelEncodedClassifier
+
+        return LabelEncodedClassifier(estimator)
     return estimator

@@ -90,7 +90,9 @@ def train(
 
 
 def bundle(
-    model: Annotated[Path, typer.Argument(help="The fitted model: .joblib, .pkl or .skops.", metavar="FILE")],
+    model: Annotated[
+        Path, typer.Argument(help="The fitted model: .joblib, .pkl, .skops, .ubj or .json.", metavar="FILE")
+    ],
     data: Annotated[str, typer.Option(help="Sample rows: a CSV or Parquet file, or an object.")],
     name: Annotated[str, typer.Option(help="The model's name in requests.")],
     target: Annotated[

@@ -160,7 +160,7 @@ def bundle(
     digest = _digest(samples.features, target)
     sealed = seal_model(
         fitted,
-        built.archive,
+        built,
         evaluation,
         CardContext(
             model_card or ModelCard(),

@@ -5,6 +5,7 @@
 A pickle runs code while it is opened. It is opened only if the caller allows it, and never ends in a bundle.
 """
 
+import json
 import warnings
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,14 @@ from tidegate_training.source import Source, read_source
 
 PICKLES = (".joblib", ".pkl", ".pickle")
 ARCHIVES = (".skops",)
+XGBOOST = (".ubj", ".json")
 
 
 def read_model(file: Path, policy: Policy, *, allow_pickle: bool) -> Any:
     """Read a fitted estimator from a file.
 
     Args:
-        file: A pickle or an archive of skops.
+        file: A pickle, an archive of skops, or a model that XGBoost has saved.
         policy: The types that an archive may contain.
         allow_pickle: Whether a pickle may be opened, which can run any code.
 
@@ -33,10 +35,10 @@ def read_model(file: Path, policy: Policy, *, allow_pickle: bool) -> Any:
         BundleError: If an archive contains a type that the policy does not trust.
     """
     suffix = file.suffix.lower()
-    if suffix not in (*PICKLES, *ARCHIVES):
+    if suffix not in (*PICKLES, *ARCHIVES, *XGBOOST):
         raise ConfigurationError(
             f"{file} is not a model that can be bundled: expected a file that ends in "
-            f"{', '.join((*PICKLES, *ARCHIVES))}; save the fitted estimator with joblib or skops."
+            f"{', '.join((*PICKLES, *ARCHIVES, *XGBOOST))}; save the fitted estimator with joblib or skops."
         )
     if suffix in PICKLES and not allow_pickle:
         raise ConfigurationError(
@@ -49,7 +51,29 @@ def read_model(file: Path, policy: Policy, *, allow_pickle: bool) -> Any:
         raise ConfigurationError(f"{file} cannot be read: {error.strerror}.") from None
     if suffix in ARCHIVES:
         return build_pipeline(content, policy)
-    return _unpickle(file)
+    return _read_xgboost(file) if suffix in XGBOOST else _unpickle(file)
+
+
+def _read_xgboost(file: Path) -> Any:
+    """Read a model of XGBoost as the estimator for its objective."""
+    try:
+        from xgboost import Booster, XGBClassifier, XGBRegressor
+        from xgboost.core import XGBoostError
+    except ModuleNotFoundError:
+        raise ConfigurationError(
+            f"{file} needs the package xgboost, which is not installed: install tidegate[training,xgboost]."
+        ) from None
+    try:
+        objective = json.loads(Booster(model_file=file).save_config())["learner"]["objective"]["name"]
+        estimator = XGBClassifier() if objective.startswith(("binary:", "multi:")) else XGBRegressor()
+        estimator.load_model(file)
+    except (
+        XGBoostError,
+        TypeError,
+    ) as error:  # TypeError: the estimator has another type than its objective's
+        reason = str(error).strip().splitlines()[0]
+        raise ConfigurationError(f"{file} is not a model of XGBoost ({reason}): save it again.") from None
+    return estimator
 
 
 def _unpickle(file: Path) -> Any:

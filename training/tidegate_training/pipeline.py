@@ -22,9 +22,12 @@ from tidegate_training.table import Table
 ESTIMATOR = "estimator"
 """The name of the pipeline's last step."""
 
-_KEEP_TRAINING_ROWS = frozenset({"KNeighborsClassifier", "KNeighborsRegressor", "SVC", "SVR"})
-"""Estimators whose state has training rows. They need dense ones, because the default policy does not trust
-sparse matrices."""
+_NEED_DENSE = frozenset(
+    {"KNeighborsClassifier", "KNeighborsRegressor", "SVC", "SVR", "XGBClassifier", "XGBRegressor"}
+)
+"""Algorithms that support sparse matrices and do not receive them. The state of neighbors and support vectors
+has training rows, and the default policy does not trust sparse matrices. XGBoost takes each zero of a sparse
+matrix for a missing value."""
 
 
 def build_pipeline(config: TrainingConfig, features: FeatureTable) -> Any:
@@ -41,7 +44,9 @@ def build_pipeline(config: TrainingConfig, features: FeatureTable) -> Any:
         datatype = next(iter(features.datatypes.values()))
         steps = _numeric_steps(config.preprocessing.numeric, datatype)
     else:
-        steps = [("columns", _preprocess_columns(config, features, options, _takes_sparse(estimator)))]
+        steps = [
+            ("columns", _preprocess_columns(config, features, options, _takes_sparse(config, estimator)))
+        ]
     return Pipeline([*steps, (ESTIMATOR, estimator)])
 
 
@@ -206,9 +211,8 @@ def _datetime_transformers(
     ]
 
 
-def _takes_sparse(estimator: Any) -> bool:
-    keeps_rows = type(estimator).__name__ in _KEEP_TRAINING_ROWS
-    return bool(estimator.__sklearn_tags__().input_tags.sparse) and not keeps_rows
+def _takes_sparse(config: TrainingConfig, estimator: Any) -> bool:
+    return bool(estimator.__sklearn_tags__().input_tags.sparse) and config.algorithm.name not in _NEED_DENSE
 
 
 def _group(datatype: Datatype, options: FeatureOptions) -> str:
@@ -288,10 +292,10 @@ def _require_sparse(config: TrainingConfig, estimator: Any) -> None:
     """Raise an error for hashed texts if the estimator needs a dense matrix, which would be too large."""
     hashed = config.preprocessing.text.vectorizer == "hashing"
     free_text = any(options.free_text for options in config.features.overrides.values())
-    if hashed and free_text and not _takes_sparse(estimator):
+    if hashed and free_text and not _takes_sparse(config, estimator):
         raise FieldError(
             ("preprocessing", "text", "vectorizer"),
-            f"{type(estimator).__name__} needs a dense matrix, and hashed texts have "
+            f"{config.algorithm.name} needs a dense matrix, and hashed texts have "
             f"{config.preprocessing.text.n_features} columns: set tfidf, or choose another algorithm",
         )
 
@@ -306,7 +310,7 @@ def _require_no_missing_values(config: TrainingConfig, estimator: Any, features:
         if (datatype.is_float or options.format is not None) and missing.any():
             raise DataError(
                 f"The feature '{name}' is missing in row {int(np.argmax(missing)) + 1}, and "
-                f"{type(estimator).__name__} does not support missing values: set "
+                f"{config.algorithm.name} does not support missing values: set "
                 "preprocessing.numeric.impute."
             )
 

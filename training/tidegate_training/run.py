@@ -98,7 +98,7 @@ def train(
     require_gates(config.name, trained.evaluation.gates)
     sealed = seal_model(
         trained.model,
-        trained.archive,
+        trained.built,
         trained.evaluation,
         _describe(config, trained),
         directory,
@@ -120,7 +120,7 @@ class _TrainedModel:
 
     source: Source
     table: Table
-    archive: bytes
+    built: ServerBuild
     model: FittedModel
     evaluation: Evaluation
 
@@ -171,9 +171,7 @@ def _fit_and_evaluate(
         threshold=threshold,
         weights=table.weights,
     )
-    return _TrainedModel(
-        source, table, built.archive, model, _evaluate(config, model, splits, predicted, warnings)
-    )
+    return _TrainedModel(source, table, built, model, _evaluate(config, model, splits, predicted, warnings))
 
 
 def _evaluate(

@@ -7,14 +7,16 @@ nothing and computes no metrics.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from tidegate.bundle import METRICS, MODEL_CARD, Bundle
 from tidegate.digest import canonical_json
+from tidegate.errors import BundleError, ConfigurationError
 from tidegate.trust.archive import build_pipeline
 from tidegate.trust.policy import Policy
+from tidegate_training.bundling.boosters import LIBRARY_TYPES, used_libraries
 from tidegate_training.bundling.bundle import PackagedModel, installed_versions, package_model, write_bundle
 from tidegate_training.bundling.converters import with_float64_parameters
 from tidegate_training.bundling.fitted_model import FittedModel
@@ -32,10 +34,13 @@ class ServerBuild:
     Attributes:
         archive: The skops archive.
         pipeline: The pipeline that was built from the archive.
+        rejection: The error of a server that needs the archive, if the policy does not trust the types of a
+            library of boosters.
     """
 
     archive: bytes
     pipeline: Any
+    rejection: str | None = None
 
 
 class NotSavedError(Exception):
@@ -45,7 +50,8 @@ class NotSavedError(Exception):
 def build_as_server(pipeline: Any, policy: Policy) -> ServerBuild:
     """Save a fitted pipeline, and build it as a server with this policy does.
 
-    Metrics and comparisons use the built pipeline, so that a loss in saving shows in them.
+    Metrics and comparisons use the built pipeline, so that a loss in saving shows in them. The types of a
+    library of boosters are built here in any case, because no server needs them if the model is compiled.
 
     Raises:
         NotSavedError: If the pipeline holds an object that skops cannot save.
@@ -56,7 +62,11 @@ def build_as_server(pipeline: Any, policy: Policy) -> ServerBuild:
     except Exception as error:  # skops raises any exception, RecursionError included, for what it cannot hold
         reason = " ".join(str(error).split())[:200]
         raise NotSavedError(f"{type(error).__name__}: {reason}") from None
-    return ServerBuild(archive, build_pipeline(archive, policy))
+    try:
+        return ServerBuild(archive, build_pipeline(archive, policy))
+    except BundleError as error:
+        policy = replace(policy, trusted_types=policy.trusted_types | LIBRARY_TYPES)
+        return ServerBuild(archive, build_pipeline(archive, policy), str(error).rstrip("."))
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +79,7 @@ class SealedModel:
 
 def seal_model(
     model: FittedModel,
-    archive: bytes,
+    built: ServerBuild,
     evaluation: Evaluation,
     context: CardContext,
     directory: Path,
@@ -87,7 +97,7 @@ def seal_model(
 
     Args:
         model: The model.
-        archive: The skops archive of its pipeline.
+        built: Its pipeline as a server builds it.
         evaluation: The evaluation.
         context: What the model card says besides.
         directory: The bundle's directory. An existing bundle is replaced, any other content stays untouched.
@@ -101,7 +111,8 @@ def seal_model(
         on_step: Called with the name of each step when the step starts.
 
     Raises:
-        ConfigurationError: If the directory cannot take a bundle.
+        ConfigurationError: If the directory cannot take a bundle, or the model is not compiled and a server
+            rejects the archive.
         DataError: If no row can be a golden request.
     """
     from threadpoolctl import threadpool_limits
@@ -109,9 +120,15 @@ def seal_model(
     on_step("compiling and comparing")
     # On several threads the order of a sum varies, and with it the last bits of outputs and the digest.
     with threadpool_limits(limits=1):
-        packaged = package_model(model, archive, n_golden_rows=n_golden_rows, seed=seed, joblib=joblib)
+        packaged = package_model(model, built.archive, n_golden_rows=n_golden_rows, seed=seed, joblib=joblib)
+    if built.rejection is not None and packaged.parity.verdict != "equal":
+        raise ConfigurationError(
+            f"The {context.algorithm} cannot be served: it is not compiled ({packaged.parity.reason}), and "
+            f"{built.rejection}. Choose other parameters, or bundle the fitted model with these types as "
+            "trusted_types and serve it from an image with the library."
+        )
     on_step("writing the bundle")
-    versions = installed_versions()
+    versions = installed_versions() | used_libraries(model.pipeline)
     bundle = write_bundle(
         directory,
         packaged,

@@ -1,16 +1,20 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""Each algorithm trains, loads under the server's default policy, and compiles as the table says."""
+"""Each algorithm trains, loads under the policy that its library needs, and compiles as the table says."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
-from tests.support.training import configuration, mixed_configuration, write_loans, write_numbers
+from tests.support.training import configuration, mixed_configuration, policy_for, write_loans, write_numbers
 from tidegate.bundle import ONNX, SKOPS, verify
+from tidegate.classifiers import LabelEncodedClassifier
+from tidegate.errors import FieldError
 from tidegate.trust.archive import build_pipeline
-from tidegate.trust.policy import Policy
+from tidegate_training import algorithms
 from tidegate_training.algorithms import ALGORITHMS, parameter_names
 from tidegate_training.config import TrainingConfig
 from tidegate_training.run import train
@@ -25,18 +29,21 @@ VERDICTS = {
     "GradientBoostingClassifier": ("equal", "equal", "equal", "equal"),
     "HistGradientBoostingClassifier": ("equal", "equal", "equal", "equal"),
     "KNeighborsClassifier": ("equal", "equal", "equal", "equal"),
+    "LGBMClassifier": ("equal", "equal", "equal", "equal"),
     "LinearSVC": ("equal", "equal", "equal", "equal"),
     "LogisticRegression": ("equal", "equal", "equal", "equal"),
     "MLPClassifier": ("equal", "equal", "equal", "equal"),
     "RandomForestClassifier": ("equal", "equal", "equal", "equal"),
     "RidgeClassifier": ("equal", "equal", "equal", "equal"),
     "SVC": ("equal", "equal", "equal", "equal"),
+    "XGBClassifier": ("equal", "equal", "equal", "equal"),
     "DecisionTreeRegressor": ("equal", "equal", "equal", "equal"),
     "ElasticNet": ("equal", "equal", "equal", "equal"),
     "ExtraTreesRegressor": ("equal", "equal", "equal", "equal"),
     "GradientBoostingRegressor": ("equal", "equal", "equal", "equal"),
     "HistGradientBoostingRegressor": ("equal", "equal", "equal", "equal"),
     "KNeighborsRegressor": ("equal", "equal", "equal", "equal"),
+    "LGBMRegressor": ("equal", "equal", "equal", "equal"),
     "Lasso": ("equal", "equal", "equal", "equal"),
     "LinearRegression": ("equal", "equal", "equal", "equal"),
     "LinearSVR": ("equal", "equal", "equal", "equal"),
@@ -44,6 +51,7 @@ VERDICTS = {
     "RandomForestRegressor": ("equal", "equal", "equal", "equal"),
     "Ridge": ("equal", "equal", "equal", "equal"),
     "SVR": ("equal", "equal", "equal", "equal"),
+    "XGBRegressor": ("equal", "equal", "equal", "equal"),
 }
 """By algorithm, the verdict of the parity report on each kind of data."""
 
@@ -94,6 +102,27 @@ def test_algorithm_loads_and_compiles_as_recorded(name: str, kind: str, data: Pa
     result = train(make_config(name, kind), tmp_path / "bundle", base_dir=data)
     bundle = verify(result.bundle.path, result.bundle.digest)
     assert bundle.manifest.algorithm == name
-    assert type(build_pipeline(bundle.read(SKOPS), Policy())[-1]).__name__ == name
+    estimator = build_pipeline(bundle.read(SKOPS), policy_for(name))[-1]
+    if isinstance(estimator, LabelEncodedClassifier):
+        estimator = estimator.estimator_
+    assert type(estimator).__name__ == name
     assert result.parity.verdict == VERDICTS[name][KINDS.index(kind)], result.parity.reason
     assert (result.parity.verdict == "equal") == (ONNX in bundle) == (result.parity.reason is None)
+
+
+@pytest.mark.parametrize("library", ["xgboost", "lightgbm"])
+def test_algorithm_without_its_library_names_the_extra(library: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, library, None)
+    name = next(name for name, algorithm in ALGORITHMS.items() if algorithm.library == library)
+    message = rf"{name} needs the package {library}.*install tidegate\[training,{library}\]"
+    with pytest.raises(ValidationError, match=message):
+        configuration(task=ALGORITHMS[name].task, algorithm={"name": name})
+
+
+def test_algorithm_without_a_system_library_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(module: str) -> None:
+        raise OSError("libgomp.so.1: cannot open shared object file")
+
+    monkeypatch.setattr(algorithms, "import_module", fail)
+    with pytest.raises(FieldError, match=r"LGBMClassifier cannot be imported \(libgomp\.so\.1.*install the"):
+        parameter_names("LGBMClassifier")

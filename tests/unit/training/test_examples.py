@@ -23,6 +23,7 @@ EXAMPLES = Path(__file__).parents[3] / "examples"
         ("diabetes", "diabetes", "equal"),
         ("credit-risk", "credit-risk", "equal"),
         ("text", "support-tickets", "not compiled"),
+        ("xgboost", "deliveries", "equal"),
     ],
 )
 def test_example_trains_and_passes_its_gates(folder: str, name: str, verdict: str, tmp_path: Path) -> None:
@@ -36,7 +37,9 @@ def test_example_trains_and_passes_its_gates(folder: str, name: str, verdict: st
     assert result.evaluation.warnings == []
 
 
-@pytest.mark.parametrize(("folder", "data"), [("credit-risk", "loans.csv"), ("text", "tickets.csv")])
+@pytest.mark.parametrize(
+    ("folder", "data"), [("credit-risk", "loans.csv"), ("text", "tickets.csv"), ("xgboost", "deliveries.csv")]
+)
 def test_example_data_equal_the_generator_s_output(folder: str, data: str, tmp_path: Path) -> None:
     source = EXAMPLES / folder
     copy = tmp_path / "generate.py"

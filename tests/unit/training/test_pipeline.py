@@ -10,10 +10,9 @@ import pytest
 from sklearn.preprocessing import StandardScaler
 
 from tests.support.fitted_models import sklearn_rows
-from tests.support.training import configuration, mixed_configuration, write_loans
+from tests.support.training import configuration, mixed_configuration, policy_for, write_loans
 from tidegate.errors import ConfigurationError, DataError, FieldError
 from tidegate.trust.archive import build_pipeline as build_pipeline_of_archive
-from tidegate.trust.policy import Policy
 from tidegate_training.algorithms import ALGORITHMS, supports_sample_weight
 from tidegate_training.bundling.persistence import to_skops
 from tidegate_training.config import TrainingConfig
@@ -337,5 +336,5 @@ def test_fit_pipeline_takes_every_kind_and_is_trusted(name: str, every_kind: Pat
     table = load_table(config, every_kind)
     pipeline, _ = fit_pipeline(config, table, np.arange(60))
     rows = sklearn_rows(table.features.batch(np.arange(60)))
-    built = build_pipeline_of_archive(to_skops(pipeline), Policy())
+    built = build_pipeline_of_archive(to_skops(pipeline), policy_for(name))
     assert built.predict(rows).tolist() == pipeline.predict(rows).tolist()

@@ -12,6 +12,7 @@ from typing import Any
 
 from tidegate.contract import MATRIX, Datatype, Output
 from tidegate.outputs import PROBABILITIES, SCORES, STANDARD_DEVIATION
+from tidegate_training.bundling.boosters import booster_converters
 from tidegate_training.bundling.converters import exact_converters, exact_shape_calculators
 from tidegate_training.bundling.graph_inputs import merge_inputs
 
@@ -123,8 +124,9 @@ def _converter_options(estimator: Any, outputs: tuple[Output, ...]) -> dict[str,
     if not hasattr(estimator, "classes_"):
         return {}
     options = {"raw_scores": True} if SCORES in names else {}
-    # LinearSVC's converter never makes dictionaries, and does not know the option 'zipmap'.
-    return options if type(estimator).__name__ == "LinearSVC" else options | {"zipmap": False}
+    # The converters of LinearSVC and boosters never make dictionaries, and do not know the option 'zipmap'.
+    makes_none = type(estimator).__name__ == "LinearSVC" or type(estimator) in booster_converters()
+    return options if makes_none else options | {"zipmap": False}
 
 
 def _apply_contract(model: Any, outputs: tuple[Output, ...], classes_by_target: bool) -> None:

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tidegate_training.bundling.boosters import booster_converters, booster_shape_calculators
 from tidegate_training.bundling.graph_builder import ONNX_TYPES, GraphBuilder
 
 Array = NDArray[Any]
@@ -72,6 +73,7 @@ def exact_converters() -> Mapping[type, Callable[..., None]]:
         StandardScaler: convert_scaler,
         MinMaxScaler: convert_scaler,
         RobustScaler: convert_scaler,
+        **booster_converters(),
     } | {
         estimator: converters[alias]
         for estimator, alias in sklearn_operator_name_map.items()
@@ -83,7 +85,8 @@ def exact_shape_calculators() -> Mapping[type, Callable[..., None]]:
     """Return, by scikit-learn class, the functions that replace skl2onnx's declaration of the output."""
     from sklearn.preprocessing import MinMaxScaler, RobustScaler, StandardScaler
 
-    return dict.fromkeys((StandardScaler, MinMaxScaler, RobustScaler), declare_scaler_output)
+    scalers = dict.fromkeys((StandardScaler, MinMaxScaler, RobustScaler), declare_scaler_output)
+    return {**scalers, **booster_shape_calculators()}
 
 
 def with_float64_parameters(pipeline: Any) -> Any:

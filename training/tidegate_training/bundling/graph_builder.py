@@ -76,6 +76,36 @@ class GraphBuilder:
         )
         return nearest, numbers
 
+    def add_trees(
+        self, *, thresholds: Sequence[float], weights: Sequence[float], base: Array, **attributes: Any
+    ) -> None:
+        """Add trees that compare and sum in 64 bits. The sums, ``[rows, targets]``, are rounded to 32 bits.
+
+        Args:
+            thresholds: ``[nodes]``, the values that rows are compared with.
+            weights: ``[leaves]``, the values of the leaves.
+            base: ``[targets]``, the values before the first tree.
+            **attributes: The other attributes of ONNX's ``TreeEnsembleRegressor``.
+        """
+        from onnx import numpy_helper
+
+        self.cast(np.dtype(np.float64))
+        numbers = {"nodes_values": thresholds, "target_weights": weights, "base_values": base}
+        for name, values in numbers.items():
+            tensor = numpy_helper.from_array(np.asarray(values, np.float64), name)
+            attributes[f"{name}_as_tensor"] = tensor
+        rows, self.current = self.current, self.scope.get_unique_variable_name("sums")
+        self.container.add_node(
+            "TreeEnsembleRegressor",
+            [rows],
+            [self.current],
+            op_domain="ai.onnx.ml",
+            op_version=3,
+            n_targets=len(base),
+            **attributes,
+        )
+        self.dtype = np.dtype(np.float32)
+
     def add_matrix(self, values: Array) -> str:
         """Add numbers, ``[rows, columns]``, and return their name."""
         return self._add_initializer(ONNX_TYPES[values.dtype], values.shape, values)
