@@ -100,11 +100,11 @@ def test_recorded_rows_are_divided_like_the_arrivals() -> None:
     assert split_load(campaign, CONTRACT, 9, rows)[8].recorded_rows == rows
 
 
-def test_partition_has_no_threshold_and_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_partition_has_no_thresholds_and_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOKEN", "secret-value")
     campaign = make_load_campaign(LOADS["poisson"], target={"headers": {"Authorization": "Bearer ${TOKEN}"}})
     (partition,) = split_load(campaign, CONTRACT)
     text = partition.model_dump_json()
     assert "${TOKEN}" in text
     assert "secret-value" not in text
-    assert "threshold" not in text
+    assert "thresholds" not in text
