@@ -67,12 +67,10 @@ def _read_xgboost(file: Path) -> Any:
         objective = json.loads(Booster(model_file=file).save_config())["learner"]["objective"]["name"]
         estimator = XGBClassifier() if objective.startswith(("binary:", "multi:")) else XGBRegressor()
         estimator.load_model(file)
-    except (
-        XGBoostError,
-        TypeError,
-    ) as error:  # TypeError: the estimator has another type than its objective's
-        reason = str(error).strip().splitlines()[0]
-        raise ConfigurationError(f"{file} is not a model of XGBoost ({reason}): save it again.") from None
+    except (XGBoostError, TypeError):  # TypeError: the objective is that of another estimator
+        raise ConfigurationError(
+            f"{file} cannot be read as a model of XGBoost: expected a file of its save_model; save it again."
+        ) from None
     return estimator
 
 

@@ -279,8 +279,10 @@ def test_read_model_reads_a_file_of_xgboost(kind: type, suffix: str, native: boo
     assert load(sealed.path, sealed.digest, Policy()).engine.name == "onnx"
 
 
-def test_read_model_of_another_json_is_an_error(tmp_path: Path) -> None:
-    file = tmp_path / "model.json"
-    file.write_text("{}")
-    with pytest.raises(ConfigurationError, match=r"model\.json is not a model of XGBoost \("):
-        read_model(file, Policy(), allow_pickle=False)
+@pytest.mark.parametrize(
+    ("name", "content"), [("a.json", b"{}"), ("a.ubj", b""), ("b.ubj", b"{L" + bytes(30))]
+)
+def test_read_model_of_another_file_is_one_sentence(name: str, content: bytes, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ConfigurationError, match=f"{name} cannot be read as a model of XGBoost"):
+        read_model(tmp_path / name, Policy(), allow_pickle=False)
