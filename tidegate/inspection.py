@@ -7,9 +7,9 @@ It reads the JSON files of the bundle and never loads the model.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic_core import from_json
 from rich.console import Group
 from rich.table import Table
@@ -33,9 +33,18 @@ class _Document(BaseModel):
 
 
 class _Metrics(_Document):
-    """The fields of ``metrics.json`` that people see."""
+    """The fields of ``metrics.json`` that people see: those of the one split that they are about."""
 
-    test: dict[str, float | None]
+    test: dict[str, float | None] | None = None
+    """The metrics on the test rows of a training run."""
+    sample: dict[str, float | None] | None = None
+    """The metrics on the sample rows of a model that was fitted before it was bundled."""
+
+    @model_validator(mode="after")
+    def _one_split(self) -> Self:
+        if (self.test is None) == (self.sample is None):
+            raise ValueError("expected either 'test' or 'sample'")
+        return self
 
 
 class _Parity(_Document):
@@ -70,14 +79,18 @@ def render(bundle: Bundle, description: dict[str, Any]) -> Group:
     """
     manifest = bundle.manifest
     parity = _validate(_Parity, description["parity"], bundle.path / PARITY)
-    metrics = _validate(_Metrics, description["metrics"], bundle.path / METRICS).test.items()
+    metrics = _validate(_Metrics, description["metrics"], bundle.path / METRICS)
+    split, values = ("sample", metrics.sample) if metrics.test is None else ("test", metrics.test)
+    assert values is not None  # one of both is given
     compiled = parity.verdict + (f": {parity.reason}" if parity.reason else "")
     facts = {
         "name": manifest.name,
         "digest": f"sha256:{bundle.digest}",
         "task": f"{manifest.task} by {manifest.algorithm}",
         "data": f"{manifest.data.rows:,} rows, sha256:{manifest.data.sha256[:12]}…",
-        "test": ", ".join(f"{name} {'-' if value is None else f'{value:.4g}'}" for name, value in metrics),
+        split: ", ".join(
+            f"{name} {'-' if value is None else f'{value:.4g}'}" for name, value in values.items()
+        ),
         "compiled": f"{compiled} ({parity.rows:,} rows compared)" if parity.rows else compiled,
         "memory": _memory(bundle),
         "versions": ", ".join(f"{name} {version}" for name, version in manifest.versions.items()),

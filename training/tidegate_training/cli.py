@@ -117,6 +117,7 @@ def bundle(
 
     The sample rows become the contract's ranges and categories, the golden requests and the baseline.
     """
+    from tidegate import inspection
     from tidegate.trust.policy import TRUSTED_TYPES, Policy
     from tidegate_training.fitted import bundle as seal
     from tidegate_training.fitted import require_model_name
@@ -141,12 +142,15 @@ def bundle(
             handle_unknown="accept" if accept_unknown else "reject",
             on_step=lambda step: display.update(task, description=step),
         )
-    payload = {"name": name, "digest": sealed.digest, "bundle": str(sealed.path)}
-    print_result(
-        output,
-        payload,
-        f"Bundle: {sealed.path}\nDigest: sha256:{sealed.digest}\nNext: tidegate inspect {sealed.path}",
-    )
+    description = inspection.describe(sealed)
+    payload = {
+        "name": name,
+        "digest": sealed.digest,
+        "bundle": str(sealed.path),
+        "metrics": description["metrics"],
+        "parity": description["parity"],
+    }
+    print_result(output, payload, inspection.render(sealed, description))
 
 
 def to_json(result: "TrainingResult", reference: "Reference | None") -> dict[str, Any]:

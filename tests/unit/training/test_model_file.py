@@ -52,9 +52,18 @@ def test_bundle_command_seals_the_model_of_a_file(options: list[str], folder: Pa
         *("-o", "json", *flags),
     )
     assert result.exit_code == 0, result.output
-    sealed = verify(out, json.loads(result.stdout)["digest"])
+    document = json.loads(result.stdout)
+    assert document["parity"]["verdict"] == "equal"
+    sealed = verify(out, document["digest"])
     assert [str(feature.datatype) for feature in sealed.contract.features] == ["FP64", "BYTES"]
     assert json.loads(sealed.read(METRICS))["sample"]["accuracy"] == 1.0
+
+
+def test_bundle_command_text_describes_the_bundle(folder: Path) -> None:
+    arguments = ("--data", folder / "rows.csv", "--target", "y", "--name", "own", "--out", folder / "bundle")
+    result = run(folder / "model.skops", *arguments)
+    for words in ("sample    accuracy 1", "compiled  equal", verify(folder / "bundle").digest):
+        assert words in result.output
 
 
 def test_bundle_command_rejects_a_name_before_it_opens_the_model(folder: Path) -> None:
