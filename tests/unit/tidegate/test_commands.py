@@ -51,7 +51,7 @@ def test_inspect_prints_provenance_in_json_only(bundle):
         (METRICS, b"{", r"metrics\.json is not valid JSON"),
         (METRICS, b'{"f1": NaN}', r"metrics\.json is not valid JSON"),
         (METRICS, b"[]", r"metrics\.json is not a JSON object"),
-        (METRICS, b"{}", r"metrics\.json was not written by Tidegate: test: Field required"),
+        (METRICS, b"{}", r"metrics\.json was not written by Tidegate: .*expected either 'test' or 'sample'"),
         (PARITY, b"\xff", r"parity\.json is not valid JSON"),
         (PARITY, b"{}", r"parity\.json was not written by Tidegate: verdict: Field required"),
         (PARITY, b'{"verdict": "equal", "reason": null, "rows": "x"}', r"was not written by Tidegate: rows"),
