@@ -244,7 +244,6 @@ class Batcher:
         waits: list[float] = []
         rows, now = 0, self._clock()
         separate_seconds = 0.0
-        waited_seconds = now - self._queue[0].enqueued_at if self._queue else 0.0
         max_rows = 0
         all_fit = self._fits(self.queued_rows)  # one test for all requests, because they usually fit
         while self._queue:
@@ -253,7 +252,7 @@ class Batcher:
             if not all_fit:
                 separate_seconds += self._service_time.service_time(request_rows) or 0.0
                 if batch and not self._fits(rows + request_rows, separate_seconds):
-                    max_rows = max_rows or self._max_overload_rows(rows, waited_seconds)
+                    max_rows = max_rows or self._max_overload_rows(rows, waits[0])
                     if rows + request_rows > max_rows:
                         break
             self._queue.popleft()
