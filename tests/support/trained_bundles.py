@@ -4,6 +4,8 @@
 
 import random
 import shutil
+import subprocess
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -90,3 +92,15 @@ def altered(bundle: Bundle, directory: Path, change: Callable[[Path], None], **f
     change(directory)
     manifest = bundle.manifest.model_dump(exclude={"format_version", "files"}) | fields
     return seal(directory, **manifest)
+
+
+def imported_by_loading(path: Path, modules: tuple[str, ...]) -> str:
+    """Return the list of these modules that a process has after it loads a bundle, as it prints it."""
+    program = (
+        "import sys, tidegate_serving.server; from pathlib import Path;"
+        "from tidegate_serving import Predictor;"
+        f"predictor = Predictor('m', Path({str(path)!r})); predictor.load();"
+        f"print([name for name in {modules!r} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return done.stdout.strip()

@@ -4,14 +4,12 @@ import json
 import os
 import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.support.trained_bundles import altered
+from tests.support.trained_bundles import altered, imported_by_loading
 from tidegate.bundle import Bundle
 from tidegate.digest import canonical_json
 from tidegate.errors import BundleError
@@ -186,11 +184,4 @@ def test_load_rejects_a_broken_model_file(
 
 
 def test_load_with_onnx_imports_no_scikit_learn(numeric_bundle: Bundle) -> None:
-    program = (
-        "import sys, tidegate_serving.server; from pathlib import Path;"
-        "from tidegate_serving import Predictor;"
-        f"predictor = Predictor('m', Path({str(numeric_bundle.path)!r})); predictor.load();"
-        "print([name for name in ('sklearn', 'skops', 'scipy', 'joblib') if name in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    assert imported_by_loading(numeric_bundle.path, ("sklearn", "skops", "scipy", "joblib")) == "[]"

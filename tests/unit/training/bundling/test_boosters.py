@@ -1,7 +1,6 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
 import json
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 from xgboost import XGBClassifier, XGBRegressor
 
+from tests.support.trained_bundles import imported_by_loading
 from tests.support.training import configuration, write_numbers
 from tidegate.bundle import SKOPS
 from tidegate.classifiers import LabelEncodedClassifier
@@ -188,14 +188,7 @@ def test_train_compiles_a_booster_with_missing_values(booster_bundle: Any) -> No
 
 
 def test_load_of_a_booster_imports_no_library(booster_bundle: Any) -> None:
-    program = (
-        "import sys, tidegate_serving.server; from pathlib import Path;"
-        "from tidegate_serving import Predictor;"
-        f"predictor = Predictor('m', Path({str(booster_bundle.bundle.path)!r})); predictor.load();"
-        "print([name for name in ('xgboost', 'lightgbm', 'sklearn') if name in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    assert imported_by_loading(booster_bundle.bundle.path, ("xgboost", "lightgbm", "sklearn")) == "[]"
 
 
 def test_load_of_a_booster_with_sklearn_needs_its_types(booster_bundle: Any) -> None:
