@@ -207,9 +207,9 @@ def serve(
 
 
 def _policy(trusted_types: list[str] | None, joblib_digests: list[str] | None) -> "Policy":
-    from tidegate.trust.policy import TRUSTED_TYPES, Policy
+    from tidegate.trust.policy import Policy
 
-    return Policy(TRUSTED_TYPES | frozenset(trusted_types or ()), frozenset(joblib_digests or ()))
+    return Policy.trusting(trusted_types or (), joblib_digests or ())
 
 
 def _import_predictor(path: str) -> "type[Predictor]":

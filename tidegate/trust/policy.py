@@ -8,7 +8,9 @@ classifier, regressor, clusterer and outlier detector of scikit-learn that skops
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Self
 
 from tidegate.digest import parse_digest
 from tidegate.errors import ConfigurationError
@@ -82,6 +84,11 @@ class Policy:
 
     trusted_types: frozenset[str] = TRUSTED_TYPES
     allowed_joblib_digests: frozenset[str] = frozenset()
+
+    @classmethod
+    def trusting(cls, types: Iterable[str] = (), joblib_digests: Iterable[str] = ()) -> Self:
+        """Return the default policy with additional types, and with pickles of these digests."""
+        return cls(TRUSTED_TYPES | frozenset(types), frozenset(joblib_digests))
 
     def __post_init__(self) -> None:
         for name in self.trusted_types:

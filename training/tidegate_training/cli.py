@@ -118,7 +118,7 @@ def bundle(
     The sample rows become the contract's ranges and categories, the golden requests and the baseline.
     """
     from tidegate import inspection
-    from tidegate.trust.policy import TRUSTED_TYPES, Policy
+    from tidegate.trust.policy import Policy
     from tidegate_training.fitted import bundle as seal
     from tidegate_training.fitted import require_model_name
     from tidegate_training.model_file import read_model, read_rows
@@ -127,11 +127,9 @@ def bundle(
     trusted = trusted_type or []
     with progress() as display:
         task = display.add_task("opening the model", total=None)
-        fitted = read_model(
-            model, Policy(trusted_types=TRUSTED_TYPES | frozenset(trusted)), allow_pickle=allow_pickle
-        )
+        fitted = read_model(model, Policy.trusting(trusted), allow_pickle=allow_pickle)
         names = getattr(fitted, "feature_names_in_", None)
-        X, y = read_rows(data, Path(), target, None if names is None else [str(column) for column in names])
+        X, y = read_rows(data, target, None if names is None else [str(column) for column in names])
         sealed = seal(
             fitted,
             X,

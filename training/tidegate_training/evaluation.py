@@ -5,7 +5,7 @@
 It computes metrics and compares them. The thresholds are in :mod:`tidegate_training.gates`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -110,8 +110,13 @@ def compute_metrics(
     if not model.labels:
         return multi_target_metrics(target, outputs)
     labels = list(model.labels)
-    positive_label = positive_label if positive_label is not None else labels[-1]
+    positive_label = choose_positive_label(positive_label, labels)
     return classification_metrics(target, outputs, labels, positive_label, weights)
+
+
+def choose_positive_label(label: Any, labels: Sequence[Any]) -> Any:
+    """Return the positive class; by default the second of two, as in scikit-learn, and None of more."""
+    return labels[1] if label is None and len(labels) == 2 else label
 
 
 def classification_metrics(

@@ -22,19 +22,19 @@ from tidegate.contract import NAME_PATTERN, Datatype, DecisionThreshold, Output,
 from tidegate.digest import sha256
 from tidegate.errors import BundleError, ConfigurationError, DataError
 from tidegate.outputs import PROBABILITIES, decide_labels
-from tidegate.trust.policy import TRUSTED_TYPES, Policy
+from tidegate.trust.policy import Policy
 from tidegate_training.bundling.features import FeaturePolicy, FeatureTable
 from tidegate_training.bundling.fitted_model import FittedModel
 from tidegate_training.bundling.outputs import detect_outputs, predict_outputs, prediction_datatype
 from tidegate_training.bundling.parity import TOLERANCE
 from tidegate_training.bundling.samples import Samples, read_samples
 from tidegate_training.config import ModelCard
-from tidegate_training.evaluation import Evaluation, compute_metrics
+from tidegate_training.evaluation import Evaluation, choose_positive_label, compute_metrics
 from tidegate_training.model_card import CardContext
 from tidegate_training.output_dir import validate_output_dir
 from tidegate_training.pipeline import ESTIMATOR
 from tidegate_training.provenance import collect_provenance
-from tidegate_training.sealing import NotSavedError, ServerBuild, build_as_server, seal_model
+from tidegate_training.sealing import NotSavedError, ServerBuild, build_as_server, ignore_step, seal_model
 from tidegate_training.table import MAX_CATEGORIES
 
 Array = NDArray[Any]
@@ -52,10 +52,6 @@ _TASKS: dict[str, Task] = {
 """Tasks by scikit-learn's estimator type; the density estimators with ``predict`` are mixtures."""
 
 
-def _ignore_step(step: str) -> None:
-    """Report nothing."""
-
-
 def bundle(
     model: Any,
     X: Any,
@@ -71,7 +67,7 @@ def bundle(
     golden_rows: int = 8,
     trusted_types: Iterable[str] = (),
     model_card: ModelCard | None = None,
-    on_step: Callable[[str], None] = _ignore_step,
+    on_step: Callable[[str], None] = ignore_step,
 ) -> Bundle:
     """Seal a fitted model into a bundle, with contract, proof and model card.
 
@@ -124,15 +120,15 @@ def bundle(
     samples = read_samples(X, None if names is None else [str(column) for column in names])
     targets, target = _read_target(y, samples, task)
     on_step("saving and building")
-    built = _build(pipeline, kind, Policy(trusted_types=TRUSTED_TYPES | frozenset(trusted_types)))
+    built = _build(pipeline, kind, Policy.trusting(trusted_types))
     on_step("evaluating")
     rows = np.arange(len(samples.features))
-    served = samples.features.batch(rows).for_sklearn(samples.layout, list(samples.features.datatypes))
+    served = samples.features.sklearn_rows(rows, samples.layout)
     outputs, predicted = _predict(built.pipeline, served, kind, task, samples.features, targets)
     _require_same_outputs(pipeline, samples.original, outputs, predicted)
     labels = _detect_labels(built.pipeline, task, outputs[0], predicted)
-    if positive_label is None and task == "classification" and len(labels) == 2:
-        positive_label = labels[1]
+    if task == "classification":
+        positive_label = choose_positive_label(positive_label, labels)
     decision = _decision_threshold(threshold, kind, labels, predicted, positive_label)
     predicted = decide_labels(decision, labels, predicted)
     fitted = FittedModel(

@@ -96,7 +96,7 @@ def _unpickle(file: Path) -> Any:
         ) from None
 
 
-def read_rows(file: str, base_dir: Path, target: str | None, names: list[str] | None) -> tuple[Any, Any]:
+def read_rows(file: str, target: str | None, names: list[str] | None) -> tuple[Any, Any]:
     """Read sample rows, and the true values if their column is named.
 
     A file does not say whether a column of whole numbers may have fractions, so all numbers are 64-bit
@@ -104,7 +104,6 @@ def read_rows(file: str, base_dir: Path, target: str | None, names: list[str] | 
 
     Args:
         file: A CSV or Parquet file, or an object such as ``s3://bucket/key.csv``.
-        base_dir: The folder that a relative path starts from.
         target: The column of the true values; None without one.
         names: The columns that the model was fitted on; by default all except the target.
 
@@ -118,7 +117,7 @@ def read_rows(file: str, base_dir: Path, target: str | None, names: list[str] | 
     import pandas as pd
 
     try:
-        source = read_source(Data(path=file), base_dir)
+        source = read_source(Data(path=file), Path())
     except FieldError as error:
         raise ConfigurationError(f"{file}: {error.problem}.") from None
     wanted = names if names is not None else [name for name in source.names if name != target]

@@ -76,8 +76,7 @@ def fit_pipeline(config: TrainingConfig, table: Table, rows: Indices) -> tuple[A
     if config.preprocessing.numeric.impute == "none":
         _require_no_missing_values(config, pipeline[-1], table.features)
     _require_a_value_per_feature(table.features, rows)
-    features = table.features
-    training_rows = features.batch(rows).for_sklearn(features.layout, list(features.datatypes))
+    training_rows = table.features.sklearn_rows(rows, table.features.layout)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:

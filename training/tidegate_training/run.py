@@ -30,6 +30,7 @@ from tidegate_training.decision import tune_threshold
 from tidegate_training.evaluation import (
     Evaluation,
     assess_overfitting,
+    choose_positive_label,
     compute_metrics,
     metric_gaps,
 )
@@ -38,7 +39,7 @@ from tidegate_training.model_card import CardContext
 from tidegate_training.output_dir import validate_output_dir
 from tidegate_training.pipeline import fit_pipeline
 from tidegate_training.provenance import collect_provenance
-from tidegate_training.sealing import NotSavedError, ServerBuild, build_as_server, seal_model
+from tidegate_training.sealing import NotSavedError, ServerBuild, build_as_server, ignore_step, seal_model
 from tidegate_training.source import Source, read_source
 from tidegate_training.split import Splits, require_classes, require_two_rows, split_rows, weighted_rows
 from tidegate_training.table import Table, build_table
@@ -61,17 +62,13 @@ class TrainingResult:
     parity: ParityReport
 
 
-def _ignore_step(step: str) -> None:
-    """Report nothing."""
-
-
 def train(
     config: TrainingConfig,
     directory: Path,
     *,
     joblib: bool = False,
     base_dir: Path | None = None,
-    on_step: Callable[[str], None] = _ignore_step,
+    on_step: Callable[[str], None] = ignore_step,
 ) -> TrainingResult:
     """Train a model and seal it into a bundle.
 
@@ -138,15 +135,14 @@ def _fit_and_evaluate(
     built = _build_as_server(config, fitted)
     on_step("evaluating")
     features = table.features
-    layout, names = features.layout, list(features.datatypes)
     outputs = detect_outputs(
         built.pipeline,
-        features.batch(splits.train[:1]).for_sklearn(layout, names),
+        features.sklearn_rows(splits.train[:1], features.layout),
         task=config.task,
         datatype=prediction_datatype(features.datatypes.values()),
     )
     predicted = {
-        name: predict_outputs(built.pipeline, features.batch(rows).for_sklearn(layout, names), outputs)
+        name: predict_outputs(built.pipeline, features.sklearn_rows(rows, features.layout), outputs)
         for name, rows in splits.items()
     }
     labels = tuple(built.pipeline.classes_.tolist()) if config.task == "classification" else ()
@@ -156,7 +152,7 @@ def _fit_and_evaluate(
         config.name,
         config.task,
         built.pipeline,
-        layout,
+        features.layout,
         outputs,
         labels,
         features,
@@ -181,7 +177,7 @@ def _evaluate(
     outputs: dict[str, dict[str, Array]],
     warnings: list[str],
 ) -> Evaluation:
-    positive_label = _positive_label(config, model.labels)
+    positive_label = choose_positive_label(config.positive_label, model.labels)
     metrics = {
         name: compute_metrics(model, rows, outputs[name], positive_label) for name, rows in splits.items()
     }
@@ -199,13 +195,6 @@ def _evaluate(
     )
 
 
-def _positive_label(config: TrainingConfig, labels: Sequence[Any]) -> Any:
-    """Return the positive class; by default the second of two, as in scikit-learn."""
-    if config.positive_label is None and len(labels) == 2:
-        return labels[1]
-    return config.positive_label
-
-
 def _choose_threshold(
     config: TrainingConfig, labels: Sequence[Any], table: Table, rows: Indices, outputs: Mapping[str, Array]
 ) -> DecisionThreshold | None:
@@ -219,7 +208,7 @@ def _choose_threshold(
             f"{config.algorithm.name} computes no probabilities with these parameters: remove the threshold, "
             "or choose an algorithm that computes them, such as LogisticRegression",
         )
-    positive_label = _positive_label(config, labels)
+    positive_label = choose_positive_label(config.positive_label, labels)
     value, criterion = options.value, options.metric or options.costs
     if value is None and criterion is not None:
         is_positive = table.target[rows] == positive_label

@@ -27,6 +27,10 @@ from tidegate_training.model_card import CardContext, render_model_card
 from tidegate_training.plots import plot_model
 
 
+def ignore_step(step: str) -> None:
+    """Report nothing: the default of callers that show no progress."""
+
+
 @dataclass(frozen=True, slots=True)
 class ServerBuild:
     """A fitted pipeline as a server builds it.

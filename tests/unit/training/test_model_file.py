@@ -91,15 +91,15 @@ def test_read_model_damaged_files_are_one_sentence(tmp_path: Path) -> None:
 
 
 def test_read_rows_has_the_model_s_columns_in_their_order(folder: Path) -> None:
-    X, y = read_rows(str(folder / "rows.csv"), Path(), "y", ["city", "size"])
+    X, y = read_rows(str(folder / "rows.csv"), "y", ["city", "size"])
     assert list(X.columns) == ["city", "size"]
     assert X["size"].dtype == np.float64
     assert y.tolist() == FRAME["y"].tolist()
-    X, y = read_rows(str(folder / "rows.csv"), Path(), None, None)
+    X, y = read_rows(str(folder / "rows.csv"), None, None)
     assert list(X.columns) == ["size", "city", "y"]
     assert y is None
 
 
 def test_read_rows_names_a_missing_column(folder: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"no column 'age': expected age .* received size, city, y"):
-        read_rows(str(folder / "rows.csv"), Path(), "y", ["age"])
+        read_rows(str(folder / "rows.csv"), "y", ["age"])

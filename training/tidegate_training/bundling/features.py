@@ -73,6 +73,10 @@ class FeatureTable:
             return Batch({MATRIX: np.stack([column[rows] for column in self.columns.values()], axis=1)})
         return Batch({name: column[rows] for name, column in self.columns.items()})
 
+    def sklearn_rows(self, rows: Indices, layout: Layout) -> Any:
+        """Return the rows with the numbers ``rows``, ``[batch_rows]``, as a pipeline takes them."""
+        return self.batch(rows).for_sklearn(layout, list(self.datatypes))
+
     def missing(self, name: str) -> NDArray[np.bool_]:
         """Return the mask of a feature's missing values, ``[rows]``."""
         column = self.columns[name]

@@ -70,7 +70,7 @@ class FittedModel:
 
     def clustered_points(self, rows: Indices) -> Array:
         """Return sample rows as the last step receives them, ``[batch_rows, columns]``."""
-        points = self.features.batch(rows).for_sklearn(self.layout, list(self.features.datatypes))
+        points = self.features.sklearn_rows(rows, self.layout)
         steps = self.pipeline[:-1]
         return np.asarray(steps.transform(points) if len(steps) else points)
 
