@@ -52,7 +52,7 @@ def test_raise_if_exited_shows_the_last_log_line(tmp_path: Path) -> None:
 
 
 def test_run_generator_returns_output_and_cpu() -> None:
-    done = run_generator([sys.executable, "-c", "sum(range(3_000_000)); print('done')"], CORE, 60)
+    done = run_generator([sys.executable, "-c", "sum(range(20_000_000)); print('done')"], CORE, 60)
     assert done.output == "done\n"
     assert 0 < done.cpu_s <= done.wall_s * 1.1
 
