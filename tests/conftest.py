@@ -86,7 +86,8 @@ def forest_server(forest_bundle: Bundle, tmp_path_factory: pytest.TempPathFactor
 def regression_server(
     regression_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[LiveServer]:
-    with serving(regression_bundle, tmp_path_factory.mktemp("log") / "log") as server:
+    log = tmp_path_factory.mktemp("log") / "log"
+    with serving(regression_bundle, log, "--metrics-port", "0") as server:
         yield server
 
 

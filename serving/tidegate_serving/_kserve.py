@@ -28,6 +28,7 @@ try:
         from kserve.model_server import ModelServer, app
         from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
         from kserve.protocol.infer_type import InferInput, InferRequest, InferResponse
+        from kserve.protocol.rest.server import metrics_handler
 finally:
     sys.argv = _argv
 
@@ -45,5 +46,6 @@ __all__ = [
     "RESTConfig",
     "app",
     "kserve_logging",
+    "metrics_handler",
     "pb",
 ]

@@ -13,6 +13,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,7 +24,13 @@ from tidegate.contract import NAME_PATTERN
 from tidegate.errors import BundleError, ConfigurationError, GateNotPassedError
 from tidegate.protocol.constants import Protocol
 from tidegate_serving.codecs.request import Limits
-from tidegate_serving.config import DRAIN_SECONDS, MAX_QUEUE_DELAY, SHUTDOWN_TIMEOUT, EngineChoice
+from tidegate_serving.config import (
+    ALL_ADDRESSES,
+    DRAIN_SECONDS,
+    MAX_QUEUE_DELAY,
+    SHUTDOWN_TIMEOUT,
+    EngineChoice,
+)
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -83,7 +90,14 @@ def serve(
         str | None,
         typer.Option(envvar="TIDEGATE_DIGEST", help="The expected digest of a bundle's directory."),
     ] = None,
-    host: Annotated[str, typer.Option(envvar="TIDEGATE_HOST", help="The address to listen on.")] = "0.0.0.0",
+    host: Annotated[
+        str,
+        typer.Option(
+            envvar="TIDEGATE_HOST",
+            help="The address to listen on. The default is every address of IPv6 and IPv4, and of IPv4 alone "
+            "where IPv6 is absent.",
+        ),
+    ] = ALL_ADDRESSES,
     http_port: Annotated[
         int,
         typer.Option(
@@ -96,6 +110,15 @@ def serve(
             envvar="TIDEGATE_GRPC_PORT", min=0, max=65535, help="The port for gRPC; 0 selects a free one."
         ),
     ] = 8081,
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(
+            envvar="TIDEGATE_METRICS_PORT",
+            min=0,
+            max=65535,
+            help="The port for /metrics; 0 selects a free one. Default: the port for REST.",
+        ),
+    ] = None,
     drain_seconds: Annotated[
         float,
         typer.Option(
@@ -166,11 +189,11 @@ def serve(
         _local_bundle(source, digest, cache_dir) as (path, expected_digest, bundle_name),
     ):
         from tidegate_serving.predictor import Predictor
-        from tidegate_serving.server import Server
+        from tidegate_serving.server import Address, Server
 
         model = name or bundle_name
 
-        def print_ready(http_port: int, grpc_port: int) -> None:
+        def print_ready(address: Address) -> None:
             end_startup()
             loaded = served.service.model
             payload = {
@@ -178,21 +201,21 @@ def serve(
                 "digest": loaded.bundle.digest,
                 "engine": loaded.engine.name,
                 "predictor": predictor,
-                "host": host,
-                "http_port": http_port,
-                "grpc_port": grpc_port,
+                **asdict(address),
             }
             if output is OutputFormat.JSON:
                 print(json.dumps(payload), flush=True)
             else:
                 own = "" if predictor is None else f"predictor={predictor} "
                 print(
-                    f"ready: {model}@sha256:{loaded.bundle.digest} engine={loaded.engine.name} {own}"
-                    f"http={host}:{http_port} grpc={host}:{grpc_port}",
+                    f"ready: {model}@sha256:{loaded.bundle.digest} engine={loaded.engine.name} "
+                    f"{own}{address}",
                     flush=True,
                 )
 
-        server = Server(host, http_port, grpc_port, drain_seconds, shutdown_timeout, print_ready)
+        server = Server(
+            host, http_port, grpc_port, metrics_port, drain_seconds, shutdown_timeout, print_ready
+        )
         served = (own_class or Predictor)(
             model,
             path,

@@ -8,6 +8,9 @@ request are in :mod:`tidegate_serving.codecs.request`.
 
 from enum import StrEnum
 
+ALL_ADDRESSES = "::"
+"""The address to listen on: every address, of IPv6 and of IPv4."""
+
 DRAIN_SECONDS = 10.0
 """The time after SIGTERM in which the server still accepts requests."""
 

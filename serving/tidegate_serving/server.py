@@ -7,25 +7,49 @@ It overrides only public methods of KServe's class: ``start``, ``setup_event_loo
 """
 
 import asyncio
+import errno
 import math
 import socket
 import warnings
 from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import Any
 
 import uvloop
 
 from tidegate.errors import ConfigurationError
 from tidegate_serving._kserve import ModelServer, app
-from tidegate_serving.config import DRAIN_SECONDS, SHUTDOWN_TIMEOUT
+from tidegate_serving.config import ALL_ADDRESSES, DRAIN_SECONDS, SHUTDOWN_TIMEOUT
 from tidegate_serving.drain import Drain
 from tidegate_serving.grpc.server import GrpcServer
 from tidegate_serving.http import endpoints
-from tidegate_serving.http.server import HttpServer, create_http_server
+from tidegate_serving.http.server import create_http_server, create_metrics_server
 from tidegate_serving.predictor import Predictor
 
+ALL_IPV4_ADDRESSES = "0.0.0.0"
 
-def _no_notification(http_port: int, grpc_port: int) -> None:
+_NO_IPV6 = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
+"""The errors of a kernel without IPv6, and of one that has it disabled for every interface."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """The address and the ports on which a server listens."""
+
+    host: str
+    http_port: int
+    grpc_port: int
+    metrics_port: int | None
+    """The port of the metrics; None if REST's port serves them."""
+
+    def __str__(self) -> str:
+        ports = {"http": self.http_port, "grpc": self.grpc_port, "metrics": self.metrics_port}
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return " ".join(f"{name}={host}:{port}" for name, port in ports.items() if port is not None)
+
+
+def _no_notification(address: Address) -> None:
     """Ignore that the server is ready."""
 
 
@@ -36,9 +60,10 @@ class Server(ModelServer):
         host: The address to listen on.
         http_port: The port of REST; 0 selects a free one.
         grpc_port: The port of gRPC; 0 selects a free one.
+        metrics_port: The port of the metrics; 0 selects a free one, and None is REST's port.
         drain_seconds: The time after SIGTERM in which the server still accepts requests.
         shutdown_timeout: The seconds that requests in flight have after the drain.
-        on_ready: Called with both ports when the server listens on both.
+        on_ready: Called when the server listens on all ports.
 
     Raises:
         ConfigurationError: If a port is not available.
@@ -46,16 +71,26 @@ class Server(ModelServer):
 
     def __init__(
         self,
-        host: str = "0.0.0.0",
+        host: str = ALL_ADDRESSES,
         http_port: int = 8080,
         grpc_port: int = 8081,
+        metrics_port: int | None = None,
         drain_seconds: float = DRAIN_SECONDS,
         shutdown_timeout: float = SHUTDOWN_TIMEOUT,
-        on_ready: Callable[[int, int], None] = _no_notification,
+        on_ready: Callable[[Address], None] = _no_notification,
     ) -> None:
+        _check_ports_differ(http_port=http_port, grpc_port=grpc_port, metrics_port=metrics_port)
         # gRPC binds its own socket, after the model is loaded; this finds out early whether it can.
-        bind_socket(host, grpc_port, "--grpc-port").close()
-        self._listener = bind_socket(host, http_port, "--http-port")
+        with bind_socket(host, grpc_port, "--grpc-port") as free:
+            host = free.getsockname()[0]
+        with ExitStack() as listeners:
+            self._listener = listeners.enter_context(bind_socket(host, http_port, "--http-port"))
+            self._metrics_listener = (
+                None
+                if metrics_port is None
+                else listeners.enter_context(bind_socket(host, metrics_port, "--metrics-port"))
+            )
+            listeners.pop_all()
         http_port = self._listener.getsockname()[1]
         super().__init__(
             http_port=http_port,
@@ -83,7 +118,7 @@ class Server(ModelServer):
         # KServe's own endpoints use a response class that FastAPI has deprecated.
         warnings.filterwarnings("ignore", message="ORJSONResponse is deprecated")
         self._predictor = models[0]
-        endpoints.install(app, self._predictor)
+        endpoints.install(app, self._predictor, exposes_metrics=self._metrics_listener is None)
         super().start(models)
 
     def setup_event_loop(self) -> None:
@@ -98,21 +133,42 @@ class Server(ModelServer):
         grpc_server = GrpcServer(
             self._predictor, (self._host, self.grpc_port), self._drain, self._shutdown_timeout
         )
-        self.servers += [grpc_server.serve(), self._drain.run(), self._notify_ready(http_server, grpc_server)]
+        self.servers += [grpc_server.serve(), self._drain.run()]
+        listening = [http_server.listening, grpc_server.listening]
+        if self._metrics_listener is not None:
+            metrics_server = create_metrics_server(self._metrics_listener, self._drain)
+            self.servers.append(metrics_server.serve())
+            listening.append(metrics_server.listening)
+        self.servers.append(self._notify_ready(grpc_server, listening))
 
     def register_signal_handler(self) -> None:
         """Leave signals to the drain."""
 
-    async def _notify_ready(self, http_server: HttpServer, grpc_server: GrpcServer) -> None:
+    async def _notify_ready(self, grpc_server: GrpcServer, listening: list[asyncio.Event]) -> None:
         handler: Any = self.default_exception_handler
         asyncio.get_running_loop().set_exception_handler(handler)
-        await http_server.listening.wait()
-        await grpc_server.listening.wait()
-        self._on_ready(self.http_port, grpc_server.port)
+        for event in listening:
+            await event.wait()
+        metrics_port = None if self._metrics_listener is None else self._metrics_listener.getsockname()[1]
+        self._on_ready(Address(self._host, self.http_port, grpc_server.port, metrics_port))
+
+
+def _check_ports_differ(**ports: int | None) -> None:
+    """Check that no two options name one port: it could be bound twice, but not listened on twice."""
+    options: dict[int, str] = {}
+    for name, port in ports.items():
+        option = f"--{name.replace('_', '-')}"
+        if port and options.setdefault(port, option) != option:
+            raise ConfigurationError(
+                f"{option}: expected a port of its own, received {port} as for {options[port]}; choose "
+                "another."
+            )
 
 
 def bind_socket(host: str, port: int, option: str) -> socket.socket:
     """Bind a socket before the model is loaded, so that a port in use is reported at once.
+
+    The address ``::`` accepts IPv4 and IPv6, and IPv4 alone on a machine without IPv6.
 
     Args:
         host: The address; with a colon, it is IPv6.
@@ -122,14 +178,24 @@ def bind_socket(host: str, port: int, option: str) -> socket.socket:
     Raises:
         ConfigurationError: If the port is not available.
     """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
     try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
+        return _bind(host, port)
     except OSError as error:
-        listener.close()
+        if host == ALL_ADDRESSES and error.errno in _NO_IPV6:
+            return bind_socket(ALL_IPV4_ADDRESSES, port, option)
         raise ConfigurationError(
             f"Port {port} of {host} is not available: {error.strerror}; choose another with {option}."
         ) from None
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if host == ALL_ADDRESSES:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        listener.bind((host, port))
+    except OSError:
+        listener.close()
+        raise
     return listener

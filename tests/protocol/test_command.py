@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from tests.protocol.clients import one_row, predict
+from tests.support.ports import ipv6_is_available
 from tests.support.servers import TIDEGATE, LiveServer, serving
 from tests.support.trained_bundles import altered
 from tidegate.bundle import Bundle
@@ -193,19 +194,20 @@ def test_serve_name_that_no_url_allows_exits_with_2(name: str, tidegate: Command
     assert "expected at most 52 of a-z, 0-9 and '-'" in message
 
 
-def test_serve_listens_on_ipv6(regression_bundle: Bundle, tmp_path: Path) -> None:
-    options = ("--host", "::1", "--http-port", "0", "--grpc-port", "0", "--output", "json")
+def test_serve_listens_on_ipv4_and_ipv6(regression_bundle: Bundle) -> None:
+    options = ("--http-port", "0", "--grpc-port", "0", "--metrics-port", "0", "--output", "json")
     server = subprocess.Popen(
         [*TIDEGATE, "serve", str(regression_bundle.path), *options], stdout=subprocess.PIPE, text=True
     )
     assert server.stdout is not None
     with server:
         ports = json.loads(server.stdout.readline())
-        ready = httpx.get(f"http://[::1]:{ports['http_port']}/v2/health/ready")
-        with grpc.insecure_channel(f"[::1]:{ports['grpc_port']}") as channel:
-            grpc.channel_ready_future(channel).result(20)
+        for host in ("127.0.0.1", "[::1]") if ipv6_is_available() else ("127.0.0.1",):
+            assert httpx.get(f"http://{host}:{ports['http_port']}/v2/health/ready").status_code == 200
+            assert httpx.get(f"http://{host}:{ports['metrics_port']}/metrics").status_code == 200
+            with grpc.insecure_channel(f"{host}:{ports['grpc_port']}") as channel:
+                grpc.channel_ready_future(channel).result(20)
         server.send_signal(signal.SIGINT)
-    assert ready.status_code == 200
     assert server.returncode == 0
 
 

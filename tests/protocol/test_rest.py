@@ -307,11 +307,18 @@ def test_metrics_count_requests_and_name_the_model(regression_server: LiveServer
     ):
         assert metric_value(regression_server, line) >= minimum, line
     assert metric_value(regression_server, "tidegate_model_load_duration_seconds") > 0
-    text = httpx.get(f"{regression_server.http}/metrics").text
+    text = httpx.get(regression_server.metrics).text
     info = next(line for line in text.splitlines() if line.startswith("tidegate_model_info{"))
     assert regression_server.bundle.digest in info
     assert 'task="regression"' in info
     assert info.endswith(" 1.0")
+
+
+def test_metrics_port_alone_serves_the_metrics(regression_server: LiveServer) -> None:
+    metrics_port = regression_server.metrics.removesuffix("/metrics")
+    assert "tidegate_model_info{" in httpx.get(regression_server.metrics).text
+    error_of(httpx.get(f"{metrics_port}/v2/health/ready"), 404)
+    assert "/metrics" in error_of(httpx.get(f"{regression_server.http}/metrics"), 404)
 
 
 def test_access_log_has_one_line_per_request_if_enabled(

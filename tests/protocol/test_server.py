@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
+import re
 import subprocess
 import sys
 
@@ -11,7 +12,8 @@ import asyncio, os, signal, sys
 from pathlib import Path
 from tidegate_serving import Predictor, Server
 
-def ready(http_port, grpc_port):
+def ready(address):
+    print(address)
     print(type(asyncio.get_running_loop()).__module__)
     os.kill(os.getpid(), signal.SIGINT)
 
@@ -26,4 +28,6 @@ def test_server_from_python_runs_on_uvloop(numeric_bundle: Bundle) -> None:
         [sys.executable, "-c", PROGRAM, str(numeric_bundle.path)], capture_output=True, text=True, timeout=60
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout == "uvloop\n"
+    address, loop = done.stdout.splitlines()
+    assert re.fullmatch(r"http=127\.0\.0\.1:\d+ grpc=127\.0\.0\.1:\d+", address)
+    assert loop == "uvloop"

@@ -28,6 +28,7 @@ class LiveServer:
         bundle: The bundle that it serves.
         http: The URL of REST.
         grpc: The address of gRPC.
+        metrics: The URL of the metrics.
     """
 
     process: subprocess.Popen[str]
@@ -36,6 +37,7 @@ class LiveServer:
     bundle: Bundle
     http: str
     grpc: str
+    metrics: str
 
     def terminate(self) -> None:
         """Send SIGTERM."""
@@ -74,6 +76,7 @@ def serving(bundle: Bundle, log: Path, *options: str, source: str | None = None)
             bundle,
             f"http://127.0.0.1:{ready['http_port']}",
             f"127.0.0.1:{ready['grpc_port']}",
+            f"http://127.0.0.1:{ready['metrics_port'] or ready['http_port']}/metrics",
         )
     finally:
         process.terminate()

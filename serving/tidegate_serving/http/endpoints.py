@@ -61,14 +61,20 @@ Encoder = Callable[[InferenceRequest, ResultSlice], tuple[bytes, int | None]]
 """From a request and its outputs to the body, and the bytes of it that are JSON if binary tensors follow."""
 
 
-def install(app: Starlette, predictor: Predictor) -> None:
+def install(app: Starlette, predictor: Predictor, *, exposes_metrics: bool = True) -> None:
     """Put the endpoints before those of KServe's application, and remove its OpenAPI description.
 
     The description would be wrong about the endpoints that are replaced.
+
+    Args:
+        app: KServe's application.
+        predictor: The loaded model.
+        exposes_metrics: Whether the application keeps KServe's endpoint of the metrics.
     """
     openapi_url = getattr(app, "openapi_url", None)
     kept = [route for route in app.router.routes if getattr(route, "path", "") != openapi_url]
-    app.router.routes[:] = [*routes(predictor), *kept]
+    hidden = [] if exposes_metrics else [Route("/metrics", _not_found)]
+    app.router.routes[:] = [*routes(predictor), *hidden, *kept]
     app.add_exception_handler(HTTPException, http_exception_response)
 
 
@@ -187,6 +193,10 @@ class _Endpoints:
     async def unimplemented(self, request: Request) -> Response:
         operation = request.url.path.rpartition("/")[2].rpartition(":")[2]
         return error_response(unimplemented(operation))
+
+
+async def _not_found(_: Request) -> Response:
+    raise HTTPException(404)
 
 
 def _validate_content_type(request: Request, *accepted: str) -> None:

@@ -12,10 +12,14 @@ from contextlib import contextmanager
 from socket import socket
 
 import uvicorn
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.routing import Route
 
+from tidegate_serving._kserve import metrics_handler
 from tidegate_serving.drain import Drain, wait_for_first
 from tidegate_serving.http.fastpath import FastPath
-from tidegate_serving.http.responses import CONNECTION_CLOSE
+from tidegate_serving.http.responses import CONNECTION_CLOSE, http_exception_response
 from tidegate_serving.predictor import Predictor
 
 ACCEPTS_PER_ITERATION = 16
@@ -106,4 +110,22 @@ def create_http_server(
     # The application does nothing at startup and shutdown, and a forced exit would fail while it waits.
     config.lifespan = "off"
     config.http = FastPath(predictor).create_protocol  # type: ignore[assignment]
+    return HttpServer(config, listener, drain)
+
+
+def create_metrics_server(listener: socket, drain: Drain) -> HttpServer:
+    """Create a server of the metrics alone, so that a network policy can keep them to Prometheus.
+
+    It runs on the event loop of the counters, because they are plain numbers without locks.
+
+    Args:
+        listener: A bound socket.
+        drain: The states of the shutdown.
+    """
+    app = Starlette(
+        routes=[Route("/metrics", metrics_handler)],
+        exception_handlers={HTTPException: http_exception_response},
+    )
+    # A scrape takes milliseconds; only a client that does not read would hold up the shutdown.
+    config = uvicorn.Config(app, lifespan="off", log_config=None, timeout_graceful_shutdown=1)
     return HttpServer(config, listener, drain)

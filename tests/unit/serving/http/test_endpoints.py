@@ -44,13 +44,13 @@ class Client:
         return asyncio.run(asyncio.wait_for(main(), 60))
 
 
-def client_of(predictor: Any) -> Client:
+def client_of(predictor: Any, **options: Any) -> Client:
     async def kserve(_: object) -> PlainTextResponse:
         return PlainTextResponse("KServe")
 
     app = Starlette(routes=[Route("/v2", kserve), Route("/metrics", kserve), Route("/openapi.json", kserve)])
     app.openapi_url = "/openapi.json"  # type: ignore[attr-defined]
-    endpoints.install(app, predictor)
+    endpoints.install(app, predictor, **options)
     return Client(app)
 
 
@@ -59,6 +59,10 @@ def test_install_precedes_kserves_routes_and_keeps_the_rest(predictor: StubPredi
     assert client.get("/v2").json()["name"] == "tidegate"
     assert client.get("/metrics").text == "KServe"
     assert client.get("/openapi.json").status_code == 404
+
+
+def test_install_without_metrics_hides_kserves_endpoint(predictor: StubPredictor) -> None:
+    assert client_of(predictor, exposes_metrics=False).get("/metrics").status_code == 404
 
 
 @pytest.mark.parametrize("path", ["/v2/health/ready", "/v2/models/test/ready", "/v1/models/test"])
