@@ -17,9 +17,17 @@ stable{{ if .Values.canary.digest }} canary{{ end }}
 {{ include "tidegate.inferenceServiceName" . }}-predictor
 {{- end }}
 
-{{/* The name of a track's autoscaler. KServe treats an autoscaler named <InferenceService>-predictor as its own. */}}
+{{/*
+The name of a track's HorizontalPodAutoscaler, which Helm or KEDA creates. The two have different names, because Helm creates
+the objects of the new type before it deletes those of the old one. KServe treats <InferenceService>-predictor as its own.
+*/}}
 {{- define "tidegate.autoscalerName" -}}
-{{ include "tidegate.inferenceServiceName" . }}-hpa
+{{ include "tidegate.inferenceServiceName" . }}-{{ .root.Values.autoscaling.type }}
+{{- end }}
+
+{{/* How KServe treats the replicas: external leaves them to the autoscaler, none sets minReplicas. */}}
+{{- define "tidegate.autoscalerClass" -}}
+{{ ternary "none" "external" (eq .Values.autoscaling.type "none") }}
 {{- end }}
 
 {{/* Labels that select one track. */}}

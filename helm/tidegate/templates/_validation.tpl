@@ -135,9 +135,11 @@ values are the same for both tracks, and the digests always differ.
 {{- if and $prometheus (not $scaling.keda.prometheusAddress) }}
 {{- $errors = append $errors "autoscaling.keda.source is prometheus, but autoscaling.keda.prometheusAddress is not set: set Prometheus' URL, for example http://prometheus-operated.monitoring:9090, or set the source to metrics-api, which needs no Prometheus." }}
 {{- end }}
-{{- range list "prometheusAddress" "query" }}
-{{- if and (eq $scaling.type "keda") (not $prometheus) (get $scaling.keda .) }}
-{{- $errors = append $errors (printf "autoscaling.keda.%s is set, but autoscaling.keda.source is metrics-api, which reads the pods and no Prometheus: remove it, or set the source to prometheus." .) }}
+{{- $prometheusOnly := dict "prometheusAddress" $scaling.keda.prometheusAddress "query" $scaling.keda.query
+      "authModes" $scaling.keda.authModes "authenticationRef" $scaling.keda.authenticationRef.name }}
+{{- range $name, $value := $prometheusOnly }}
+{{- if and (eq $scaling.type "keda") (not $prometheus) $value }}
+{{- $errors = append $errors (printf "autoscaling.keda.%s is set, but autoscaling.keda.source is metrics-api, which reads the pods and no Prometheus: remove it, or set the source to prometheus." $name) }}
 {{- end }}
 {{- end }}
 {{- if and (eq $scaling.type "keda") (not $prometheus) .Values.networkPolicy.enabled (not $scaling.keda.namespace) }}
@@ -148,6 +150,31 @@ values are the same for both tracks, and the digests always differ.
 {{- end }}
 {{- if and $prometheus $scaling.keda.query .Values.canary.digest (not (contains "@SERVICE@" $scaling.keda.query)) }}
 {{- $errors = append $errors (printf "autoscaling.keda.query is %q and there is a canary, but the query does not select one track's load, so both tracks would scale alike: write @SERVICE@ in place of the track's Service, for example sum(rate(tidegate_request_duration_seconds_sum{namespace=%q,service=\"@SERVICE@\"}[1m]))." $scaling.keda.query $.Release.Namespace) }}
+{{- end }}
+{{- $fallback := int $scaling.keda.fallbackReplicas }}
+{{- if and (eq $scaling.type "keda") (gt $fallback (int $scaling.maxReplicas)) }}
+{{- $errors = append $errors (printf "autoscaling.keda.fallbackReplicas is %d and exceeds autoscaling.maxReplicas, %d: lower the fallback or raise the maximum." $fallback (int $scaling.maxReplicas)) }}
+{{- end }}
+{{- range $index, $trigger := $scaling.keda.triggers }}
+{{- if ne $scaling.type "keda" }}
+{{- $errors = append $errors (printf "autoscaling.keda.triggers[%d] is set, but autoscaling.type is %s: remove it, or set the type to keda." $index $scaling.type) }}
+{{- else if and $.Values.canary.digest (not (has $trigger.type (list "cron" "cpu" "memory"))) (not (contains "@SERVICE@" (toYaml $trigger))) }}
+{{- $errors = append $errors (printf "autoscaling.keda.triggers[%d], of type %s, has no @SERVICE@ and there is a canary: both tracks would scale by the same value. Write @SERVICE@ in place of the track's Service." $index $trigger.type) }}
+{{- end }}
+{{- end }}
+{{- range $index, $metric := $scaling.metrics }}
+{{- if and $.Values.canary.digest (has $metric.type (list "External" "Object")) (not (contains "@SERVICE@" (toYaml $metric))) }}
+{{- $errors = append $errors (printf "autoscaling.metrics[%d], of type %s, has no @SERVICE@ and there is a canary: both tracks would scale by the same value. Write @SERVICE@ in place of the track's Service, for example in the metric's selector." $index $metric.type) }}
+{{- end }}
+{{- end }}
+{{- if and (eq $scaling.type "keda") (.Capabilities.APIVersions.Has "keda.sh/v1alpha1/ScaledObject") }}
+{{- range include "tidegate.tracks" . | splitList " " }}
+{{- $name := include "tidegate.inferenceServiceName" (dict "root" $ "track" .) }}
+{{- $applied := lookup "keda.sh/v1alpha1" "ScaledObject" $.Release.Namespace $name | default dict }}
+{{- if and (dig "spec" "fallback" dict $applied) (not (dig "spec" "fallback" "behavior" "" $applied)) }}
+{{- $errors = append $errors (printf "The ScaledObject %q has lost fallback.behavior, which KEDA before 2.17 does not have: without it, the replicas fall to fallbackReplicas while the metric is missing. Upgrade KEDA with its custom resource definitions, or set autoscaling.type to hpa." $name) }}
+{{- end }}
+{{- end }}
 {{- end }}
 {{- if and $scaling.metrics (ne $scaling.type "hpa") }}
 {{- $errors = append $errors (printf "autoscaling.metrics is set, but autoscaling.type is %s and metrics belong to hpa: remove the metrics, or set the type to hpa." $scaling.type) }}
@@ -175,6 +202,15 @@ values are the same for both tracks, and the digests always differ.
 {{- $errors = append $errors (printf "route.hostnames has %q: expected a host name in lower case, without scheme, port or path (the Gateway's listener has these), for example breast-cancer.models.example.com." .) }}
 {{- else if regexMatch "^[0-9.]+$" . }}
 {{- $errors = append $errors (printf "route.hostnames has %q, an IP address, which an HTTPRoute cannot match: set a host name that resolves to it." .) }}
+{{- end }}
+{{- end }}
+{{- $attempt := .Values.backendTrafficPolicy.perRetryTimeoutSeconds }}
+{{- if .Values.backendTrafficPolicy.enabled }}
+{{- if le (float64 $attempt) (float64 .Values.server.maxQueueDelaySeconds) }}
+{{- $errors = append $errors (printf "backendTrafficPolicy.perRetryTimeoutSeconds is %v and does not exceed server.maxQueueDelaySeconds, %v: the Gateway would send requests again that still wait for the engine, and so double an overload. Raise the first or lower the second." $attempt .Values.server.maxQueueDelaySeconds) }}
+{{- end }}
+{{- if and $request (ge (float64 $attempt) (float64 $request)) }}
+{{- $errors = append $errors (printf "backendTrafficPolicy.perRetryTimeoutSeconds is %v and does not fit into route.requestTimeoutSeconds, %d: a request to a lost node would end before its retry. Lower the first or raise the second." $attempt $request) }}
 {{- end }}
 {{- end }}
 {{- else if .Values.backendTrafficPolicy.enabled }}
