@@ -24,14 +24,35 @@ def test_each_track_has_an_autoscaler_for_its_deployment(two_tracks) -> None:
     assert targets == {"demo-hpa": "demo-predictor", "demo-canary-hpa": "demo-canary-predictor"}
 
 
+def autoscaler_names(values: Values) -> set[str]:
+    """Return the names of the HorizontalPodAutoscalers that Helm or KEDA creates."""
+    objects = render(values)
+    scaled = of_kind(objects, "ScaledObject").values()
+    created_by_keda = {item["spec"]["advanced"]["horizontalPodAutoscalerConfig"]["name"] for item in scaled}
+    return created_by_keda | set(of_kind(objects, "HorizontalPodAutoscaler"))
+
+
+def test_autoscalers_of_both_types_can_exist_at_once(two_tracks) -> None:
+    """Helm creates the objects of the new type before it deletes those of the old one."""
+    hpa, keda = autoscaler_names(two_tracks), autoscaler_names(merged(two_tracks, KEDA))
+    assert len(hpa) == len(keda) == 2
+    assert not hpa & keda
+    for item in of_kind(render(two_tracks), "HorizontalPodAutoscaler").values():
+        # Otherwise KEDA's webhook rejects the ScaledObject while the autoscaler exists.
+        assert item["metadata"]["annotations"]["validations.keda.sh/hpa-ownership"] == "false"
+
+
+def test_switch_between_hpa_and_keda_restarts_no_pod(two_tracks) -> None:
+    before = of_kind(render(two_tracks), "InferenceService")
+    assert of_kind(render(merged(two_tracks, KEDA)), "InferenceService") == before
+
+
 @pytest.mark.parametrize("kind", ["hpa", "keda"])
 def test_autoscaler_name_and_class_keep_kserve_away(two_tracks, kind) -> None:
     objects = render(merged(two_tracks, merged(KEDA, {"autoscaling": {"type": kind}})))
     for name, isvc in of_kind(objects, "InferenceService").items():
         assert isvc["metadata"]["annotations"]["serving.kserve.io/autoscalerClass"] == "external"
-        names = [*of_kind(objects, "HorizontalPodAutoscaler")]
-        for scaled in of_kind(objects, "ScaledObject").values():
-            names.append(scaled["spec"]["advanced"]["horizontalPodAutoscalerConfig"]["name"])
+        names = autoscaler_names(merged(two_tracks, merged(KEDA, {"autoscaling": {"type": kind}})))
         assert names
         assert f"{name}-predictor" not in names
 
@@ -55,6 +76,24 @@ def test_custom_metrics_replace_cpu(minimal) -> None:
     }
     hpa = of_kind(render(merged(minimal, {"autoscaling": {"metrics": [metric]}})), "HorizontalPodAutoscaler")
     assert hpa["demo-hpa"]["spec"]["metrics"] == [metric]
+
+
+def test_custom_external_metric_selects_the_load_of_each_track(two_tracks) -> None:
+    metric = {
+        "type": "External",
+        "external": {
+            "metric": {"name": "in_flight", "selector": {"matchLabels": {"service": "@SERVICE@"}}},
+            "target": {"type": "AverageValue", "averageValue": "8"},
+        },
+    }
+    autoscalers = of_kind(
+        render(merged(two_tracks, {"autoscaling": {"metrics": [metric]}})), "HorizontalPodAutoscaler"
+    )
+    services = {
+        name: item["spec"]["metrics"][0]["external"]["metric"]["selector"]["matchLabels"]["service"]
+        for name, item in autoscalers.items()
+    }
+    assert services == {"demo-hpa": "demo-predictor", "demo-canary-hpa": "demo-canary-predictor"}
 
 
 def test_default_scale_down_is_slower_than_the_drain(minimal) -> None:
@@ -167,6 +206,44 @@ def test_custom_keda_query_uses_the_service_of_each_track(two_tracks) -> None:
         "demo": 'sum(rate(x{service="demo-predictor"}[1m]))',
         "demo-canary": 'sum(rate(x{service="demo-canary-predictor"}[1m]))',
     }
+
+
+def test_keda_authenticates_to_prometheus(minimal) -> None:
+    reference = {"name": "prometheus-credentials", "kind": "ClusterTriggerAuthentication"}
+    own = {"autoscaling": {"keda": {"authModes": "bearer", "authenticationRef": reference}}}
+    [scaled] = of_kind(render(merged(minimal, merged(KEDA, own))), "ScaledObject").values()
+    [trigger] = scaled["spec"]["triggers"]
+    assert trigger["metadata"]["authModes"] == "bearer"
+    assert trigger["authenticationRef"] == reference
+    [plain] = of_kind(render(merged(minimal, KEDA)), "ScaledObject")["demo"]["spec"]["triggers"]
+    assert "authenticationRef" not in plain
+    assert "authModes" not in plain["metadata"]
+
+
+def test_keda_further_triggers_follow_the_first(two_tracks) -> None:
+    cron = {
+        "type": "cron",
+        "metadata": {"timezone": "UTC", "start": "0 8 * * *", "end": "0 9 * * *", "desiredReplicas": "4"},
+    }
+    own = {"type": "prometheus", "metadata": {"query": 'sum(x{service="@SERVICE@"})', "threshold": "1"}}
+    for source in ("metrics-api", "prometheus"):
+        keda = KEDA["autoscaling"]["keda"] if source == "prometheus" else {}
+        values = {"autoscaling": {"type": "keda", "keda": keda | {"triggers": [cron, own]}}}
+        values["serviceMonitor"] = {"enabled": True}
+        for name, item in of_kind(render(merged(two_tracks, values)), "ScaledObject").items():
+            first, *further = item["spec"]["triggers"]
+            assert first["type"] == source
+            query = own["metadata"]["query"].replace("@SERVICE@", f"{name}-predictor")
+            assert further == [cron, own | {"metadata": own["metadata"] | {"query": query}}]
+
+
+def test_keda_fallback_fits_the_canary_maximum(two_tracks) -> None:
+    values = merged(
+        two_tracks, {"autoscaling": {"type": "keda", "maxReplicas": 9, "keda": {"fallbackReplicas": 5}}}
+    )
+    scaled = of_kind(render(merged(values, {"canary": {"maxReplicas": 3}})), "ScaledObject")
+    replicas = {name: item["spec"]["fallback"]["replicas"] for name, item in scaled.items()}
+    assert replicas == {"demo": 5, "demo-canary": 3}
 
 
 @pytest.mark.parametrize(

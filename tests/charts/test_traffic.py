@@ -120,6 +120,56 @@ def test_backend_policy_retries_safely_and_closes_idle_first(routed) -> None:
     assert spec["healthCheck"]["panicThreshold"] == 1
 
 
+def test_backend_policy_bounds_attempts_and_ejects_silent_pods(routed) -> None:
+    values = merged(routed, {"backendTrafficPolicy": {"enabled": True}})
+    spec = of_kind(render(values), "BackendTrafficPolicy")["demo"]["spec"]
+    assert spec["timeout"]["tcp"]["connectTimeout"] == "1s"
+    assert spec["retry"]["perRetry"]["timeout"] == "3s"
+    assert spec["healthCheck"]["passive"] == {
+        "splitExternalLocalOriginErrors": True,
+        "consecutiveLocalOriginFailures": 2,
+        "consecutive5XxErrors": 0,
+        "interval": "1s",
+        "baseEjectionTime": "10s",
+        "maxEjectionPercent": 50,
+    }
+
+
+def test_backend_policy_has_the_values_with_fractions(routed) -> None:
+    ejection = {"consecutiveFailures": 3, "intervalSeconds": 0.5, "seconds": 90, "maxPercent": 30}
+    own = {
+        "enabled": True,
+        "numRetries": 4,
+        "connectTimeoutSeconds": 0.25,
+        "perRetryTimeoutSeconds": 2.5,
+        "ejection": ejection,
+    }
+    spec = of_kind(render(merged(routed, {"backendTrafficPolicy": own})), "BackendTrafficPolicy")["demo"][
+        "spec"
+    ]
+    assert spec["retry"]["numRetries"] == 4
+    assert spec["timeout"]["tcp"]["connectTimeout"] == "0s250ms"
+    assert spec["retry"]["perRetry"]["timeout"] == "2s500ms"
+    passive = spec["healthCheck"]["passive"]
+    assert passive["consecutiveLocalOriginFailures"] == 3
+    assert (passive["interval"], passive["baseEjectionTime"]) == ("0s500ms", "90s")
+    assert passive["maxEjectionPercent"] == 30
+
+
+@pytest.mark.parametrize(
+    ("route", "missing"),
+    [({"trackHeader": False}, ["filters"]), ({"requestTimeoutSeconds": 0}, ["timeouts"])],
+)
+def test_route_omits_what_a_gateway_does_not_support(two_tracks, route, missing) -> None:
+    for rule, limited in zip(rules(two_tracks), rules(merged(two_tracks, {"route": route})), strict=True):
+        backends = [
+            {key: value for key, value in backend.items() if key not in missing}
+            for backend in rule["backendRefs"]
+        ]
+        expected = {key: value for key, value in rule.items() if key not in missing}
+        assert limited == expected | {"backendRefs": backends} != rule
+
+
 def test_backend_traffic_policy_default_is_off(routed) -> None:
     assert not of_kind(render(routed), "BackendTrafficPolicy")
 

@@ -110,6 +110,36 @@ MESSAGES = [
         ['autoscaling.keda.query is "sum(x)"', "there is a canary", "@SERVICE@"],
     ),
     (
+        "autoscaling: {type: keda, maxReplicas: 3, keda: {fallbackReplicas: 4}}",
+        ["keda.fallbackReplicas is 4", "autoscaling.maxReplicas, 3", "lower the fallback"],
+    ),
+    *(
+        (
+            f"autoscaling: {{type: keda, keda: {{{setting}}}}}",
+            [f"keda.{name} is set", "source is metrics-api", "set the source to prometheus"],
+        )
+        for name, setting in (
+            ("authModes", "authModes: bearer"),
+            ("authenticationRef", "authenticationRef: {name: prometheus}"),
+        )
+    ),
+    (
+        "autoscaling: {keda: {triggers: [{type: cron, metadata: {}}]}}",
+        ["keda.triggers[0] is set", "autoscaling.type is hpa", "set the type to keda"],
+    ),
+    (
+        f"{{canary: {{digest: {OTHER}}}, autoscaling: {{type: keda, keda: {{triggers: "
+        "[{type: cron, metadata: {}}, {type: kafka, metadata: {topic: rows}}]}}}",
+        ["keda.triggers[1], of type kafka", "there is a canary", "@SERVICE@"],
+    ),
+    *(
+        (
+            f"{{canary: {{digest: {OTHER}}}, autoscaling: {{metrics: [{{type: Pods}}, {{type: {kind}}}]}}}}",
+            [f"autoscaling.metrics[1], of type {kind}", "there is a canary", "@SERVICE@"],
+        )
+        for kind in ("External", "Object")
+    ),
+    (
         "autoscaling: {type: none, metrics: [{type: Resource}]}",
         ["autoscaling.metrics", "set the type to hpa"],
     ),
@@ -137,6 +167,14 @@ MESSAGES = [
         )
     ),
     ("backendTrafficPolicy: {enabled: true}", ["no route", "set route.enabled"]),
+    (
+        "{server: {maxQueueDelaySeconds: 3}, backendTrafficPolicy: {enabled: true}, route: {enabled: true}}",
+        ["perRetryTimeoutSeconds is 3", "server.maxQueueDelaySeconds, 3", "Raise the first"],
+    ),
+    (
+        "{route: {enabled: true, requestTimeoutSeconds: 3}, backendTrafficPolicy: {enabled: true}}",
+        ["perRetryTimeoutSeconds is 3", "route.requestTimeoutSeconds, 3", "Lower the first"],
+    ),
     ("resources: {requests: {cpu: '2'}}", ["resources.requests.cpu is 2", "lower the request"]),
     ("resources: {requests: {cpu: 1500m}, limits: {cpu: 1}}", ["requests.cpu is 1500m", "limits.cpu, 1"]),
     ("resources: {requests: {memory: 2Gi}}", ["resources.requests.memory is 2Gi", "1Gi"]),

@@ -19,7 +19,7 @@ def checksums(values: Values, chart: str = "tidegate") -> dict[str, str]:
     "values",
     [
         {"autoscaling": {"minReplicas": 5, "maxReplicas": 9}},
-        {"autoscaling": {"type": "none", "minReplicas": 5}},
+        {"autoscaling": {"type": "keda"}},
         {"canary": {"weight": 70, "minReplicas": 4}},
     ],
 )
@@ -52,6 +52,7 @@ def test_checksum_ignores_the_chart_version(two_tracks, tmp_path) -> None:
         {"resources": {"limits": {"memory": "3Gi"}}},
         {"image": {"tag": "next"}},
         {"model": {"uri": "pvc://models/breast-cancer"}},  # without an init container
+        {"autoscaling": {"type": "none"}},  # KServe copies its annotation about autoscaling to the pods
     ],
 )
 def test_checksum_changes_with_every_value_of_the_pods(two_tracks, values) -> None:

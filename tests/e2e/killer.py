@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""SIGKILL for a pod's processes, as after an out-of-memory kill or a failure of the node.
+"""Failures of a pod that no API call causes: SIGKILL for its processes, and the loss of its network.
 
-No API call sends it: each deletion sends SIGTERM first, and a container cannot kill its own process 1.
-Therefore a privileged pod that sees the node's processes sends the signal. It identifies a pod's processes by
-the file that the kubelet mounts as /etc/hosts, which is unique per pod.
+Each deletion sends SIGTERM first, and a container can neither kill its own process 1 nor change its network.
+Therefore a privileged pod that sees the node's processes does. It identifies a pod's processes by the file
+that the kubelet mounts as /etc/hosts, which is unique per pod.
 """
 
 import json
@@ -16,10 +16,10 @@ from tidegate.kubernetes.pods import is_ready
 
 POD = "killer"
 
-PROGRAM = """
-import json, os, pathlib, signal, sys
+FIND = """
+import ctypes, fcntl, json, os, pathlib, signal, socket, struct, sys
 hosts_file = f"/pods/{sys.argv[1]}/etc-hosts"
-killed = []
+processes = {}
 for folder in pathlib.Path("/proc").glob("[0-9]*"):
     try:
         lines = (folder / "mountinfo").read_text().splitlines()
@@ -27,9 +27,31 @@ for folder in pathlib.Path("/proc").glob("[0-9]*"):
     except OSError:
         continue
     if any(f[3].endswith(hosts_file) and f[4] == "/etc/hosts" for f in map(str.split, lines)):
-        os.kill(int(folder.name), signal.SIGKILL)
-        killed.append(name)
-print(json.dumps(killed))
+        processes[int(folder.name)] = name
+"""
+
+KILL = """
+for process in processes:
+    os.kill(process, signal.SIGKILL)
+print(json.dumps(list(processes.values())))
+"""
+
+DISCONNECT = """
+CLONE_NEWNET, SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP, IFREQ = 0x40000000, 0x8913, 0x8914, 1, "16sh22x"
+libc = ctypes.CDLL(None, use_errno=True)
+disconnected = []
+if processes:
+    with open(f"/proc/{next(iter(processes))}/ns/net") as network:
+        if libc.setns(network.fileno(), CLONE_NEWNET) != 0:
+            raise OSError(ctypes.get_errno(), "setns")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
+        for _, name in socket.if_nameindex():
+            request = struct.pack(IFREQ, name.encode(), 0)
+            flags = struct.unpack(IFREQ, fcntl.ioctl(control, SIOCGIFFLAGS, request))[1]
+            if name != "lo" and flags & IFF_UP:
+                fcntl.ioctl(control, SIOCSIFFLAGS, struct.pack(IFREQ, name.encode(), flags & ~IFF_UP))
+                disconnected.append(name)
+print(json.dumps(disconnected))
 """
 
 
@@ -83,8 +105,18 @@ class Killer:
 
     def kill(self, pod: Object) -> list[str]:
         """Kill all processes of a pod's containers, and return their names."""
-        killed: list[str] = json.loads(
-            self._namespace.execute(POD, "python", "-c", PROGRAM, pod["metadata"]["uid"])
+        return self._run(KILL, pod)
+
+    def disconnect(self, pod: Object) -> list[str]:
+        """Turn off a pod's network interfaces, and return their names.
+
+        From then on, packets to the pod disappear without a reset, as those to a lost node do.
+        """
+        return self._run(DISCONNECT, pod)
+
+    def _run(self, program: str, pod: Object) -> list[str]:
+        found: list[str] = json.loads(
+            self._namespace.execute(POD, "python", "-c", FIND + program, pod["metadata"]["uid"])
         )
-        assert killed, f"no process of {pod['metadata']['name']} was found"
-        return killed
+        assert found, f"no process of {pod['metadata']['name']} was found"
+        return found

@@ -131,6 +131,10 @@ class Release:
         text = self.namespace.helm("get", "values", self.name, "--output=json")
         return json.loads(text)
 
+    def computed_values(self) -> Any:
+        """Return all values of the release, including the chart's defaults."""
+        return json.loads(self.namespace.helm("get", "values", self.name, "--all", "--output=json"))
+
     def pods(self, track: str = "stable") -> list[Object]:
         """Return a track's pods."""
         service = self.name if track == "stable" else f"{self.name}-canary"
@@ -141,13 +145,32 @@ class Release:
         return [pod for pod in self.pods(track) if is_ready(pod)]
 
     def autoscaler(self, track: str = "stable") -> Object:
-        """Return a track's HorizontalPodAutoscaler."""
-        name = self.name if track == "stable" else f"{self.name}-canary"
-        return self.namespace.get(f"hpa/{name}-hpa")
+        """Return the only HorizontalPodAutoscaler of a track, which Helm or KEDA has created.
+
+        Raises:
+            AssertionError: If the track has none, or several.
+        """
+        found = self.autoscalers(track)
+        assert len(found) == 1, f"expected one autoscaler, found {[it['metadata']['name'] for it in found]}"
+        return found[0]
+
+    def autoscalers(self, track: str = "stable") -> list[Object]:
+        """Return all HorizontalPodAutoscalers of a track's Deployment."""
+        deployment = f"{self.name}-predictor" if track == "stable" else f"{self.name}-canary-predictor"
+        return [
+            item
+            for item in self.namespace.get("hpa")["items"]
+            if item["spec"]["scaleTargetRef"]["name"] == deployment
+        ]
 
     def inactive_reason(self) -> str | None:
         """Return why the autoscaler has no metric to scale by, or None if it has one."""
-        return unmet_condition(self.autoscaler(), "ScalingActive")
+        found = self.autoscalers()
+        return (
+            unmet_condition(found[0], "ScalingActive")
+            if len(found) == 1
+            else f"{len(found)} autoscalers exist"
+        )
 
     def count_mismatch(self, expected: int) -> str | None:
         """Return the numbers of pods and ready pods, or None if both are the expected one."""

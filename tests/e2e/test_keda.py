@@ -3,7 +3,8 @@
 """KEDA: a compiled model scales by its requests in flight, and keeps its replicas without the metric.
 
 The CPU of a compiled model says little about its load, because it computes requests in batches. The metric
-comes first from the replicas themselves, then from Prometheus. Each source fails under load.
+comes first from the replicas themselves, then from Prometheus. Each source fails under load. A release also
+changes between KEDA and an autoscaler of its own.
 """
 
 import json
@@ -13,12 +14,15 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from tests.e2e.kube import run
+import pytest
+
+from tests.e2e.kube import CommandError, Object, run
 from tests.e2e.load import LoadTest
 from tests.e2e.model import Model
 from tests.e2e.release import Release
 from tests.e2e.replicas import ReplicaRecorder
 from tests.e2e.target import Target
+from tests.e2e.traffic import StartTraffic
 from tidegate.kubernetes.pods import unmet_condition
 
 PROMETHEUS_ADDRESS = "http://prometheus-operated.monitoring:9090"
@@ -187,3 +191,73 @@ def test_keda_in_flight(
         }
     )
     scale_through_outage(PROMETHEUS, release, target, v1, gateway, evidence)
+
+
+FALLBACK_FIELDS = (
+    "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/fallback/properties/behavior"
+)
+
+
+@contextmanager
+def older_definition() -> Iterator[None]:
+    """Take `fallback.behavior` out of the definition of ScaledObjects, as it is before KEDA 2.17."""
+    definition = ["kubectl", "patch", "crd/scaledobjects.keda.sh", "--type=json"]
+    crd: Object = json.loads(run(["kubectl", "get", "crd/scaledobjects.keda.sh", "--output=json"]))
+    field: Any = crd
+    for step in FALLBACK_FIELDS.strip("/").split("/"):
+        field = field[int(step) if step.isdigit() else step]
+    run([*definition, f"--patch={json.dumps([{'op': 'remove', 'path': FALLBACK_FIELDS}])}"])
+    try:
+        yield
+    finally:
+        run([*definition, f"--patch={json.dumps([{'op': 'add', 'path': FALLBACK_FIELDS, 'value': field}])}"])
+
+
+def wait_for_autoscaler(release: Release, name: str) -> float:
+    """Wait until an autoscaler of this name is the only one and has a metric; return the seconds."""
+
+    def other() -> str | None:
+        names = [item["metadata"]["name"] for item in release.autoscalers()]
+        return release.inactive_reason() if names == [name] else f"the autoscalers are {names}"
+
+    return round(release.namespace.wait(f"the autoscaler {name}", other, timeout=120), 1)
+
+
+def uids(release: Release) -> set[str]:
+    """Return the uids of the release's pods."""
+    return {pod["metadata"]["uid"] for pod in release.pods()}
+
+
+def test_switch_autoscaler(
+    release: Release, start_traffic: StartTraffic, v1: Model, evidence: dict[str, Any]
+) -> None:
+    release.install(v1)
+    wait_for_autoscaler(release, f"{release.name}-hpa")
+    before = uids(release)
+    with start_traffic(release) as traffic:
+        traffic.phase("hpa to keda")
+        release.upgrade({"autoscaling.type": "keda"})
+        evidence["seconds_to_keda"] = wait_for_autoscaler(release, f"{release.name}-keda")
+        run(["kubectl", "explain", "scaledobject.spec.fallback.behavior"])  # the chart's notes name it
+        with older_definition(), pytest.raises(CommandError, match=r"has lost fallback\.behavior"):
+            release.upgrade({"autoscaling.keda.fallbackReplicas": 1}, wait=False)
+        traffic.phase("keda to hpa")
+        release.upgrade({"autoscaling.type": "hpa"})
+        evidence["seconds_to_hpa"] = wait_for_autoscaler(release, f"{release.name}-hpa")
+        assert release.namespace.find(f"scaledobject/{release.name}") is None
+        traffic.phase("rollback to keda")
+        release.namespace.helm("rollback", release.name, "2")
+        release.wait()
+        evidence["seconds_to_roll_back"] = wait_for_autoscaler(release, f"{release.name}-keda")
+        assert uids(release) == before, "a change between hpa and keda restarted pods"
+        traffic.phase("keda to none")
+        evidence["seconds_to_none"] = release.upgrade({"autoscaling.type": "none"})
+        restarted = uids(release)
+        traffic.run_for(15)
+
+    evidence["clients"] = traffic.report.evidence()
+    assert release.autoscalers() == []
+    assert not before & restarted, "the wait ended before KServe restarted the pods"
+    assert uids(release) == restarted
+    assert release.count_mismatch(2) is None
+    traffic.report.assert_nothing_lost(at_least=200)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""Operations that lose no request of any client, and the losses after a SIGKILL."""
+"""Operations that lose no request of any client, and the losses after a SIGKILL and with a lost node."""
 
 import json
 import time
@@ -15,6 +15,10 @@ from tests.e2e.traffic import CLIENTS, RATE, StartTraffic
 
 MIN_RESPONSES = 200
 """The number of successful responses per client that proves a result: those of ten seconds."""
+NODE_LOST_RATE = 100.0
+"""Requests per second, so that many are in flight or begin before the Gateway ejects the lost pod."""
+RETRY_SECONDS = 1.0
+"""The longest duration of a retry, with its pause and on a busy machine."""
 
 
 def uids(pods: list[Object]) -> set[str]:
@@ -170,3 +174,35 @@ def test_pod_kill(
         assert stats["lost"] <= 5 * RATE, f"{name}: {stats}"
         assert set(report.versions(name, "after")) == {v1.version}
         assert "after" not in stats["lost_by_phase"], stats
+
+
+def test_node_lost(
+    release: Release, start_traffic: StartTraffic, target: Target, v1: Model, evidence: dict[str, Any]
+) -> None:
+    """A pod's packets disappear, as those of a lost node: nothing resets a connection to it."""
+    release.install(v1)
+    values = release.computed_values()
+    attempt = values["backendTrafficPolicy"]["perRetryTimeoutSeconds"]
+    victim = release.ready_pods()[0]
+    with killer.Killer(target) as pod_killer, start_traffic(release, {"gateway": NODE_LOST_RATE}) as traffic:
+        traffic.phase("before")
+        traffic.run_for(3)
+        traffic.phase("lost")
+        evidence["interfaces_turned_off"] = pod_killer.disconnect(victim)
+        lost_at = time.monotonic()
+        release.namespace.wait(
+            "the end of the lost pod's endpoint",
+            lambda: "it is ready" if victim["metadata"]["uid"] in uids(release.ready_pods()) else None,
+            timeout=60,
+        )
+        evidence["seconds_until_its_endpoint_ended"] = round(time.monotonic() - lost_at, 1)
+        traffic.phase("after")
+        traffic.run_for(3)
+
+    stats = traffic.report.clients["gateway"]
+    evidence["clients"] = traffic.report.evidence()
+    evidence["attempt_seconds"] = attempt
+    assert evidence["seconds_until_its_endpoint_ended"] >= 3, "the Gateway knew of the loss at once"
+    traffic.report.assert_nothing_lost(at_least=MIN_RESPONSES)
+    # At most one attempt waits for the lost pod; the retry reaches another pod.
+    assert stats["max_ms"] <= (attempt + RETRY_SECONDS) * 1000, stats
