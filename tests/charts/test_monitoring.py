@@ -35,7 +35,7 @@ def test_alerts_select_this_release_only(two_tracks) -> None:
     rules = alerts(two_tracks)
     for rule in rules.values():
         assert 'namespace="models"' in rule["expr"]
-        assert re.search(r"demo(\(-canary\)\?)?-\(?(predictor|hpa)", rule["expr"])
+        assert re.search(r"demo(\(-canary\)\?)?-(predictor|hpa)", rule["expr"])
 
 
 def test_error_rate_alert_excludes_client_errors_and_overload(two_tracks) -> None:
