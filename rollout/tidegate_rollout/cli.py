@@ -31,16 +31,18 @@ def status(
     """Show each track's digest, replicas and weight.
 
     Exits with 0 if the release is ready. Exits with 2 if its pods will never start, for example because of a
-    wrong digest, or if the cluster denies access. Exits with 1 otherwise.
+    wrong digest or a quota that is too small, or if the cluster denies access. Exits with 1 otherwise.
     """
     from tidegate.kubernetes.client import Cluster
 
     cluster = Cluster()
     namespace = namespace or cluster.namespace()
-    deadline, printed = time.monotonic() + timeout, ""
+    deadline, printed, failed = time.monotonic() + timeout, "", False
     while True:
         observed = _observe(cluster, name, namespace, tolerate_failures=wait)
-        if not wait or not observed.pending or observed.error or time.monotonic() > deadline:
+        # Right after an upgrade, KServe's condition can still be that of the previous revision.
+        repeated, failed = failed and observed.error is not None, observed.error is not None
+        if not wait or not observed.pending or repeated or time.monotonic() > deadline:
             break
         if (pending := "; ".join(observed.pending)) != printed:
             printed = pending

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""A release's objects on the cluster: its tracks with Deployment, pods and autoscaler, and its route.
+"""A release's objects on the cluster: its route, and its tracks with pods and autoscaler.
 
 It finds the objects by the labels and names that the chart ``helm/tidegate`` sets. It does not assess them.
 """
@@ -27,6 +27,8 @@ class Track:
     service: "Object"
     deployment: "Object | None"
     autoscaler: "Object | None"
+    replica_sets: "tuple[Object, ...]"
+    """Those of the Deployment, one per pod template."""
     pods: "tuple[Object, ...]"
 
 
@@ -78,6 +80,9 @@ def read_release(cluster: "Cluster", name: str, namespace: str) -> Release:
                 service=service,
                 deployment=deployments.get(f"{service_name}-predictor"),
                 autoscaler=autoscalers.get(f"{service_name}-predictor"),
+                replica_sets=tuple(
+                    cluster.objects("apps/v1", namespace, "replicasets", f"{POD_LABEL}={service_name}")
+                ),
                 pods=cluster.pods(namespace, f"{POD_LABEL}={service_name}"),
             )
         )

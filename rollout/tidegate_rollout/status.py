@@ -10,6 +10,9 @@ true during a rollout, and its generation changes at every resize. A track is re
 - its autoscaler exists, and
 - the route is accepted.
 
+KServe and the ReplicaSet's controller retry for ever if the API server rejects an object. Their conditions
+have the reason, and the status reports it.
+
 Pods are not compared field by field, because Kubernetes, KServe and webhooks add fields, and a removed field
 would go unnoticed. All functions are pure; :mod:`tidegate_rollout.release` reads the cluster.
 """
@@ -20,11 +23,13 @@ from dataclasses import dataclass
 from tidegate.errors import ExitCode
 from tidegate.kubernetes.pods import (
     Object,
+    condition,
     container_statuses,
     terminated_states,
     termination_message,
     waiting_reason,
 )
+from tidegate_rollout.rejection import Rejection
 from tidegate_rollout.release import Release, Track
 
 CONTAINER = "kserve-container"
@@ -46,7 +51,7 @@ class TrackStatus:
     """The percentage of the route's requests; None without a route."""
     pending: tuple[str, ...]
     error: str | None
-    """Why its pods will never start, if a pod ended with that exit code."""
+    """Why its pods will never start: a container's exit code, or a rejection that a retry repeats."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,15 +85,41 @@ def _assess(track: Track, weight: int | None) -> TrackStatus:
     # The reasons of pods with an older template may be fixed in the new template.
     pods = [pod for pod in track.pods if _checksum(pod["metadata"]) == _checksum(predictor)]
     reasons = (reason for pod in pods if (reason := waiting_reason(pod)) is not None)
+    rejections = tuple(_rejections(track))
+    errors = (
+        *(
+            f"{action}: {rejection.message}; {rejection.fix}"
+            for action, rejection in rejections
+            if rejection.fix
+        ),
+        *filter(None, map(_permanent_error, pods)),
+    )
     return TrackStatus(
         track=track.name,
         digest=_digest(_container(predictor)),
         replicas=min(status.get("updatedReplicas", 0), status.get("availableReplicas", 0)),
         desired=max(_min_replicas(track), (deployment or {}).get("spec", {}).get("replicas", 0)),
         weight=weight,
-        pending=(*_deployment_pending(track), *reasons),
-        error=next((error for pod in pods if (error := _permanent_error(pod)) is not None), None),
+        pending=(
+            *(f"{action}: {rejection.message}" for action, rejection in rejections),
+            *_deployment_pending(track),
+            *reasons,
+        ),
+        error=next(iter(errors), None),
     )
+
+
+def _rejections(track: Track) -> Iterator[tuple[str, Rejection]]:
+    """Yield the actions that the API server rejects, each with its rejection."""
+    predictor = condition(track.service, "PredictorReady")
+    if predictor.get("reason") == "ReconcileFailed":
+        yield "KServe cannot create its objects", Rejection.parse(predictor["message"])
+    # The Deployment's condition can be that of an older ReplicaSet, whose template may be fixed since.
+    desired = _checksum(track.service["spec"]["predictor"])
+    for replica_set in track.replica_sets:
+        failure, template = condition(replica_set, "ReplicaFailure"), replica_set["spec"]["template"]
+        if failure.get("status") == "True" and _checksum(template["metadata"]) == desired:
+            yield "Kubernetes cannot create its pods", Rejection.parse(failure["message"])
 
 
 def _deployment_pending(track: Track) -> Iterator[str]:
@@ -142,11 +173,11 @@ def _route_pending(route: Object | None) -> Iterator[str]:
     if not parents:
         yield "route: no Gateway has accepted it yet"
     for parent in parents:
-        for condition in parent["conditions"]:
-            stale = condition.get("observedGeneration", 0) < route["metadata"]["generation"]
-            if condition["type"] in ("Accepted", "ResolvedRefs") and (stale or condition["status"] != "True"):
-                reason = "not observed yet" if stale else condition["message"].rstrip(".")
-                yield f"route: {condition['type']} by {parent['parentRef']['name']}: {reason}"
+        for reported in parent["conditions"]:
+            stale = reported.get("observedGeneration", 0) < route["metadata"]["generation"]
+            if reported["type"] in ("Accepted", "ResolvedRefs") and (stale or reported["status"] != "True"):
+                reason = "not observed yet" if stale else reported["message"].rstrip(".")
+                yield f"route: {reported['type']} by {parent['parentRef']['name']}: {reason}"
 
 
 def _weight(route: Object | None, track: Track) -> int | None:

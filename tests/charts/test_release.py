@@ -102,6 +102,12 @@ WRONG = [
             "serving.kserve.io/inferenceservice",
         )
     ),
+    ("podLabels: {team: 'a b'}", ['podLabels.team is "a b"', "at most 63 characters"]),
+    (f"podLabels: {{team: {'a' * 64}}}", ["podLabels.team is", "at most 63 characters"]),
+    ("podLabels: {Example.com/team: a}", ['podLabels has the key "Example.com/team"', "in lower case"]),
+    ("podLabels: {a/b/c: a}", ['podLabels has the key "a/b/c"', "the only '/'"]),
+    ("nodeSelector: {zone: -a}", ['nodeSelector.zone is "-a"', "letter or digit first"]),
+    ("serviceAccount: {annotations: {'a b': x}}", ['serviceAccount.annotations has the key "a b"', "expected"]),
     ("podSecurityContext: {runAsUser: 0}", ["runAsUser is 0", "restricted", "another number"]),
     ("podSecurityContext: {runAsNonRoot: false}", ["runAsNonRoot is false", "restricted", "set it to true"]),
     (
@@ -130,6 +136,14 @@ def test_render_invalid_values_name_the_value_and_the_fix(chart: str, values: st
         render(merged(least(chart), yaml.safe_load(values)), chart)
     for part in parts:
         assert part in str(caught.value)
+
+
+@pytest.mark.parametrize("chart", CHARTS)
+def test_render_longest_labels_are_allowed(chart: str) -> None:
+    longest = {f"{'a.' * 126}a/{'B' * 63}": "C" * 63, "_0"[1:]: "", "a.b-c_d": "1.0"}
+    values = {"podLabels": longest, "nodeSelector": longest, "serviceAccount": {"annotations": longest}}
+    pods = pod_specs(render(merged(least(chart), values), chart)).values()
+    assert all(pod["nodeSelector"] == longest for pod in pods)
 
 
 @pytest.mark.parametrize("chart", CHARTS)

@@ -179,6 +179,11 @@ MESSAGES = [
     ("resources: {requests: {cpu: 1500m}, limits: {cpu: 1}}", ["requests.cpu is 1500m", "limits.cpu, 1"]),
     ("resources: {requests: {memory: 2Gi}}", ["resources.requests.memory is 2Gi", "1Gi"]),
     ("resources: {limits: {memory: 500M}}", ["resources.requests.memory is 512Mi", "500M"]),
+    ("podAnnotations: {a//b: x}", ['podAnnotations has the key "a//b"', "the only '/'"]),
+    ("route: {annotations: {'': x}}", ['route.annotations has the key ""', "expected a name"]),
+    ("serviceMonitor: {labels: {release: 'a b'}}", ['serviceMonitor.labels.release is "a b"', "expected"]),
+    ("alerts: {labels: {release: 'a b'}}", ['alerts.labels.release is "a b"', "expected"]),
+    ("dashboard: {labels: {folder: 'My team'}}", ['dashboard.labels.folder is "My team"', "expected"]),
 ]
 
 # Values that the schema rejects; Helm's message names the value.

@@ -12,8 +12,18 @@ returns a JSON list of messages.
       (include "tidegate.validate.autoscaling" . | fromJsonArray)
       (include "tidegate.validate.route" . | fromJsonArray)
       (include "tidegate.validate.server" . | fromJsonArray)
+      (include "tidegate.validate.metadata" . | fromJsonArray)
       (include "tidegate.validate.common" . | fromJsonArray) }}
 {{- include "tidegate.failOnErrors" $errors }}
+{{- end }}
+
+{{/* Labels and annotations that only this chart has. */}}
+{{- define "tidegate.validate.metadata" -}}
+{{- $labels := dict "serviceMonitor.labels" .Values.serviceMonitor.labels "alerts.labels" .Values.alerts.labels "dashboard.labels" .Values.dashboard.labels }}
+{{- $annotations := dict "podAnnotations" .Values.podAnnotations "route.annotations" .Values.route.annotations }}
+{{- concat
+      (include "tidegate.validate.labels" $labels | fromJsonArray)
+      (include "tidegate.validate.annotations" $annotations | fromJsonArray) | toJson }}
 {{- end }}
 
 {{- define "tidegate.validate.names" -}}

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.unit.rollout.test_status import pod, release, terminated, track
+from tests.unit.rollout.test_status import changed, pod, release, terminated, track
 from tidegate.console import OutputFormat
 from tidegate.errors import ConfigurationError, NotFoundError, ServerError
 from tidegate.kubernetes import client
@@ -85,7 +85,15 @@ def test_status_wait_ends_at_a_permanent_error(replay):
     reads = replay(release(track(pods=[pod(**terminated(2, "error: The digest differs."))])))
     with pytest.raises(ConfigurationError, match=r"iris will not start: stable: The digest differs\."):
         status("iris", "models", wait=True)
-    assert len(reads) == 1
+    assert len(reads) == 2
+
+
+def test_status_wait_ignores_an_error_that_ends(replay, capsys):
+    failed = release(track(pods=[pod(**terminated(2, "error: The digest differs."))]))
+    reads = replay(failed, release(changed(track(), "status.availableReplicas", 0)), failed, READY)
+    status("iris", "models", wait=True)
+    assert "ready" in capsys.readouterr().out
+    assert len(reads) == 4
 
 
 def test_status_message_of_a_pod_ends_with_one_period(replay):

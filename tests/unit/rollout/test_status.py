@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
 import copy
+from dataclasses import replace
 
 import pytest
 
@@ -54,8 +55,29 @@ def track(name="stable", *, pods=(), minimum=2, digest=DIGEST, checksum="1"):
             },
         },
         autoscaler={"spec": {"minReplicas": minimum}},
+        replica_sets=(),
         pods=tuple(pods),
     )
+
+
+def rejected(message, checksum="1", status="True"):
+    """Return a track whose ReplicaSet reports why it creates no pod."""
+    condition = {"type": "ReplicaFailure", "status": status, "reason": "FailedCreate", "message": message}
+    template = {"metadata": annotated(checksum)}
+    replica_set = {"spec": {"template": template}, "status": {"conditions": [condition]}}
+    return replace(changed(track(), "status.updatedReplicas", 0), replica_sets=(replica_set,))
+
+
+def unreconciled(message):
+    """Return a track whose Deployment KServe could not create."""
+    condition = {
+        "type": "PredictorReady",
+        "status": "False",
+        "reason": "ReconcileFailed",
+        "message": message,
+    }
+    service = track().service | {"status": {"conditions": [condition]}}
+    return replace(track(), service=service, deployment=None)
 
 
 def changed(original, path, value):
@@ -65,7 +87,7 @@ def changed(original, path, value):
     for parent in parents:
         target = target[parent]
     target[last] = value
-    return Track(original.name, original.service, deployment, original.autoscaler, original.pods)
+    return replace(original, deployment=deployment)
 
 
 def route(accepted="True", observed=5, weights=(80, 20)):
@@ -124,20 +146,20 @@ def test_assess_incomplete_deployment_has_a_pending_reason(path, value, reason):
 
 
 def test_assess_track_without_deployment_is_pending():
-    bare = Track("stable", track().service, None, None, ())
+    bare = replace(track(), deployment=None, autoscaler=None)
     assert assess(release(bare)).pending == ("stable: KServe has not created its Deployment yet",)
 
 
 def test_assess_track_without_its_autoscaler_is_pending():
     scaled = changed(track(), "spec.replicas", 1)
-    bare = Track("stable", scaled.service, scaled.deployment, None, ())
+    bare = replace(scaled, autoscaler=None)
     assert "stable: its autoscaler does not exist yet" in assess(release(bare)).pending
 
 
 def test_assess_track_of_fixed_size_needs_no_autoscaler():
     service = copy.deepcopy(track().service)
     service["metadata"]["annotations"]["serving.kserve.io/autoscalerClass"] = "none"
-    fixed = Track("stable", service, track().deployment, None, ())
+    fixed = replace(track(), service=service, autoscaler=None)
     assert assess(release(fixed)).pending == ()
 
 
@@ -199,3 +221,50 @@ def test_assess_unscheduled_pod_is_pending():
     condition = {"type": "PodScheduled", "status": "False", "message": "0/1 nodes: Insufficient cpu."}
     status = assess(release(track(pods=[pod(conditions=[condition])])))
     assert status.pending == ("stable: iris-predictor-1: not scheduled: 0/1 nodes: Insufficient cpu.",)
+
+
+QUOTA = (
+    'pods "iris-predictor-5d4c-x2" is forbidden: exceeded quota: team, requested: {}, used: {}, limited: {}'
+)
+
+
+def test_assess_pods_above_the_quota_have_the_reason():
+    status = assess(release(rejected(QUOTA.format("pods=1", "pods=4", "pods=4"))))
+    assert status.pending[0] == (
+        "stable: Kubernetes cannot create its pods: "
+        "exceeded quota: team, requested: pods=1, used: pods=4, limited: pods=4"
+    )
+    assert "stable: 0 of 2 pods are new" in status.pending
+    assert status.error is None
+
+
+def test_assess_pod_larger_than_the_quota_is_an_error():
+    status = assess(release(rejected(QUOTA.format("limits.cpu=1", "limits.cpu=0", "limits.cpu=500m"))))
+    assert status.error is not None
+    assert status.error.startswith("stable: Kubernetes cannot create its pods: exceeded quota: team")
+    assert status.error.endswith("; raise the quota, or request less")
+
+
+@pytest.mark.parametrize(("checksum", "state"), [("0", "True"), ("1", "False")])
+def test_assess_ignores_rejections_that_have_ended(checksum, state):
+    status = assess(release(rejected('pods "x" is forbidden: no', checksum, state)))
+    assert status.pending == ("stable: 0 of 2 pods are new", "stable: 2 old pods still exist")
+    assert status.error is None
+
+
+def test_assess_reconciliation_that_failed_is_an_error():
+    message = 'fails to reconcile predictor: services "iris-predictor" is forbidden: exceeded quota: team, '
+    status = assess(
+        release(unreconciled(f"{message}requested: services=1, used: services=0, limited: services=0"))
+    )
+    assert status.pending[0].startswith(f"stable: KServe cannot create its objects: {message}")
+    assert status.pending[1] == "stable: KServe has not created its Deployment yet"
+    assert "raise the quota" in str(status.error)
+
+
+def test_assess_reconciliation_conflict_is_pending():
+    status = assess(
+        release(unreconciled("Operation cannot be fulfilled on deployments.apps: it was modified."))
+    )
+    assert status.pending[0].endswith("cannot be fulfilled on deployments.apps: it was modified")
+    assert status.error is None

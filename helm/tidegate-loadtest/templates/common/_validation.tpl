@@ -18,7 +18,9 @@ names the value, what it is, what is expected, and the fix.
       (include "tidegate.validate.objectStore" . | fromJsonArray)
       (include "tidegate.validate.serviceAccount" . | fromJsonArray)
       (include "tidegate.validate.podSecurityContext" . | fromJsonArray)
-      (include "tidegate.validate.podLabels" . | fromJsonArray) | toJson }}
+      (include "tidegate.validate.podLabels" . | fromJsonArray)
+      (dict "podLabels" .Values.podLabels "nodeSelector" .Values.nodeSelector | include "tidegate.validate.labels" | fromJsonArray)
+      (dict "serviceAccount.annotations" .Values.serviceAccount.annotations | include "tidegate.validate.annotations" | fromJsonArray) | toJson }}
 {{- end }}
 
 {{- define "tidegate.validate.image" -}}
@@ -94,6 +96,36 @@ names the value, what it is, what is expected, and the fix.
 {{- range $label, $_ := .Values.podLabels }}
 {{- if regexMatch "^(app\\.kubernetes\\.io|batch\\.kubernetes\\.io|serving\\.kserve\\.io|networking\\.kserve\\.io)/" $label }}
 {{- $errors = append $errors (printf "podLabels sets %s, by which the chart, Kubernetes or KServe selects pods: remove it, or use another name." $label) }}
+{{- end }}
+{{- end }}
+{{- toJson $errors }}
+{{- end }}
+
+{{/*
+Kubernetes rejects a wrong label only where it is used. In KServe's or a Job controller's objects, that is after the
+installation, in a condition or in an event. Argument: maps of labels by the names of their values.
+*/}}
+{{- define "tidegate.validate.labels" -}}
+{{- $errors := include "tidegate.validate.annotations" . | fromJsonArray }}
+{{- range $value, $labels := . }}
+{{- range $key, $text := $labels }}
+{{- if not (regexMatch "^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$" $text) }}
+{{- $errors = append $errors (printf "%s.%s is %q: expected at most 63 characters of A-Z, a-z, 0-9, '-', '_' and '.', with a letter or digit first and last." $value $key $text) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- toJson $errors }}
+{{- end }}
+
+{{/* The values of annotations are any text. Argument: maps of annotations by the names of their values. */}}
+{{- define "tidegate.validate.annotations" -}}
+{{- $errors := list }}
+{{- range $value, $annotations := . }}
+{{- range $key, $_ := $annotations }}
+{{- $prefix := contains "/" $key | ternary (splitList "/" $key | first) "" }}
+{{- if not (and (regexMatch "^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$" $key) (le (len $prefix) 253)) }}
+{{- $errors = append $errors (printf "%s has the key %q: expected a name of at most 63 characters of A-Z, a-z, 0-9, '-', '_' and '.', with a letter or digit first and last. A prefix is a DNS name in lower case that ends at the only '/', for example example.com/team." $value $key) }}
+{{- end }}
 {{- end }}
 {{- end }}
 {{- toJson $errors }}
