@@ -53,6 +53,7 @@ SCENARIOS = (
     Scenario("node_lost"),
     Scenario("tampered_bundle"),
     Scenario("store_down"),
+    Scenario("quota_refused"),
     Scenario("no_credentials"),
     Scenario("two_releases"),
     Scenario("uninstall"),

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""Rejected bundles, an outage of the store, and a server without credentials."""
+"""Rejected bundles and pods, an outage of the store, and a server without credentials."""
 
 import json
 from typing import Any
@@ -9,7 +9,7 @@ import obstore
 import pytest
 
 from tests.e2e.confinement import assert_confined, inspect_container
-from tests.e2e.kube import CommandError, Object, last_termination_message, termination_messages
+from tests.e2e.kube import CommandError, Namespace, Object, last_termination_message, termination_messages
 from tests.e2e.model import Model, push
 from tests.e2e.release import Release
 from tests.e2e.store import bucket, outage
@@ -161,6 +161,40 @@ def pending_status(release: Release) -> str:
         release.status()
     assert caught.value.code == 1
     return str(caught.value.last_line)
+
+
+def test_quota_refused(release: Release, namespace: Namespace, v1: Model, evidence: dict[str, Any]) -> None:
+    def set_quota(limit: str) -> None:
+        spec = {"hard": {"limits.memory": limit}}
+        quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "team"}, "spec": spec}
+        namespace.apply(quota)
+
+    def reason_that_waiting_does_not_change() -> str:
+        with pytest.raises(CommandError) as caught:
+            release.status("--wait", "--timeout=60")
+        assert caught.value.code == 2, caught.value
+        return caught.value.last_line
+
+    set_quota("512Mi")
+    release.install(v1, {"autoscaling": {"type": "none"}}, wait=False)
+    evidence["quota_below_one_pod"] = reason_that_waiting_does_not_change()
+    assert "exceeded quota: team" in evidence["quota_below_one_pod"]
+    assert "raise the quota" in evidence["quota_below_one_pod"]
+    assert not release.pods()
+
+    # A new template, because the ReplicaSet's controller may retry only after minutes.
+    release.upgrade({"priorityClassName": "absent"}, wait=False)
+    evidence["priority_class"] = reason_that_waiting_does_not_change()
+    assert "no PriorityClass with name absent" in evidence["priority_class"]
+
+    set_quota("1Gi")
+    release.upgrade({"priorityClassName": ""}, wait=False)
+
+    def second_pod_not_named() -> str | None:
+        output = evidence["quota_below_two_pods"] = pending_status(release)
+        return None if "exceeded quota: team" in output and len(release.pods()) == 1 else output
+
+    namespace.wait("the second pod's reason", second_pod_not_named, timeout=60)
 
 
 def test_no_credentials(release: Release, v1: Model, evidence: dict[str, Any]) -> None:
