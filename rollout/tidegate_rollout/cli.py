@@ -20,7 +20,7 @@ _POLL_SECONDS = 1.0
 
 
 def status(
-    name: Annotated[str, typer.Argument(help="The Helm release.")],
+    name: Annotated[str, typer.Argument(help="The Helm release, or the name of its InferenceService.")],
     namespace: Annotated[
         str | None, typer.Option("--namespace", "-n", help="The release's namespace; default: the context's.")
     ] = None,

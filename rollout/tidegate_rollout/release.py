@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A release's objects on the cluster: its route, and its tracks with pods and autoscaler.
 
-It finds the objects by the labels and names that the chart ``helm/tidegate`` sets. It does not assess them.
+It finds the objects by the names that the chart ``helm/tidegate`` gives them, because Argo CD overwrites the
+label with the release's name. It does not assess them.
 """
 
 from dataclasses import dataclass
@@ -47,7 +48,7 @@ def read_release(cluster: "Cluster", name: str, namespace: str) -> Release:
 
     Args:
         cluster: The cluster.
-        name: The Helm release.
+        name: The Helm release, or the name of its InferenceService.
         namespace: The release's namespace.
 
     Raises:
@@ -55,8 +56,12 @@ def read_release(cluster: "Cluster", name: str, namespace: str) -> Release:
         ServerError: If the cluster is unreachable or fails.
         ConfigurationError: If the cluster denies access.
     """
-    selector = f"app.kubernetes.io/name={CHART},app.kubernetes.io/instance={name}"
-    services = cluster.objects("serving.kserve.io/v1beta1", namespace, "inferenceservices", selector)
+    selector = f"app.kubernetes.io/name={CHART}"
+    services = [
+        service
+        for service in cluster.objects("serving.kserve.io/v1beta1", namespace, "inferenceservices", selector)
+        if name in _names(service["metadata"])
+    ]
     if not services:
         raise NotFoundError(
             f"The namespace {namespace} has no release '{name}' of the chart {CHART}: "
@@ -71,6 +76,8 @@ def read_release(cluster: "Cluster", name: str, namespace: str) -> Release:
         for autoscaler in cluster.objects("autoscaling/v2", namespace, "horizontalpodautoscalers")
     }
     routes = cluster.objects("gateway.networking.k8s.io/v1", namespace, "httproutes", selector)
+    stable_name = _names(services[0]["metadata"])[0]
+    route = next((route for route in routes if route["metadata"]["name"] == stable_name), None)
     tracks = []
     for service in services:
         service_name = service["metadata"]["name"]
@@ -86,4 +93,11 @@ def read_release(cluster: "Cluster", name: str, namespace: str) -> Release:
                 pods=cluster.pods(namespace, f"{POD_LABEL}={service_name}"),
             )
         )
-    return Release(name, namespace, tuple(tracks), routes[0] if routes else None)
+    return Release(name, namespace, tuple(tracks), route)
+
+
+def _names(metadata: "Object") -> tuple[str, str]:
+    """Return the names of an InferenceService's release: its objects' name, and the release's in Helm."""
+    labels, name = metadata["labels"], metadata["name"]
+    canary = labels["app.kubernetes.io/component"] == "canary"
+    return name.removesuffix("-canary") if canary else name, labels["app.kubernetes.io/instance"]

@@ -128,6 +128,28 @@ def pod_specs(objects: list[Object]) -> dict[str, Object]:
     return specs
 
 
+def replica_labels(objects: list[Object]) -> dict[str, dict[str, str]]:
+    """Return the labels that KServe gives to the pods and the Service of each InferenceService, by its name.
+
+    Argo CD has overwritten the label with the release's name.
+    """
+    return {
+        name: isvc["metadata"]["labels"]
+        | {"app.kubernetes.io/instance": "argo", "serving.kserve.io/inferenceservice": name}
+        for name, isvc in of_kind(objects, "InferenceService").items()
+    }
+
+
+def selects(selector: Object, labels: dict[str, str]) -> bool:
+    """Return whether a label selector selects an object with these labels."""
+    assert selector, "an empty selector selects everything"
+    expressions = selector.get("matchExpressions", [])
+    assert {expression["operator"] for expression in expressions} <= {"In"}
+    return selector.get("matchLabels", {}).items() <= labels.items() and all(
+        labels.get(expression["key"]) in expression["values"] for expression in expressions
+    )
+
+
 def containers(pod: Object) -> list[Object]:
     """Return all containers of a pod, init containers first."""
     return [*pod.get("initContainers", []), *pod["containers"]]

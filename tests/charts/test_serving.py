@@ -8,7 +8,17 @@ from typing import Any
 import jsonschema
 import pytest
 
-from tests.charts.chart import Object, Values, containers, load, of_kind, render, validated
+from tests.charts.chart import (
+    Object,
+    Values,
+    containers,
+    load,
+    of_kind,
+    render,
+    replica_labels,
+    selects,
+    validated,
+)
 from tests.charts.conftest import DIGEST, OTHER, merged
 
 
@@ -297,12 +307,11 @@ def test_image_tag_defaults_to_the_app_version(minimal) -> None:
 
 
 def test_topology_spread_selects_the_pods_of_the_track(two_tracks) -> None:
-    for name, expected in {"demo": "stable", "demo-canary": "canary"}.items():
-        isvc = track(two_tracks, name)
-        [constraint] = isvc["spec"]["predictor"]["topologySpreadConstraints"]
-        selector = constraint["labelSelector"]["matchLabels"]
-        assert selector["app.kubernetes.io/component"] == expected
-        assert selector.items() <= isvc["metadata"]["labels"].items()
+    replicas = replica_labels(render(two_tracks))
+    for name in replicas:
+        [constraint] = predictor(two_tracks, name)["topologySpreadConstraints"]
+        selector = constraint["labelSelector"]
+        assert [pod for pod, labels in replicas.items() if selects(selector, labels)] == [name]
 
 
 def test_topology_spread_keeps_its_own_selector(minimal) -> None:

@@ -5,7 +5,7 @@
 import pytest
 import yaml
 
-from tests.charts.chart import Object, Values, notes, of_kind, render
+from tests.charts.chart import Object, Values, notes, of_kind, render, replica_labels, selects
 from tests.charts.conftest import DIGEST, OTHER, merged
 from tidegate.memory import COMPILED, MIB, SCIKIT_LEARN
 
@@ -283,11 +283,9 @@ def test_network_policy_without_pull_has_no_egress(minimal) -> None:
 def test_network_policy_selects_the_pods_of_the_model(two_tracks) -> None:
     objects = render(merged(two_tracks, {"networkPolicy": {"enabled": True}}))
     selector = of_kind(objects, "NetworkPolicy")["demo"]["spec"]["podSelector"]
-    [expression] = selector["matchExpressions"]
-    for isvc in of_kind(objects, "InferenceService").values():
-        labels = isvc["metadata"]["labels"]
-        assert selector["matchLabels"].items() <= labels.items()
-        assert labels[expression["key"]] in expression["values"]
+    assert all(selects(selector, labels) for labels in replica_labels(objects).values())
+    for labels in replica_labels(render(two_tracks, release="other")).values():
+        assert not selects(selector, labels)
 
 
 def test_service_monitor_selects_services_and_adds_the_track(minimal) -> None:
@@ -295,8 +293,7 @@ def test_service_monitor_selects_services_and_adds_the_track(minimal) -> None:
         merged(minimal, {"serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}}})
     )
     monitor = of_kind(objects, "ServiceMonitor")["demo"]
-    labels = of_kind(objects, "InferenceService")["demo"]["metadata"]["labels"]
-    assert monitor["spec"]["selector"]["matchLabels"].items() <= labels.items()
+    assert selects(monitor["spec"]["selector"], replica_labels(objects)["demo"])
     assert monitor["metadata"]["labels"]["release"] == "prometheus"
     [endpoint] = monitor["spec"]["endpoints"]
     assert (endpoint["port"], endpoint["path"]) == ("http", "/metrics")

@@ -30,10 +30,29 @@ the objects of the new type before it deletes those of the old one. KServe treat
 {{ ternary "none" "external" (eq .Values.autoscaling.type "none") }}
 {{- end }}
 
-{{/* Labels that select one track. */}}
-{{- define "tidegate.trackSelectorLabels" -}}
+{{/* Labels of a track's InferenceService, which KServe copies to its Service and its pods. */}}
+{{- define "tidegate.trackLabels" -}}
 {{ include "tidegate.selectorLabels" .root }}
 app.kubernetes.io/component: {{ .track | quote }}
+{{- end }}
+
+{{/*
+The label by which KServe itself selects a track's pods. Other tools set app.kubernetes.io/instance: Argo CD overwrites it
+with the name of its application.
+*/}}
+{{- define "tidegate.trackSelectorLabels" -}}
+serving.kserve.io/inferenceservice: {{ include "tidegate.inferenceServiceName" . | quote }}
+{{- end }}
+
+{{/* A selector of both tracks' pods or Services, also while the canary is added or removed. */}}
+{{- define "tidegate.tracksSelector" -}}
+matchExpressions:
+  - key: serving.kserve.io/inferenceservice
+    operator: In
+    values:
+      {{- range list "stable" "canary" }}
+      - {{ include "tidegate.inferenceServiceName" (dict "root" $ "track" .) | quote }}
+      {{- end }}
 {{- end }}
 
 {{/* Replica limits of a track. The canary's own limits override those of autoscaling. */}}
