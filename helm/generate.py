@@ -31,8 +31,8 @@ PAGES = {
     "tidegate-loadtest": "values-loadtest.md",
 }
 """The reference page of each chart."""
-NOT_COPIED = {"tidegate": frozenset({"_config_file.tpl", "secret.yaml"})}
-"""Templates of ``common`` that a chart does without. The serving chart creates no Secret."""
+NOT_COPIED = {"tidegate": frozenset({"_config_file.tpl", "_job.tpl", "secret.yaml"})}
+"""Templates of ``common`` that a chart does without. The serving chart creates no Secret and no Job."""
 HEADER = "{{- /* Generated from helm/common; do not edit. */ -}}\n"
 """First line of a copied template. As a template comment, it appears in no rendered manifest."""
 

@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Render a chart with Helm's library, without a cluster: values in, Kubernetes objects out.
 
-Every object is validated against its published schema, so every test of a chart also tests the schemas.
-Assertions about objects belong to the tests.
+Every object is validated against its published schema, so every test of a chart also tests the schemas. An
+object of Kubernetes is validated against the schemas of every supported version. Assertions about objects
+belong to the tests.
 """
 
 import json
@@ -15,11 +16,16 @@ import helm_python
 import jsonschema
 import kubernetes_validate
 import yaml
+from referencing import Registry, Resource
 
 ROOT = Path(__file__).parents[2]
 HELM = ROOT / "helm"
 SCHEMAS = Path(__file__).parent / "schemas"
-KUBERNETES = "1.35"
+KUBERNETES_SCHEMAS = Path(kubernetes_validate.__file__).parent / "kubernetes-json-schema"
+OLDEST_KUBERNETES = 30
+"""The oldest supported version, 1.30; docs/install.md names it."""
+NEWER_FIELDS = {'"image": {"pullPolicy"': 33, '"tolerance"': 33}
+"""Fields that only a value sets, with the first version that has them."""
 
 Object = dict[str, Any]
 Values = dict[str, Any]
@@ -91,16 +97,36 @@ _valid: set[str] = set()
 
 
 def _validate(document: Object) -> None:
-    custom = SCHEMAS / f"{document['kind'].lower()}.json"
+    kind = document["kind"].lower()
+    custom = SCHEMAS / f"{kind}.json"
     if custom.is_file():
         _validator(custom).validate(document)
-    else:
-        kubernetes_validate.validate(document, KUBERNETES, strict=True)
+        return
+    text = json.dumps(document, sort_keys=True)
+    oldest = max([OLDEST_KUBERNETES, *(version for field, version in NEWER_FIELDS.items() if field in text)])
+    group, _, version = document["apiVersion"].rpartition("/")
+    name = "-".join(filter(None, [kind, group.partition(".")[0], version]))
+    for folder in _kubernetes_schemas(oldest):
+        _validator(folder / f"{name}.json").validate(document)
+
+
+@cache
+def _kubernetes_schemas(oldest: int) -> list[Path]:
+    """Return the folders of Kubernetes' strict schemas, from version 1.<oldest> to the newest."""
+    folders = KUBERNETES_SCHEMAS.glob("v1.*-local-strict")
+    return [folder for folder in folders if int(folder.name.split(".")[1]) >= oldest]
 
 
 @cache
 def _validator(path: Path) -> jsonschema.Draft202012Validator:
-    return jsonschema.Draft202012Validator(json.loads(path.read_text()))
+    return jsonschema.Draft202012Validator(json.loads(path.read_text()), registry=_definitions(path.parent))
+
+
+@cache
+def _definitions(folder: Path) -> Registry[Any]:
+    """Return the definitions that the schemas of one version of Kubernetes share; the others have none."""
+    path = folder / "_definitions.json"
+    return Resource.from_contents(json.loads(path.read_text())) @ Registry() if path.is_file() else Registry()
 
 
 def of_kind(objects: list[Object], kind: str) -> dict[str, Object]:

@@ -11,6 +11,7 @@ from kubernetes.config import incluster_config
 
 from tests.charts.chart import InvalidValuesError, Object, Values, containers, notes, of_kind, render
 from tests.charts.conftest import DIGEST, merged
+from tests.charts.live import created, upgrade
 from tidegate.settings import load_yaml
 from tidegate_loadtests.campaign import Campaign, Watch
 from tidegate_loadtests.timeline.resources import RESOURCES, VERBS, deployment_name
@@ -178,7 +179,6 @@ def test_unchanged_upgrade_keeps_the_campaign_name() -> None:
         {"push": "s3://models/loadtests"},
         {"image": {"tag": "other"}},
         {"resources": {"worker": {"limits": {"memory": "1Gi"}}}},
-        {"ttlSecondsAfterFinished": 0},
     ],
     ids=str,
 )
@@ -216,11 +216,18 @@ def test_longest_release_name_gives_valid_names() -> None:
         assert len(item["metadata"]["name"]) <= 63 - len("-998")
 
 
-def test_ttl_of_zero_is_rendered() -> None:
-    assert "ttlSecondsAfterFinished" not in jobs()[0]["spec"]
-    assert [
-        job["spec"]["ttlSecondsAfterFinished"] for job in jobs(merged(LOAD, {"ttlSecondsAfterFinished": 0}))
-    ] == [0, 0]
+def test_campaign_that_exists_is_not_replaced_to_run_elsewhere() -> None:
+    live = [created(job) for job in jobs()]
+    elsewhere = merged(LOAD, {"nodeSelector": {"disk": "ssd"}, "podLabels": {"team": "models"}})
+    kept = of_kind(upgrade(elsewhere, "tidegate-loadtest", live, release="load"), "Job")
+    assert len(kept) == 2
+    for job in live:
+        assert pod(kept[job["metadata"]["name"]]) == pod(job)
+
+
+def test_campaign_has_no_time_to_live() -> None:
+    with pytest.raises(InvalidValuesError, match="'ttlSecondsAfterFinished' not allowed"):
+        objects(merged(LOAD, {"ttlSecondsAfterFinished": 60}))
 
 
 def test_campaign_without_watch_has_no_role_and_no_token() -> None:

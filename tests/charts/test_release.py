@@ -8,10 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import helm_python
+import jsonschema
 import pytest
 import yaml
 
-from tests.charts.chart import HELM, InvalidValuesError, Values, load, of_kind, pod_specs, render
+from tests.charts.chart import (
+    HELM,
+    InvalidValuesError,
+    Values,
+    load,
+    of_kind,
+    pod_specs,
+    render,
+    validated,
+)
 from tests.charts.conftest import OTHER, merged
 from tests.charts.test_examples import CHARTS, defaults_of, described, schema_of
 
@@ -139,6 +149,14 @@ def test_render_invalid_values_name_the_value_and_the_fix(chart: str, values: st
         render(merged(least(chart), yaml.safe_load(values)), chart)
     for part in parts:
         assert part in str(caught.value)
+
+
+def test_validated_reads_the_schemas_of_every_version() -> None:
+    """Kubernetes 1.34 required the status of a pod's condition, and 1.35 does not."""
+    [job] = of_kind(render(least("tidegate-training"), "tidegate-training"), "Job").values()
+    del job["spec"]["podFailurePolicy"]["rules"][0]["onPodConditions"][0]["status"]
+    with pytest.raises(jsonschema.ValidationError, match="'status' is a required property"):
+        validated(job)
 
 
 @pytest.mark.parametrize("chart", CHARTS)

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """helm/tidegate-training: Jobs retry only errors that a retry can fix."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import yaml
 
 from tests.charts.chart import InvalidValuesError, Object, Values, load, notes, of_kind, render
 from tests.charts.conftest import merged
+from tests.charts.live import created, upgrade
 from tidegate.errors import ExitCode
 from tidegate.settings import load_yaml
 from tidegate_training.config import TrainingConfig
@@ -25,6 +27,10 @@ SWEEP = merged(ONCE, {"sweep": [{"seed": 1}, {"seed": 2}, {"algorithm": {"parame
 
 def objects(values: Values, **options: Any) -> list[Object]:
     return render(values, "tidegate-training", **{"release": "train", **options})
+
+
+def upgraded(values: Values, jobs: list[Object]) -> list[Object]:
+    return upgrade(values, "tidegate-training", jobs, release="train")
 
 
 def job(values: Values, **options: Any) -> Object:
@@ -65,7 +71,7 @@ def test_channel_and_extra_format_are_passed_to_the_command() -> None:
 
 def test_exit_codes_decide_what_is_tried_again() -> None:
     lost, wrong = job(ONCE)["spec"]["podFailurePolicy"]["rules"]
-    assert lost == {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]}
+    assert lost == {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
     assert wrong["action"] == "FailJob"
     assert wrong["onExitCodes"] == {
         "containerName": container(ONCE)["name"],
@@ -128,13 +134,61 @@ def test_unchanged_upgrade_keeps_the_job_name() -> None:
         {"channel": "candidate"},
         {"image": {"tag": "other"}},
         {"backoffLimit": 1},
-        {"kueue": {"queueName": "training"}},
         {"resources": {"limits": {"memory": "4Gi"}}},
         {"objectStore": {"region": "eu-central-1"}},
+        {"data": {"existingClaim": "training-data"}},
     ],
 )
-def test_job_name_changes_with_its_template(change) -> None:
+def test_job_name_changes_with_what_decides_the_bundle(change) -> None:
     assert job(merged(ONCE, change))["metadata"]["name"] != job(ONCE)["metadata"]["name"]
+
+
+ELSEWHERE = {
+    "nodeSelector": {"disk": "ssd"},
+    "tolerations": [{"key": "dedicated", "operator": "Exists"}],
+    "affinity": {"nodeAffinity": {}},
+    "priorityClassName": "batch",
+    "podLabels": {"team": "models"},
+    "imagePullSecrets": [{"name": "registry"}],
+    "serviceAccount": {"create": False},
+    "kueue": {"queueName": "training"},
+    "parallelism": 1,
+}
+
+
+def test_job_that_exists_is_not_replaced_to_run_elsewhere() -> None:
+    for base in (ONCE, SWEEP):
+        [fresh] = of_kind(upgraded(merged(base, ELSEWHERE), []), "Job").values()
+        live = created(job(base))
+        [kept] = of_kind(upgraded(merged(base, ELSEWHERE), [live]), "Job").values()
+        assert fresh["metadata"]["name"] == kept["metadata"]["name"] == live["metadata"]["name"]
+        assert fresh["spec"]["template"]["spec"]["nodeSelector"] == {"disk": "ssd"}
+        # Kubernetes rejects a change of these fields, and Kueue a change of a running Job's queue.
+        for field in ("completions", "completionMode", "podFailurePolicy", "backoffLimitPerIndex"):
+            assert kept["spec"].get(field) == live["spec"].get(field)
+        assert kept["spec"]["template"]["spec"] == live["spec"]["template"]["spec"]
+        assert "kueue.x-k8s.io/queue-name" not in kept["metadata"]["labels"]
+        # Kubernetes rejects a new Job with the labels of the Job controller.
+        assert kept["spec"]["template"]["metadata"] == job(base)["spec"]["template"]["metadata"]
+        assert "selector" not in kept["spec"]
+
+
+def test_job_that_exists_stays_under_another_chart(tmp_path) -> None:
+    folder = Path(load("tidegate-training").save_dir(tmp_path))
+    template = folder / "templates" / "_job.tpl"
+    template.write_text(template.read_text().replace("mountPath: /work\n", "mountPath: /workspace\n"))
+    live = created(job(ONCE))
+    [fresh] = of_kind(upgrade(ONCE, str(folder), [], release="train"), "Job").values()
+    [kept] = of_kind(upgrade(ONCE, str(folder), [live], release="train"), "Job").values()
+    assert "/workspace" in str(fresh)
+    assert "/workspace" not in str(kept)
+    assert kept["metadata"]["name"] == fresh["metadata"]["name"] == live["metadata"]["name"]
+
+
+def test_queue_of_a_job_that_exists_stays() -> None:
+    queued = merged(ONCE, {"kueue": {"queueName": "training"}})
+    [kept] = of_kind(upgraded(ONCE, [created(job(queued))]), "Job").values()
+    assert kept["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "training"
 
 
 def test_two_releases_and_two_namespaces_have_jobs_of_their_own() -> None:
@@ -231,7 +285,9 @@ def test_data_claim_is_mounted_read_only() -> None:
 
 def test_deadlines_are_set_when_they_are_given_and_zero_is_one() -> None:
     assert not {"activeDeadlineSeconds", "ttlSecondsAfterFinished"} & job(ONCE)["spec"].keys()
-    spec = job(merged(ONCE, {"activeDeadlineSeconds": 60, "ttlSecondsAfterFinished": 0}))["spec"]
+    values = merged(ONCE, {"activeDeadlineSeconds": 60, "ttlSecondsAfterFinished": 0, "schedule": "@daily"})
+    [cron] = of_kind(objects(values), "CronJob").values()
+    spec = cron["spec"]["jobTemplate"]["spec"]
     assert (spec["activeDeadlineSeconds"], spec["ttlSecondsAfterFinished"]) == (60, 0)
 
 
@@ -257,6 +313,7 @@ MESSAGES = [
         "{store: gs://models, objectStore: {endpoint: 'https://x'}}",
         ['store is "gs://models"', "remove the endpoint"],
     ),
+    ("ttlSecondsAfterFinished: 60", ["ttlSecondsAfterFinished is set without schedule", "Remove it"]),
     ("schedule: daily", ['schedule is "daily"', "'0 3 * * 1'", "@daily"]),
     ("schedule: '0 3 * *'", ['schedule is "0 3 * *"', "minute, hour"]),
     ("schedule: 'TZ=UTC 0 3 * * 1'", ["schedule is", "@daily"]),

@@ -1,13 +1,11 @@
 {{/*
-The campaign's name, which all its objects have: a hash of the release and of everything in the Jobs. A Job's template is
-immutable, so a change creates another campaign. An upgrade without changes finds the existing one. The hash covers the
-parsed specifications, so a reworded comment starts no campaign.
+The campaign's name, which all its objects have: a hash of the release and of what decides the load and the verdict. A
+change of these creates another campaign. The nodes on which the Jobs run are not among them, and neither is the chart's
+version: the Jobs that exist then stay as they are.
 */}}
 {{- define "loadtest.campaignName" -}}
-{{- $scope := dict "root" . "campaign" "" -}}
-{{- $specs := list (include "loadtest.masterJobSpec" $scope | fromYaml) (include "loadtest.workerJobSpec" $scope | fromYaml) -}}
-{{- $content := list .Release.Namespace .Release.Name $specs (include "loadtest.campaignText" .) -}}
-{{ include "tidegate.fullname" . }}-{{ $content | toJson | sha256sum | trunc 10 }}
+{{- $inputs := pick .Values "url" "headerSecretName" "model" "workers" "push" "resources" "objectStore" -}}
+{{ include "tidegate.hashedName" (dict "root" . "inputs" $inputs "content" (include "loadtest.campaignText" .)) }}
 {{- end }}
 
 {{/* The campaign's text, byte for byte if it is given as text. */}}

@@ -1,9 +1,6 @@
 {{/* Settings of both Jobs. They are not retried, because a retry would be another campaign under other conditions. */}}
 {{- define "loadtest.jobSettings" -}}
 backoffLimit: 0
-{{- if not (kindIs "invalid" .Values.ttlSecondsAfterFinished) }}
-ttlSecondsAfterFinished: {{ int64 .Values.ttlSecondsAfterFinished }}
-{{- end }}
 {{- end }}
 
 {{/* Settings of both Jobs' pods. Argument: (dict "root" $). */}}

@@ -12,14 +12,13 @@
 {{- end }}
 
 {{/*
-The name of the Job and of its ConfigMap: a hash of the release and of everything in the Job. A Job's template is
-immutable, and so is the queue of a running Job, so a change creates another Job. An upgrade without changes finds the
-existing one. The hash covers the parsed specification, so a reworded comment starts no training.
+The name of the Job and of its ConfigMap: a hash of the release and of what decides the bundle, or whether the run succeeds.
+A change of these creates another Job. The place where the Job runs is not among them, and neither is the chart's version:
+the Job that exists then stays as it is.
 */}}
 {{- define "training.jobName" -}}
-{{- $spec := include "training.jobSpec" (dict "root" . "config" "") | fromYaml -}}
-{{- $content := list .Release.Namespace .Release.Name .Values.kueue.queueName $spec (include "training.configFiles" .) -}}
-{{ include "tidegate.fullname" . }}-{{ $content | toJson | sha256sum | trunc 10 }}
+{{- $inputs := pick .Values "store" "channel" "extraFormat" "data" "resources" "backoffLimit" "activeDeadlineSeconds" "objectStore" -}}
+{{ include "tidegate.hashedName" (dict "root" . "inputs" $inputs "content" (include "training.configFiles" .)) }}
 {{- end }}
 
 {{/*
@@ -46,6 +45,7 @@ podFailurePolicy:
     - action: Ignore
       onPodConditions:
         - type: DisruptionTarget
+          status: "True"
     - action: {{ ternary "FailIndex" "FailJob" (gt $sweep 0) }}
       onExitCodes:
         containerName: train
@@ -54,7 +54,7 @@ podFailurePolicy:
 {{- with $values.activeDeadlineSeconds }}
 activeDeadlineSeconds: {{ int64 . }}
 {{- end }}
-{{- if not (kindIs "invalid" $values.ttlSecondsAfterFinished) }}
+{{- if and $values.schedule (not (kindIs "invalid" $values.ttlSecondsAfterFinished)) }}
 ttlSecondsAfterFinished: {{ int64 $values.ttlSecondsAfterFinished }}
 {{- end }}
 template:

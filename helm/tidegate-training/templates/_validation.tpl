@@ -32,6 +32,9 @@ is expected, and the fix.
 {{- if and .Values.objectStore.endpoint (regexMatch "^(gs|az)://" .Values.store) (not (list .Values.config .Values.sweep | toJson | contains "s3://")) }}
 {{- $errors = append $errors (printf "objectStore.endpoint is set, but store is %q, config reads no s3:// URL, and an endpoint belongs to s3://: remove the endpoint." .Values.store) }}
 {{- end }}
+{{- if and (not .Values.schedule) (not (kindIs "invalid" .Values.ttlSecondsAfterFinished)) }}
+{{- $errors = append $errors "ttlSecondsAfterFinished is set without schedule: every upgrade and the self-healing of Argo CD and Flux would create the deleted Job again, which trains again. Remove it; 'helm uninstall' deletes the Job." }}
+{{- end }}
 {{- $macro := "@(yearly|annually|monthly|weekly|daily|midnight|hourly|every [0-9hms.]+)" }}
 {{- $fields := "([0-9*/,?-]+ +){3}[0-9A-Za-z*/,?-]+ +[0-9A-Za-z*/,?-]+" }}
 {{- if and .Values.schedule (not (regexMatch (printf "^(%s|%s)$" $macro $fields) .Values.schedule)) }}
