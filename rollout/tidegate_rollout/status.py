@@ -18,7 +18,7 @@ would go unnoticed. All functions are pure; :mod:`tidegate_rollout.release` read
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tidegate.errors import ExitCode
 from tidegate.kubernetes.pods import (
@@ -119,7 +119,10 @@ def _rejections(track: Track) -> Iterator[tuple[str, Rejection]]:
     for replica_set in track.replica_sets:
         failure, template = condition(replica_set, "ReplicaFailure"), replica_set["spec"]["template"]
         if failure.get("status") == "True" and _checksum(template["metadata"]) == desired:
-            yield "Kubernetes cannot create its pods", Rejection.parse(failure["message"])
+            rejection = Rejection.parse(failure["message"])
+            # The condition keeps its first message. If a pod was created since, the template is not at fault.
+            exists = replica_set["status"].get("replicas", 0) > 0
+            yield "Kubernetes cannot create its pods", replace(rejection, fix=None) if exists else rejection
 
 
 def _deployment_pending(track: Track) -> Iterator[str]:

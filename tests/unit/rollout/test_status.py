@@ -60,11 +60,12 @@ def track(name="stable", *, pods=(), minimum=2, digest=DIGEST, checksum="1"):
     )
 
 
-def rejected(message, checksum="1", status="True"):
+def rejected(message, checksum="1", status="True", replicas=0):
     """Return a track whose ReplicaSet reports why it creates no pod."""
     condition = {"type": "ReplicaFailure", "status": status, "reason": "FailedCreate", "message": message}
     template = {"metadata": annotated(checksum)}
-    replica_set = {"spec": {"template": template}, "status": {"conditions": [condition]}}
+    state = {"replicas": replicas, "conditions": [condition]}
+    replica_set = {"spec": {"template": template}, "status": state}
     return replace(changed(track(), "status.updatedReplicas", 0), replica_sets=(replica_set,))
 
 
@@ -243,6 +244,12 @@ def test_assess_pod_larger_than_the_quota_is_an_error():
     assert status.error is not None
     assert status.error.startswith("stable: Kubernetes cannot create its pods: exceeded quota: team")
     assert status.error.endswith("; raise the quota, or request less")
+
+
+def test_assess_rejection_before_the_first_pod_is_no_error_later():
+    status = assess(release(rejected('pods "x" is forbidden: no PriorityClass with name a', replicas=1)))
+    assert status.pending[0].endswith("no PriorityClass with name a")
+    assert status.error is None
 
 
 @pytest.mark.parametrize(("checksum", "state"), [("0", "True"), ("1", "False")])
