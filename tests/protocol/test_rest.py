@@ -1,9 +1,11 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
 import json
+from http.client import HTTPConnection
 
 import httpx
 import pytest
+import urllib3
 
 from tests.protocol.clients import (
     JSON_HEADERS,
@@ -251,6 +253,34 @@ def test_too_many_bytes_are_413_and_close_the_connection(numeric_server: LiveSer
     assert f"at most {MAX_BODY_BYTES} bytes" in error_of(response, 413)
     assert response.headers["connection"] == "close"
     assert count_too_large(numeric_server) == before + 2
+
+
+@pytest.mark.parametrize("size", [2 * MAX_BODY_BYTES, 40 * MAX_BODY_BYTES])
+def test_client_that_writes_before_it_reads_reads_the_413(size: int, numeric_server: LiveServer) -> None:
+    path, body = f"/v1/models/{numeric_server.name}:predict", bytes(size)
+    connection = HTTPConnection(numeric_server.http.removeprefix("http://"), timeout=20)
+    connection.request("POST", path, body)
+    assert f"at most {MAX_BODY_BYTES} bytes" in json.load(connection.getresponse())["error"]
+    connection.close()
+    chunks = (body[start : start + 65_536] for start in range(0, size, 65_536))
+    for content in (body, chunks):
+        # urllib3 is the client under requests.
+        response = urllib3.request(
+            "POST", numeric_server.http + path, body=content, timeout=20, retries=False
+        )
+        assert response.status == 413
+        assert response.headers["connection"] == "close"
+
+
+@pytest.mark.parametrize("method", ["POST", "GET"])
+def test_header_that_is_too_large_is_431(method: str, numeric_server: LiveServer) -> None:
+    path = "/v2/health/live" if method == "GET" else f"/v1/models/{numeric_server.name}:predict"
+    body = None if method == "GET" else v1_row(numeric_server)
+    for size, status in ((60_000, 200), (200_000, 431)):
+        response = httpx.request(
+            method, numeric_server.http + path, headers={"X": "x" * size}, content=body, timeout=20
+        )
+        assert response.status_code == status, response.text
 
 
 def test_chunked_body_is_read_up_to_the_limit(numeric_server: LiveServer) -> None:

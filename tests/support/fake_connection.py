@@ -8,12 +8,12 @@ from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from tests.support.http_client import Response, parse_responses
 from tests.support.stub_service import StubPredictor
 from tidegate_serving.http import endpoints
+from tidegate_serving.http.connection import HttpConnection
 from tidegate_serving.http.fastpath import FastPath
 
 _FRAMEWORK_ITERATIONS = 12
@@ -27,6 +27,7 @@ class FakeTransport:
         self.protocol = protocol
         self.written = b""
         self.reading_paused = False
+        self.half_closed = False
         self.closing = False
         self.lost = False
         self._changed = asyncio.Event()
@@ -49,9 +50,16 @@ class FakeTransport:
             self._changed.set()
 
     def write(self, data: bytes) -> None:
+        assert not self.half_closed
         if not self.closing:
             self.written += data
         self._changed.set()
+
+    def can_write_eof(self) -> bool:
+        return True
+
+    def write_eof(self) -> None:
+        self.half_closed = True
 
     def close(self) -> None:
         if not self.closing:
@@ -67,6 +75,9 @@ class FakeTransport:
     def resume_reading(self) -> None:
         self.reading_paused = False
 
+    def set_protocol(self, protocol: asyncio.Protocol) -> None:
+        self.protocol = protocol
+
     def get_protocol(self) -> asyncio.Protocol:
         return self.protocol
 
@@ -75,7 +86,7 @@ class FakeTransport:
 
 
 class FakeHttpServer:
-    """uvicorn's protocol, with the fast path or alone, on the application of the endpoints.
+    """The server's connections, with the fast path or without, on the application of the endpoints.
 
     Args:
         predictor: The model.
@@ -91,7 +102,7 @@ class FakeHttpServer:
         self.config.load()
         self.state = ServerState()
         self.fast_path = FastPath(stub)
-        self._create_protocol: Any = self.fast_path.create_protocol if fast_path else HttpToolsProtocol
+        self._create_protocol: Any = self.fast_path.create_protocol if fast_path else HttpConnection
 
     def connect(self) -> FakeTransport:
         protocol = self._create_protocol(config=self.config, server_state=self.state, app_state={})
@@ -105,7 +116,8 @@ class FakeHttpServer:
         while True:
             for _ in range(_FRAMEWORK_ITERATIONS):
                 await asyncio.sleep(0)
-            body_missing = protocol.cycle is not None and protocol.cycle.more_body and not transport.lost
+            cycle = getattr(protocol, "cycle", None)  # none while the connection lingers
+            body_missing = cycle is not None and cycle.more_body and not transport.lost
             if getattr(protocol, "_request", None) is not None:
                 await transport.wait_for_change()
             elif self.state.tasks and not body_missing:

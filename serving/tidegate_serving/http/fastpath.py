@@ -15,14 +15,15 @@ import logging
 import time
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from uvicorn.server import ServerState
 
 from tidegate_serving.batching.batcher import Outcome
 from tidegate_serving.codecs.inputs import Inputs
 from tidegate_serving.codecs.request import InferenceRequest
 from tidegate_serving.errors import ErrorCode, RequestError, internal_error
-from tidegate_serving.http.head import RequestHead, RequestHeadParser
+from tidegate_serving.http.connection import LINGER_BYTES, HttpConnection
+from tidegate_serving.http.head import MAX_HEAD_BYTES, RequestHead, RequestHeadParser
 from tidegate_serving.http.responses import (
     BINARY_LINES,
     CONNECTION_CLOSE,
@@ -35,9 +36,6 @@ from tidegate_serving.observability.metrics import CLIENT_CLOSED_REQUEST
 from tidegate_serving.predictor import Predictor
 
 logger = logging.getLogger("tidegate.serving")
-
-_MAX_HEAD_BYTES = 65_536
-"""A longer head is left to uvicorn's parser, which has a limit of its own."""
 
 
 class FastPath:
@@ -54,6 +52,8 @@ class FastPath:
         self.metrics = service.metrics
         self.batcher = service.batcher
         self.timeouts = timeouts or ConnectionTimeouts()
+        # So that a client can send a body somewhat above any limit, and then read why it is rejected.
+        self.linger_bytes = max(LINGER_BYTES, 2 * service.limits.body_bytes)
         model = f"/v2/models/{service.name}"
         self.head_parser = RequestHeadParser(
             {
@@ -167,7 +167,7 @@ class RejectedRequest:
             self.connection.send_error(self.protocol, self.error, self.rows, self.arrived_at)
 
 
-class FastPathProtocol(HttpToolsProtocol):
+class FastPathProtocol(HttpConnection):
     """A connection: uvicorn's protocol with the fast path for plain requests.
 
     Args:
@@ -177,7 +177,7 @@ class FastPathProtocol(HttpToolsProtocol):
     """
 
     def __init__(self, fast_path: FastPath, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+        super().__init__(*args, linger_bytes=fast_path.linger_bytes, **kwargs)
 
         # Global state
         self.fast_path = fast_path
@@ -191,8 +191,6 @@ class FastPathProtocol(HttpToolsProtocol):
         self._close_after_response = False
         self._write_paused = False
         """Whether reading is paused because the client does not read its responses."""
-        self._in_message = False
-        """Whether uvicorn's parser is within a message."""
 
         # Per-request state
         self._partial_request: list[bytes] = []
@@ -231,7 +229,7 @@ class FastPathProtocol(HttpToolsProtocol):
             self.flow.pause_reading()
             return
         cycle = self.cycle
-        if self._in_message or (cycle is not None and not cycle.response_complete):
+        if self.in_message or (cycle is not None and not cycle.response_complete):
             super().data_received(data)
             return
         if self._partial_request:
@@ -247,7 +245,7 @@ class FastPathProtocol(HttpToolsProtocol):
         """Take the beginning of a request, if it may be plain."""
         end = data.find(b"\r\n\r\n") + 4
         if end < 4:
-            if len(data) <= _MAX_HEAD_BYTES and b"POST ".startswith(data[:5]):
+            if len(data) <= MAX_HEAD_BYTES and b"POST ".startswith(data[:5]):
                 self._wait_for_bytes(data, 1)
             else:
                 super().data_received(data)
@@ -347,16 +345,6 @@ class FastPathProtocol(HttpToolsProtocol):
                 self.flow.resume_reading()
             self.data_received(buffered)
 
-    def on_message_begin(self) -> None:
-        """Note that uvicorn's parser is within a message."""
-        self._in_message = True
-        super().on_message_begin()
-
-    def on_message_complete(self) -> None:
-        """Note that uvicorn's parser is between two messages."""
-        self._in_message = False
-        super().on_message_complete()
-
     def on_headers_complete(self) -> None:
         """End the connection with the application's response, if the connection is to end."""
         super().on_headers_complete()
@@ -397,7 +385,7 @@ class FastPathProtocol(HttpToolsProtocol):
             self._close_after_response = True
         idle = (
             self._request is None
-            and not self._in_message
+            and not self.in_message
             and (self.cycle is None or self.cycle.response_complete)
         )
         if idle and now - self._last_activity > self.timeout_keep_alive:

@@ -29,6 +29,9 @@ from tidegate_serving.headers import (
 RestProtocol = Literal["v1", "v2"]
 """The protocol of a request, as the metrics name it."""
 
+MAX_HEAD_BYTES = 65_536
+"""Largest request line and headers, in bytes. Envoy accepts 60 KiB by default."""
+
 _MAX_CACHED_HEADS = 1_024
 _MAX_CACHED_HEAD_BYTES = 2_048
 
@@ -96,6 +99,8 @@ class RequestHeadParser:
             return parsed
 
     def _parse_uncached(self, head: bytes) -> RequestHead | None:
+        if len(head) > MAX_HEAD_BYTES:
+            return None
         callbacks = _ParserCallbacks()
         parser = httptools.HttpRequestParser(callbacks)
         try:

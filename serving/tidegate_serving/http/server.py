@@ -18,6 +18,7 @@ from starlette.routing import Route
 
 from tidegate_serving._kserve import metrics_handler
 from tidegate_serving.drain import Drain, wait_for_first
+from tidegate_serving.http.connection import HttpConnection
 from tidegate_serving.http.fastpath import FastPath
 from tidegate_serving.http.responses import CONNECTION_CLOSE, http_exception_response
 from tidegate_serving.predictor import Predictor
@@ -127,5 +128,7 @@ def create_metrics_server(listener: socket, drain: Drain) -> HttpServer:
         exception_handlers={HTTPException: http_exception_response},
     )
     # A scrape takes milliseconds; only a client that does not read would hold up the shutdown.
-    config = uvicorn.Config(app, lifespan="off", log_config=None, timeout_graceful_shutdown=1)
+    config = uvicorn.Config(
+        app, http=HttpConnection, lifespan="off", log_config=None, timeout_graceful_shutdown=1
+    )
     return HttpServer(config, listener, drain)
