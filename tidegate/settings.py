@@ -92,6 +92,22 @@ class Document:
             raise ConfigurationError(f"{self.path}:{line}: {error}") from None
 
 
+def parse_value(text: str) -> Any:
+    """Parse a command line's value as configuration files do: ``0.3`` is a number, ``{a: 1}`` a mapping.
+
+    >>> parse_value("{metric: f1}")
+    {'metric': 'f1'}
+
+    Raises:
+        ConfigurationError: If the text is not YAML.
+    """
+    try:
+        return _Loader(text).get_single_data()
+    except yaml.YAMLError as error:
+        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise ConfigurationError(f"{text!r} cannot be read as YAML: {problem}.") from None
+
+
 def load_yaml(path: Path, model: type[M]) -> M:
     """Read a YAML file into a model.
 

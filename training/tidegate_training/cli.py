@@ -98,6 +98,16 @@ def bundle(
     target: Annotated[
         str | None, typer.Option(help="The column with the true classes or values, for the metrics.")
     ] = None,
+    threshold: Annotated[
+        str | None,
+        typer.Option(
+            help="The decision threshold of two classes, as in train.yaml: 0.3, '{metric: f1}' or "
+            "'{costs: {false_positive: 1, false_negative: 5}}'. The last two are tuned on the sample rows."
+        ),
+    ] = None,
+    positive_label: Annotated[
+        str | None, typer.Option(help="The class, of two, of the metrics and the threshold; the second one.")
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="The bundle's directory.", show_default="out/bundles/<name>")
     ] = None,
@@ -118,6 +128,7 @@ def bundle(
     The sample rows become the contract's ranges and categories, the golden requests and the baseline.
     """
     from tidegate import inspection
+    from tidegate.settings import parse_value
     from tidegate.trust.policy import Policy
     from tidegate_training.fitted import bundle as seal
     from tidegate_training.fitted import require_model_name
@@ -136,6 +147,8 @@ def bundle(
             y,
             name=name,
             directory=out,
+            positive_label=positive_label,
+            threshold=None if threshold is None else parse_value(threshold),
             trusted_types=trusted,
             handle_unknown="accept" if accept_unknown else "reject",
             on_step=lambda step: display.update(task, description=step),

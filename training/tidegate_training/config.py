@@ -297,7 +297,7 @@ class Threshold(_Section):
     """The decision threshold of two classes: a number, or a criterion to tune it by.
 
     It is the probability from which the label is the positive one. A criterion is applied to the validation
-    rows.
+    rows, or to the sample rows of a model that is fitted already.
     """
 
     value: Fraction | None = None
@@ -319,16 +319,15 @@ class Threshold(_Section):
             raise ValueError("expected a number, or one of 'metric' and 'costs'")
         return self
 
-    @property
-    def origin(self) -> str:
-        """How the number was chosen, for the model card."""
+    def origin(self, split: str) -> str:
+        """Return how the number was chosen, for the model card; ``split`` names the rows of a criterion."""
         if self.costs is not None:
             return (
-                f"tuned on the validation rows for the lowest cost, {self.costs.false_positive:g} per false "
+                f"tuned on the {split} rows for the lowest cost, {self.costs.false_positive:g} per false "
                 f"positive and {self.costs.false_negative:g} per false negative"
             )
         if self.metric is not None:
-            return f"tuned on the validation rows for the best {self.metric}"
+            return f"tuned on the {split} rows for the best {self.metric}"
         return "set by the model's owner"
 
 

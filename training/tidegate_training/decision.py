@@ -1,16 +1,75 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""The decision threshold of a classification with two classes: set, or tuned on rows that trained nothing.
+"""The decision threshold of a classification with two classes: set, or tuned on rows.
 
 It chooses the number. :func:`tidegate.outputs.decide_labels` applies it, in training and in servers alike.
 """
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-from tidegate_training.config import Costs, ThresholdMetric
+from tidegate.contract import DecisionThreshold
+from tidegate.errors import FieldError
+from tidegate.outputs import PROBABILITIES
+from tidegate_training.config import Costs, Threshold, ThresholdMetric
 
 Floats = NDArray[np.float64]
+
+
+def choose_threshold(
+    options: Threshold,
+    estimator: str,
+    labels: Sequence[int | str],
+    positive_label: Any,
+    outputs: Mapping[str, NDArray[Any]],
+    target: NDArray[Any] | None,
+    weights: Floats | None = None,
+) -> DecisionThreshold:
+    """Return the decision threshold: the number that is set, or the best one for these rows.
+
+    Args:
+        options: The number, or the criterion.
+        estimator: The name of the estimator's class.
+        labels: The classes, in the order of the probabilities' columns.
+        positive_label: The class that a row gets from the threshold on.
+        outputs: By output, ``[rows]`` or ``[rows, width]``: the model's outputs.
+        target: ``[rows]``, the true classes; None if they are unknown.
+        weights: ``[rows]``, how much each row counts; by default each counts 1.
+
+    Raises:
+        FieldError: If the model has no probabilities of two classes, or the rows cannot tune the threshold.
+    """
+    if len(labels) != 2:
+        raise FieldError(
+            ("threshold",),
+            f"expected two classes, and the {estimator} has {len(labels)}: remove the threshold",
+        )
+    if PROBABILITIES not in outputs:
+        raise FieldError(
+            ("threshold",),
+            f"{estimator} computes no probabilities with these parameters: remove the threshold, or choose "
+            "an algorithm that computes them, such as LogisticRegression",
+        )
+    value, criterion = options.value, options.metric or options.costs
+    if value is None and criterion is not None:
+        if target is None:
+            raise FieldError(
+                ("threshold",),
+                "the true classes are unknown, so there is nothing to tune it on: set a number",
+            )
+        is_positive = target == positive_label
+        if is_positive.all() or not is_positive.any():
+            raise FieldError(
+                ("threshold",),
+                "the rows to tune it on have one class only: set a number, or choose other rows",
+            )
+        probabilities = outputs[PROBABILITIES][:, labels.index(positive_label)]
+        value = tune_threshold(criterion, is_positive, probabilities, weights)
+    assert value is not None  # the options have a number or a criterion
+    return DecisionThreshold(positive_label=positive_label, value=value)
 
 
 def tune_threshold(

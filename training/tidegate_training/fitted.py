@@ -16,19 +16,21 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from tidegate.bundle import Bundle
-from tidegate.contract import NAME_PATTERN, Datatype, DecisionThreshold, Output, Task
+from tidegate.contract import NAME_PATTERN, Datatype, Output, Task
 from tidegate.digest import sha256
-from tidegate.errors import BundleError, ConfigurationError, DataError
-from tidegate.outputs import PROBABILITIES, decide_labels
+from tidegate.errors import BundleError, ConfigurationError, DataError, FieldError, first_problem
+from tidegate.outputs import decide_labels
 from tidegate.trust.policy import Policy
 from tidegate_training.bundling.features import FeaturePolicy, FeatureTable
 from tidegate_training.bundling.fitted_model import FittedModel
 from tidegate_training.bundling.outputs import detect_outputs, predict_outputs, prediction_datatype
 from tidegate_training.bundling.parity import TOLERANCE
 from tidegate_training.bundling.samples import Samples, read_samples
-from tidegate_training.config import ModelCard
+from tidegate_training.config import ModelCard, Threshold
+from tidegate_training.decision import choose_threshold
 from tidegate_training.evaluation import Evaluation, choose_positive_label, compute_metrics
 from tidegate_training.model_card import CardContext
 from tidegate_training.output_dir import validate_output_dir
@@ -61,7 +63,7 @@ def bundle(
     directory: Path | str | None = None,
     task: Task | None = None,
     positive_label: int | str | None = None,
-    threshold: float | None = None,
+    threshold: float | Mapping[str, Any] | None = None,
     handle_unknown: Literal["reject", "accept"] = "reject",
     seed: int = 0,
     golden_rows: int = 8,
@@ -91,8 +93,10 @@ def bundle(
         task: The task; by default that of the estimator's type.
         positive_label: The class, of two, that precision, recall, F1 and ROC AUC are about; by default the
             second one.
-        threshold: The probability of the positive label from which a row gets it; by default a row gets the
-            model's own label.
+        threshold: The probability of the positive label from which a row gets it, or a criterion to tune it
+            by on the sample rows, as in ``train.yaml``: ``{"metric": "f1"}`` or
+            ``{"costs": {"false_positive": 1, "false_negative": 5}}``. By default a row gets the model's own
+            label.
         handle_unknown: Whether the server rejects or accepts a category that the sample rows do not have.
         seed: The seed of the random rows of the comparison.
         golden_rows: The largest number of golden requests.
@@ -110,6 +114,7 @@ def bundle(
     """
     started = datetime.now(UTC)
     require_model_name(name)
+    options = None if threshold is None else _read_threshold(threshold)
     target_dir = Path(directory) if directory is not None else Path("out/bundles") / name
     validate_output_dir(target_dir)
     pipeline = _as_pipeline(model)
@@ -128,8 +133,13 @@ def bundle(
     _require_same_outputs(pipeline, samples.original, outputs, predicted)
     labels = _detect_labels(built.pipeline, task, outputs[0], predicted)
     if task == "classification":
-        positive_label = choose_positive_label(positive_label, labels)
-    decision = _decision_threshold(threshold, kind, labels, predicted, positive_label)
+        positive_label = _positive_label(positive_label, labels)
+    decision = None
+    if options is not None:
+        try:
+            decision = choose_threshold(options, kind, labels, positive_label, predicted, target)
+        except FieldError as error:
+            raise ConfigurationError(f"threshold: {error.problem}.") from None
     predicted = decide_labels(decision, labels, predicted)
     fitted = FittedModel(
         name,
@@ -165,7 +175,7 @@ def bundle(
             f"The model was fitted before it was bundled. {len(rows)} sample rows, SHA-256 `{digest}`, are "
             "the source of ranges, categories, golden requests and the metrics below. They may be the rows "
             "that the model was fitted on.",
-            threshold="set by the model's owner",
+            threshold=None if options is None else options.origin(SAMPLE),
         ),
         target_dir,
         split=SAMPLE,
@@ -190,6 +200,16 @@ def require_model_name(name: str) -> None:
         raise ConfigurationError(
             f"'{name}' is not a model's name: expected up to 52 lower-case letters, digits and dashes."
         )
+
+
+def _read_threshold(value: float | Mapping[str, Any]) -> Threshold:
+    try:
+        return Threshold.model_validate(value)
+    except ValidationError as error:
+        raise ConfigurationError(
+            "threshold: expected a number between 0 and 1, {metric: …} or {costs: {false_positive: …, "
+            f"false_negative: …}}}}, received {value!r} ({first_problem(error)})."
+        ) from None
 
 
 def _as_pipeline(model: Any) -> Any:
@@ -319,27 +339,16 @@ def _detect_labels(
     return tuple(value if isinstance(value, str) else int(value) for value in values.tolist())
 
 
-def _decision_threshold(
-    value: float | None,
-    kind: str,
-    labels: tuple[int | str, ...],
-    predicted: Mapping[str, Array],
-    positive_label: int | str | None,
-) -> DecisionThreshold | None:
-    if value is None:
-        return None
-    if not 0 < value < 1:
-        raise ConfigurationError(f"threshold: expected a probability between 0 and 1, received {value:g}.")
-    if len(labels) != 2 or PROBABILITIES not in predicted:
+def _positive_label(label: int | str | None, labels: tuple[int | str, ...]) -> int | str | None:
+    """Return the positive class of two; a text, such as ``"1"``, names an integer too."""
+    if label is None:
+        return choose_positive_label(None, labels)
+    if len(labels) != 2 or str(label) not in map(str, labels):
         raise ConfigurationError(
-            f"threshold: expected a classifier of two classes with probabilities, and the {kind} has "
-            f"{len(labels)} classes and the outputs {', '.join(predicted)}: remove the threshold."
+            f"positive_label: expected one of two classes, received {label!r}, and the model has "
+            f"{', '.join(map(repr, labels[:10])) or 'several targets'}."
         )
-    if positive_label not in labels:
-        raise ConfigurationError(
-            f"positive_label: expected {labels[0]!r} or {labels[1]!r}, received {positive_label!r}."
-        )
-    return DecisionThreshold(positive_label=positive_label, value=float(value))
+    return next(known for known in labels if str(known) == str(label))
 
 
 def _is_free_text(pipeline: Any, samples: Samples, column: str) -> bool:

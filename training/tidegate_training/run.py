@@ -6,7 +6,7 @@ It orders the steps. A run that fails or is stopped, and a model that misses a g
 only SIGKILL can leave a hidden folder next to the bundle.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -17,16 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.bundle import Bundle
-from tidegate.contract import DecisionThreshold
 from tidegate.errors import BundleError, FieldError
-from tidegate.outputs import PROBABILITIES, decide_labels
+from tidegate.outputs import decide_labels
 from tidegate.trust.policy import Policy
-from tidegate_training.bundling.features import FeaturePolicy, Indices
+from tidegate_training.bundling.features import FeaturePolicy
 from tidegate_training.bundling.fitted_model import FittedModel
 from tidegate_training.bundling.outputs import detect_outputs, predict_outputs, prediction_datatype
 from tidegate_training.bundling.parity import ParityReport
 from tidegate_training.config import FeatureOptions, TrainingConfig
-from tidegate_training.decision import tune_threshold
+from tidegate_training.decision import choose_threshold
 from tidegate_training.evaluation import (
     Evaluation,
     assess_overfitting,
@@ -146,7 +145,17 @@ def _fit_and_evaluate(
         for name, rows in splits.items()
     }
     labels = tuple(built.pipeline.classes_.tolist()) if config.task == "classification" else ()
-    threshold = _choose_threshold(config, labels, table, splits.validation, predicted["validation"])
+    threshold = None
+    if config.threshold is not None:
+        threshold = choose_threshold(
+            config.threshold,
+            config.algorithm.name,
+            labels,
+            choose_positive_label(config.positive_label, labels),
+            predicted["validation"],
+            table.target[splits.validation],
+            None if table.weights is None else table.weights[splits.validation],
+        )
     predicted = {name: decide_labels(threshold, labels, values) for name, values in predicted.items()}
     model = FittedModel(
         config.name,
@@ -193,36 +202,6 @@ def _evaluate(
         evaluate_gates(gates, {**metrics, "gap": gap}),
         warnings,
     )
-
-
-def _choose_threshold(
-    config: TrainingConfig, labels: Sequence[Any], table: Table, rows: Indices, outputs: Mapping[str, Array]
-) -> DecisionThreshold | None:
-    """Return the decision threshold, tuned on the validation rows with these numbers and outputs."""
-    options = config.threshold
-    if options is None:
-        return None
-    if PROBABILITIES not in outputs:
-        raise FieldError(
-            ("threshold",),
-            f"{config.algorithm.name} computes no probabilities with these parameters: remove the threshold, "
-            "or choose an algorithm that computes them, such as LogisticRegression",
-        )
-    positive_label = choose_positive_label(config.positive_label, labels)
-    value, criterion = options.value, options.metric or options.costs
-    if value is None and criterion is not None:
-        is_positive = table.target[rows] == positive_label
-        if is_positive.all() or not is_positive.any():
-            raise FieldError(
-                ("threshold",),
-                "the validation rows have one class only, so there is nothing to tune it on: set a number, "
-                "or choose another split",
-            )
-        weights = None if table.weights is None else table.weights[rows]
-        probabilities = outputs[PROBABILITIES][:, labels.index(positive_label)]
-        value = tune_threshold(criterion, is_positive, probabilities, weights)
-    assert value is not None  # the configuration has a number or a criterion
-    return DecisionThreshold(positive_label=positive_label, value=value)
 
 
 def _build_as_server(config: TrainingConfig, fitted: Any) -> ServerBuild:
@@ -302,5 +281,5 @@ def _describe(config: TrainingConfig, trained: _TrainedModel) -> CardContext:
         config.algorithm.parameters,
         data,
         f"impute={numeric.impute}, scale={numeric.scale}, float_dtype={config.float_dtype}",
-        None if config.threshold is None else config.threshold.origin,
+        None if config.threshold is None else config.threshold.origin("validation"),
     )

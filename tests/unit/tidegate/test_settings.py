@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, Field
 
 from tidegate.errors import ConfigurationError, FieldError
-from tidegate.settings import Document, load_yaml
+from tidegate.settings import Document, load_yaml, parse_value
 
 
 class Closed(BaseModel):
@@ -146,5 +146,12 @@ def test_locate_field_errors_adds_file_and_line(tmp_path):
 )
 def test_read_numbers_are_those_of_yaml_1_2(tmp_path, text, expected):
     (tmp_path / "plan.yaml").write_text(f"value: {text}\n")
-    value = Document.read(tmp_path / "plan.yaml").values["value"]
-    assert (value, type(value)) == (expected, type(expected))
+    for value in (Document.read(tmp_path / "plan.yaml").values["value"], parse_value(text)):
+        assert (value, type(value)) == (expected, type(expected))
+
+
+@pytest.mark.parametrize("text", ["{metric: f1", "*name", "!!python/name:os.system x", "\x00"])
+def test_parse_value_that_is_not_yaml_is_one_sentence(text):
+    with pytest.raises(ConfigurationError, match="cannot be read as YAML: ") as raised:
+        parse_value(text)
+    assert len(str(raised.value).splitlines()) == 1

@@ -218,12 +218,33 @@ def test_bundle_threshold_is_served_by_both_engines(kind: str, tmp_path: Path) -
     assert json.loads(sealed.read(PARITY))["verdict"] == ("equal" if kind == "matrix" else "not compiled")
 
 
+def test_bundle_threshold_is_tuned_on_the_sample_rows(tmp_path: Path) -> None:
+    model = LogisticRegression().fit(NUMBERS, CLASSES)
+    y = (NUMBERS[:, 0] + NUMBERS[:, 1] > 0.5).astype(int)
+    costs = {"costs": {"false_positive": 9, "false_negative": 1}}
+    sealed = seal(model, NUMBERS, y, tmp_path, threshold=costs)
+    assert sealed.contract.threshold is not None
+    tuned = sealed.contract.threshold.value
+
+    def cost(threshold: float) -> int:
+        positive = model.predict_proba(NUMBERS)[:, 1] >= threshold
+        return 9 * int((positive & (y == 0)).sum()) + int((~positive & (y == 1)).sum())
+
+    assert cost(tuned) == min(cost(value) for value in np.linspace(0.01, 0.99, 99)) < cost(0.5)
+    assert "tuned on the sample rows for the lowest cost" in sealed.read(MODEL_CARD).decode()
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"threshold": 1.0}, "threshold: expected a probability between 0 and 1, received 1."),
-        ({"threshold": 0.3, "positive_label": "yes"}, "positive_label: expected 0 or 1, received 'yes'."),
-        ({"threshold": 0.3, "y": NUMBERS[:, 1]}, "has 0 classes and the outputs prediction"),
+        ({"threshold": 1.0}, r"threshold: expected a number between 0 and 1, .*, received 1\.0 \(value: "),
+        ({"threshold": {"metric": "r2"}}, "received {'metric': 'r2'}"),
+        ({"threshold": {"metric": "f1"}}, "threshold: the true classes are unknown"),
+        (
+            {"threshold": 0.3, "positive_label": "yes"},
+            "positive_label: expected one of two classes, received 'yes', and the model has 0, 1.",
+        ),
+        ({"threshold": 0.3, "y": NUMBERS[:, 1]}, "expected two classes, and the LinearRegression has 0"),
     ],
 )
 def test_bundle_wrong_threshold_is_rejected(options: Any, message: str, tmp_path: Path) -> None:

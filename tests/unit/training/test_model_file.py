@@ -59,6 +59,19 @@ def test_bundle_command_seals_the_model_of_a_file(options: list[str], folder: Pa
     assert json.loads(sealed.read(METRICS))["sample"]["accuracy"] == 1.0
 
 
+@pytest.mark.parametrize(("threshold", "value"), [("0.75", 0.75), ("{metric: f1}", 0.5)])
+def test_bundle_command_threshold_is_as_in_train_yaml(threshold: str, value: float, folder: Path) -> None:
+    result = run(
+        *(folder / "model.skops", "--data", folder / "rows.csv", "--target", "y", "--name", "own"),
+        *("--out", folder / "bundle", "--threshold", threshold, "--positive-label", "0", "-o", "json"),
+    )
+    assert result.exit_code == 0, result.output
+    decision = verify(folder / "bundle").contract.threshold
+    assert decision is not None
+    assert decision.positive_label == 0
+    assert decision.value == pytest.approx(value, abs=0.01)
+
+
 def test_bundle_command_text_describes_the_bundle(folder: Path) -> None:
     arguments = ("--data", folder / "rows.csv", "--target", "y", "--name", "own", "--out", folder / "bundle")
     result = run(folder / "model.skops", *arguments)
