@@ -230,7 +230,7 @@ def test_bundle_threshold_is_tuned_on_the_sample_rows(tmp_path: Path) -> None:
         positive = model.predict_proba(NUMBERS)[:, 1] >= threshold
         return 9 * int((positive & (y == 0)).sum()) + int((~positive & (y == 1)).sum())
 
-    assert cost(tuned) == min(cost(value) for value in np.linspace(0.01, 0.99, 99)) < cost(0.5)
+    assert cost(tuned) <= min(cost(value) for value in np.linspace(0.01, 0.99, 99)) < cost(0.5)
     assert "tuned on the sample rows for the lowest cost" in sealed.read(MODEL_CARD).decode()
 
 
