@@ -91,7 +91,12 @@ def train(
 
 def bundle(
     model: Annotated[
-        Path, typer.Argument(help="The fitted model: .joblib, .pkl, .skops, .ubj or .json.", metavar="FILE")
+        Path,
+        typer.Argument(
+            help="The fitted model: .joblib, .pkl or .skops, XGBoost's .ubj or .json, LightGBM's .txt, or a "
+            "folder of MLflow.",
+            metavar="FILE",
+        ),
     ],
     data: Annotated[str, typer.Option(help="Sample rows: a CSV or Parquet file, or an object.")],
     name: Annotated[str, typer.Option(help="The model's name in requests.")],
@@ -138,11 +143,10 @@ def bundle(
     trusted = trusted_type or []
     with progress() as display:
         task = display.add_task("opening the model", total=None)
-        fitted = read_model(model, Policy.trusting(trusted), allow_pickle=allow_pickle)
-        names = getattr(fitted, "feature_names_in_", None)
-        X, y = read_rows(data, target, None if names is None else [str(column) for column in names])
+        saved = read_model(model, Policy.trusting(trusted), allow_pickle=allow_pickle)
+        X, y = read_rows(data, target, saved.columns, saved.dtypes)
         sealed = seal(
-            fitted,
+            saved.estimator,
             X,
             y,
             name=name,

@@ -31,7 +31,7 @@ from tidegate_training.bundling.parity import TOLERANCE
 from tidegate_training.bundling.samples import Samples, read_samples
 from tidegate_training.config import ModelCard, Threshold
 from tidegate_training.decision import choose_threshold
-from tidegate_training.evaluation import Evaluation, choose_positive_label, compute_metrics
+from tidegate_training.evaluation import Evaluation, compute_metrics
 from tidegate_training.model_card import CardContext
 from tidegate_training.output_dir import validate_output_dir
 from tidegate_training.pipeline import ESTIMATOR
@@ -133,6 +133,7 @@ def bundle(
     _require_same_outputs(pipeline, samples.original, outputs, predicted)
     labels = _detect_labels(built.pipeline, task, outputs[0], predicted)
     if task == "classification":
+        _require_known_classes(target, labels)
         positive_label = _positive_label(positive_label, labels)
     decision = None
     if options is not None:
@@ -339,10 +340,27 @@ def _detect_labels(
     return tuple(value if isinstance(value, str) else int(value) for value in values.tolist())
 
 
+def _require_known_classes(target: Array | None, labels: tuple[int | str, ...]) -> None:
+    """Check that the true classes are classes of the model.
+
+    Raises:
+        DataError: If one is not.
+    """
+    if target is None or not labels:
+        return
+    is_known = np.isin(target.astype(str), [str(label) for label in labels])
+    if not is_known.all():
+        row = int(np.argmin(is_known))
+        raise DataError(
+            f"y has the class {target[row].item()!r} in row {row + 1}: expected one of the model's classes, "
+            f"{', '.join(map(repr, labels[:10]))}; give the classes as the model has them."
+        )
+
+
 def _positive_label(label: int | str | None, labels: tuple[int | str, ...]) -> int | str | None:
     """Return the positive class of two; a text, such as ``"1"``, names an integer too."""
     if label is None:
-        return choose_positive_label(None, labels)
+        return labels[1] if len(labels) == 2 else None
     if len(labels) != 2 or str(label) not in map(str, labels):
         raise ConfigurationError(
             f"positive_label: expected one of two classes, received {label!r}, and the model has "

@@ -5,40 +5,74 @@
 A pickle runs code while it is opened. It is opened only if the caller allows it, and never ends in a bundle.
 """
 
-import json
+import re
 import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tidegate.errors import ConfigurationError, FieldError
+from tidegate.errors import ConfigurationError, DataError, FieldError
 from tidegate.trust.archive import build_pipeline
 from tidegate.trust.policy import Policy
+from tidegate_training.booster_file import LIBRARIES, import_library, read_booster
+from tidegate_training.bundling.boosters import LIBRARY_TYPES
+from tidegate_training.columns import DeclaredKind
 from tidegate_training.config import Data
+from tidegate_training.mlflow_folder import MlflowFolder, read_mlflow
 from tidegate_training.source import Source, read_source
 
 PICKLES = (".joblib", ".pkl", ".pickle")
 ARCHIVES = (".skops",)
-XGBOOST = (".ubj", ".json")
+
+_KINDS: Mapping[str, DeclaredKind] = {
+    "float64": "number",
+    "float32": "number",
+    "int64": "number",
+    "int32": "number",
+    "bool": "boolean",
+    "object": "text",
+}
+"""The kinds of columns by numpy's types."""
 
 
-def read_model(file: Path, policy: Policy, *, allow_pickle: bool) -> Any:
-    """Read a fitted estimator from a file.
+@dataclass(frozen=True, slots=True)
+class SavedModel:
+    """A fitted estimator, and numpy's types by column if a signature has them."""
+
+    estimator: Any
+    dtypes: Mapping[str, str] | None = None
+
+    @property
+    def columns(self) -> list[str] | None:
+        """The columns that the estimator was fitted on; None if they are unknown."""
+        names = getattr(self.estimator, "feature_names_in_", None)
+        if names is not None:
+            return [str(name) for name in names]
+        return None if self.dtypes is None else list(self.dtypes)
+
+
+def read_model(path: Path, policy: Policy, *, allow_pickle: bool) -> SavedModel:
+    """Read a fitted estimator from a file, or from a folder that MLflow has written.
 
     Args:
-        file: A pickle, an archive of skops, or a model that XGBoost has saved.
-        policy: The types that an archive may contain.
+        path: A pickle, an archive of skops, a booster that its library has saved, or MLflow's folder.
+        policy: The types that an archive may contain; those of the libraries of boosters may always.
         allow_pickle: Whether a pickle may be opened, which can run any code.
 
     Raises:
         ConfigurationError: If the file has another format, is missing, is a pickle that must not be opened,
-            or belongs to another version of scikit-learn.
+            or belongs to another version of its library.
         BundleError: If an archive contains a type that the policy does not trust.
     """
+    folder = read_mlflow(path) if path.is_dir() else None
+    file = path if folder is None else folder.file
     suffix = file.suffix.lower()
-    if suffix not in (*PICKLES, *ARCHIVES, *XGBOOST):
+    known = (*PICKLES, *ARCHIVES, *LIBRARIES)
+    if suffix not in known:
         raise ConfigurationError(
-            f"{file} is not a model that can be bundled: expected a file that ends in "
-            f"{', '.join((*PICKLES, *ARCHIVES, *XGBOOST))}; save the fitted estimator with joblib or skops."
+            f"{file} is not a model that can be bundled: expected a folder of MLflow, or a file that ends in "
+            f"{', '.join(known)}; save the fitted estimator with joblib or skops."
         )
     if suffix in PICKLES and not allow_pickle:
         raise ConfigurationError(
@@ -49,29 +83,40 @@ def read_model(file: Path, policy: Policy, *, allow_pickle: bool) -> Any:
         content = file.read_bytes()
     except OSError as error:
         raise ConfigurationError(f"{file} cannot be read: {error.strerror}.") from None
-    if suffix in ARCHIVES:
-        return build_pipeline(content, policy)
-    return _read_xgboost(file) if suffix in XGBOOST else _unpickle(file)
+    if folder is not None:
+        _require_version(path, folder)
+    if suffix in LIBRARIES:
+        estimator = read_booster(file)
+    elif suffix in ARCHIVES:
+        estimator = build_pipeline(
+            content, replace(policy, trusted_types=policy.trusted_types | LIBRARY_TYPES)
+        )
+    else:
+        estimator = _unpickle(file)
+    return SavedModel(estimator, None if folder is None else folder.dtypes)
 
 
-def _read_xgboost(file: Path) -> Any:
-    """Read a model of XGBoost as the estimator for its objective."""
-    try:
-        from xgboost import Booster, XGBClassifier, XGBRegressor
-        from xgboost.core import XGBoostError
-    except ModuleNotFoundError:
+def _require_version(path: Path, folder: MlflowFolder) -> None:
+    """Check the library's version: its own formats need the saved version or a newer one, others the same.
+
+    Raises:
+        ConfigurationError: If this environment has another version.
+    """
+    installed = import_library(path, folder.library).__version__
+    if folder.file.suffix in LIBRARIES:
+        fits, remedy = _release(installed) >= _release(folder.version), "install that version or a newer one"
+    else:
+        fits, remedy = installed == folder.version, "install that version, or fit the model again"
+    if not fits:
         raise ConfigurationError(
-            f"{file} needs the package xgboost, which is not installed: install tidegate[training,xgboost]."
-        ) from None
-    try:
-        objective = json.loads(Booster(model_file=file).save_config())["learner"]["objective"]["name"]
-        estimator = XGBClassifier() if objective.startswith(("binary:", "multi:")) else XGBRegressor()
-        estimator.load_model(file)
-    except (XGBoostError, TypeError):  # TypeError: the objective is that of another estimator
-        raise ConfigurationError(
-            f"{file} cannot be read as a model of XGBoost: expected a file of its save_model; save it again."
-        ) from None
-    return estimator
+            f"{path} was saved with {folder.library} {folder.version}, and this environment has {installed}, "
+            f"which may read another model from it: {remedy}."
+        )
+
+
+def _release(version: str) -> list[int]:
+    """Return the numbers of a version."""
+    return [int(number) for number in re.findall(r"\d+", version)]
 
 
 def _unpickle(file: Path) -> Any:
@@ -96,23 +141,26 @@ def _unpickle(file: Path) -> Any:
         ) from None
 
 
-def read_rows(file: str, target: str | None, names: list[str] | None) -> tuple[Any, Any]:
+def read_rows(
+    file: str, target: str | None, names: list[str] | None, dtypes: Mapping[str, str] | None = None
+) -> tuple[Any, Any]:
     """Read sample rows, and the true values if their column is named.
 
     A file does not say whether a column of whole numbers may have fractions, so all numbers are 64-bit
-    floats.
+    floats unless their types are known.
 
     Args:
         file: A CSV or Parquet file, or an object such as ``s3://bucket/key.csv``.
         target: The column of the true values; None without one.
         names: The columns that the model was fitted on; by default all except the target.
+        dtypes: numpy's types by column, as far as they are known.
 
     Returns:
         The rows as a data frame, and the values as an array ``[rows]`` or None.
 
     Raises:
         ConfigurationError: If a column is missing.
-        DataError: If the file cannot be read.
+        DataError: If the file cannot be read, or a value does not fit its column's type.
     """
     import pandas as pd
 
@@ -120,18 +168,36 @@ def read_rows(file: str, target: str | None, names: list[str] | None) -> tuple[A
         source = read_source(Data(path=file), Path())
     except FieldError as error:
         raise ConfigurationError(f"{file}: {error.problem}.") from None
+    # LightGBM replaces the spaces in the names of columns.
+    columns = {re.sub(r"\s", "_", name): name for name in source.names} | {
+        name: name for name in source.names
+    }
     wanted = names if names is not None else [name for name in source.names if name != target]
     for name in [*wanted, *([target] if target is not None else [])]:
-        if name not in source.names:
+        if name not in columns:
             raise ConfigurationError(
                 f"{source.name} has no column '{name}': expected {', '.join(wanted[:10])}"
                 f"{' and the target ' + target if target is not None else ''}; received "
                 f"{', '.join(source.names[:10])}."
             )
-    frame = pd.DataFrame({name: _values(source, name) for name in wanted})
+    used = [columns[name] for name in wanted]
+    frame = pd.DataFrame({name: _values(source, name, (dtypes or {}).get(name)) for name in used})
     return frame, None if target is None else source.column(target).convert(None).values
 
 
-def _values(source: Source, name: str) -> Any:
-    column = source.column(name).convert(None)
-    return column.values.astype("float64") if column.kind == "integer" else column.values
+def _values(source: Source, name: str, dtype: str | None) -> Any:
+    """Return a column in its type; without one, whole numbers are 64-bit floats."""
+    column = source.column(name).convert(None if dtype is None else _KINDS[dtype])
+    if column.kind == "boolean" and column.missing.any():
+        raise DataError(
+            f"{source.name}: the column '{name}' has no value in row {int(column.missing.argmax()) + 1}: "
+            "expected true or false; fill the gaps in."
+        )
+    if dtype is None:
+        return column.values.astype("float64") if column.kind == "integer" else column.values
+    if dtype.startswith("int") and column.kind != "integer":
+        raise DataError(
+            f"{source.name}: the column '{name}' has missing values or fractions: expected whole numbers, as "
+            "in the model's signature."
+        )
+    return column.values.astype(dtype)

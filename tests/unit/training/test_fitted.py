@@ -172,6 +172,13 @@ class Own(ClassifierMixin, BaseEstimator):
         (Own().fit(NUMBERS, CLASSES), NUMBERS, None, ConfigurationError, r"test_fitted\.Own.*trusted_types="),
         (LogisticRegression().fit(NUMBERS, CLASSES), NUMBERS[:, :2], None, DataError, "cannot predict for X"),
         (LogisticRegression().fit(NUMBERS, CLASSES), NUMBERS, [1], DataError, "y has 1 rows, and X has 60"),
+        (
+            LogisticRegression().fit(NUMBERS, CLASSES),
+            NUMBERS,
+            ["no"] * 60,
+            DataError,
+            "'no' in row 1: expected",
+        ),
         (LogisticRegression().fit(NUMBERS, CLASSES), NUMBERS[0], None, DataError, "X has the shape"),
     ],
 )

@@ -7,15 +7,18 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
+import sklearn
 import typer
+import yaml
 from sklearn.compose import ColumnTransformer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 from typer.testing import CliRunner, Result
+from xgboost import XGBClassifier
 
 from tidegate.bundle import METRICS, verify
-from tidegate.errors import BundleError, ConfigurationError
+from tidegate.errors import BundleError, ConfigurationError, DataError
 from tidegate.trust.policy import Policy
 from tidegate_training.bundling.persistence import to_skops
 from tidegate_training.cli import bundle
@@ -103,6 +106,53 @@ def test_read_model_damaged_files_are_one_sentence(tmp_path: Path) -> None:
         read_model(tmp_path / "none.pkl", Policy(), allow_pickle=True)
 
 
+def write_mlflow(folder: Path, version: str = sklearn.__version__, file: str = "model.joblib") -> Path:
+    """Describe the model of a folder as MLflow does; the signature has whole numbers."""
+    inputs = [{"type": "long", "name": "size"}, {"type": "string", "name": "city"}]
+    flavor = {"pickled_model": file, "serialization_format": "cloudpickle", "sklearn_version": version}
+    description = {"flavors": {"sklearn": flavor}, "signature": {"inputs": json.dumps(inputs)}}
+    (folder / "MLmodel").write_text(yaml.safe_dump(description))
+    return folder
+
+
+def test_bundle_command_seals_the_model_of_an_mlflow_folder(folder: Path) -> None:
+    arguments = ("--data", folder / "rows.csv", "--target", "y", "--name", "own", "--out", folder / "bundle")
+    result = run(write_mlflow(folder), *arguments, "--allow-pickle")
+    assert result.exit_code == 0, result.output
+    datatypes = [str(feature.datatype) for feature in verify(folder / "bundle").contract.features]
+    assert datatypes == ["INT64", "BYTES"], "those of the signature"
+
+
+def test_read_model_mlflow_pickle_needs_permission_and_version(folder: Path) -> None:
+    with pytest.raises(ConfigurationError, match="add --allow-pickle"):
+        read_model(write_mlflow(folder), Policy(), allow_pickle=False)
+    with pytest.raises(
+        ConfigurationError, match=r"saved with sklearn 1\.2\.0, and this .* install that version, or"
+    ):
+        read_model(write_mlflow(folder, "1.2.0"), Policy(), allow_pickle=True)
+    with pytest.raises(ConfigurationError, match=r"model\.pt is not a model that can be bundled"):
+        read_model(write_mlflow(folder, file="model.pt"), Policy(), allow_pickle=True)
+
+
+@pytest.mark.parametrize(("version", "accepted"), [("1.7.6", True), ("99.0.0", False)])
+def test_read_model_mlflow_booster_may_be_older(version: str, accepted: bool, tmp_path: Path) -> None:
+    XGBClassifier(n_estimators=2).fit(FRAME[["size"]], FRAME["y"]).save_model(tmp_path / "model.ubj")
+    flavor = {"data": "model.ubj", "xgb_version": version}
+    (tmp_path / "MLmodel").write_text(yaml.safe_dump({"flavors": {"xgboost": flavor}}))
+    if accepted:
+        assert read_model(tmp_path, Policy(), allow_pickle=False).columns == ["size"]
+    else:
+        with pytest.raises(ConfigurationError, match="install that version or a newer one"):
+            read_model(tmp_path, Policy(), allow_pickle=False)
+
+
+def test_read_model_archive_may_hold_a_booster(tmp_path: Path) -> None:
+    model = XGBClassifier(n_estimators=2).fit(FRAME[["size"]], FRAME["y"])
+    (tmp_path / "model.skops").write_bytes(to_skops(model))
+    read = read_model(tmp_path / "model.skops", Policy(), allow_pickle=False)
+    assert isinstance(read.estimator, XGBClassifier)
+
+
 def test_read_rows_has_the_model_s_columns_in_their_order(folder: Path) -> None:
     X, y = read_rows(str(folder / "rows.csv"), "y", ["city", "size"])
     assert list(X.columns) == ["city", "size"]
@@ -111,6 +161,22 @@ def test_read_rows_has_the_model_s_columns_in_their_order(folder: Path) -> None:
     X, y = read_rows(str(folder / "rows.csv"), None, None)
     assert list(X.columns) == ["size", "city", "y"]
     assert y is None
+
+
+def test_read_rows_has_declared_types(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("code,n,ok,a b\n0100,1,true,1\n0200,2,,2\n")
+    file = str(tmp_path / "rows.csv")
+    dtypes = {"code": "object", "n": "int32", "a b": "float32"}
+    X, _ = read_rows(file, None, ["code", "n", "a_b"], dtypes)
+    assert X["code"].tolist() == ["0100", "0200"]
+    assert [str(dtype) for dtype in X.dtypes] == ["object", "int32", "float32"]
+    with pytest.raises(DataError, match="column 'ok' has no value in row 2"):
+        read_rows(file, None, ["ok"])
+    with pytest.raises(DataError, match="column 'ok' has no value in row 2"):
+        read_rows(file, None, ["ok"], {"ok": "bool"})
+    (tmp_path / "rows.csv").write_text("n\n1\n\n2.5\n")
+    with pytest.raises(DataError, match="'n' has missing values or fractions: expected whole numbers"):
+        read_rows(file, None, None, {"n": "int64"})
 
 
 def test_read_rows_names_a_missing_column(folder: Path) -> None:

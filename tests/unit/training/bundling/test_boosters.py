@@ -33,7 +33,6 @@ from tidegate_serving.selfcheck import verify_golden_outputs
 from tidegate_training import bundle
 from tidegate_training.bundling.boosters import LIBRARY_TYPES
 from tidegate_training.bundling.compile import NotCompiledError, open_session, to_onnx
-from tidegate_training.model_file import read_model
 from tidegate_training.run import train
 
 RANDOM = np.random.default_rng(0)
@@ -256,26 +255,3 @@ def test_bundle_of_a_booster_that_is_not_compiled_needs_its_types(tmp_path: Path
     loaded = load(sealed.path, sealed.digest, policy)
     assert loaded.engine.name == "sklearn"
     verify_golden_outputs(loaded, Limits())
-
-
-@pytest.mark.parametrize("suffix", [".ubj", ".json"])
-@pytest.mark.parametrize("kind", [XGBClassifier, XGBRegressor])
-@pytest.mark.parametrize("native", [False, True], ids=["estimator", "booster"])
-def test_read_model_reads_a_file_of_xgboost(kind: type, suffix: str, native: bool, tmp_path: Path) -> None:
-    estimator = xgb(kind).fit(GAPS, CLASSES if kind is XGBClassifier else VALUES)
-    file = tmp_path / f"model{suffix}"
-    (estimator.get_booster() if native else estimator).save_model(file)
-    model = read_model(file, Policy(), allow_pickle=False)
-    assert type(model) is kind
-    np.testing.assert_array_equal(model.predict(GAPS), estimator.predict(GAPS))
-    sealed = bundle(model, GAPS, name="test", directory=tmp_path / "bundle")
-    assert load(sealed.path, sealed.digest, Policy()).engine.name == "onnx"
-
-
-@pytest.mark.parametrize(
-    ("name", "content"), [("a.json", b"{}"), ("a.ubj", b""), ("b.ubj", b"{L" + bytes(30))]
-)
-def test_read_model_of_another_file_is_one_sentence(name: str, content: bytes, tmp_path: Path) -> None:
-    (tmp_path / name).write_bytes(content)
-    with pytest.raises(ConfigurationError, match=f"{name} cannot be read as a model of XGBoost"):
-        read_model(tmp_path / name, Policy(), allow_pickle=False)
