@@ -8,7 +8,7 @@ LOCK_OPTIONS := --universal --python-version 3.11 --generate-hashes --no-emit-in
 	--quiet --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test fuzz lint format package e2e e2e-full bench bench-quick capacity hpa-oracle algorithms docs charts lock clean
+.PHONY: help setup demo test alerts fuzz lint format package e2e e2e-full bench bench-quick capacity hpa-oracle algorithms docs charts lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -36,6 +36,9 @@ demo: $(firstword $(wildcard $(VENV)/.dev) $(VENV)/.demo) ## Train, push, serve,
 test: setup ## Run the tests: no network, no cluster
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup
 
+alerts: setup ## Test the alerts with Prometheus' own promtool; builds it once (Go)
+	@$(BIN)/python -m tests.alerts
+
 fuzz: setup ## Fuzz the fast path, guided by coverage (3 minutes; Linux on x86-64)
 	@$(BIN)/python -m tests.protocol.fuzz
 
@@ -52,7 +55,8 @@ format: setup ## Format the code
 package: setup ## Build the wheel and use it with each extra in a clean environment
 	@$(BIN)/python -m tests.packaging
 
-e2e: setup ## Run CI's scenarios on a real cluster: one built here (Linux, root), or E2E_CLUSTER=current
+# promtool is built where the cluster is, because a build without Go's cache takes minutes.
+e2e: $(if $(filter current,$(E2E_CLUSTER)),setup,alerts) ## Run CI's scenarios on a real cluster: one built here (Linux, root), or E2E_CLUSTER=current
 	@$(BIN)/python -m tests.e2e
 
 e2e-full: setup ## Run all scenarios, with KEDA and Prometheus

@@ -29,10 +29,28 @@ PAGES = {
     "tidegate": "values.md",
     "tidegate-training": "values-training.md",
     "tidegate-loadtest": "values-loadtest.md",
+    "tidegate-monitoring": "values-monitoring.md",
 }
 """The reference page of each chart."""
-NOT_COPIED = {"tidegate": frozenset({"_config_file.tpl", "_job.tpl", "secret.yaml"})}
-"""Templates of ``common`` that a chart does without. The serving chart creates no Secret and no Job."""
+NOT_COPIED = {
+    "tidegate": frozenset({"_config_file.tpl", "_job.tpl", "secret.yaml"}),
+    "tidegate-training": frozenset({"_alerts.tpl"}),
+    "tidegate-loadtest": frozenset({"_alerts.tpl"}),
+    "tidegate-monitoring": frozenset(
+        {
+            "_config_file.tpl",
+            "_job.tpl",
+            "_object_store.tpl",
+            "_pod.tpl",
+            "_validation.tpl",
+            "secret.yaml",
+            "serviceaccount.yaml",
+        }
+    ),
+}
+"""Templates of ``common`` that a chart does without. Serving has no Secret and no Job, monitoring no pods."""
+WITH_DASHBOARD = ("tidegate", "tidegate-monitoring")
+"""The charts that get the dashboard of a release."""
 HEADER = "{{- /* Generated from helm/common; do not edit. */ -}}\n"
 """First line of a copied template. As a template comment, it appears in no rendered manifest."""
 
@@ -144,6 +162,9 @@ def copies(chart: str) -> Iterator[tuple[Path, str]]:
 
 def generated_files() -> Iterator[tuple[Path, str]]:
     """Yield the path and the text of every generated file."""
+    dashboard = Path("dashboards") / "release.json"
+    for chart in WITH_DASHBOARD:
+        yield HELM / chart / dashboard, (COMMON / dashboard).read_text()
     for chart, reference in PAGES.items():
         yield from copies(chart)
         values = yaml.safe_load((HELM / chart / "values.yaml").read_text())

@@ -11,7 +11,7 @@ import typer
 import yaml
 
 from tests.charts.chart import Object, containers, pod_specs, render
-from tests.charts.test_examples import CI_FILES
+from tests.charts.test_examples import POD_CI_FILES
 from tidegate.cli import build
 
 
@@ -47,7 +47,7 @@ def assert_command_is_valid(container: Object) -> None:
             assert entry["name"] in known, f"{command.name} does not read {entry['name']}"
 
 
-@pytest.mark.parametrize("path", CI_FILES, ids=lambda path: f"{path.parent.parent.name}/{path.name}")
+@pytest.mark.parametrize("path", POD_CI_FILES, ids=lambda path: f"{path.parent.parent.name}/{path.name}")
 def test_containers_call_existing_commands_and_options(path: Path) -> None:
     pods = pod_specs(render(yaml.safe_load(path.read_text()), path.parent.parent.name))
     called = [container for pod in pods.values() for container in containers(pod)]

@@ -61,6 +61,8 @@ def run(command: str, before: Values) -> tuple[str, Values]:
                 settings.append(next(words))
             case "--set-file":
                 changes = merged(changes, helm_python.parse_set_file(next(words)))
+            case "--values":
+                changes = merged(changes, yaml.safe_load((ROOT / next(words)).read_text()))
             case "--namespace" | "--version" | "-f":
                 next(words)
             case "--reset-then-reuse-values" | "--create-namespace":

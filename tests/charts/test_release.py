@@ -23,7 +23,7 @@ from tests.charts.chart import (
     validated,
 )
 from tests.charts.conftest import OTHER, merged
-from tests.charts.test_examples import CHARTS, defaults_of, described, schema_of
+from tests.charts.test_examples import CHARTS, POD_CHARTS, defaults_of, described, schema_of
 
 
 def least(chart: str) -> Values:
@@ -80,14 +80,14 @@ def test_subcharts_keep_their_names(parent) -> None:
     values["global"] = {"region": "eu"}
     parent.validate_schema(values)
     rendered = parent.render(values, name="demo", namespace="models")
-    for chart in CHARTS:
+    for chart in POD_CHARTS:
         metadata = yaml.safe_load(rendered[f"parent/charts/{chart}/templates/common/serviceaccount.yaml"])[
             "metadata"
         ]
         assert metadata["name"] == metadata["labels"]["app.kubernetes.io/name"] == chart
 
 
-@pytest.mark.parametrize("chart", CHARTS)
+@pytest.mark.parametrize("chart", POD_CHARTS)
 def test_subchart_null_value_is_rejected(parent, chart: str) -> None:
     values = {name: least(name) for name in CHARTS}
     parent.validate_schema(values)
@@ -142,7 +142,7 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize("chart", CHARTS)
+@pytest.mark.parametrize("chart", POD_CHARTS)
 @pytest.mark.parametrize(("values", "parts"), WRONG, ids=[values for values, _ in WRONG])
 def test_render_invalid_values_name_the_value_and_the_fix(chart: str, values: str, parts: list[str]) -> None:
     with pytest.raises(InvalidValuesError) as caught:
@@ -167,7 +167,7 @@ def test_render_longest_labels_are_allowed(chart: str) -> None:
     assert all(pod["nodeSelector"] == longest for pod in pods)
 
 
-@pytest.mark.parametrize("chart", CHARTS)
+@pytest.mark.parametrize("chart", POD_CHARTS)
 def test_release_named_default_needs_explicit_service_account(chart: str) -> None:
     with pytest.raises(InvalidValuesError, match="name is 'default'"):
         render(least(chart), chart, release="default")
@@ -178,7 +178,7 @@ def test_release_named_default_needs_explicit_service_account(chart: str) -> Non
     assert {pod["serviceAccountName"] for pod in pod_specs(rendered_objects).values()} == {"default"}
 
 
-@pytest.mark.parametrize("chart", CHARTS)
+@pytest.mark.parametrize("chart", POD_CHARTS)
 def test_values_chosen_by_the_cluster_are_optional(chart: str) -> None:
     nothing = {"runAsUser": None, "runAsGroup": None, "runAsNonRoot": None, "seccompProfile": None}
     for pod in pod_specs(render(merged(least(chart), {"podSecurityContext": nothing}), chart)).values():

@@ -27,6 +27,11 @@ from .toolchain import Toolchain, ToolSet
 
 OBJECTS = "objects.yaml"
 
+PROMETHEUS = ToolSet(
+    "prometheus", "github.com/prometheus/prometheus", "3 min", tags="remove_all_sd,enable_kubernetes_sd"
+)
+"""Prometheus and promtool, which tests the alerts without a cluster."""
+
 
 @dataclass(frozen=True)
 class OptionalAddon:
@@ -84,12 +89,7 @@ OPTIONAL_ADDONS = {
         OptionalAddon(
             "prometheus",
             (
-                ToolSet(
-                    "prometheus",
-                    "github.com/prometheus/prometheus",
-                    "3 min",
-                    tags="remove_all_sd,enable_kubernetes_sd",
-                ),
+                PROMETHEUS,
                 ToolSet(
                     "prometheus-operator",
                     "github.com/prometheus-operator/prometheus-operator",

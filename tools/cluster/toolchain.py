@@ -138,6 +138,13 @@ def cache_key(tool_set: ToolSet, go_mod: bytes, go_sum: bytes, machine: str) -> 
     return f"{tool_set.name}-{digest.hexdigest()[:16]}"
 
 
+def build_folder(layout: Layout, tool_set: ToolSet) -> Path:
+    """Return the folder of a set's build in the cache, which exists once the set is built."""
+    source = DEFINITIONS / tool_set.name
+    go_mod, go_sum = (source / "go.mod").read_bytes(), (source / "go.sum").read_bytes()
+    return layout.tools / cache_key(tool_set, go_mod, go_sum, platform.machine())
+
+
 def ensure(
     layout: Layout, runner: Runner, progress: Progress, tool_sets: Sequence[ToolSet] = TOOL_SETS
 ) -> Toolchain:
@@ -157,14 +164,12 @@ def ensure(
     with cache.building(layout, progress):
         for tool_set in tool_sets:
             source = DEFINITIONS / tool_set.name
-            go_mod = (source / "go.mod").read_bytes()
-            key = cache_key(tool_set, go_mod, (source / "go.sum").read_bytes(), platform.machine())
-            version = module_version(go_mod.decode(), tool_set.module)
-            folder = layout.tools / key
-            if not folder.exists():
+            version = module_version((source / "go.mod").read_text(), tool_set.module)
+            built = build_folder(layout, tool_set)
+            if not built.exists():
                 with progress.step(f"build {tool_set.name} {version} (about {tool_set.build_time}, once)"):
-                    _build(tool_set, source, folder, version, runner)
-            folders[tool_set.name] = folder
+                    _build(tool_set, source, built, version, runner)
+            folders[tool_set.name] = built
             versions[tool_set.name] = version
     return Toolchain(folders, versions)
 
