@@ -159,7 +159,7 @@ def test_validated_reads_the_schemas_of_every_version() -> None:
         validated(job)
 
 
-@pytest.mark.parametrize("chart", CHARTS)
+@pytest.mark.parametrize("chart", POD_CHARTS)
 def test_render_longest_labels_are_allowed(chart: str) -> None:
     longest = {f"{'a.' * 126}a/{'B' * 63}": "C" * 63, "0": "", "a.b-c_d": "1.0"}
     values = {"podLabels": longest, "nodeSelector": longest, "serviceAccount": {"annotations": longest}}
