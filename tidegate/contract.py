@@ -19,8 +19,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 Scalar = bool | int | float | str | None
 """The value of one feature in one row, as in JSON. None is a missing value."""
 
-Task = Literal["classification", "regression", "outlier_detection", "clustering"]
-"""The task of a model, by scikit-learn's terms."""
+Task = Literal["classification", "regression", "outlier_detection", "clustering", "recommendation"]
+"""The task of a model, by scikit-learn's terms. A recommendation has items in place of labels."""
 
 Layout = Literal["matrix", "frame", "texts"]
 """How a pipeline takes its rows: an array ``[rows, features]``, a data frame with a column per feature, or an
@@ -246,7 +246,7 @@ class Contract(_ContractModel):
     outputs: Annotated[tuple[Output, ...], Field(strict=False, min_length=1)]
     labels: Annotated[tuple[int | str, ...], Field(strict=False)] = ()
     """The values of the output ``label``; of a classifier in the order of its score columns. Empty for a
-    regression and for several targets."""
+    regression, for several targets and for a recommendation."""
     threshold: DecisionThreshold | None = None
     """The decision threshold; None if the label is the model's own."""
     golden: Golden

@@ -22,6 +22,7 @@ SCORES = "scores"
 SCORE = "score"
 DISTANCES = "distances"
 STANDARD_DEVIATION = "standard_deviation"
+ITEMS = "items"
 
 _METHODS = {
     LABEL: "predict",
@@ -31,6 +32,7 @@ _METHODS = {
     SCORE: "decision_function",
     DISTANCES: "transform",
     STANDARD_DEVIATION: "predict",
+    ITEMS: "predict",
 }
 """The pipeline's method that computes each output."""
 

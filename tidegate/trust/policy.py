@@ -56,6 +56,8 @@ TRUSTED_TYPES = frozenset(
         "sklearn.utils._bunch.Bunch",
         # A classifier of the project; its state is an estimator, whose type is audited, and an array.
         "tidegate.classifiers.LabelEncodedClassifier",
+        # A recommender of the project; its state is numbers, and arrays of numbers and texts.
+        "tidegate.recommenders.ImplicitALS",
         # Transformers of the project; their state is a list of names and a type of numbers.
         "tidegate.transformers.DatetimeDifference",
         "tidegate.transformers.DatetimeEncoder",

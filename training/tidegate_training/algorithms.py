@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from tidegate.errors import FieldError
 
-Task = Literal["classification", "regression"]
+Task = Literal["classification", "regression", "recommendation"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +67,7 @@ ALGORITHMS: Mapping[str, Algorithm] = {
     "Ridge": Algorithm("regression", "sklearn.linear_model"),
     "SVR": Algorithm("regression", "sklearn.svm"),
     "XGBRegressor": Algorithm("regression", "xgboost", _XGBOOST),
+    "ImplicitALS": Algorithm("recommendation", "tidegate.recommenders"),
 }
 
 

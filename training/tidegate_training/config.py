@@ -346,7 +346,7 @@ class TrainingConfig(_Section):
     """
 
     name: Annotated[str, Field(pattern=NAME_PATTERN)]
-    task: Literal["classification", "regression"]
+    task: Literal["classification", "regression", "recommendation"]
     data: Data
     target: Annotated[str, Field(min_length=1)] = DATASET_TARGET
     positive_label: int | str | None = None
@@ -417,15 +417,41 @@ class TrainingConfig(_Section):
                     f"the data set '{self.data.dataset}' is not a data set for {self.task}",
                 )
         for field in ("positive_label", "threshold"):
-            if self.task == "regression" and getattr(self, field) is not None:
+            if self.task != "classification" and getattr(self, field) is not None:
                 raise FieldError(
-                    (field,), "allowed for a classification only, because a regression has no classes"
+                    (field,), f"allowed for a classification only, because a {self.task} has no classes"
                 )
-        if self.task == "regression" and self.split.stratify:
+        if self.task != "classification" and self.split.stratify:
             raise FieldError(
                 ("split", "stratify"),
-                "allowed for a classification only, because a regression has no classes",
+                f"allowed for a classification only, because a {self.task} has no classes",
             )
+        return self
+
+    @model_validator(mode="after")
+    def _recommendation(self) -> Self:
+        if self.task != "recommendation":
+            return self
+        if self.data.dataset is not None:
+            raise FieldError(
+                ("data", "dataset"),
+                "a recommendation is trained on interactions of users with items: set data.path instead",
+            )
+        if self.split.group is not None:
+            raise FieldError(
+                ("split", "group"), "a recommendation splits the interactions of each user: remove it"
+            )
+        if self.is_changed("preprocessing"):
+            raise FieldError(
+                ("preprocessing",), "users and items of a recommendation are not preprocessed: remove it"
+            )
+        for name, options in self.features.overrides.items():
+            for field in ("free_text", "order"):
+                if options.is_changed(field):
+                    raise FieldError(
+                        ("features", "overrides", name, field),
+                        "not an option of the users of a recommendation: remove it",
+                    )
         return self
 
     def manifest_parameters(self) -> dict[str, Any]:

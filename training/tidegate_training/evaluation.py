@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from tidegate.contract import Task
 from tidegate.errors import DataError
-from tidegate.outputs import LABEL, PREDICTION, PROBABILITIES, SCORE
+from tidegate.outputs import ITEMS, LABEL, PREDICTION, PROBABILITIES, SCORE
 from tidegate_training.bundling.features import Indices
 from tidegate_training.bundling.fitted_model import FittedModel
 from tidegate_training.gates import ERROR_METRICS, METRICS, GateResult
+from tidegate_training.ranking import ranking_metrics
 
 Array = NDArray[Any]
 
@@ -105,6 +106,8 @@ def compute_metrics(
         return outlier_metrics(outputs, target)
     if target is None:
         return dict.fromkeys(METRICS[model.task])
+    if model.task == "recommendation":
+        return _recommendation_metrics(model, rows, target, outputs[ITEMS])
     if model.task == "regression":
         return regression_metrics(target, outputs, weights)
     if not model.labels:
@@ -112,6 +115,28 @@ def compute_metrics(
     labels = list(model.labels)
     positive_label = choose_positive_label(positive_label, labels)
     return classification_metrics(target, outputs, labels, positive_label, weights)
+
+
+def _recommendation_metrics(model: FittedModel, rows: Indices, target: Array, items: Array) -> Metrics:
+    """Rank the items of the interactions that the model may recommend.
+
+    Args:
+        model: The recommender, which excludes the items that a user has, if it is told to.
+        rows: The numbers of the rows, ``[rows]``.
+        target: ``[rows]``, the items of the interactions.
+        items: ``[rows, k]``, the recommended items.
+    """
+    recommender, users = model.pipeline[-1], model.features.sklearn_rows(rows, model.layout)
+    possible = ~recommender.is_excluded(users, target)
+    if not possible.any():
+        return dict.fromkeys(METRICS[model.task])
+    return ranking_metrics(
+        np.asarray(users)[possible, 0],
+        target[possible],
+        items[possible],
+        popular=recommender.popular_items(users)[possible],
+        n_items=len(recommender.items_),
+    )
 
 
 def choose_positive_label(label: Any, labels: Sequence[Any]) -> Any:
@@ -292,14 +317,16 @@ def metric_gaps(train: Metrics, test: Metrics) -> Metrics:
     return gaps
 
 
-def assess_overfitting(task: Task, train: Metrics, test: Metrics) -> Overfitting:
-    """Compare F1 or R² on training and test rows, and give advice.
+def assess_overfitting(task: Task, train: Metrics, test: Metrics) -> Overfitting | None:
+    """Compare F1 or R² on training and test rows, and give advice; None for a task without both.
 
     Args:
         task: The task, which decides the metric.
         train: The metrics on the training rows.
         test: The metrics on the test rows.
     """
+    if task not in ("classification", "regression"):
+        return None
     metric = "f1" if task == "classification" else "r2"
     train_value, test_value = train[metric], test[metric]
     name = {"f1": "F1", "r2": "R²"}[metric]

@@ -50,6 +50,7 @@ _TASKS: dict[str, Task] = {
     "outlier_detector": "outlier_detection",
     "clusterer": "clustering",
     "density_estimator": "clustering",
+    "recommender": "recommendation",
 }
 """Tasks by scikit-learn's estimator type; the density estimators with ``predict`` are mixtures."""
 

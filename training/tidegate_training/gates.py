@@ -22,6 +22,14 @@ METRICS: Mapping[Task, tuple[str, ...]] = {
     "regression": REGRESSION_METRICS,
     "outlier_detection": ("outlier_fraction", "precision", "recall", "f1", "roc_auc"),
     "clustering": ("clusters", "silhouette", "adjusted_rand"),
+    "recommendation": (
+        "ndcg",
+        "recall",
+        "popularity_ndcg",
+        "popularity_recall",
+        "ndcg_over_popularity",
+        "coverage",
+    ),
 }
 """By task, the names of its metrics."""
 ERROR_METRICS = frozenset({"mse", "rmse", "mae"})

@@ -35,10 +35,13 @@ def build_pipeline(config: TrainingConfig, features: FeatureTable) -> Any:
 
     Features of one numeric type are a matrix without names. Other features are columns of a data frame: each
     type has its own preprocessing, categories are one-hot encoded, and ordered categories become their ranks.
+    A recommender takes its one column of users as it is.
     """
     from sklearn.pipeline import Pipeline
 
     estimator = build_estimator(config.algorithm.name, config.algorithm.parameters, config.seed)
+    if config.task == "recommendation":
+        return Pipeline([(ESTIMATOR, estimator)])
     options = {name: config.features.overrides.get(name, FeatureOptions()) for name in features.datatypes}
     if features.is_matrix and not any(feature.categorical for feature in options.values()):
         datatype = next(iter(features.datatypes.values()))

@@ -225,6 +225,7 @@ def _build_as_server(config: TrainingConfig, fitted: Any) -> ServerBuild:
 def _split_table(config: TrainingConfig, table: Table) -> Splits:
     options = config.split
     stratify = options.stratify
+    users = next(iter(table.features.columns.values())) if config.task == "recommendation" else None
     if stratify is None:
         stratify = config.task == "classification" and options.group is None and options.time is None
     splits = split_rows(
@@ -234,21 +235,24 @@ def _split_table(config: TrainingConfig, table: Table) -> Splits:
         labels=table.target if stratify else None,
         groups=table.groups,
         times=table.times,
+        users=users,
     )
     counted = splits if table.weights is None else weighted_rows(splits, table.weights)
     if config.task == "classification":
         require_classes(counted, table.target)
-    else:
+    elif config.task == "regression":
         require_two_rows(counted)
     return splits
 
 
 def _feature_policy(config: TrainingConfig, name: str) -> FeaturePolicy:
     options = config.features.overrides.get(name, FeatureOptions())
+    is_user = config.task == "recommendation"
+    accepts_new = is_user and "handle_unknown" not in options.model_fields_set
     return FeaturePolicy(
-        handle_unknown=options.handle_unknown,
+        handle_unknown="accept" if accepts_new else options.handle_unknown,
         sensitivity=options.sensitivity or config.features.sensitivity,
-        categorical=options.categorical,
+        categorical=options.categorical or is_user,
         free_text=options.free_text,
         format=options.format,
         order=None if options.order is None else tuple(options.order),
@@ -258,7 +262,10 @@ def _feature_policy(config: TrainingConfig, name: str) -> FeaturePolicy:
 def _describe(config: TrainingConfig, trained: _TrainedModel) -> CardContext:
     """Return the model card's facts of the configuration and the data."""
     split = config.split
-    if split.time is not None:
+    if config.task == "recommendation":
+        order = f"seed {config.seed}" if split.time is None else f"the latest (column '{split.time}') test"
+        how = f"among the interactions of each user, {order}"
+    elif split.time is not None:
         how = f"by time (column '{split.time}'): the training rows are the earliest, the test rows the latest"
     elif split.group is not None:
         how = f"by group (column '{split.group}'): no group is in two splits"
@@ -272,14 +279,16 @@ def _describe(config: TrainingConfig, trained: _TrainedModel) -> CardContext:
     )
     if config.sample_weight is not None:
         data += (
-            f" A row counts by its weight, column '{config.sample_weight}', in the estimator and in the "
-            "metrics."
+            f" A row counts by its weight, column '{config.sample_weight}', in the estimator"
+            f"{'' if config.task == 'recommendation' else ' and in the metrics'}."
         )
     return CardContext(
         config.model_card,
         config.algorithm.name,
         config.algorithm.parameters,
         data,
-        f"impute={numeric.impute}, scale={numeric.scale}, float_dtype={config.float_dtype}",
+        None
+        if config.task == "recommendation"
+        else f"impute={numeric.impute}, scale={numeric.scale}, float_dtype={config.float_dtype}",
         None if config.threshold is None else config.threshold.origin("validation"),
     )

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from tidegate.errors import DataError
 from tidegate_training.bundling.features import Indices
 from tidegate_training.config import Split
+from tidegate_training.interactions import split_by_user
 
 Array = NDArray[Any]
 
@@ -43,8 +44,9 @@ def split_rows(
     labels: Array | None = None,
     groups: Array | None = None,
     times: Array | None = None,
+    users: Array | None = None,
 ) -> Splits:
-    """Split row numbers at random, by group or by time.
+    """Split row numbers at random, by group, by time, or user by user.
 
     Args:
         options: The sizes, as fractions of the rows, or of the groups.
@@ -53,12 +55,15 @@ def split_rows(
         labels: ``[rows]``, the class of each row. If given, each split has the same proportions of classes.
         groups: ``[rows]``, the group of each row. If given, each group is in one split.
         times: ``[rows]``, the time of each row. If given, training rows come before validation rows, and
-            these come before test rows.
+            these come before test rows; with users, among the rows of each user.
+        users: ``[rows]``, the user of each row. If given, the rows of each user are divided.
 
     Raises:
         DataError: If the rows are too few to split.
     """
-    if times is not None:
+    if users is not None:
+        splits = Splits(*split_by_user(options, users, times, seed))
+    elif times is not None:
         splits = _split_by_time(options, times)
     elif groups is not None:
         splits = _split_by_group(options, groups, seed)

@@ -19,6 +19,7 @@ from tidegate_training.bundling.features import FeatureTable, Indices
 from tidegate_training.bundling.outputs import prediction_datatype
 from tidegate_training.columns import Column, DeclaredKind, Kind
 from tidegate_training.config import FeatureOptions, TrainingConfig
+from tidegate_training.interactions import merge_repeats
 from tidegate_training.source import Source
 
 Array = NDArray[Any]
@@ -81,6 +82,17 @@ class Table:
         """Return the weights of the rows with the numbers ``rows``, ``[rows]``; None without weights."""
         return None if self.weights is None else self.weights[rows]
 
+    def without_repeats(self) -> "Table":
+        """Return interactions, of which those of one user with one item are merged."""
+        (name, users), *_ = self.features.columns.items()
+        rows, weights = merge_repeats(users, self.target, self.times, self.weights)
+        return Table(
+            FeatureTable({name: users[rows]}, self.features.datatypes),
+            self.target[rows],
+            times=None if self.times is None else self.times[rows],
+            weights=weights,
+        )
+
 
 def build_table(source: Source, config: TrainingConfig) -> Table:
     """Select the columns of the features, the target and the split, and convert the features to their types.
@@ -102,20 +114,25 @@ def build_table(source: Source, config: TrainingConfig) -> Table:
             columns[name] = _convert_times(source, name, column, options.format)
             continue
         columns[name] = _convert_feature(source, name, column, datatype)
-        if (datatype is Datatype.BYTES and not options.free_text) or options.categorical:
+        if config.task == "recommendation":
+            _validate_users(source, name, column, datatype)
+        elif (datatype is Datatype.BYTES and not options.free_text) or options.categorical:
             _validate_categories(source, name, columns[name], options)
     if config.task == "classification":
         target = _target_classes(source, config)
+    elif config.task == "recommendation":
+        target = _target_labels(source, config)
     else:
         target = _target_values(source, config, prediction_datatype(datatypes.values()))
     split = config.split
-    return Table(
+    table = Table(
         FeatureTable(columns, datatypes),
         target,
         groups=_complete_column(source, split.group).values if split.group is not None else None,
         times=_times(source, split.time) if split.time is not None else None,
         weights=_weights(source, config.sample_weight) if config.sample_weight is not None else None,
     )
+    return table.without_repeats() if config.task == "recommendation" else table
 
 
 def _configured_datatype(options: FeatureOptions) -> Datatype | None:
@@ -157,6 +174,14 @@ def _validate_categories(source: Source, name: str, values: Array, options: Feat
         known = {"", *options.order}
         unknown = np.fromiter((value not in known for value in values), np.bool_, len(values))
         _reject_rows(where, values, unknown, f"one of {', '.join(options.order)}, the categories of 'order'")
+
+
+def _validate_users(source: Source, name: str, column: Column, datatype: Datatype) -> None:
+    """Check that a column names the user of each interaction."""
+    where = f"{source.name}: the column '{name}'"
+    if not (datatype is Datatype.BYTES or datatype.is_integer):
+        raise DataError(f"{where} is {datatype}, and users are texts or whole numbers.")
+    _reject_missing(where, column, "the user of each interaction")
 
 
 def _read_feature(source: Source, name: str, datatype: Datatype | None, is_time: bool) -> Column:
@@ -215,6 +240,12 @@ def _feature_names(source: Source, config: TrainingConfig) -> list[str]:
         names = [name for name in source.names if name not in dropped]
     if not names:
         raise FieldError(("features",), f"no feature is left: {source.name} has no other columns")
+    if config.task == "recommendation" and len(names) > 1:
+        raise FieldError(
+            ("features",),
+            f"expected one feature, the user of a recommendation, received {', '.join(names)}: name the user "
+            "in features.keep",
+        )
     for name in names:
         _validate_name(source, name)
         if name in source.indices and options.keep is None:
@@ -371,20 +402,8 @@ def _weights(source: Source, name: str) -> Array:
 
 def _target_classes(source: Source, config: TrainingConfig) -> Array:
     """Return the class of each row, ``[rows]`` of int64 or str."""
-    column = _complete_column(source, config.target)
-    if column.kind != "text" and source.column(config.target).other_reading(column) is not None:
-        column = _complete_column(source, config.target, "text")  # a class may be called 007
+    classes = _target_labels(source, config)
     where = f"{source.name}: the target '{config.target}'"
-    if column.kind == "text":
-        classes: Array = np.array([str(value) for value in column.values])
-    elif column.kind == "time":
-        raise DataError(f"{where} has times, which cannot be classes: expected whole numbers or texts.")
-    elif np.equal(np.mod(column.values.astype(np.float64), 1), 0).all():
-        classes = column.values.astype(np.int64)
-    else:
-        raise DataError(
-            f"{where} has numbers with fractions, which cannot be classes: is the task a regression?"
-        )
     labels = np.unique(classes)
     if len(labels) == 1:
         raise DataError(f"{where} is '{labels[0]}' in every row: expected two classes or more.")
@@ -406,6 +425,22 @@ def _target_classes(source: Source, config: TrainingConfig) -> Array:
             f"{', '.join(map(repr, labels.tolist()))}",
         )
     return classes
+
+
+def _target_labels(source: Source, config: TrainingConfig) -> Array:
+    """Return the class or the item of each row, ``[rows]`` of int64 or str."""
+    column = _complete_column(source, config.target)
+    if column.kind != "text" and source.column(config.target).other_reading(column) is not None:
+        column = _complete_column(source, config.target, "text")  # a class may be called 007
+    where = f"{source.name}: the target '{config.target}'"
+    kind = "items" if config.task == "recommendation" else "classes"
+    if column.kind == "text":
+        return np.array([str(value) for value in column.values])
+    if column.kind == "time":
+        raise DataError(f"{where} has times, which cannot be {kind}: expected whole numbers or texts.")
+    if np.equal(np.mod(column.values.astype(np.float64), 1), 0).all():
+        return column.values.astype(np.int64)
+    raise DataError(f"{where} has numbers with fractions, which cannot be {kind}: is the task a regression?")
 
 
 def _target_values(source: Source, config: TrainingConfig, datatype: Datatype) -> Array:

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from tidegate.contract import MATRIX, Datatype, Output
-from tidegate.outputs import PROBABILITIES, SCORES, STANDARD_DEVIATION
+from tidegate.outputs import ITEMS, PROBABILITIES, SCORES, STANDARD_DEVIATION
 from tidegate_training.bundling.boosters import booster_converters
-from tidegate_training.bundling.converters import exact_converters, exact_shape_calculators
+from tidegate_training.bundling.converters import exact_converters, exact_parsers, exact_shape_calculators
 from tidegate_training.bundling.graph_inputs import merge_inputs
 
 OPSET = 17
@@ -60,6 +60,7 @@ def to_onnx(
                 options={id(pipeline[-1]): _converter_options(pipeline[-1], outputs)},
                 custom_conversion_functions=exact_converters(),
                 custom_shape_calculators=exact_shape_calculators(),
+                custom_parsers=exact_parsers(),
             )
         if len(inputs) == 1 and inputs[0][0] == MATRIX:
             _rename(model.graph, {model.graph.input[0].name: MATRIX})
@@ -153,7 +154,7 @@ def _apply_contract(model: Any, outputs: tuple[Output, ...], classes_by_target: 
     for converted, output in zip(graph.output, outputs, strict=False):
         current, element_type = f"{output.name}/converted", element_types[output.datatype]
         _rename(graph, {converted.name: current})
-        if output.name == SCORES and output.width == 1:
+        if output.name == SCORES and output.width == 1 and outputs[0].name != ITEMS:
             # The converters return two columns, -margin and margin; scikit-learn returns the margin alone.
             graph.initializer.append(helper.make_tensor("scores/column", TensorProto.INT64, [1], [1]))
             graph.node.append(

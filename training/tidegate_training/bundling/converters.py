@@ -22,6 +22,11 @@ from numpy.typing import NDArray
 
 from tidegate_training.bundling.boosters import booster_converters, booster_shape_calculators
 from tidegate_training.bundling.graph_builder import ONNX_TYPES, GraphBuilder
+from tidegate_training.bundling.recommender_graph import (
+    convert_recommender,
+    declare_recommender_outputs,
+    parse_recommender,
+)
 
 Array = NDArray[Any]
 
@@ -31,6 +36,8 @@ def exact_converters() -> Mapping[type, Callable[..., None]]:
     from skl2onnx._supported_operators import sklearn_operator_name_map
     from sklearn.impute import SimpleImputer
     from sklearn.preprocessing import MinMaxScaler, RobustScaler, StandardScaler
+
+    from tidegate.recommenders import ImplicitALS
 
     converters = {
         "SklearnLinearClassifier": convert_linear_classifier,
@@ -73,6 +80,7 @@ def exact_converters() -> Mapping[type, Callable[..., None]]:
         StandardScaler: convert_scaler,
         MinMaxScaler: convert_scaler,
         RobustScaler: convert_scaler,
+        ImplicitALS: convert_recommender,
         **booster_converters(),
     } | {
         estimator: converters[alias]
@@ -85,8 +93,17 @@ def exact_shape_calculators() -> Mapping[type, Callable[..., None]]:
     """Return, by scikit-learn class, the functions that replace skl2onnx's declaration of the output."""
     from sklearn.preprocessing import MinMaxScaler, RobustScaler, StandardScaler
 
+    from tidegate.recommenders import ImplicitALS
+
     scalers = dict.fromkeys((StandardScaler, MinMaxScaler, RobustScaler), declare_scaler_output)
-    return {**scalers, **booster_shape_calculators()}
+    return {**scalers, ImplicitALS: declare_recommender_outputs, **booster_shape_calculators()}
+
+
+def exact_parsers() -> Mapping[type, Callable[..., Any]]:
+    """Return, by class, the functions that tell skl2onnx the outputs of an estimator that it cannot know."""
+    from tidegate.recommenders import ImplicitALS
+
+    return {ImplicitALS: parse_recommender}
 
 
 def with_float64_parameters(pipeline: Any) -> Any:

@@ -75,11 +75,11 @@ class FittedModel:
         return np.asarray(steps.transform(points) if len(steps) else points)
 
     def strata(self, rows: Indices) -> Array | None:
-        """Return the class or label of sample rows, ``[batch_rows]``; None if the rows have none.
+        """Return the class or label of sample rows, ``[batch_rows]``; None if the rows have none, or many.
 
         Of several targets it is the first. Without true classes it is the model's own label.
         """
-        if self.task == "regression":
+        if self.task in ("regression", "recommendation"):
             return None
         values = self.target[rows] if self.target is not None else self.predict_rows(rows)[LABEL]
         return np.asarray(values if values.ndim == 1 else values[:, 0])

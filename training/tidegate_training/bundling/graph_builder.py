@@ -33,7 +33,7 @@ class GraphBuilder:
     def add_node(self, kind: str, *inputs: str, **attributes: Any) -> None:
         """Add a node and make its output the current tensor."""
         self.current = self.scope.get_unique_variable_name(kind.lower())
-        self.container.add_node(kind, list(inputs), [self.current], op_version=13, **attributes)
+        self.container.add_node(kind, list(inputs), [self.current], **{"op_version": 13, **attributes})
 
     def cast(self, dtype: np.dtype[Any]) -> None:
         """Convert the current tensor to another type."""
@@ -119,6 +119,10 @@ class GraphBuilder:
     def add_indices(self, values: Sequence[int] | Array) -> str:
         """Add 64-bit integers, ``[values]``, and return their name."""
         return self._add_initializer(7, (len(values),), np.asarray(values, np.int64))
+
+    def add_scalar(self, value: int) -> str:
+        """Add a 64-bit integer without a shape, and return its name."""
+        return self._add_initializer(7, (), np.array(value, np.int64))
 
     def add_constant(self, values: Array) -> str:
         """Add a row of numbers, ``[features]``, and return its name."""

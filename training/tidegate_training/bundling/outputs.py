@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tidegate.contract import Datatype, Output, Task
 from tidegate.outputs import (
     DISTANCES,
+    ITEMS,
     LABEL,
     PREDICTION,
     PROBABILITIES,
@@ -56,6 +57,12 @@ def detect_outputs(
             outputs.append(Output(name=STANDARD_DEVIATION, datatype=datatype, width=width, labels=names))
         return tuple(outputs)
     label_type = Datatype.BYTES if predicted.dtype.kind in "UO" else Datatype.INT64
+    if task == "recommendation":
+        width = predicted.shape[1]
+        return (
+            Output(name=ITEMS, datatype=label_type, width=width),
+            Output(name=SCORES, datatype=Datatype.FP32, width=width),
+        )
     label = Output(name=LABEL, datatype=label_type, width=width, labels=names)
     if task == "outlier_detection":
         return (label, Output(name=SCORE, datatype=datatype))

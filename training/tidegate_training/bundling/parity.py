@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.batch import Batch
-from tidegate.outputs import DISTANCES, LABEL, SCORE, SCORES
+from tidegate.outputs import DISTANCES, ITEMS, LABEL, SCORE, SCORES
 
 Array = NDArray[Any]
 
@@ -33,12 +33,12 @@ class ParityReport:
     """The result of the comparison, as ``parity.json`` holds it.
 
     Attributes:
-        verdict: ``equal`` if every score is within the tolerance and every label is the same. A label may
-            differ where the two best scores differ by no more than the tolerance.
+        verdict: ``equal`` if every score is within the tolerance and every label and item is the same. A
+            label may differ where the two best scores differ by no more than the tolerance.
         reason: Why the verdict is not ``equal``.
         rows: The number of compared rows, at each batch size.
         max_abs_difference: The largest ``|compiled - original|`` of a score or a value.
-        label_flips: The number of rows whose label differs at some batch size.
+        label_flips: The number of rows whose label, or one of whose items, differs at some batch size.
         ties: The number of those rows whose two best scores are within the tolerance, so that either label
             is correct.
         largest_at: The row (from 0, among the compared rows) and the batch size with the largest difference
@@ -91,7 +91,7 @@ def compare_outputs(
             if actual.shape != expected.shape:
                 reason = f"the output {name} has the shape {actual.shape} instead of {expected.shape}"
                 return ParityReport("different", reason, rows, scale=scale)
-            if name == LABEL:
+            if name in (LABEL, ITEMS):
                 differs = actual != expected
                 flipped |= differs if differs.ndim == 1 else differs.any(axis=1)
                 continue
@@ -102,6 +102,7 @@ def compare_outputs(
                 row = np.unravel_index(relative.argmax(), relative.shape)[0]
                 largest_at = {"row": int(row), "batch_size": size}
     flips, ties = int(flipped.sum()), int((flipped & tied).sum())
+    compares_labels = LABEL in original or ITEMS in original
     reasons = []
     if max_relative > TOLERANCE:
         reasons.append(
@@ -109,17 +110,16 @@ def compare_outputs(
             f"{TOLERANCE:g}"
         )
     if flips > ties:
-        reasons.append(
-            f"{flips - ties} labels differ where the two best scores are further apart than {TOLERANCE:g}"
-        )
+        far = f"{flips - ties} labels differ where the two best scores are further apart than {TOLERANCE:g}"
+        reasons.append(f"the items of {flips} rows differ" if ITEMS in original else far)
     return ParityReport(
         "different" if reasons else "equal",
         "; ".join(reasons) or None,
         rows,
         # JSON has no NaN and no infinity; the reason names such a difference.
         max_difference if np.isfinite(max_difference) else None,
-        flips if LABEL in original else None,
-        ties if LABEL in original else None,
+        flips if compares_labels else None,
+        ties if compares_labels else None,
         largest_at,
         scale=scale,
     )
