@@ -19,7 +19,6 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
 from sklearn.base import BaseEstimator
 
 Array = NDArray[Any]
@@ -100,26 +99,25 @@ class ImplicitALS(BaseEstimator):
         counted = weights > 0
         self.users_, user_of = np.unique(users[counted], return_inverse=True)
         self.items_, item_of = np.unique(items[counted], return_inverse=True)
-        interactions = csr_matrix(
-            (weights[counted], (user_of, item_of)), shape=(len(self.users_), len(self.items_))
-        )
-        self._validate_counts(interactions)
-        interactions.sort_indices()
-        confidence = interactions * float(self.alpha)
-        by_item = confidence.T.tocsr()
+        n_users, n_items = len(self.users_), len(self.items_)
+        pairs, pair_of = np.unique(user_of * n_items + item_of, return_inverse=True)
+        user_of, item_of = np.divmod(pairs, n_items)
+        excess = self.alpha * np.bincount(pair_of, weights[counted])
+        self._validate_counts(np.bincount(user_of))
+        by_item = np.argsort(item_of, kind="stable")
         generator = np.random.default_rng(self.random_state)
-        item_factors = generator.normal(scale=0.1, size=(len(self.items_), self.factors))
+        item_factors = generator.normal(scale=0.1, size=(n_items, self.factors))
         for _ in range(self.iterations):
-            user_factors = self._solve(confidence, item_factors)
-            item_factors = self._solve(by_item, user_factors)
-        user_factors = self._solve(confidence, item_factors)
-        popularity = np.bincount(interactions.indices, minlength=len(self.items_)) / len(self.users_)
-        self.user_factors_ = np.zeros((len(self.users_) + 1, self.factors + 1))
+            user_factors = self._solve(user_of, item_of, excess, item_factors)
+            item_factors = self._solve(item_of[by_item], user_of[by_item], excess[by_item], user_factors)
+        user_factors = self._solve(user_of, item_of, excess, item_factors)
+        popularity = np.bincount(item_of) / n_users
+        self.user_factors_ = np.zeros((n_users + 1, self.factors + 1))
         self.user_factors_[:-1, :-1] = user_factors
         self.user_factors_[-1, -1] = 1.0
         self.item_factors_ = np.hstack([item_factors, popularity[:, np.newaxis]])
-        self.seen_ = interactions.indices.astype(np.int64)
-        self.seen_bounds_ = np.append(interactions.indptr, interactions.indptr[-1]).astype(np.int64)
+        self.seen_ = item_of.astype(np.int64)
+        self.seen_bounds_ = np.searchsorted(user_of, np.arange(n_users + 2)).astype(np.int64)
         self.n_features_in_ = 1
         return self
 
@@ -177,31 +175,37 @@ class ImplicitALS(BaseEstimator):
             if not isinstance(value, int | float) or not 0 < value < np.inf:
                 raise ValueError(f"{name}: expected a number above 0, received {value!r}")
 
-    def _validate_counts(self, interactions: Any) -> None:
-        """Check that ``k`` items are left for every user, known or not."""
+    def _validate_counts(self, seen: Numbers) -> None:
+        """Check that ``k`` items are left for every user, known or not.
+
+        Args:
+            seen: ``[users]``, the number of items that each user has.
+        """
         n_items = len(self.items_)
         if self.k > n_items:
             raise ValueError(f"k: expected at most {n_items}, the number of items, received {self.k}")
-        seen = np.diff(interactions.indptr)
         if self.exclude_seen and seen.max() > n_items - self.k:
             raise ValueError(
                 f"the user {self.users_[seen.argmax()]!s} has {seen.max()} of {n_items} items, so fewer than "
                 f"{self.k} are left: set a smaller k, or exclude_seen: false"
             )
 
-    def _solve(self, confidence: csr_matrix, factors: Array) -> Array:
+    def _solve(self, rows: Numbers, columns: Numbers, excess: Array, factors: Array) -> Array:
         """Solve for the vectors of one side, ``[rows, factors]``, with those of the other side fixed.
 
         Args:
-            confidence: ``[rows, columns]``, by how much the certainty of each preference exceeds 1.
+            rows: ``[pairs]``, the number of each pair's user or item on the side to solve, in order.
+            columns: ``[pairs]``, its number on the other side.
+            excess: ``[pairs]``, by how much the certainty of its preference exceeds 1.
             factors: ``[columns, factors]``, the vectors of the other side.
         """
         shared = factors.T @ factors + self.regularization * np.eye(factors.shape[1])
-        solved = np.empty((confidence.shape[0], factors.shape[1]))
-        for row, (start, stop) in enumerate(zip(confidence.indptr, confidence.indptr[1:], strict=False)):
-            chosen, excess = factors[confidence.indices[start:stop]], confidence.data[start:stop]
-            solved[row] = np.linalg.solve(shared + (chosen.T * excess) @ chosen, (1 + excess) @ chosen)
-        return solved
+        starts = np.searchsorted(rows, np.arange(1, rows[-1] + 1))
+        solved = []
+        for numbers, more in zip(np.split(columns, starts), np.split(excess, starts), strict=True):
+            chosen = factors[numbers]
+            solved.append(np.linalg.solve(shared + (chosen.T * more) @ chosen, (1 + more) @ chosen))
+        return np.array(solved)
 
     @cached_property
     def _number_of_user(self) -> dict[Any, int]:

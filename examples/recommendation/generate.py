@@ -31,7 +31,13 @@ def make_books(source: random.Random) -> dict[str, tuple[str, float, float]]:
 def make_readings(
     source: random.Random, number: int, books: dict[str, tuple[str, float, float]]
 ) -> list[dict[str, object]]:
-    """Make the readings of one reader, from the first to the last."""
+    """Make the readings of one reader, from the first to the last.
+
+    Args:
+        source: The random numbers.
+        number: The reader's number.
+        books: By title the genre, the length, and how well-known the book is.
+    """
     first, second = source.sample(GENRES, 2)
     length = source.random()
     taste = dict.fromkeys(GENRES, 0.0) | {first: 3.0, second: 2.0}

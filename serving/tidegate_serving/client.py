@@ -235,4 +235,7 @@ def _prediction(response: InferResponse, versions: Sequence[str]) -> Prediction:
 
 
 def _text(value: Any) -> Any:
+    """Decode a text, or each text of a row of several."""
+    if isinstance(value, list):
+        return [_text(text) for text in value]
     return value.decode() if isinstance(value, bytes) else value

@@ -7,6 +7,8 @@ import random
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tidegate.trust.policy import TRUSTED_TYPES, Policy
 from tidegate_training.algorithms import ALGORITHMS
 from tidegate_training.bundling.boosters import LIBRARY_TYPES
@@ -79,5 +81,46 @@ def mixed_configuration(**fields: Any) -> TrainingConfig:
         "target": "default",
         "features": {"drop": ["loss"], "overrides": {"purpose": {"handle_unknown": "accept"}}},
         "preprocessing": {"numeric": {"impute": "median", "scale": "standard"}},
+    }
+    return configuration(**(defaults | fields))
+
+
+def interactions() -> tuple[Any, Any, Any]:
+    """Return users ``[rows, 1]``, items and weights ``[rows]``: users of a group have items of the group."""
+    source = random.Random(3)
+    rows = [
+        (f"{group}{user}", f"{group}-{item}", source.randint(1, 3))
+        for group in "abc"
+        for user in range(8)
+        for item in source.sample(range(10), 5)
+    ]
+    users, items, weights = zip(*rows, strict=True)
+    return np.array(users)[:, np.newaxis], np.array(items), np.array(weights, np.float64)
+
+
+def write_interactions(folder: Path) -> Path:
+    """Write a CSV file with the columns user, item, weight and time."""
+    users, items, weights = interactions()
+    order = random.Random(4).sample(range(len(items)), len(items))
+    file = folder / "interactions.csv"
+    with file.open("w", newline="") as output:
+        writer = csv.writer(output)
+        writer.writerow(["user", "item", "weight", "time"])
+        for day, row in enumerate(order):
+            writer.writerow([users[row, 0], items[row], int(weights[row]), day])
+    return file
+
+
+def recommendation(**fields: Any) -> TrainingConfig:
+    """Return a configuration for the file of :func:`write_interactions`, with some fields replaced."""
+    defaults: dict[str, Any] = {
+        "name": "items",
+        "task": "recommendation",
+        "data": {"path": "interactions.csv"},
+        "target": "item",
+        "sample_weight": "weight",
+        "split": {"time": "time"},
+        "preprocessing": {},
+        "algorithm": {"name": "ImplicitALS", "parameters": {"k": 3, "factors": 4, "iterations": 5}},
     }
     return configuration(**(defaults | fields))

@@ -82,8 +82,11 @@ class FeatureOptions(_Section):
     """Whether the texts have any content, such as remarks, and are not categories."""
     order: Annotated[list[str], Field(min_length=2)] | None = None
     """The categories of a column of texts from the lowest to the highest; each becomes its rank."""
-    handle_unknown: Literal["reject", "accept"] = "reject"
-    """Whether the server rejects or accepts a category that is not in the training rows."""
+    handle_unknown: Literal["reject", "accept"] | None = None
+    """Whether the server rejects or accepts a category that is not in the training rows.
+
+    By default it rejects categories, and accepts the users of a recommendation.
+    """
     sensitivity: Annotated[Sensitivity, Field(strict=False)] | None = None
 
     @property

@@ -157,7 +157,9 @@ def bundle(
         predicted,
         policies={
             column: FeaturePolicy(
-                handle_unknown=handle_unknown, free_text=_is_free_text(pipeline, samples, column)
+                handle_unknown=handle_unknown,
+                categorical=task == "recommendation",
+                free_text=task != "recommendation" and _is_free_text(pipeline, samples, column),
             )
             for column in samples.features.datatypes
         },

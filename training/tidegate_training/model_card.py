@@ -78,6 +78,8 @@ def render_model_card(
 
 
 def _limitations(contract: Contract) -> str:
+    if contract.task == "recommendation":
+        return _limitations_of_recommendations(contract.features[0])
     accepting = [
         feature.name
         for feature in contract.features
@@ -91,6 +93,14 @@ def _limitations(contract: Contract) -> str:
             f" An unknown category of {', '.join(accepting)} counts as none of the known categories, and as "
             "below the first one if they have an order."
         )
+    return text
+
+
+def _limitations_of_recommendations(user: Feature) -> str:
+    """Return what the model knows of users and items, which are those of the training rows."""
+    text = "Items without a training row are never recommended."
+    if user.handle_unknown == "accept":
+        text += f" A new {user.name} receives the most popular items until the model is trained again."
     return text
 
 
@@ -135,6 +145,13 @@ def _metrics(evaluation: Evaluation, contract: Contract) -> str:
     if contract.task == "classification" and len(contract.labels) == 2:
         positive = evaluation.positive_label
         text += f"\n\nThe positive class of precision, recall, F1 and ROC AUC is '{positive}'."
+    elif contract.task == "recommendation":
+        text += (
+            f"\n\nNDCG and recall are means over users of the {contract.prediction.width} recommended items, "
+            "next to those of as many popular ones; the best possible list has 1. Items that are left out "
+            "because a user has them do not count. Coverage is the fraction of all items that is recommended "
+            "to some user."
+        )
     elif contract.task == "classification":
         means = "classes" if contract.labels else "targets"
         text += f"\n\nPrecision, recall, F1 and ROC AUC are means over the {means}."

@@ -248,9 +248,8 @@ def _split_table(config: TrainingConfig, table: Table) -> Splits:
 def _feature_policy(config: TrainingConfig, name: str) -> FeaturePolicy:
     options = config.features.overrides.get(name, FeatureOptions())
     is_user = config.task == "recommendation"
-    accepts_new = is_user and "handle_unknown" not in options.model_fields_set
     return FeaturePolicy(
-        handle_unknown="accept" if accepts_new else options.handle_unknown,
+        handle_unknown=options.handle_unknown or ("accept" if is_user else "reject"),
         sensitivity=options.sensitivity or config.features.sensitivity,
         categorical=options.categorical or is_user,
         free_text=options.free_text,

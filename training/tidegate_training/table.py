@@ -170,7 +170,7 @@ def _validate_categories(source: Source, name: str, values: Array, options: Feat
             "set free_text: true in features.overrides if they are free texts, or leave it out with "
             "features.drop."
         )
-    if options.order is not None and options.handle_unknown == "reject":
+    if options.order is not None and options.handle_unknown != "accept":
         known = {"", *options.order}
         unknown = np.fromiter((value not in known for value in values), np.bool_, len(values))
         _reject_rows(where, values, unknown, f"one of {', '.join(options.order)}, the categories of 'order'")

@@ -14,7 +14,7 @@ import pytest
 from tidegate.errors import ConfigurationError, ServerError
 from tidegate.protocol.constants import Protocol
 from tidegate_serving import client
-from tidegate_serving._kserve import pb
+from tidegate_serving._kserve import InferResponse, pb
 from tidegate_serving.client import Prediction, predict
 
 INPUTS = [{"name": "input", "datatype": "FP64", "shape": [-1, 2]}]
@@ -226,6 +226,14 @@ def test_predict_by_grpc_waits_for_a_late_server(monkeypatch: pytest.MonkeyPatch
                 await server.stop(None)
 
     assert asyncio.run(main()) == Prediction("1", {"label": [7]})
+
+
+def test_prediction_of_rows_of_texts_is_text() -> None:
+    texts = pb.ModelInferResponse.InferOutputTensor(name="items", datatype="BYTES", shape=[2, 2])
+    texts.contents.bytes_contents.extend([b"tea", "caf\u00e9".encode(), b"mug", b""])
+    message = pb.ModelInferResponse(model_name="m", outputs=[texts])
+    response = InferResponse.from_grpc(message)
+    assert client._prediction(response, ["1"]).outputs == {"items": [["tea", "café"], ["mug", ""]]}
 
 
 def test_predict_by_grpc_without_server_is_unavailable() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from tests.support.training import configuration
+from tests.support.training import configuration, recommendation
 from tidegate.errors import ConfigurationError
 from tidegate.settings import load_yaml
 from tidegate_training.config import TrainingConfig
@@ -88,6 +88,30 @@ def test_config_invalid_field_is_rejected(fields: dict[str, Any], words: list[st
         configuration(**fields)
     for word in words:
         assert word in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        (
+            {"data": {"dataset": "iris"}, "target": "target"},
+            "'data.dataset'.*interactions of users with items",
+        ),
+        ({"split": {"group": "a"}}, "'split.group'.*the interactions of each user"),
+        ({"split": {"stratify": True}}, "'split.stratify'.*a recommendation has no classes"),
+        ({"threshold": 0.5}, "'threshold'.*a recommendation has no classes"),
+        ({"preprocessing": {"numeric": {"scale": "standard"}}}, "'preprocessing'.*not preprocessed"),
+        (
+            {"features": {"overrides": {"user": {"free_text": True}}}},
+            "'features.overrides.user.free_text'.*users of a recommendation",
+        ),
+        ({"algorithm": {"name": "Ridge"}}, "Ridge is not an algorithm for recommendation.*ImplicitALS"),
+        ({"gates": {"test.f1": ">= 0.9"}}, "'test.f1'.*a metric of ndcg, recall"),
+    ],
+)
+def test_config_of_a_recommendation_rejects_other_fields(fields: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValidationError, match=words):
+        recommendation(**fields)
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ EXAMPLES = Path(__file__).parents[3] / "examples"
         ("breast-cancer", "breast-cancer", "equal"),
         ("diabetes", "diabetes", "equal"),
         ("credit-risk", "credit-risk", "equal"),
+        ("recommendation", "books", "equal"),
         ("text", "support-tickets", "not compiled"),
         ("xgboost", "deliveries", "equal"),
     ],
@@ -38,7 +39,13 @@ def test_example_trains_and_passes_its_gates(folder: str, name: str, verdict: st
 
 
 @pytest.mark.parametrize(
-    ("folder", "data"), [("credit-risk", "loans.csv"), ("text", "tickets.csv"), ("xgboost", "deliveries.csv")]
+    ("folder", "data"),
+    [
+        ("credit-risk", "loans.csv"),
+        ("recommendation", "readings.csv"),
+        ("text", "tickets.csv"),
+        ("xgboost", "deliveries.csv"),
+    ],
 )
 def test_example_data_equal_the_generator_s_output(folder: str, data: str, tmp_path: Path) -> None:
     source = EXAMPLES / folder

@@ -22,8 +22,10 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from tidegate.bundle import METRICS, MODEL_CARD, PARITY, Bundle
+from tests.support.training import interactions
+from tidegate.bundle import METRICS, MODEL_CARD, ONNX, PARITY, Bundle
 from tidegate.errors import ConfigurationError, DataError
+from tidegate.recommenders import ImplicitALS
 from tidegate_serving import Predictor
 from tidegate_training import bundle
 
@@ -134,6 +136,25 @@ def test_bundle_metrics_fit_the_task(tmp_path: Path) -> None:
     metrics = json.loads(seal(outliers, NUMBERS, 2 * CLASSES - 1, tmp_path).read(METRICS))["sample"]
     assert metrics["outlier_fraction"] == pytest.approx(0.1)
     assert metrics["recall"] is not None
+
+
+@pytest.mark.parametrize("numbered", [False, True])
+def test_bundle_of_a_recommender_ranks_held_out_items(numbered: bool, tmp_path: Path) -> None:
+    users, items, weights = interactions()
+    if numbered:
+        users = np.unique(users, return_inverse=True)[1].reshape(-1, 1)
+    held_out = np.arange(len(items)) % 5 == 0
+    model = ImplicitALS(3, factors=4, random_state=0)
+    model.fit(users[~held_out], items[~held_out], weights[~held_out])
+    frame = pd.DataFrame({"user": users[:, 0]})
+    sealed = bundle(model, frame, items, name="items", directory=tmp_path / "b", handle_unknown="accept")
+    metrics = json.loads(sealed.read(METRICS))["sample"]
+    assert metrics["ndcg"] > metrics["popularity_ndcg"] + 0.2
+    (feature,) = sealed.contract.features
+    assert feature.categories == tuple(sorted(set(users[:, 0].tolist())))
+    assert ONNX in sealed
+    assert sealed.contract.task == "recommendation"
+    assert predict(sealed) == sealed.contract.golden.outputs["items"]
 
 
 def test_bundle_is_compiled_where_equal_and_says_its_source(tmp_path: Path) -> None:

@@ -16,7 +16,13 @@ import numpy as np
 import pytest
 
 from tests.support.fitted_models import predict_outputs
-from tests.support.training import configuration, mixed_configuration, write_loans
+from tests.support.training import (
+    configuration,
+    mixed_configuration,
+    recommendation,
+    write_interactions,
+    write_loans,
+)
 from tidegate.batch import Batch
 from tidegate.bundle import JOBLIB, METRICS, ONNX, PARITY, PROVENANCE, Bundle, verify
 from tidegate.errors import ConfigurationError, DataError, GateNotPassedError
@@ -235,6 +241,48 @@ def test_train_sample_weight_counts_in_fitting_and_metrics(tmp_path: Path) -> No
     assert result.bundle.manifest.parameters["sample_weight"] == "big"
     assert result.evaluation.metrics["train"] != unweighted.evaluation.metrics["train"]
     assert "A row counts by its weight, column 'big'" in result.bundle.read("MODEL_CARD.md").decode()
+
+
+def test_train_recommendation_ranks_items_for_users_new_and_old(tmp_path: Path) -> None:
+    write_interactions(tmp_path)
+    result = train(recommendation(), tmp_path / "bundle", base_dir=tmp_path)
+    metrics = result.evaluation.metrics
+    assert set(metrics["train"].values()) == {None}  # every item of a training row is excluded
+    ndcg, popularity = metrics["test"]["ndcg"], metrics["test"]["popularity_ndcg"]
+    assert ndcg is not None
+    assert popularity is not None
+    assert ndcg > 2 * popularity
+    assert (result.parity.verdict, result.evaluation.overfitting) == ("equal", None)
+    model = load(result.bundle.path, result.bundle.digest, Policy())
+    (feature,) = model.contract.features
+    assert (feature.handle_unknown, len(feature.categories or ())) == ("accept", 24)
+    assert [(output.name, output.width) for output in model.contract.outputs] == [("items", 3), ("scores", 3)]
+    batch = Batch.from_rows(model.contract, [["a0"], ["unknown"]])
+    known, popular = model.engine.run(batch)["items"].tolist()
+    assert {item[0] for item in known} == {"a"}
+    by_scikit_learn = load(result.bundle.path, None, Policy(), EngineChoice.SKLEARN).engine
+    assert by_scikit_learn.run(batch)["items"].tolist() == [known, popular]
+    card = result.bundle.read("MODEL_CARD.md").decode()
+    assert "A new user receives the most popular items" in card
+    assert "among the interactions of each user, the latest (column 'time') test" in card
+    assert "NDCG and recall are means over users of the 3 recommended items" in card
+
+
+def test_train_recommendation_may_reject_unknown_users(tmp_path: Path) -> None:
+    write_interactions(tmp_path)
+    config = recommendation(
+        features={"overrides": {"user": {"handle_unknown": "reject"}}},
+        split={},
+        sample_weight=None,
+        algorithm={"name": "ImplicitALS", "parameters": {"k": 2, "factors": 4, "exclude_seen": False}},
+    )
+    with pytest.raises(ConfigurationError, match="expected one feature, the user of a recommendation"):
+        train(config, tmp_path / "bundle", base_dir=tmp_path)
+    config = config.model_copy(update={"features": config.features.model_copy(update={"keep": ["user"]})})
+    result = train(config, tmp_path / "bundle", base_dir=tmp_path)
+    assert result.bundle.contract.features[0].handle_unknown == "reject"
+    assert result.evaluation.metrics["train"]["ndcg"] is not None
+    assert "A new user" not in result.bundle.read("MODEL_CARD.md").decode()
 
 
 def test_train_with_another_seed_gives_another_digest(numbers: TrainingResult, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from pyarrow import parquet
 
 from tests.support.fitted_models import sklearn_rows
-from tests.support.training import configuration
+from tests.support.training import configuration, recommendation
 from tidegate.contract import Datatype
 from tidegate.errors import ConfigurationError, DataError, FieldError
 from tidegate_training.source import read_source
@@ -328,3 +328,35 @@ def test_build_table_threshold_of_three_classes_is_rejected(tmp_path: Path) -> N
     rows = "".join(f"{index},{index % 3}\n" for index in range(30))
     with pytest.raises(ConfigurationError, match=r"'threshold': expected two classes, and .* has 3"):
         table_of(tmp_path, "a,y\n" + rows, threshold=0.3)
+
+
+def interactions_of(folder: Path, content: str, **fields: Any) -> Table:
+    (folder / "interactions.csv").write_text(content)
+    config = recommendation(**fields)
+    return build_table(read_source(config.data, folder), config)
+
+
+def test_build_table_repeated_interactions_are_merged(tmp_path: Path) -> None:
+    content = "user,item,weight,time\nann,7,1,3\nann,7,2,1\nben,8,1,2\n"
+    table = interactions_of(tmp_path, content)
+    assert table.features.columns["user"].tolist() == ["ann", "ben"]
+    assert (table.target.tolist(), table.target.dtype) == ([7, 8], np.int64)
+    assert table.times is not None
+    assert table.times.tolist() == [1, 2]
+    assert table.weights is not None
+    assert table.weights.tolist() == [3.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("user,item,weight,time,day\na,x,1,1,2\n", "expected one feature, the user .*received user, day"),
+        ("user,item,weight,time\na,x,1,1\n,y,1,2\n", "'user' is missing in row 2: expected the user of each"),
+        ("user,item,weight,time\n1.5,x,1,1\n", "'user' is FP32, and users are texts or whole numbers"),
+        ("user,item,weight,time\na,1.5,1,1\n", "numbers with fractions, which cannot be items"),
+        ("user,item,weight,time\na,x,-1,1\n", "expected a sample weight of 0 or more"),
+    ],
+)
+def test_build_table_invalid_interactions_are_rejected(content: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises((ConfigurationError, DataError), match=message):
+        interactions_of(tmp_path, content)
