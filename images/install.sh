@@ -11,7 +11,8 @@ compile="$environment/bin/python -m compileall -q -j 0 --invalidation-mode unche
 case "$1" in
 dependencies)
     "$uv" venv --quiet --python python3 "$environment"
-    "$uv" pip install --quiet --python "$environment/bin/python" --require-hashes -r "$2"
+    # Wheels only, because the image has no compiler. The lock is complete, and overrides a limit of KServe.
+    "$uv" pip install --quiet --python "$environment/bin/python" --only-binary :all: --no-deps --require-hashes -r "$2"
     # The dependencies' tests are not needed at run time.
     find "$environment"/lib -depth -type d \( -name tests -o -name test \) -exec rm -rf {} +
     $compile "$environment/lib"

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Build the wheel, install it with each extra into a clean environment, and run its commands.
 
+Before that, resolve the dependencies of each image for each platform.
+
 An editable install and the source tree make more packages importable than a user's environment has, so no
 other test detects a missing dependency. The commands run in a folder with packages called `serving`,
 `training`, `loadtests` and `rollout`, as in many machine-learning repositories. Importing one of them raises
@@ -12,6 +14,7 @@ an error.
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -32,6 +35,9 @@ PACKAGES = {"tidegate", "tidegate_serving", "tidegate_training", "tidegate_loadt
 
 SAME_NAMED_FOLDERS = ("serving", "training", "loadtests", "rollout")
 """Packages in the working folder that the installed packages must never import."""
+
+IMAGE_PLATFORMS = ("x86_64-manylinux_2_28", "aarch64-manylinux_2_28")
+"""The platforms of the images, in uv's words. The base image has a newer glibc."""
 
 FOREIGN = {
     "core": ["sklearn", "kserve", "onnxruntime", "pandas", "locust", "matplotlib"],
@@ -124,7 +130,7 @@ class Installation:
         requirement = f"{wheel}" if self.extra == "core" else f"{wheel}[{self.extra}]"
         lock = ROOT / "requirements" / "dev.lock"
         options = ["--quiet", "--python", self.python, "-c", lock]
-        run(UV, "pip", "install", *options, requirement, cwd=self.folder)
+        run(UV, "pip", "install", *options, requirement, cwd=ROOT)  # where uv reads the overrides of the lock
 
     def tidegate(self, *arguments: str | Path, code: int = 0) -> subprocess.CompletedProcess[str]:
         """Run the command `tidegate` in the working folder."""
@@ -236,6 +242,26 @@ def try_loadtest(loadtest: Installation) -> None:
     expect((report / "report.html").is_file(), "'tidegate loadtest run' wrote no report.html.")
 
 
+def verify_images_resolve(folder: Path) -> None:
+    """Verify that a wheel exists for each dependency of an image, on each of its platforms."""
+    dockerfile = (ROOT / "images" / "Dockerfile").read_text()
+    (version,) = re.findall(r"ARG PYTHON_IMAGE=\S+/python:(\d+\.\d+)", dockerfile)
+    for lock in re.findall(r"install\.sh dependencies (\S+)", dockerfile):
+        for platform in IMAGE_PLATFORMS:
+            # As in images/install.sh, but without downloading the wheels.
+            options = ["--only-binary", ":all:", "--no-deps", "--require-hashes", "-r", ROOT / lock]
+            target = [
+                "--python-platform",
+                platform,
+                "--python-version",
+                version,
+                "--target",
+                folder / "image",
+            ]
+            run(UV, "pip", "install", "--quiet", "--dry-run", *target, *options, cwd=folder)
+            print(f"package: {lock} has wheels for {platform}", flush=True)
+
+
 TRIALS: dict[str, Callable[[Installation], None]] = {
     "training": try_training,
     "core": try_core,
@@ -252,6 +278,7 @@ def main() -> None:
     results = []
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary).resolve()
+        verify_images_resolve(folder)
         wheel = build_wheel(folder / "dist")
         work = create_working_folder(folder / "work")
         for extra, trial in TRIALS.items():
