@@ -12,6 +12,9 @@ DIGEST = "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae"
 OTHER = "486ea46224d1bb4fb680f34f7c9ad96a8f24ec88be73ea8e5a6c65260e9cb8a7"
 
 
+IMAGE = {"repository": "registry.example.com/tidegate/serving"}
+
+
 def merged(base: Values, more: Values) -> Values:
     """Merge values over a base, as Helm merges one values file over another."""
     result = dict(base)
@@ -25,7 +28,7 @@ def merged(base: Values, more: Values) -> Values:
 
 @pytest.fixture
 def minimal() -> Values:
-    return {"model": {"uri": "s3://models/breast-cancer", "digest": DIGEST}}
+    return {"model": {"uri": "s3://models/breast-cancer", "digest": DIGEST}, "image": IMAGE}
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from tests.charts.chart import HELM, ROOT, InvalidValuesError, Values, notes, render
-from tests.charts.conftest import DIGEST, OTHER, merged
+from tests.charts.conftest import DIGEST, IMAGE, OTHER, merged
 from tests.charts.test_examples import CI_FILES
 
 PAGES = [
@@ -22,7 +22,7 @@ PAGES = [
 ]
 COMMAND = re.compile(r"helm (?:install|upgrade|template)\b")
 THIRD_PARTY_CHARTS = ("oci://ghcr.io/kserve/charts/", "oci://docker.io/envoyproxy/", "metrics-server/")
-MODEL: Values = {"model": {"uri": "s3://models/breast-cancer", "digest": DIGEST}}
+MODEL: Values = {"model": {"uri": "s3://models/breast-cancer", "digest": DIGEST}, "image": IMAGE}
 PLACEHOLDERS = {
     "<digest>": DIGEST,
     "2c26b46b…": DIGEST,

@@ -113,6 +113,15 @@ def test_every_value_is_described_and_has_a_default(chart: str) -> None:
 
 
 @pytest.mark.parametrize("chart", CHARTS)
+def test_default_of_a_value_that_may_be_text_is_no_map(chart: str) -> None:
+    """Helm warns if `--set-file` replaces a map by a text."""
+    defaults = defaults_of(chart)
+    for name, part in schema_of(chart)["properties"].items():
+        if {"object", "string"} <= set(part.get("type", ())):
+            assert defaults[name] is None, name
+
+
+@pytest.mark.parametrize("chart", CHARTS)
 def test_no_default_is_without_a_schema(chart: str) -> None:
     def tighten(part: dict[str, Any]) -> dict[str, Any]:
         if "properties" not in part:

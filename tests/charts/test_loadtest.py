@@ -31,6 +31,7 @@ LOAD: Values = {
     },
     "url": "http://breast-cancer-predictor.models",
     "model": {"uri": "s3://models/breast-cancer", "digest": DIGEST},
+    "image": {"repository": "registry.example.com/tidegate/loadtest"},
 }
 
 

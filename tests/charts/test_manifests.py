@@ -3,6 +3,7 @@
 """The kustomize bases under ``manifests/``: each renders, is valid, and agrees with the charts."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import pytest
 import yaml
 
 from tests.charts.chart import ROOT, Object, containers, of_kind, pod_specs, render, validated
-from tests.charts.conftest import DIGEST
+from tests.charts.conftest import DIGEST, IMAGE
 from tests.charts.test_examples import assert_restricted
 from tidegate.reference import Reference
 from tidegate.settings import load_yaml
@@ -71,14 +72,14 @@ def test_kserve_containers_are_restricted() -> None:
 def test_runtime_and_storage_container_share_one_image() -> None:
     [server] = the("runtime", "ClusterServingRuntime")["spec"]["containers"]
     downloader = the("runtime", "ClusterStorageContainer")["spec"]["container"]
-    values = {"model": {"uri": "pvc://claim/model", "digest": DIGEST}}
+    values = {"model": {"uri": "pvc://claim/model", "digest": DIGEST}, "image": IMAGE}
     [charted] = containers(pod_specs(render(values))["InferenceService/demo"])
     assert server["image"] == downloader["image"] == charted["image"]
 
 
 def test_runtime_container_equals_the_charts() -> None:
     [server] = the("runtime", "ClusterServingRuntime")["spec"]["containers"]
-    values = {"model": {"uri": "s3://models/model", "digest": DIGEST}}
+    values = {"model": {"uri": "s3://models/model", "digest": DIGEST}, "image": IMAGE}
     [charted] = pod_specs(render(values))["InferenceService/demo"]["containers"]
     assert server["name"] == charted["name"]
     assert server["ports"] == charted["ports"]
@@ -129,12 +130,36 @@ def test_example_uri_is_handled_by_the_storage_container() -> None:
     uri = isvc["spec"]["predictor"]["model"]["storageUri"]
     prefixes = [f["prefix"] for f in the("runtime", "ClusterStorageContainer")["spec"]["supportedUriFormats"]]
     assert uri.startswith(tuple(prefixes))
-    assert Reference.parse(uri.removeprefix("tidegate+")).name == isvc["metadata"]["name"]
+    assert Reference.parse(uri.removeprefix("tidegate+")).name == "breast-cancer"
     assert isvc["metadata"]["annotations"]["serving.kserve.io/deploymentMode"] == "Standard"
     assert (
         isvc["spec"]["predictor"]["serviceAccountName"] == the("model", "ServiceAccount")["metadata"]["name"]
     )
     assert the("model", "ServiceAccount")["secrets"] == [{"name": the("model", "Secret")["metadata"]["name"]}]
+
+
+def test_example_has_another_name_than_the_release_of_the_guide() -> None:
+    """The guide applies both, and one would replace the other's InferenceService."""
+    guide = (ROOT / "docs" / "install.md").read_text()
+    releases = set(re.findall(r"helm install ([-a-z]+) helm/tidegate ", guide))
+    assert releases == {"breast-cancer"}
+    assert the("model", "InferenceService")["metadata"]["name"] not in releases
+
+
+def test_guide_puts_a_digest_into_the_example() -> None:
+    [expression] = re.findall(
+        r"kustomize manifests/model \| sed '([^']+)'", (ROOT / "docs" / "install.md").read_text()
+    )
+    text = "\n".join(yaml.safe_dump(item) for item in kustomize("model"))
+    command = ["sed", expression.replace("<digest>", "f" * 64)]
+    done = subprocess.run(command, input=text, capture_output=True, text=True, check=True)
+    assert f"models/breast-cancer@sha256:{'f' * 64}\n" in done.stdout
+    assert DIGEST not in done.stdout
+
+
+@pytest.mark.parametrize("base", ["runtime", "training"])
+def test_base_names_no_user(base) -> None:
+    assert "runAsUser" not in str(kustomize(base))
 
 
 def test_example_has_ten_lines() -> None:
@@ -144,7 +169,8 @@ def test_example_has_ten_lines() -> None:
 
 
 def test_training_base_has_the_charts_failure_policy() -> None:
-    values = {"config": "name: x", "store": "s3://models", "channel": "candidate"}
+    image = {"repository": "registry.example.com/tidegate/training"}
+    values = {"config": "name: x", "store": "s3://models", "channel": "candidate", "image": image}
     [charted] = of_kind(render(values, "tidegate-training"), "Job").values()
     plain = the("training", "Job")
     for key in ("backoffLimit", "podReplacementPolicy", "podFailurePolicy"):
@@ -178,7 +204,8 @@ def test_submitter_role_has_the_required_permissions_only() -> None:
         for rule in the("training", "Role")["rules"]
         for resource in rule["resources"]
     }
-    values = {"config": "name: x", "store": "s3://models", "objectStore": {"secretName": "store"}}
+    store = {"objectStore": {"secretName": "store"}, "image": IMAGE}
+    values = {"config": "name: x", "store": "s3://models"} | store
     kinds = {f"{item['kind'].lower()}s" for item in render(values, "tidegate-training")}
     helm = {kind: {"create", "get", "patch", "delete"} for kind in kinds}
     # Helm's own records, of which it keeps ten.

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The common parts of the charts: names, validation, and their use as subcharts."""
 
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from tests.charts.chart import (
     HELM,
     InvalidValuesError,
     Values,
+    containers,
     load,
     of_kind,
     pod_specs,
@@ -96,6 +98,10 @@ def test_subchart_null_value_is_rejected(parent, chart: str) -> None:
 
 
 WRONG = [
+    (
+        "image: {repository: ''}",
+        ["image.repository is not set", "images/Dockerfile", "registry.example.com/"],
+    ),
     ("image: {digest: abc}", ['image.digest is "abc"', "64 digits"]),
     (f"image: {{tag: v1, digest: {OTHER}}}", ["image.tag and image.digest", "keep the digest"]),
     ("objectStore: {endpoint: s3.example.com}", ['endpoint is "s3.example.com"', "https://s3.example.com"]),
@@ -121,7 +127,7 @@ WRONG = [
         "serviceAccount: {annotations: {'a b': x}}",
         ['serviceAccount.annotations has the key "a b"', "expected"],
     ),
-    ("podSecurityContext: {runAsUser: 0}", ["runAsUser is 0", "restricted", "another number"]),
+    ("podSecurityContext: {runAsUser: 0}", ["runAsUser is 0", "restricted", "keep the image's user"]),
     ("podSecurityContext: {runAsNonRoot: false}", ["runAsNonRoot is false", "restricted", "set it to true"]),
     (
         "podSecurityContext: {seccompProfile: {type: Unconfined}}",
@@ -179,10 +185,17 @@ def test_release_named_default_needs_explicit_service_account(chart: str) -> Non
 
 
 @pytest.mark.parametrize("chart", POD_CHARTS)
-def test_values_chosen_by_the_cluster_are_optional(chart: str) -> None:
-    nothing = {"runAsUser": None, "runAsGroup": None, "runAsNonRoot": None, "seccompProfile": None}
-    for pod in pod_specs(render(merged(least(chart), {"podSecurityContext": nothing}), chart)).values():
-        assert pod["securityContext"] == {}
+def test_default_user_is_that_of_the_image_or_of_openshift(chart: str) -> None:
+    """OpenShift rejects any other user, and null in a parent chart erases no default of a subchart."""
+    for pod in pod_specs(render(least(chart), chart)).values():
+        for context in [pod["securityContext"], *(it["securityContext"] for it in containers(pod))]:
+            assert not {"runAsUser", "runAsGroup", "fsGroup"} & context.keys()
+
+
+def test_image_user_is_a_number_other_than_root() -> None:
+    """The kubelet verifies runAsNonRoot without a user in the pod only if the image's user is a number."""
+    users = re.findall(r"^USER (.+)$", (HELM.parent / "images" / "Dockerfile").read_text(), re.MULTILINE)
+    assert users == ["10001:10001"]
 
 
 REPLACED_NAMES = [

@@ -19,7 +19,7 @@ from tests.charts.chart import (
     selects,
     validated,
 )
-from tests.charts.conftest import DIGEST, OTHER, merged
+from tests.charts.conftest import DIGEST, IMAGE, OTHER, merged
 
 
 def track(values: Values, name: str = "demo", **options: Any) -> Object:
@@ -303,7 +303,7 @@ def test_image_digest_replaces_the_tag(minimal) -> None:
 
 
 def test_image_tag_defaults_to_the_app_version(minimal) -> None:
-    assert server(minimal)["image"] == f"tidegate/serving:{load('tidegate').metadata['appVersion']}"
+    assert server(minimal)["image"] == f"{IMAGE['repository']}:{load('tidegate').metadata['appVersion']}"
 
 
 def test_topology_spread_selects_the_pods_of_the_track(two_tracks) -> None:

@@ -21,7 +21,8 @@ CONFIG = {
     "data": {"dataset": "breast_cancer"},
     "algorithm": {"name": "LogisticRegression"},
 }
-ONCE: Values = {"config": CONFIG, "store": "s3://models"}
+IMAGE = {"repository": "registry.example.com/tidegate/training"}
+ONCE: Values = {"config": CONFIG, "store": "s3://models", "image": IMAGE}
 SWEEP = merged(ONCE, {"sweep": [{"seed": 1}, {"seed": 2}, {"algorithm": {"parameters": {"C": 0.1}}}]})
 
 
@@ -111,7 +112,7 @@ def test_config_map_is_rendered_unchanged(tmp_path) -> None:
         CONFIG,
         {"seed": 4294967295, "gates": {"test.f1": ">= 0.9"}, "model_card": {"limitations": "a < b & c"}},
     )
-    text = configurations({"config": config, "store": "s3://models"})["train.yaml"]
+    text = configurations({"config": config, "store": "s3://models", "image": IMAGE})["train.yaml"]
     assert ">= 0.9" in text
     (tmp_path / "train.yaml").write_text(text)
     read = load_yaml(tmp_path / "train.yaml", TrainingConfig)
@@ -120,7 +121,7 @@ def test_config_map_is_rendered_unchanged(tmp_path) -> None:
 
 def test_file_text_is_rendered_byte_for_byte() -> None:
     text = "# mine\nname: breast-cancer\nalgorithm: {name: Ridge, parameters: {alpha: 1.0}}\n"
-    assert configurations({"config": text, "store": "s3://models"})["train.yaml"] == text
+    assert configurations({"config": text, "store": "s3://models", "image": IMAGE})["train.yaml"] == text
 
 
 def test_unchanged_upgrade_keeps_the_job_name() -> None:
@@ -327,7 +328,11 @@ MESSAGES = [
 @pytest.mark.parametrize(("change", "parts"), MESSAGES, ids=[change for change, _ in MESSAGES])
 def test_render_invalid_values_name_the_value_and_the_fix(change, parts) -> None:
     parsed = yaml.safe_load(change)
-    values = merged(ONCE, parsed) if parsed.get("config", "") is not None else {"store": "s3://models"}
+    values = (
+        merged(ONCE, parsed)
+        if parsed.get("config", "") is not None
+        else {"store": "s3://models", "image": IMAGE}
+    )
     with pytest.raises(InvalidValuesError) as caught:
         objects(values)
     for part in parts:

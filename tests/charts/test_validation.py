@@ -6,9 +6,9 @@ import pytest
 import yaml
 
 from tests.charts.chart import InvalidValuesError, render
-from tests.charts.conftest import DIGEST, OTHER, merged
+from tests.charts.conftest import DIGEST, IMAGE, OTHER, merged
 
-GOOD = {"model": {"uri": "s3://models/breast-cancer", "digest": DIGEST}}
+GOOD = {"model": {"uri": "s3://models/breast-cancer", "digest": DIGEST}, "image": IMAGE}
 
 # Invalid values in YAML, and parts of the message: the value's name, the received value and the fix.
 MESSAGES = [
@@ -228,7 +228,6 @@ SCHEMA = [
     ("resources: {limits: {cpu: null}}", "/resources/limits.*cpu"),
     ("resources: {requests: {gpu: 1}}", "gpu"),
     ("image: {pullPolicy: Sometimes}", "pullPolicy"),
-    ("image: {repository: ''}", "repository"),
     ("route: {parentRefs: [{namespace: x}]}", "name"),
     ("topologySpreadConstraints: [{maxSkew: 1}]", "topologyKey"),
     (

@@ -170,8 +170,8 @@ def load_images(cluster: Cluster, progress: Progress) -> None:
 
 
 def image_name(kind: str) -> str:
-    """Return an image's full name, which equals the charts' default."""
-    return f"docker.io/tidegate/{kind}:{TAG}"
+    """Return an image's name. It is in no registry, and its host does not exist."""
+    return f"registry.example.com/tidegate/{kind}:{TAG}"
 
 
 def environment(cluster: Cluster) -> dict[str, str]:
@@ -180,7 +180,7 @@ def environment(cluster: Cluster) -> dict[str, str]:
         **cluster.environment,
         # With the token in their environment, the scenarios of a killed run end with the cluster.
         **cluster.token_variable,
-        **{f"E2E_{kind.upper()}_IMAGE": image_name(kind).removeprefix("docker.io/") for kind in IMAGES},
+        **{f"E2E_{kind.upper()}_IMAGE": image_name(kind) for kind in IMAGES},
         "E2E_CLUSTER": "built",
         "E2E_GATEWAY": "tidegate-gateway/tidegate",
         "E2E_S3_ENDPOINT": cluster.s3.endpoint_from_pods,

@@ -72,7 +72,8 @@ class Target:
         return cls(
             kind=environ.get("E2E_CLUSTER", "current"),
             images={
-                kind: environ.get(f"E2E_{kind.upper()}_IMAGE", f"tidegate/{kind}:0.1.0") for kind in IMAGES
+                kind: environ.get(f"E2E_{kind.upper()}_IMAGE", f"registry.example.com/tidegate/{kind}:0.1.0")
+                for kind in IMAGES
             },
             gateway=parse_pair("E2E_GATEWAY", require("E2E_GATEWAY")),
             s3_from_pods=endpoint,

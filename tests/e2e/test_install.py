@@ -25,7 +25,7 @@ from tidegate.protocol.constants import Protocol
 REST_PROTOCOLS = (Protocol.V1, Protocol.V2, Protocol.V2_BINARY)
 RUNTIME = Path("manifests/runtime")
 MODEL = Path("manifests/model")
-DEFAULT_IMAGE = "tidegate/serving:0.1.0"
+DEFAULT_IMAGE = "registry.example.com/tidegate/serving:0.1.0"
 
 
 def send_golden_requests(

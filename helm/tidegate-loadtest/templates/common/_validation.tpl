@@ -28,6 +28,10 @@ names the value, what it is, what is expected, and the fix.
 {{- if and .Values.image.tag .Values.image.digest }}
 {{- $errors = append $errors "image.tag and image.digest are both set: expected one of them; keep the digest, which always names the same image, or the tag." }}
 {{- end }}
+{{- if not .Values.image.repository }}
+{{- $target := regexReplaceAll "^tidegate-?" .Chart.Name "" | default "serving" }}
+{{- $errors = append $errors (printf "image.repository is not set: no public registry holds Tidegate's images. Build the target %q of images/Dockerfile, push it to a registry of your cluster, and set its name, for example --set image.repository=registry.example.com/tidegate/%s." $target $target) }}
+{{- end }}
 {{- toJson $errors }}
 {{- end }}
 
@@ -74,7 +78,7 @@ names the value, what it is, what is expected, and the fix.
 {{- $context := .Values.podSecurityContext }}
 {{- $standard := "the restricted Pod Security Standard forbids it" }}
 {{- if eq (get $context "runAsUser" | toString) "0" }}
-{{- $errors = append $errors (printf "podSecurityContext.runAsUser is 0, and %s: set another number, or null on OpenShift, which assigns one." $standard) }}
+{{- $errors = append $errors (printf "podSecurityContext.runAsUser is 0, and %s: set another number, or remove it to keep the image's user." $standard) }}
 {{- end }}
 {{- if eq (get $context "runAsNonRoot" | toString) "false" }}
 {{- $errors = append $errors (printf "podSecurityContext.runAsNonRoot is false, and %s: remove it, or set it to true." $standard) }}
