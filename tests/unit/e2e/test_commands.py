@@ -12,6 +12,7 @@ DIGEST = "0" * 64
 
 def test_commands_of_campaign_notes_wait_follow_and_read() -> None:
     values = {
+        "image": {"repository": "registry.example.com/tidegate/loadtest"},
         "campaign": UNMEETABLE,
         "url": "http://a-predictor.models",
         "model": {"uri": "s3://models/a", "digest": DIGEST},
@@ -25,6 +26,7 @@ def test_commands_of_campaign_notes_wait_follow_and_read() -> None:
 
 
 def test_commands_of_schedule_notes_start_a_run() -> None:
-    values = {"schedule": "0 3 1 1 *", "store": "s3://models/x", "config": BREAST_CANCER}
+    image = {"repository": "registry.example.com/tidegate/training"}
+    values = {"image": image, "schedule": "0 3 1 1 *", "store": "s3://models/x", "config": BREAST_CANCER}
     start, *_ = commands(notes(values, "tidegate-training", release="nightly"))
     assert start[3:] == ["create", "job", "--from=cronjob/nightly", "nightly-now"]
