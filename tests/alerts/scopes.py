@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 from tests.charts.chart import Values, of_kind, render
-from tests.charts.conftest import DIGEST, OTHER, merged
+from tests.charts.conftest import DIGEST, IMAGE, OTHER, merged
 
 RELEASES: tuple[tuple[str, str, Values], ...] = (
     ("models", "demo", {"canary": {"digest": OTHER}}),
@@ -15,7 +15,11 @@ RELEASES: tuple[tuple[str, str, Values], ...] = (
 )
 """Namespace, name and values; two releases have the same name."""
 
-BASE: Values = {"model": {"uri": "s3://models/breast-cancer", "digest": DIGEST}, "alerts": {"enabled": True}}
+BASE: Values = {
+    "model": {"uri": "s3://models/breast-cancer", "digest": DIGEST},
+    "image": IMAGE,
+    "alerts": {"enabled": True},
+}
 
 
 class Scope(StrEnum):
