@@ -24,9 +24,9 @@ RATE = 2000
 
 
 def simulate(seconds: int) -> Iterator[Samples]:
-    """Yield the samples of each second: latencies with a long tail, and a failure in a thousand requests."""
+    """Yield the samples of each second: latencies with a long tail, and a long error per thousand."""
     source = np.random.default_rng(0)
-    errors = ["status 503: overloaded"] * (RATE // 1000) + [""] * (RATE - RATE // 1000)
+    errors = ["status 503: " + "overloaded " * 200] * (RATE // 1000) + [""] * (RATE - RATE // 1000)
     for second in range(seconds):
         starts = second + np.arange(RATE) / RATE
         yield make_samples(starts, completed=starts + source.lognormal(-5, 0.7, RATE), error=errors)

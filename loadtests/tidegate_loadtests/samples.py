@@ -22,6 +22,8 @@ from numpy.typing import NDArray
 from tidegate.errors import TidegateError
 
 Floats = NDArray[np.float64]
+Texts = NDArray[np.object_]
+"""References to few different texts. An array of text itself gives each row the length of the longest one."""
 
 ROW_GROUP_ROWS = 32_768
 """Rows per row group: few enough to write one in milliseconds, and enough for an effective encoding."""
@@ -68,15 +70,15 @@ class Samples:
     sent: Floats
     completed: Floats
     status: NDArray[np.int64]
-    protocol: NDArray[np.str_]
+    protocol: Texts
     rows: NDArray[np.int64]
-    error: NDArray[np.str_]
+    error: Texts
 
     @classmethod
     def from_rows(cls, rows: Iterable[Sample]) -> Self:
         """Return samples, one per row."""
         columns = list(zip(*rows, strict=True)) or [()] * len(_SCHEMA)
-        types = [*([np.float64] * 4), np.int64, np.str_, np.int64, np.str_]
+        types = [*([np.float64] * 4), np.int64, object, np.int64, object]
         return cls(*(np.array(column, dtype=type_) for column, type_ in zip(columns, types, strict=True)))
 
     @classmethod
@@ -101,11 +103,7 @@ class Samples:
         return data
 
     def _to_arrow(self) -> Any:
-        columns = (pa.array(getattr(self, name)) for name in _SCHEMA.names)
-        return pa.table(
-            [column.dictionary_encode() if pa.types.is_string(column.type) else column for column in columns],
-            schema=_SCHEMA,
-        )
+        return pa.table([pa.array(getattr(self, field.name), field.type) for field in _SCHEMA], _SCHEMA)
 
     def __len__(self) -> int:
         return len(self.intended_start)
@@ -121,7 +119,7 @@ class Samples:
     @property
     def successful(self) -> NDArray[np.bool_]:
         """Whether each response was correct and in time, ``[requests]``."""
-        return np.asarray(self.error == "")
+        return np.asarray(self.error == "", bool)
 
     @property
     def latency_ms(self) -> Floats:
@@ -256,12 +254,12 @@ def read_samples(path: Path) -> Iterator[Samples]:
             yield Samples._from_arrow(file.read_row_group(index))
 
 
-def _texts(column: Any) -> NDArray[np.str_]:
+def _texts(column: Any) -> Texts:
     encoded = column.combine_chunks()
     if not len(encoded):
-        return np.array([], dtype=np.str_)
+        return np.array([], dtype=object)
     indices: NDArray[np.int32] = encoded.indices.to_numpy()
-    return np.array(encoded.dictionary.to_pylist(), dtype=np.str_)[indices]
+    return np.array(encoded.dictionary.to_pylist(), dtype=object)[indices]
 
 
 def _describe(schema: Any) -> str:

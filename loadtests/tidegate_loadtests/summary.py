@@ -157,7 +157,7 @@ class _Counts:
         self.send_delay.add(send_delay_ms)
         for q, limit in thresholds.items():
             self.late[q] += int((latency_ms[successful] > limit).sum())
-        for name in np.unique(samples.protocol).tolist():
+        for name in sorted(set(samples.protocol)):
             mask = samples.protocol == name
             self.protocols.setdefault(name, _Protocol()).add(successful[mask], samples.select(mask))
         self._add_errors(Counter(samples.error[~successful].tolist()))

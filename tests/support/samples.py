@@ -35,7 +35,7 @@ def make_samples(
         sent=np.array(sent, float),
         completed=np.array(sent if completed is None else completed, float),
         status=np.full(count, 200),
-        protocol=np.array(["v1"] * count if protocol is None else protocol, str),
+        protocol=np.array(["v1"] * count if protocol is None else protocol, object),
         rows=np.full(count, 1),
-        error=np.array([""] * count if error is None else error, str),
+        error=np.array([""] * count if error is None else error, object),
     )

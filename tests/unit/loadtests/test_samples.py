@@ -144,3 +144,12 @@ def test_samples_selected_keep_their_columns_together() -> None:
     assert selected.intended_start.tolist() == [2.0, 3.0]
     assert selected.protocol.tolist() == ["v2", "grpc"]
     assert selected.successful.tolist() == [False, True]
+
+
+def test_samples_share_the_text_of_equal_errors(tmp_path: Path) -> None:
+    path = tmp_path / "samples.parquet"
+    with SampleWriter(path) as writer:
+        writer.write(make_samples([1.0, 2.0, 3.0], error=["", "x" * 100_000, "x" * 100_000]))
+    (samples,) = read_samples(path)
+    assert samples.error[1] is samples.error[2]
+    assert samples.error.itemsize == 8  # a reference, and not room for the longest text
