@@ -127,10 +127,9 @@ def _renumber(node: Any, identities: dict[int, int], files: dict[str, str]) -> A
         return [_renumber(item, identities, files) for item in node]
     if not isinstance(node, dict):
         return node
+    node = _without_address_of_words(node)
     renumbered: dict[str, Any] = {}
     for key, value in node.items():
-        if key == _ADDRESS:
-            continue
         if key == "__id__":
             if node.get("__loader__") != "JsonNode":
                 # skops reads 0 as "no identity".
@@ -141,3 +140,14 @@ def _renumber(node: Any, identities: dict[int, int], files: dict[str, str]) -> A
         else:
             renumbered[key] = _renumber(value, identities, files)
     return renumbered
+
+
+def _without_address_of_words(node: dict[str, Any]) -> dict[str, Any]:
+    """Return a node of the schema without the memory address of stop words, and without the type of its key."""
+    names = list(node["content"]) if node.get("__loader__") == "DictNode" else []
+    if _ADDRESS not in names:
+        return node
+    types = list(node["key_types"]["content"])
+    del types[names.index(_ADDRESS)]
+    content = {name: value for name, value in node["content"].items() if name != _ADDRESS}
+    return node | {"content": content, "key_types": node["key_types"] | {"content": types}}

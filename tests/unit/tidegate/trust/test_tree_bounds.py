@@ -1,11 +1,8 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-import io
-import json
 import subprocess
 import sys
 from collections.abc import Callable
-from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -21,58 +18,16 @@ from sklearn.ensemble import (
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.tree import DecisionTreeClassifier
 from sklearn.utils import all_estimators
-from skops.io import dumps
 
+from tests.support.archives import altered_nodes, altered_root, altered_schema, set_number
 from tidegate.errors import BundleError
 from tidegate.trust.archive import build_pipeline
 from tidegate.trust.policy import Policy
+from tidegate_training.bundling.persistence import to_skops
 
 X, y = load_iris(return_X_y=True)
 X = X.astype(np.float32)
 POLICY = Policy()
-
-
-def altered_nodes(archive: bytes, field: str, change: Callable[[np.ndarray], None]) -> bytes:
-    """Return an archive in which one field of every tree's node array is changed."""
-    with ZipFile(io.BytesIO(archive)) as source:
-        files = {name: source.read(name) for name in source.namelist()}
-    changed = 0
-    for name, content in files.items():
-        if name.endswith(".npy"):
-            array = np.load(io.BytesIO(content))
-            if array.dtype.names and field in array.dtype.names:
-                change(array[field])
-                buffer = io.BytesIO()
-                np.save(buffer, array)
-                files[name] = buffer.getvalue()
-                changed += 1
-    assert changed
-    return packed(files)
-
-
-def altered_schema(archive: bytes, change: Callable[[dict], None]) -> bytes:
-    """Return an archive in which each dictionary of the schema is changed."""
-    with ZipFile(io.BytesIO(archive)) as source:
-        files = {name: source.read(name) for name in source.namelist()}
-
-    def visit(node: object) -> None:
-        if isinstance(node, dict):
-            change(node)
-        for child in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
-            visit(child)
-
-    schema = json.loads(files["schema.json"])
-    visit(schema)
-    files["schema.json"] = json.dumps(schema).encode()
-    return packed(files)
-
-
-def packed(files: dict[str, bytes]) -> bytes:
-    buffer = io.BytesIO()
-    with ZipFile(buffer, "w") as target:
-        for name, content in files.items():
-            target.writestr(name, content)
-    return buffer.getvalue()
 
 
 def put(index: int, value: int) -> Callable[[np.ndarray], None]:
@@ -82,8 +37,8 @@ def put(index: int, value: int) -> Callable[[np.ndarray], None]:
     return change
 
 
-TREE = dumps(DecisionTreeClassifier(max_depth=3, random_state=0).fit(X, y))
-BOOSTED = dumps(HistGradientBoostingClassifier(max_iter=2, max_depth=3).fit(X, y))
+TREE = to_skops(DecisionTreeClassifier(max_depth=3, random_state=0).fit(X, y))
+BOOSTED = to_skops(HistGradientBoostingClassifier(max_iter=2, max_depth=3).fit(X, y))
 
 
 @pytest.mark.parametrize(
@@ -101,7 +56,9 @@ BOOSTED = dumps(HistGradientBoostingClassifier(max_iter=2, max_depth=3).fit(X, y
 )
 def test_build_valid_trees_predict_the_same(estimator: object) -> None:
     estimator.fit(X, y)
-    np.testing.assert_array_equal(build_pipeline(dumps(estimator), POLICY).predict(X), estimator.predict(X))
+    np.testing.assert_array_equal(
+        build_pipeline(to_skops(estimator), POLICY).predict(X), estimator.predict(X)
+    )
 
 
 @pytest.mark.parametrize(
@@ -137,35 +94,23 @@ def test_build_rejects_a_predictor_that_leaves_its_arrays(field: str, value: int
         build_pipeline(altered_nodes(BOOSTED, field, put(0, value)), POLICY)
 
 
-def set_number(node: dict, name: str, value: int) -> None:
-    """Replace a number among an object's attributes."""
-    content = node.get("content")
-    if isinstance(content, dict) and name in content and "content" in content[name]:
-        content[name]["content"] = json.dumps(value)
-
-
 def test_build_rejects_a_tree_wider_than_its_estimator() -> None:
     with pytest.raises(BundleError, match=r"checks for 1\b"):
         build_pipeline(altered_schema(TREE, lambda node: set_number(node, "n_features_in_", 1)), POLICY)
 
 
-def test_build_rejects_trees_wider_than_their_forest() -> None:
-    archive = dumps(RandomForestClassifier(2, max_depth=2).fit(X, y))
-    forests: list[dict] = []
+def test_trees_of_a_forest_check_a_width_of_their_own() -> None:
+    def narrow_the_forest_only(root: dict) -> None:
+        set_number(root["content"], "n_features_in_", 2)
 
-    def narrow_the_forest_only(node: dict) -> None:
-        if node.get("__class__") == "RandomForestClassifier":
-            set_number(node["content"] and {"content": node["content"]["content"]}, "n_features_in_", 2)
-            forests.append(node)
-
-    narrowed = altered_schema(archive, narrow_the_forest_only)
-    assert forests
-    with pytest.raises(BundleError, match=r"inside an estimator of 2|checks for 2\b"):
-        build_pipeline(narrowed, POLICY)
+    archive = to_skops(RandomForestClassifier(2, max_depth=2).fit(X, y))
+    forest = build_pipeline(altered_root(archive, narrow_the_forest_only), POLICY)
+    with pytest.raises(ValueError, match=r"2 features.* expecting 4"):
+        forest.predict(X[:, :2])
 
 
 def test_build_rejects_a_tree_with_a_wrong_node_count() -> None:
-    with pytest.raises(BundleError, match="node and value arrays of the shapes"):
+    with pytest.raises(BundleError, match="1000000 nodes has an array of the shape"):
         build_pipeline(altered_schema(TREE, lambda node: set_number(node, "node_count", 1_000_000)), POLICY)
 
 
@@ -181,7 +126,7 @@ def test_build_rejects_a_tree_stored_as_a_plain_object() -> None:
 def test_build_rejects_a_tree_outside_an_estimator() -> None:
     tree = DecisionTreeClassifier(max_depth=2).fit(X, y).tree_
     with pytest.raises(BundleError, match="does not check a row's width"):
-        build_pipeline(dumps({"tree": tree}), POLICY)
+        build_pipeline(to_skops({"tree": tree}), POLICY)
 
 
 def test_crafted_tree_without_the_check_ends_the_process() -> None:
@@ -229,7 +174,7 @@ def _fitted(name: str, kind: str, estimator_class: type) -> object:
 def test_build_every_estimator_except_one_by_default(kind: str) -> None:
     rejected = set()
     for name, estimator_class in all_estimators(type_filter=kind):
-        archive = dumps(_fitted(name, kind, estimator_class))
+        archive = to_skops(_fitted(name, kind, estimator_class))
         try:
             assert type(build_pipeline(archive, POLICY)) is estimator_class
         except BundleError:
