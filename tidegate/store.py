@@ -44,7 +44,7 @@ from tidegate.bundle import (
     verify,
 )
 from tidegate.digest import canonical_json
-from tidegate.errors import ConfigurationError, NotFoundError, StoreError
+from tidegate.errors import BundleError, ConfigurationError, NotFoundError, StoreError
 from tidegate.objects import Objects
 from tidegate.reference import ChannelReference, Reference, looks_like_reference, parse_reference
 
@@ -123,7 +123,8 @@ class Store:
             on_file: Called with name and size in bytes after each file that was downloaded.
 
         Raises:
-            BundleError: If the store or the directory holds content that differs from the digest.
+            BundleError: If the store or the directory holds content that differs from the digest, or the store
+                holds another model's bundle under this name.
             ConfigurationError: If the directory cannot be written.
             NotFoundError: If the store does not contain the bundle.
             StoreError: If the store is unreachable or fails.
@@ -137,6 +138,11 @@ class Store:
                 f"{prefix}/{MANIFEST}", MAX_MANIFEST_BYTES, f"the bundle {reference}"
             )
             manifest = parse_manifest(content, reference.digest, f"{MANIFEST} of {reference}")
+            if manifest.name != reference.name:
+                raise BundleError(
+                    f"{reference} is a bundle of {manifest.name}: expected one of {reference.name}; move the "
+                    "channel to a bundle of its own model, or pull the other one by its name."
+                )
             partial.mkdir(parents=True)
             for name, entry in manifest.files.items():
                 label = f"{name} of {reference}"

@@ -271,14 +271,15 @@ def check_encoded_width(estimator: Any) -> None:
 
 
 def check_label_cache(estimator: Any) -> None:
-    """Check that a binarizer of labels has no prepared index, which it would use without a check.
+    """Check that the columns that a binarizer of labels has cached are those of its classes.
 
     Raises:
-        BundleError: If it has one.
+        BundleError: If they are not.
     """
+    cached = vars(estimator).get("_cached_dict")
     reject(
-        vars(estimator).get("_cached_dict") is not None,
-        "a MultiLabelBinarizer has a prepared index of labels, which cannot be checked",
+        cached is not None and cached != {label: index for index, label in enumerate(estimator.classes_)},
+        "the columns of a MultiLabelBinarizer are not those of its classes",
     )
 
 

@@ -4,7 +4,7 @@
 
 Type names say which code runs, and this module holds what that code reads. It visits each object that a
 pipeline reaches, rejects attributes that replace a method, and calls the bounds check of each type whose
-compiled code trusts its arrays. What an archive says of its objects plays no part here.
+compiled code trusts its arrays. The archive's description of its objects plays no part here.
 """
 
 import inspect

@@ -32,7 +32,7 @@ _KERNELS = (
 
 TRUSTED_TYPES = frozenset(
     {
-        # Trees: tree_bounds checks their node arrays before any tree is built.
+        # Trees: tree_bounds checks their node arrays after they are built.
         "sklearn.tree._tree.Tree",
         "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
         # Parts of fitted estimators that skops does not trust by default.

@@ -6,7 +6,7 @@ skops reads a description leniently: it drops the keys of a dictionary that have
 description of an object that it has built already, and leaves unnamed members of the archive unread. A check
 of such a description would therefore see another object than the one that is built. This module rejects
 every archive in which two readers could differ, and every compressed member, before any object exists. It
-does not judge types or values.
+judges neither types nor values, except that the functions of SciPy need the deployer's trust.
 """
 
 import json
@@ -54,7 +54,8 @@ _LOADERS = {"numpy.dtype": "DTypeNode", "sklearn.tree._tree.Tree": "TreeNode"}
 """Types whose constructor trusts its arguments: only the node that skops writes for them may build them."""
 
 _NUMBERS = frozenset({"builtins.int", "builtins.float", "numpy.int32", "numpy.int64", "numpy.float64"})
-_TEXT = "builtins.str"
+_NAME = "builtins.str"
+_TEXTS = frozenset({_NAME, "numpy.str_"})
 
 _MAX_EXPANSION = 100
 """The largest ratio of a sparse matrix to its compressed member. Stored members do not expand."""
@@ -134,6 +135,11 @@ def _check_node(node: Mapping[str, Any], own_types: Collection[str]) -> None:
         if kind not in own_types:
             raise _malformed(f"{kind} is built by {loader}, which runs what the archive names")
         return
+    if loader == "FunctionNode" and kind.startswith("scipy.") and kind not in own_types:
+        raise BundleError(
+            f"model.skops contains the function {kind}, whose compiled code trusts its arguments; if you "
+            "trust it, add it with --trusted-type."
+        )
     if unknown := node.keys() - _COMMON_FIELDS - FIELDS[loader]:
         raise _malformed(f"a {loader} has the field {min(unknown)}, which skops does not write")
     if loader == "DictNode":
@@ -142,8 +148,8 @@ def _check_node(node: Mapping[str, Any], own_types: Collection[str]) -> None:
         raise _malformed("a JsonNode holds a list or a dictionary, which skops writes as a node")
     elif loader in ("ObjectNode", "TreeNode") and node.get("content", {}).get("__loader__") == "DictNode":
         types = {f"{key['__module__']}.{key['__class__']}" for key in node["content"]["key_types"]["content"]}
-        if types - {_TEXT}:
-            raise _malformed(f"an attribute of {kind} has a name of the type {min(types - {_TEXT})}")
+        if types - {_NAME}:
+            raise _malformed(f"an attribute of {kind} has a name of the type {min(types - {_NAME})}")
 
 
 def _check_keys(node: Mapping[str, Any]) -> None:
@@ -152,9 +158,9 @@ def _check_keys(node: Mapping[str, Any]) -> None:
     keys = list(node["content"])
     if len(types) != len(keys):
         raise _malformed(f"a dictionary has {len(keys)} keys, and the types of {len(types)}")
-    if unknown := set(types) - _NUMBERS - {_TEXT}:
+    if unknown := set(types) - _NUMBERS - _TEXTS:
         raise _malformed(f"a key of a dictionary has the type {min(unknown)}, neither a text nor a number")
-    converted = {key if kind == _TEXT else float(key) for kind, key in zip(types, keys, strict=True)}
+    converted = {key if kind in _TEXTS else float(key) for kind, key in zip(types, keys, strict=True)}
     if len(converted) < len(keys):
         raise _malformed("two keys of a dictionary are equal")
 

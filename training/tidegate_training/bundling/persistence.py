@@ -143,7 +143,7 @@ def _renumber(node: Any, identities: dict[int, int], files: dict[str, str]) -> A
 
 
 def _without_address_of_words(node: dict[str, Any]) -> dict[str, Any]:
-    """Return a node of the schema without the memory address of stop words, and without the type of its key."""
+    """Return a node of the schema without the memory address of stop words and the type of its key."""
     names = list(node["content"]) if node.get("__loader__") == "DictNode" else []
     if _ADDRESS not in names:
         return node
