@@ -123,8 +123,8 @@ class Store:
             on_file: Called with name and size in bytes after each file that was downloaded.
 
         Raises:
-            BundleError: If the store or the directory holds content that differs from the digest, or the store
-                holds another model's bundle under this name.
+            BundleError: If the store or the directory holds content that differs from the digest, or the
+                bundle is that of another name.
             ConfigurationError: If the directory cannot be written.
             NotFoundError: If the store does not contain the bundle.
             StoreError: If the store is unreachable or fails.
