@@ -1,21 +1,24 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""Write the generated files of the charts: copies of ``helm/common``, JSON schemas and reference pages.
+"""Write the generated files of the charts: copies of ``helm/common``, JSON schemas, comments and pages.
 
 Usage: ``python helm/generate.py`` writes the files that are out of date. With ``--check`` it only lists them
 and exits with 1.
 
 A chart's ``values.schema.yaml`` is the only source of its values. It takes a section of
 ``common/values.schema.yaml`` by ``extends: <section>``; the keys next to ``extends`` override the section's
-keys. The JSON schema requires every value whose default is not null, because Helm removes a default that is
-set to null and no template handles a missing value.
+keys. ``values.yaml`` has the defaults, with comments from the schema, and the chart's README has the
+reference of the page. The JSON schema requires every value whose default is not null, because Helm removes a
+default that is set to null and no template handles a missing value.
 
 The templates are copied because a library chart would be a dependency: ``helm install`` of a folder would
 need ``helm dependency build`` first.
 """
 
 import json
+import re
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -135,6 +138,48 @@ def sections_of_page(schema: Schema, values: Schema, path: str = "") -> Iterator
             yield "Example:\n" + _yaml_block({key: example})
 
 
+def commented_values(schema: Schema, values: Schema, indent: str = "") -> Iterator[str]:
+    """Yield the lines of ``values.yaml``: each value with its description as a comment, and its default.
+
+    Args:
+        schema: The schema of an object, with descriptions.
+        values: The defaults of its values.
+        indent: The object's indentation.
+    """
+    for key, default in values.items():
+        part = schema["properties"][key]
+        if not indent:
+            yield ""
+        yield from _comment(part["description"].strip(), indent)
+        if "enum" in part:
+            yield f"{indent}# O{_type_text(part).removeprefix('o')}."
+        if "properties" in part:
+            yield f"{indent}{key}:"
+            yield from commented_values(part, default, indent + "  ")
+        else:
+            yield textwrap.indent(_yaml({key: default}), indent).rstrip()
+
+
+def readme(chart: str, schema: Schema, values: Schema) -> str:
+    """Return a chart's README, which `helm show readme` prints, without links to other files.
+
+    Args:
+        chart: The chart's folder.
+        schema: Its schema, with descriptions.
+        values: Its defaults.
+    """
+    metadata = yaml.safe_load((HELM / chart / "Chart.yaml").read_text())
+    least = yaml.safe_load((HELM / chart / "ci" / "minimal-values.yaml").read_text())
+    oldest = metadata["kubeVersion"].removeprefix(">=").removesuffix(".0-0")
+    head = (
+        f"# {chart}\n\n{metadata['description']} It needs Kubernetes {oldest} or later.\n\n"
+        f"These values are sufficient:\n\n{_yaml_block(least)}\n"
+        "The notes that Helm prints have the next steps. Helm rejects unknown names, wrong types, and\n"
+        "`null` unless it is the default. Names such as `docs/canary.md` are pages of the repository.\n"
+    )
+    return "\n".join([head, *(_without_links(section) for section in sections_of_page(schema, values))])
+
+
 def page(chart: str, schema: Schema, values: Schema) -> str:
     """Return the reference page of a chart.
 
@@ -167,8 +212,12 @@ def generated_files() -> Iterator[tuple[Path, str]]:
         yield HELM / chart / dashboard, (COMMON / dashboard).read_text()
     for chart, reference in PAGES.items():
         yield from copies(chart)
-        values = yaml.safe_load((HELM / chart / "values.yaml").read_text())
+        text = (HELM / chart / "values.yaml").read_text()
+        values = yaml.safe_load(text)
         schema = require_defaults(load_schema(chart), values)
+        head = text.partition("\n\n")[0].splitlines()
+        yield HELM / chart / "values.yaml", "\n".join([*head, *commented_values(schema, values), ""])
+        yield HELM / chart / "README.md", readme(chart, schema, values)
         yield HELM / chart / "values.schema.json", json.dumps(without_prose(schema), indent=2) + "\n"
         yield DOCS / reference, page(chart, schema, values)
 
@@ -218,8 +267,37 @@ def _type_text(part: Schema) -> str:
     return ", ".join([" or ".join("empty" if name == "null" else name for name in types), *limits])
 
 
+def _comment(description: str, indent: str) -> Iterator[str]:
+    """Yield a description as comment lines: paragraphs are wrapped, tables stay as they are."""
+    mark = f"{indent}# "
+    for number, paragraph in enumerate(_without_links(description).split("\n\n")):
+        if number:
+            yield mark.rstrip()
+        if paragraph.startswith("|"):
+            yield from (mark + line for line in paragraph.splitlines())
+        else:
+            yield from (mark + line for line in textwrap.wrap(" ".join(paragraph.split()), 110 - len(mark)))
+
+
+def _without_links(text: str) -> str:
+    """Return Markdown with the text of each link in place of the link."""
+    return re.sub(r"\[([^]]+)\]\([^)]+\)", r"\1", text)
+
+
+class _Dumper(yaml.SafeDumper):
+    """A dumper that quotes with double quotes where quotes are necessary."""
+
+    def choose_scalar_style(self) -> str:
+        style: str = super().choose_scalar_style()
+        return '"' if style == "'" else style
+
+
+def _yaml(value: Schema) -> str:
+    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, default_flow_style=False, width=110)
+
+
 def _yaml_block(value: Schema) -> str:
-    return f"```yaml\n{yaml.safe_dump(value, sort_keys=False, default_flow_style=False)}```\n"
+    return f"```yaml\n{_yaml(value)}```\n"
 
 
 if __name__ == "__main__":

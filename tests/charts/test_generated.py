@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from helm import generate
-from tests.charts.chart import HELM
+from tests.charts.chart import HELM, load
 
 FILES = list(generate.generated_files())
 SECTIONS: dict[str, Any] = {
@@ -96,6 +96,53 @@ def test_common_section_is_used() -> None:
     sources = "".join(path.read_text() for path in HELM.glob("*/values.schema.yaml"))
     for name in yaml.safe_load((HELM / "common" / "values.schema.yaml").read_text()):
         assert re.search(rf"extends: {name}\b", sources), f"no schema uses the section {name}"
+
+
+@pytest.mark.parametrize("chart", generate.PAGES)
+def test_values_file_has_the_description_above_each_value(chart: str) -> None:
+    text = (HELM / chart / "values.yaml").read_text()
+    schema, values = generate.load_schema(chart), yaml.safe_load(text)
+    assert yaml.safe_load("\n".join(generate.commented_values(schema, values))) == values
+    comments = " ".join(re.sub(r"^ *#", "", line) for line in text.splitlines() if "#" in line).split()
+    for key in values:
+        first = schema["properties"][key]["description"].split(".")[0].split(":")[0].split()
+        assert " ".join(first) in " ".join(comments), key
+
+
+def test_values_comment_wraps_text_and_keeps_tables() -> None:
+    schema = {
+        "properties": {
+            "server": {
+                "description": "The server's settings.",
+                "properties": {
+                    "mode": {
+                        "description": "A long word " * 12
+                        + "\n[of a page](page.md):\n\n| a | b |\n|---|---|\n",
+                        "enum": ["fast", "slow"],
+                    }
+                },
+            }
+        }
+    }
+    lines = list(generate.commented_values(schema, {"server": {"mode": "fast"}}))
+    assert lines[:3] == ["", "# The server's settings.", "server:"]
+    assert lines[-5:] == [
+        "  #",
+        "  # | a | b |",
+        "  # |---|---|",
+        "  # One of `fast`, `slow`.",
+        "  mode: fast",
+    ]
+    assert lines[-6].endswith("of a page:")
+    assert max(map(len, lines)) <= 110
+
+
+@pytest.mark.parametrize("chart", generate.PAGES)
+def test_readme_is_packaged_and_links_to_no_file(chart: str, tmp_path: Path) -> None:
+    text = (Path(load(chart).save_dir(tmp_path)) / "README.md").read_text()
+    assert "](" not in text
+    least = yaml.safe_load((HELM / chart / "ci" / "minimal-values.yaml").read_text())
+    assert yaml.safe_load(text.split("```yaml\n")[1].split("```")[0]) == least
 
 
 def test_json_schema_has_no_prose_and_keeps_a_value_of_that_name() -> None:
