@@ -14,6 +14,9 @@ from tidegate_training.algorithms import ALGORITHMS
 from tidegate_training.bundling.boosters import LIBRARY_TYPES
 from tidegate_training.config import TrainingConfig
 
+INSTALLED = [name for name, algorithm in ALGORITHMS.items() if algorithm.library != "keras"]
+"""The algorithms whose libraries every test environment has. ``make test-keras`` tests the others."""
+
 
 def configuration(**fields: Any) -> TrainingConfig:
     """Return a configuration that trains in a moment, with some fields replaced."""

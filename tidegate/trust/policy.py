@@ -58,6 +58,9 @@ TRUSTED_TYPES = frozenset(
         "tidegate.classifiers.LabelEncodedClassifier",
         # A recommender of the project; its state is numbers, and arrays of numbers and texts.
         "tidegate.recommenders.ImplicitALS",
+        # Networks of the project; their state is names of operations, numbers and arrays.
+        "tidegate.networks.NetworkClassifier",
+        "tidegate.networks.NetworkRegressor",
         # Transformers of the project; their state is a list of names and a type of numbers.
         "tidegate.transformers.DatetimeDifference",
         "tidegate.transformers.DatetimeEncoder",

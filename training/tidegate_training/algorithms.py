@@ -9,6 +9,7 @@ hold on which kinds of data it compiles.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any, Literal
 
 from tidegate.errors import FieldError
@@ -18,16 +19,20 @@ Task = Literal["classification", "regression", "recommendation"]
 
 @dataclass(frozen=True, slots=True)
 class Algorithm:
-    """An estimator's task, the module of its class, and the parameters that training sets by default."""
+    """An estimator's task, the module of its class, and the parameters that training sets by default.
+
+    An estimator of the project's own names the package that it needs.
+    """
 
     task: Task
     module: str
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    needs: str | None = None
 
     @property
     def library(self) -> str:
-        """The package that has the module."""
-        return self.module.partition(".")[0]
+        """The package that fits the estimator, which is also the extra's name."""
+        return self.needs or self.module.partition(".")[0]
 
 
 _XGBOOST = {"n_jobs": 1}
@@ -37,6 +42,8 @@ _LIGHTGBM = {"n_jobs": 1, "deterministic": True, "force_row_wise": True, "verbos
 """One thread for the digest, one way to build histograms instead of the faster one of a trial, and no log."""
 
 
+_NETWORKS = "tidegate_training.networks.estimators"
+
 ALGORITHMS: Mapping[str, Algorithm] = {
     "DecisionTreeClassifier": Algorithm("classification", "sklearn.tree"),
     "ExtraTreesClassifier": Algorithm("classification", "sklearn.ensemble"),
@@ -44,6 +51,7 @@ ALGORITHMS: Mapping[str, Algorithm] = {
     "GradientBoostingClassifier": Algorithm("classification", "sklearn.ensemble"),
     "HistGradientBoostingClassifier": Algorithm("classification", "sklearn.ensemble"),
     "KNeighborsClassifier": Algorithm("classification", "sklearn.neighbors"),
+    "KerasClassifier": Algorithm("classification", _NETWORKS, needs="keras"),
     "LGBMClassifier": Algorithm("classification", "lightgbm", _LIGHTGBM),
     "LinearSVC": Algorithm("classification", "sklearn.svm"),
     "LogisticRegression": Algorithm("classification", "sklearn.linear_model"),
@@ -58,6 +66,7 @@ ALGORITHMS: Mapping[str, Algorithm] = {
     "GradientBoostingRegressor": Algorithm("regression", "sklearn.ensemble"),
     "HistGradientBoostingRegressor": Algorithm("regression", "sklearn.ensemble"),
     "KNeighborsRegressor": Algorithm("regression", "sklearn.neighbors"),
+    "KerasRegressor": Algorithm("regression", _NETWORKS, needs="keras"),
     "LGBMRegressor": Algorithm("regression", "lightgbm", _LIGHTGBM),
     "Lasso": Algorithm("regression", "sklearn.linear_model"),
     "LinearRegression": Algorithm("regression", "sklearn.linear_model"),
@@ -76,6 +85,23 @@ def parameter_names(name: str) -> list[str]:
     return sorted(estimator_class(name)().get_params(deep=False))
 
 
+def validate_parameters(name: str, parameters: Mapping[str, Any]) -> None:
+    """Check an estimator's parameters: their names, and the values of a network's.
+
+    Raises:
+        FieldError: If the estimator has no parameter of a name, or a value is wrong.
+    """
+    allowed = parameter_names(name)
+    for parameter in parameters:
+        if parameter not in allowed:
+            raise FieldError(
+                (parameter,), f"unknown parameter of {name}, expected one of {', '.join(allowed)}"
+            )
+    validate = getattr(estimator_class(name), "validate_parameters", None)
+    if validate is not None:
+        validate(parameters)
+
+
 def supports_sample_weight(name: str) -> bool:
     """Return whether an estimator's ``fit`` takes a weight per row."""
     from sklearn.utils.validation import has_fit_parameter
@@ -91,6 +117,8 @@ def estimator_class(name: str) -> Any:
     """
     algorithm = ALGORITHMS[name]
     try:
+        if algorithm.needs is not None and find_spec(algorithm.needs) is None:
+            raise ModuleNotFoundError(name=algorithm.needs)
         return getattr(import_module(algorithm.module), name)
     except ModuleNotFoundError as error:
         if error.name != algorithm.library:

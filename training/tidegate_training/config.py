@@ -21,7 +21,7 @@ from pydantic import (
 from tidegate.contract import NAME_PATTERN, Sensitivity
 from tidegate.csv_file import CsvFormat
 from tidegate.errors import FieldError
-from tidegate_training.algorithms import ALGORITHMS, parameter_names, supports_sample_weight
+from tidegate_training.algorithms import ALGORITHMS, supports_sample_weight, validate_parameters
 from tidegate_training.gates import parse_gate
 
 BundledDataset = Literal["breast_cancer", "iris", "wine", "digits", "diabetes"]
@@ -245,13 +245,12 @@ class Algorithm(_Section):
 
     @model_validator(mode="after")
     def _parameters(self) -> Self:
-        allowed = parameter_names(self.name)
-        for parameter in self.parameters:
-            if parameter not in allowed:
-                raise FieldError(
-                    ("parameters", parameter),
-                    f"unknown parameter of {self.name}, expected one of {', '.join(allowed)}",
-                )
+        try:
+            validate_parameters(self.name, self.parameters)
+        except FieldError as error:
+            if error.location == ("name",):
+                raise
+            raise FieldError(("parameters", *error.location), error.problem) from None
         return self
 
 
@@ -372,6 +371,15 @@ class TrainingConfig(_Section):
     model_card: ModelCard = ModelCard()
 
     # pydantic passes a validator the valid fields above its own.
+
+    @field_validator("algorithm", mode="before")
+    @classmethod
+    def _keras(cls, algorithm: Any, info: ValidationInfo) -> Any:
+        """Complete the name ``keras`` by the task."""
+        if not isinstance(algorithm, dict) or algorithm.get("name") != "keras":
+            return algorithm
+        kind = "Regressor" if info.data.get("task") == "regression" else "Classifier"
+        return {**algorithm, "name": f"Keras{kind}"}
 
     @field_validator("algorithm")
     @classmethod

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tidegate.contract import Datatype
-from tidegate.errors import DataError, FieldError
+from tidegate.errors import DataError, FieldError, TidegateError
 from tidegate_training.algorithms import build_estimator
 from tidegate_training.bundling.features import FeatureTable, Indices
 from tidegate_training.config import Categorical, FeatureOptions, Numeric, Text, TrainingConfig
@@ -84,6 +84,8 @@ def fit_pipeline(config: TrainingConfig, table: Table, rows: Indices) -> tuple[A
         warnings.simplefilter("always")
         try:
             pipeline.fit(training_rows, table.target[rows], **fit_parameters)
+        except TidegateError:  # from an estimator of the project
+            raise
         except Exception as error:  # an estimator raises any exception, not only ValueError
             # scikit-learn's class for invalid parameters is not public.
             message = " ".join(str(error).split()).rstrip(".")

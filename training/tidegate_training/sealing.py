@@ -7,7 +7,7 @@ nothing and computes no metrics.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from tidegate_training.bundling.parity import ParityReport
 from tidegate_training.bundling.persistence import to_skops
 from tidegate_training.evaluation import Evaluation
 from tidegate_training.model_card import CardContext, render_model_card
+from tidegate_training.networks.estimators import keras_libraries, without_keras
 from tidegate_training.plots import plot_model
 
 
@@ -40,11 +41,13 @@ class ServerBuild:
         pipeline: The pipeline that was built from the archive.
         rejection: The error of a server that needs the archive, if the policy does not trust the types of a
             library of boosters.
+        libraries: The versions of the libraries other than scikit-learn that fitted the pipeline, by name.
     """
 
     archive: bytes
     pipeline: Any
     rejection: str | None = None
+    libraries: dict[str, str] = field(default_factory=dict)
 
 
 class NotSavedError(Exception):
@@ -54,23 +57,25 @@ class NotSavedError(Exception):
 def build_as_server(pipeline: Any, policy: Policy) -> ServerBuild:
     """Save a fitted pipeline, and build it as a server with this policy does.
 
-    Metrics and comparisons use the built pipeline, so that a loss in saving shows in them. The types of a
-    library of boosters are built here in any case, because no server needs them if the model is compiled.
+    Metrics and comparisons use the built pipeline, so that a loss in saving shows in them. A network of Keras
+    is saved as its layers. The types of a library of boosters are built here in any case, because no server
+    needs them if the model is compiled.
 
     Raises:
         NotSavedError: If the pipeline holds an object that skops cannot save.
         BundleError: If the policy does not trust a type of the pipeline.
     """
+    libraries = used_libraries(pipeline) | keras_libraries(pipeline)
     try:
-        archive = to_skops(with_float64_parameters(pipeline))
+        archive = to_skops(with_float64_parameters(without_keras(pipeline)))
     except Exception as error:  # skops raises any exception, RecursionError included, for what it cannot hold
         reason = " ".join(str(error).split())[:200]
         raise NotSavedError(f"{type(error).__name__}: {reason}") from None
     try:
-        return ServerBuild(archive, build_pipeline(archive, policy))
+        return ServerBuild(archive, build_pipeline(archive, policy), libraries=libraries)
     except BundleError as error:
         policy = replace(policy, trusted_types=policy.trusted_types | LIBRARY_TYPES)
-        return ServerBuild(archive, build_pipeline(archive, policy), str(error).rstrip("."))
+        return ServerBuild(archive, build_pipeline(archive, policy), str(error).rstrip("."), libraries)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +137,7 @@ def seal_model(
             "trusted_types and serve it from an image with the library."
         )
     on_step("writing the bundle")
-    versions = installed_versions() | used_libraries(model.pipeline)
+    versions = installed_versions() | built.libraries
     bundle = write_bundle(
         directory,
         packaged,

@@ -9,7 +9,14 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from tests.support.training import configuration, mixed_configuration, policy_for, write_loans, write_numbers
+from tests.support.training import (
+    INSTALLED,
+    configuration,
+    mixed_configuration,
+    policy_for,
+    write_loans,
+    write_numbers,
+)
 from tidegate.bundle import ONNX, SKOPS, verify
 from tidegate.classifiers import LabelEncodedClassifier
 from tidegate.errors import FieldError
@@ -93,7 +100,7 @@ def make_config(name: str, kind: str) -> TrainingConfig:
 
 def test_verdicts_cover_the_registry() -> None:
     # A recommender has other data: tests/unit/training/bundling/test_recommender_graph.py.
-    assert set(VERDICTS) == set(ALGORITHMS) - {"ImplicitALS"}
+    assert set(VERDICTS) == set(INSTALLED) - {"ImplicitALS"}
     assert {len(verdicts) for verdicts in VERDICTS.values()} == {len(KINDS)}
 
 
@@ -111,7 +118,7 @@ def test_algorithm_loads_and_compiles_as_recorded(name: str, kind: str, data: Pa
     assert (result.parity.verdict == "equal") == (ONNX in bundle) == (result.parity.reason is None)
 
 
-@pytest.mark.parametrize("library", ["xgboost", "lightgbm"])
+@pytest.mark.parametrize("library", ["xgboost", "lightgbm", "keras"])
 def test_algorithm_without_its_library_names_the_extra(library: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, library, None)
     name = next(name for name, algorithm in ALGORITHMS.items() if algorithm.library == library)

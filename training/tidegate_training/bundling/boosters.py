@@ -176,17 +176,10 @@ def convert_booster(scope: Any, operator: Any, container: Any) -> None:
         return
     if model.link == "sigmoid":
         graph.add_node("Sigmoid", graph.current)
-        positive = graph.current
-        graph.add_node("Sub", graph.add_constant(np.ones(1, np.float32)), positive)
-        graph.add_node("Concat", graph.current, positive, axis=1)
+        graph.add_complement()
     else:
         graph.add_node("Softmax", graph.current, axis=1)
-    probabilities = graph.current
-    graph.add_node("ArgMax", probabilities, axis=1, keepdims=0)
-    graph.add_node("Gather", graph.add_classes(np.asarray(classes)), graph.current)
-    graph.finish(operator.outputs[0], cast=False)
-    graph.current = probabilities
-    graph.finish(operator.outputs[1])
+    graph.finish_classifier(operator.outputs, np.asarray(classes))
 
 
 def read_xgboost(estimator: Any) -> TreeModel:

@@ -125,8 +125,9 @@ def _converter_options(estimator: Any, outputs: tuple[Output, ...]) -> dict[str,
     if not hasattr(estimator, "classes_"):
         return {}
     options = {"raw_scores": True} if SCORES in names else {}
-    # The converters of LinearSVC and boosters never make dictionaries, and do not know the option 'zipmap'.
-    makes_none = type(estimator).__name__ == "LinearSVC" or type(estimator) in booster_converters()
+    # These converters never make dictionaries, and do not know the option 'zipmap'.
+    makes_none = type(estimator).__name__ in ("LinearSVC", "NetworkClassifier")
+    makes_none = makes_none or type(estimator) in booster_converters()
     return options if makes_none else options | {"zipmap": False}
 
 

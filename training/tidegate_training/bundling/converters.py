@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from tidegate_training.bundling.boosters import booster_converters, booster_shape_calculators
 from tidegate_training.bundling.graph_builder import ONNX_TYPES, GraphBuilder
+from tidegate_training.bundling.networks import convert_network, declare_network_outputs
 from tidegate_training.bundling.recommender_graph import (
     convert_recommender,
     declare_recommender_outputs,
@@ -37,6 +38,7 @@ def exact_converters() -> Mapping[type, Callable[..., None]]:
     from sklearn.impute import SimpleImputer
     from sklearn.preprocessing import MinMaxScaler, RobustScaler, StandardScaler
 
+    from tidegate.networks import NetworkClassifier, NetworkRegressor
     from tidegate.recommenders import ImplicitALS
 
     converters = {
@@ -80,6 +82,8 @@ def exact_converters() -> Mapping[type, Callable[..., None]]:
         StandardScaler: convert_scaler,
         MinMaxScaler: convert_scaler,
         RobustScaler: convert_scaler,
+        NetworkClassifier: convert_network,
+        NetworkRegressor: convert_network,
         ImplicitALS: convert_recommender,
         **booster_converters(),
     } | {
@@ -93,10 +97,15 @@ def exact_shape_calculators() -> Mapping[type, Callable[..., None]]:
     """Return, by scikit-learn class, the functions that replace skl2onnx's declaration of the output."""
     from sklearn.preprocessing import MinMaxScaler, RobustScaler, StandardScaler
 
+    from tidegate.networks import NetworkClassifier, NetworkRegressor
     from tidegate.recommenders import ImplicitALS
 
-    scalers = dict.fromkeys((StandardScaler, MinMaxScaler, RobustScaler), declare_scaler_output)
-    return {**scalers, ImplicitALS: declare_recommender_outputs, **booster_shape_calculators()}
+    return {
+        **dict.fromkeys((StandardScaler, MinMaxScaler, RobustScaler), declare_scaler_output),
+        **dict.fromkeys((NetworkClassifier, NetworkRegressor), declare_network_outputs),
+        ImplicitALS: declare_recommender_outputs,
+        **booster_shape_calculators(),
+    }
 
 
 def exact_parsers() -> Mapping[type, Callable[..., Any]]:

@@ -48,6 +48,12 @@ class GraphBuilder:
         self.add_node("Gemm", self.current, weights, self.add_constant(intercepts.astype(np.float64)))
         return self.current
 
+    def add_complement(self) -> None:
+        """Put ``1 - x`` before the one column ``x``, the probability of the second of two classes."""
+        positive = self.current
+        self.add_node("Sub", self.add_constant(np.ones(1, self.dtype)), positive)
+        self.add_node("Concat", self.current, positive, axis=1)
+
     def add_nearest(self, estimator: Any) -> tuple[str, str]:
         """Add the search for neighbors; return distances and numbers of rows, ``[rows, neighbors]`` each."""
         from skl2onnx.algebra.complex_functions import onnx_cdist
@@ -132,6 +138,15 @@ class GraphBuilder:
         name: str = self.scope.get_unique_variable_name("constant")
         self.container.add_initializer(name, onnx_type, shape, values.ravel().tolist())
         return name
+
+    def finish_classifier(self, outputs: Sequence[Any], classes: Array) -> None:
+        """Make the current probabilities, ``[rows, classes]``, and the label of the largest the outputs."""
+        probabilities = self.current
+        self.add_node("ArgMax", probabilities, axis=1, keepdims=0)
+        self.add_node("Gather", self.add_classes(classes), self.current)
+        self.finish(outputs[0], cast=False)
+        self.current = probabilities
+        self.finish(outputs[1])
 
     def finish(self, output: Any = None, cast: bool = True) -> None:
         """Make the current tensor an output of the operator, by default its first.
