@@ -45,7 +45,8 @@ FORBIDDEN = {
     "a noun": r"\b(whoever|whatever|whosoever|nobody|somebody|anybody)\b",
     "next to, in addition to": r"\bbeside\b",
     "inconclusive": r"\bvoid\b",
-    "queue delay": r"\bpatien(ce|t|tly)\b|\bat ease\b",
+    # The parameter of early stopping has Keras's name.
+    "queue delay": r"\bpatient(ly)?\b|(?<![`'\".])\bpatience\b(?![`'\":=])|\bat ease\b",
     "requests, workload": r"\bdeck\b",
     "is not a": r"(?<!there )(?<!There )\b(is|are|was|were) no (?!longer\b|more\b|less\b|other\b)\w+",
     "per": (

@@ -19,7 +19,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from tidegate.errors import ConfigurationError
 from tidegate.networks import Layer, NetworkClassifier, NetworkRegressor
-from tidegate_training.networks.backend import library_versions
+from tidegate_training.networks.backend import import_keras, library_versions
 from tidegate_training.networks.fitting import fit_keras
 from tidegate_training.networks.options import NetworkOptions
 from tidegate_training.networks.translation import count_features, read_layers
@@ -126,7 +126,7 @@ class KerasClassifier(ClassifierMixin, KerasEstimator):
         rows = check_array(X, dtype=np.float32)
         classes, numbers = np.unique(np.asarray(y), return_inverse=True)
         if len(classes) < 2:
-            raise ValueError(f"y has the class {classes[0]!r} alone, expected two or more")
+            raise ValueError(f"y has the class '{classes[0]}' alone, expected two or more")
         return self._use(self._fit_keras(rows, numbers, sample_weight, classes), rows, classes)
 
     @classmethod
@@ -219,7 +219,8 @@ def read_verified_layers(model: Any, rows: Array) -> list[Layer]:
             "it was fitted on, in their order."
         )
     rows = rows[:: -(-len(rows) // MAX_COMPARED_ROWS)]
-    expected = np.asarray(model.predict(rows, batch_size=MAX_COMPARED_ROWS, verbose=0), np.float64)
+    computed = import_keras().ops.convert_to_numpy(model(rows, training=False))
+    expected = np.asarray(computed, np.float64)
     actual = NetworkRegressor(layers, n_features).predict(rows).reshape(expected.shape)
     scale = np.maximum(np.abs(expected), expected.std(axis=0))
     differs = ~(np.abs(actual - expected) <= MAX_DIFFERENCE * scale)

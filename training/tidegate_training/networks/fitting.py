@@ -3,6 +3,7 @@
 """Builds a Keras model from options, and fits it. It changes no random state of the caller's."""
 
 import random
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -47,6 +48,15 @@ def fit_keras(
         ValueError: If the loss becomes infinite or NaN, or the rows cannot be divided for early stopping.
     """
     keras = import_keras()
+    with warnings.catch_warnings():
+        # They are about calls inside of Keras.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return _fit_keras(keras, options, X, y, weights, classes)
+
+
+def _fit_keras(
+    keras: Any, options: NetworkOptions, X: Array, y: Array, weights: Any, classes: Array | None
+) -> FittedKeras:
     y = y if classes is not None else y.reshape(len(y), -1)
     n_outputs = y.shape[1] if classes is None else 1 if len(classes) == 2 else len(classes)
     with _seeded(keras, options.random_state):

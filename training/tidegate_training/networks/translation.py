@@ -3,7 +3,7 @@
 """Reads the layers of a fitted Keras model into the operations of :mod:`tidegate.networks`.
 
 A model is a chain of layers on one row of numbers: ``Sequential``, or functional without branches. A layer of
-another kind is rejected by its name. It imports no Keras, because a model comes with its own.
+another kind is rejected by its name.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from tidegate.errors import ConfigurationError
 from tidegate.networks import Layer
+from tidegate_training.networks.backend import import_keras
 
 Array = NDArray[Any]
 
@@ -199,7 +200,7 @@ def _normalization(layer: Any) -> Iterator[Layer]:
         )
     mean, variance = _numbers(layer.mean).ravel(), _numbers(layer.variance).ravel()
     # From Keras's source: its backend's epsilon, 1e-7 unless changed, is the smallest deviation.
-    deviation = np.maximum(np.sqrt(variance), layer.backend.epsilon())
+    deviation = np.maximum(np.sqrt(variance), import_keras().config.epsilon())
     if layer.invert:
         yield {"kind": "affine", "scale": deviation, "offset": mean}
     else:
@@ -219,9 +220,8 @@ def _require_last_axis(layer: Any) -> None:
 
 def _numbers(values: Any) -> Array:
     """Return weights in 64 bits; they have 32, as Keras computes with them."""
-    if hasattr(values, "numpy"):
-        values = values.numpy()
-    return np.asarray(values).astype(np.float32).astype(np.float64)
+    tensor = getattr(values, "value", values)  # of a variable
+    return np.asarray(import_keras().ops.convert_to_numpy(tensor), np.float32).astype(np.float64)
 
 
 def _number(value: Any) -> float:
