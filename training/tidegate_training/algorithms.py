@@ -6,7 +6,8 @@ To add an algorithm, add a line. The tests then train, save and load it under th
 hold on which kinds of data it compiles.
 """
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.util import find_spec
@@ -44,7 +45,12 @@ _LIGHTGBM = {"n_jobs": 1, "deterministic": True, "force_row_wise": True, "verbos
 
 _NETWORKS = "tidegate_training.networks.estimators"
 
+_CATBOOST = {"thread_count": 1, "allow_writing_files": False, "verbose": False}
+"""One thread for the digest, and no files and no log."""
+
+
 ALGORITHMS: Mapping[str, Algorithm] = {
+    "CatBoostClassifier": Algorithm("classification", "catboost", _CATBOOST),
     "DecisionTreeClassifier": Algorithm("classification", "sklearn.tree"),
     "ExtraTreesClassifier": Algorithm("classification", "sklearn.ensemble"),
     "GaussianNB": Algorithm("classification", "sklearn.naive_bayes"),
@@ -60,6 +66,7 @@ ALGORITHMS: Mapping[str, Algorithm] = {
     "RidgeClassifier": Algorithm("classification", "sklearn.linear_model"),
     "SVC": Algorithm("classification", "sklearn.svm"),
     "XGBClassifier": Algorithm("classification", "xgboost", _XGBOOST),
+    "CatBoostRegressor": Algorithm("regression", "catboost", _CATBOOST),
     "DecisionTreeRegressor": Algorithm("regression", "sklearn.tree"),
     "ElasticNet": Algorithm("regression", "sklearn.linear_model"),
     "ExtraTreesRegressor": Algorithm("regression", "sklearn.ensemble"),
@@ -82,7 +89,14 @@ ALGORITHMS: Mapping[str, Algorithm] = {
 
 def parameter_names(name: str) -> list[str]:
     """Return the names of an estimator's parameters. scikit-learn validates their values when it fits."""
-    return sorted(estimator_class(name)().get_params(deep=False))
+    return sorted(_parameters(name))
+
+
+def _parameters(name: str) -> Collection[str]:
+    """Return the parameters of an estimator's class; CatBoost's ``get_params`` has those that are set."""
+    kind = estimator_class(name)
+    names = kind().get_params(deep=False) or inspect.signature(kind).parameters
+    return tuple(names)
 
 
 def validate_parameters(name: str, parameters: Mapping[str, Any]) -> None:
@@ -144,7 +158,8 @@ def build_estimator(name: str, parameters: Mapping[str, Any], seed: int) -> Any:
         seed: The estimator's ``random_state``, if it has one and the parameters do not set it.
     """
     estimator = estimator_class(name)(**{**ALGORITHMS[name].defaults, **parameters})
-    if "random_state" in estimator.get_params(deep=False) and "random_state" not in parameters:
+    seeds = {"random_state", "random_seed"}
+    if "random_state" in _parameters(name) and seeds.isdisjoint(parameters):
         estimator.set_params(random_state=seed)
     if name == "XGBClassifier":
         from tidegate.classifiers import LabelEncodedClassifier

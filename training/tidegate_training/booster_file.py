@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Boosters from the files of their own libraries, as estimators with scikit-learn's interface.
 
-These files hold trees and no code. They have no names of classes: the classes are 0, 1, 2 and so on.
+These files hold trees and no code. Those of XGBoost and LightGBM have no names of classes: the classes are 0,
+1, 2 and so on.
 """
 
 import json
@@ -22,10 +23,12 @@ LIBRARIES = {
     ".xgb": "xgboost",
     ".txt": "lightgbm",
     ".lgb": "lightgbm",
+    ".cbm": "catboost",
 }
 """Libraries by the ends of their files' names; ``.xgb`` and ``.lgb`` are MLflow's."""
 
 _LIGHTGBM_CLASSIFICATION = ("binary", "multiclass", "multiclassova")
+_CATBOOST_CLASSIFICATION = ("Logloss", "CrossEntropy", "MultiClass", "MultiClassOneVsAll")
 
 
 def read_booster(file: Path) -> Any:
@@ -99,4 +102,21 @@ def _read_lightgbm(file: Path) -> Any:
     return estimator.set_params(objective=objective, n_estimators=booster.current_iteration())
 
 
-_READERS: Mapping[str, Callable[[Path], Any]] = {"xgboost": _read_xgboost, "lightgbm": _read_lightgbm}
+def _read_catboost(file: Path) -> Any:
+    from catboost import CatBoost, CatBoostClassifier, CatBoostError, CatBoostRegressor
+
+    try:
+        objective = CatBoost().load_model(str(file)).get_all_params()["loss_function"].partition(":")[0]
+        kind = CatBoostClassifier if objective in _CATBOOST_CLASSIFICATION else CatBoostRegressor
+        return kind().load_model(str(file))
+    except (CatBoostError, KeyError):  # KeyError: a model without the parameters of its training
+        raise ConfigurationError(
+            f"{file} cannot be read as a model of CatBoost: expected a file of its save_model; save it again."
+        ) from None
+
+
+_READERS: Mapping[str, Callable[[Path], Any]] = {
+    "xgboost": _read_xgboost,
+    "lightgbm": _read_lightgbm,
+    "catboost": _read_catboost,
+}

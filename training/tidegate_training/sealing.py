@@ -18,6 +18,7 @@ from tidegate.trust.archive import build_pipeline
 from tidegate.trust.policy import Policy
 from tidegate_training.bundling.boosters import LIBRARY_TYPES, used_libraries
 from tidegate_training.bundling.bundle import PackagedModel, installed_versions, package_model, write_bundle
+from tidegate_training.bundling.catboost_trees import without_fit_metadata
 from tidegate_training.bundling.converters import with_float64_parameters
 from tidegate_training.bundling.fitted_model import FittedModel
 from tidegate_training.bundling.parity import ParityReport
@@ -67,7 +68,7 @@ def build_as_server(pipeline: Any, policy: Policy) -> ServerBuild:
     """
     libraries = used_libraries(pipeline) | keras_libraries(pipeline)
     try:
-        archive = to_skops(with_float64_parameters(without_keras(pipeline)))
+        archive = to_skops(without_fit_metadata(with_float64_parameters(without_keras(pipeline))))
     except Exception as error:  # skops raises any exception, RecursionError included, for what it cannot hold
         reason = " ".join(str(error).split())[:200]
         raise NotSavedError(f"{type(error).__name__}: {reason}") from None

@@ -1,39 +1,40 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""Compiles the trees of XGBoost and LightGBM to ONNX, so that a server needs neither library.
+"""Compiles the trees of XGBoost, LightGBM and CatBoost to ONNX, so that a server needs none of the libraries.
 
 Each library describes its model in JSON: trees, objective, and the value before the first tree. The graph
 compares as the library does: XGBoost rounds rows to 32 bits and compares with ``<``, LightGBM compares 64-bit
-thresholds with ``<=``. It adds the leaves in 64 bits. An objective or a tree of another kind is rejected, and
-the model is not compiled.
+thresholds with ``<=``, CatBoost rounds rows and compares with ``>``. It adds the leaves in 64 bits. An
+objective or a tree of another kind is rejected, and the model is not compiled.
 """
 
 import json
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import chain
-from typing import Any, Literal, NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.classifiers import LabelEncodedClassifier
+from tidegate_training.bundling.catboost_trees import read_catboost
 from tidegate_training.bundling.graph_builder import GraphBuilder
+from tidegate_training.bundling.tree_model import Link, Node, TreeModel, add_trees, find_link
 
 Array = NDArray[Any]
-
-Link = Literal["identity", "exp", "sigmoid", "softmax"]
 
 ESTIMATORS = {
     "xgboost": ("XGBClassifier", "XGBRegressor"),
     "lightgbm": ("LGBMClassifier", "LGBMRegressor"),
+    "catboost": ("CatBoostClassifier", "CatBoostRegressor"),
 }
 """By library, the estimators that are compiled."""
 
 LIBRARY_TYPES = frozenset(
     {
+        "catboost.core.CatBoostClassifier",
+        "catboost.core.CatBoostRegressor",
         "collections.OrderedDict",
         "lightgbm.basic.Booster",
         "lightgbm.sklearn.LGBMClassifier",
@@ -76,37 +77,6 @@ _LIGHTGBM_LINKS: Mapping[str, Link] = {
 }
 
 
-class Node(NamedTuple):
-    """A node of a tree: a comparison of a feature with a threshold, or a leaf with a value."""
-
-    number: int
-    feature: int = 0
-    threshold: float = 0.0
-    when_true: int = 0
-    when_false: int = 0
-    missing_true: bool = False
-    value: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class TreeModel:
-    """The trees of a booster.
-
-    Attributes:
-        trees: By tree, the nodes that the root leads to.
-        targets: ``[trees]``, the margin that each tree adds to.
-        base: ``[margins]``, the margins before the first tree.
-        link: The function from margins to predictions.
-        comparison: ONNX's name of the comparison of all nodes.
-    """
-
-    trees: Sequence[Sequence[Node]]
-    targets: Sequence[int]
-    base: Array
-    link: Link
-    comparison: Literal["BRANCH_LT", "BRANCH_LEQ"]
-
-
 def booster_converters() -> Mapping[type, Callable[..., None]]:
     """Return, by class, the converters of the libraries that this process has imported."""
     return dict.fromkeys(_imported_classes(), convert_booster)
@@ -145,7 +115,7 @@ def declare_booster_outputs(operator: Any) -> None:
 
 
 def convert_booster(scope: Any, operator: Any, container: Any) -> None:
-    """Add a model of XGBoost or LightGBM to a graph.
+    """Add a model of XGBoost, LightGBM or CatBoost to a graph.
 
     Args:
         scope: skl2onnx's scope, which makes unique names.
@@ -161,12 +131,11 @@ def convert_booster(scope: Any, operator: Any, container: Any) -> None:
     library = type(estimator).__module__.partition(".")[0]
     if library not in ESTIMATORS:
         raise NotImplementedError(f"{type(estimator).__name__} is not a booster")
-    is_xgboost = library == "xgboost"
-    model = read_xgboost(estimator) if is_xgboost else read_lightgbm(estimator)
-    # XGBoost rounds all rows to 32 bits, and LightGBM those of other types than 64-bit floats.
-    if is_xgboost or graph.dtype != np.float64:
+    model = _READERS[library](estimator)
+    # XGBoost and CatBoost round all rows to 32 bits, and LightGBM those of other types than 64-bit floats.
+    if library != "lightgbm" or graph.dtype != np.float64:
         graph.cast(np.dtype(np.float32))
-    _add_trees(graph, model)
+    add_trees(graph, model)
     if len(operator.outputs) == 1:
         if model.link != "identity":
             graph.add_node(
@@ -197,7 +166,7 @@ def read_xgboost(estimator: Any) -> TreeModel:
     parameters, kind = learner["learner_model_param"], learner["gradient_booster"]["name"]
     if kind != "gbtree":
         raise NotImplementedError(f"the booster {kind} has no ONNX form")
-    link = _find_link(learner["objective"]["name"], _XGBOOST_LINKS)
+    link = find_link(learner["objective"]["name"], _XGBOOST_LINKS)
     ensemble = learner["gradient_booster"]["model"]
     base = np.atleast_1d(np.asarray(json.loads(parameters["base_score"]), np.float32))
     # The base score has the unit of the prediction.
@@ -229,7 +198,7 @@ def _read_xgboost_tree(tree: Mapping[str, Any]) -> list[Node]:
         left, right = tree["left_children"][number], tree["right_children"][number]
         condition = conditions[number]
         if left == -1:
-            nodes.append(Node(number, value=condition))
+            nodes.append(Node(number, values=(condition,)))
             continue
         feature, missing_left = tree["split_indices"][number], bool(tree["default_left"][number])
         nodes.append(Node(number, feature, condition, left, right, missing_left))
@@ -247,7 +216,7 @@ def read_lightgbm(estimator: Any) -> TreeModel:
     objective, *options = (model.get("objective") or "none").split()
     if "sqrt" in options:
         raise NotImplementedError("the objective has the option reg_sqrt, which the graph does not compute")
-    link = _find_link(objective, _LIGHTGBM_LINKS)
+    link = find_link(objective, _LIGHTGBM_LINKS)
     n_margins = model["num_tree_per_iteration"]
     scale = 1.0
     if model["average_output"]:
@@ -267,7 +236,7 @@ def _read_lightgbm_tree(root: Mapping[str, Any], scale: float) -> list[Node]:
         if "leaf_value" in node:
             if "leaf_coeff" in node:
                 raise NotImplementedError("the leaves are linear models, which the graph does not compute")
-            nodes.append(Node(number, value=node["leaf_value"] * scale))
+            nodes.append(Node(number, values=(node["leaf_value"] * scale,)))
             continue
         if node["decision_type"] != "<=":
             raise NotImplementedError("the trees divide categories, which the graph does not compute")
@@ -282,34 +251,8 @@ def _read_lightgbm_tree(root: Mapping[str, Any], scale: float) -> list[Node]:
     return nodes
 
 
-def _find_link(objective: str, links: Mapping[str, Link]) -> Link:
-    if objective not in links:
-        raise NotImplementedError(f"the objective {objective} is unknown, expected one of {', '.join(links)}")
-    return links[objective]
-
-
-def _add_trees(graph: GraphBuilder, model: TreeModel) -> None:
-    """Add the sum of the trees' leaves, ``[rows, margins]``, added in 64 bits and rounded to 32."""
-    nodes = list(chain.from_iterable(model.trees))
-    tree_ids = [number for number, tree in enumerate(model.trees) for _ in tree]
-    leaves = [
-        (tree, node.number, target, node.value)
-        for tree, (of_tree, target) in enumerate(zip(model.trees, model.targets, strict=True))
-        for node in of_tree
-        if node.value is not None
-    ]
-    graph.add_trees(
-        thresholds=[node.threshold for node in nodes],
-        weights=[value for *_, value in leaves],
-        base=model.base,
-        nodes_treeids=tree_ids,
-        nodes_nodeids=[node.number for node in nodes],
-        nodes_featureids=[node.feature for node in nodes],
-        nodes_modes=[model.comparison if node.value is None else "LEAF" for node in nodes],
-        nodes_truenodeids=[node.when_true for node in nodes],
-        nodes_falsenodeids=[node.when_false for node in nodes],
-        nodes_missing_value_tracks_true=[int(node.missing_true) for node in nodes],
-        target_treeids=[tree for tree, *_ in leaves],
-        target_nodeids=[number for _, number, *_ in leaves],
-        target_ids=[target for *_, target, _ in leaves],
-    )
+_READERS: Mapping[str, Callable[[Any], TreeModel]] = {
+    "xgboost": read_xgboost,
+    "lightgbm": read_lightgbm,
+    "catboost": read_catboost,
+}
