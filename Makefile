@@ -1,7 +1,6 @@
 # The commands of users and CI. Each installs its own requirements; PYTHON selects the interpreter.
 PYTHON ?= python3
 VENV := .venv
-KERAS_VENV := .venv-keras
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
 UV_OPTIONS := --quiet --python $(BIN)/python
@@ -9,7 +8,7 @@ LOCK_OPTIONS := --universal --python-version 3.11 --generate-hashes --no-emit-in
 	--quiet --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-keras alerts fuzz lint format package e2e e2e-full bench bench-quick capacity hpa-oracle algorithms docs charts lock clean
+.PHONY: help setup demo test test-keras test-catboost alerts fuzz lint format package e2e e2e-full bench bench-quick capacity hpa-oracle algorithms docs charts lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -40,17 +39,20 @@ test: setup ## Run the tests: no network, no cluster
 alerts: setup ## Test the alerts with Prometheus' own promtool; builds it once (Go)
 	@$(BIN)/python -m tests.alerts
 
-# An environment of its own: Keras and JAX need 300 MB, and no other test needs them.
-$(KERAS_VENV)/.keras: $(VENV)/.uv requirements/build.lock requirements/keras.lock pyproject.toml
-	@echo "Setting up $(KERAS_VENV)"
-	@$(PYTHON) -m venv $(KERAS_VENV)
-	@$(UV) pip install --quiet --python $(KERAS_VENV)/bin/python --require-hashes -r requirements/build.lock
-	@$(UV) pip install --quiet --python $(KERAS_VENV)/bin/python --require-hashes -r requirements/keras.lock
-	@$(UV) pip install --quiet --python $(KERAS_VENV)/bin/python --no-deps --no-build-isolation --editable .
+# An environment of its own for each: the library needs 300 MB, and no other test needs it.
+.venv-%/.tests: $(VENV)/.uv requirements/build.lock requirements/%.lock pyproject.toml
+	@echo "Setting up .venv-$*"
+	@$(PYTHON) -m venv .venv-$*
+	@$(UV) pip install --quiet --python .venv-$*/bin/python --require-hashes -r requirements/build.lock
+	@$(UV) pip install --quiet --python .venv-$*/bin/python --require-hashes -r requirements/$*.lock
+	@$(UV) pip install --quiet --python .venv-$*/bin/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
-test-keras: $(KERAS_VENV)/.keras ## Run the tests of neural networks, with Keras and JAX
-	@$(KERAS_VENV)/bin/python -m pytest tests/keras
+test-keras: .venv-keras/.tests ## Run the tests of neural networks, with Keras and JAX
+test-catboost: .venv-catboost/.tests ## Run the tests of CatBoost's models
+
+test-keras test-catboost: test-%:
+	@.venv-$*/bin/python -m pytest tests/$*
 
 fuzz: setup ## Fuzz the fast path, guided by coverage (3 minutes; Linux on x86-64)
 	@$(BIN)/python -m tests.protocol.fuzz
@@ -108,8 +110,10 @@ lock: $(VENV)/.uv ## Resolve the dependencies again
 	@for extra in serving training rollout loadtest; do \
 		$(UV) pip compile $(LOCK_OPTIONS) --extra $$extra pyproject.toml -c requirements/dev.lock \
 			-o requirements/$$extra.lock || exit 1; done
-	@$(UV) pip compile $(LOCK_OPTIONS) --extra serving --extra training --extra keras --group keras-tests pyproject.toml \
-		-c requirements/dev.lock -o requirements/keras.lock
+	@for library in keras catboost; do \
+		$(UV) pip compile $(LOCK_OPTIONS) --extra serving --extra training --extra $$library --group library-tests pyproject.toml \
+			-c requirements/dev.lock -o requirements/$$library.lock || exit 1; \
+	done
 	@for peer in kserve starlette; do \
 		$(UV) pip compile $(LOCK_OPTIONS) benchmarks/peers/$$peer/requirements.in -c requirements/dev.lock \
 			-o benchmarks/peers/$$peer/requirements.lock || exit 1; done
@@ -120,4 +124,4 @@ lock: $(VENV)/.uv ## Resolve the dependencies again
 		$(UV) pip compile $(LOCK_OPTIONS) - -c requirements/dev.lock -o requirements/build.lock
 
 clean: ## Remove the output of the other commands
-	@rm -rf $(VENV) $(KERAS_VENV) out dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf .venv* out dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

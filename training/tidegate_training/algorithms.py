@@ -7,7 +7,7 @@ hold on which kinds of data it compiles.
 """
 
 import inspect
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.util import find_spec
@@ -92,11 +92,12 @@ def parameter_names(name: str) -> list[str]:
     return sorted(_parameters(name))
 
 
-def _parameters(name: str) -> Collection[str]:
-    """Return the parameters of an estimator's class; CatBoost's ``get_params`` has those that are set."""
+def _parameters(name: str) -> set[str]:
+    """Return the parameters of an estimator's class. CatBoost's ``get_params`` has those that are set."""
     kind = estimator_class(name)
-    names = kind().get_params(deep=False) or inspect.signature(kind).parameters
-    return tuple(names)
+    arguments = inspect.signature(kind).parameters.values()
+    named = {argument.name for argument in arguments if argument.kind is not inspect.Parameter.VAR_KEYWORD}
+    return named | set(kind().get_params(deep=False))
 
 
 def validate_parameters(name: str, parameters: Mapping[str, Any]) -> None:

@@ -93,8 +93,8 @@ def bundle(
     model: Annotated[
         Path,
         typer.Argument(
-            help="The fitted model: .joblib, .pkl or .skops, XGBoost's .ubj or .json, LightGBM's .txt, or a "
-            "folder of MLflow.",
+            help="The fitted model: .joblib, .pkl or .skops, XGBoost's .ubj or .json, LightGBM's .txt, "
+            "CatBoost's .cbm, or a folder of MLflow.",
             metavar="FILE",
         ),
     ],

@@ -118,7 +118,7 @@ def test_algorithm_loads_and_compiles_as_recorded(name: str, kind: str, data: Pa
     assert (result.parity.verdict == "equal") == (ONNX in bundle) == (result.parity.reason is None)
 
 
-@pytest.mark.parametrize("library", ["xgboost", "lightgbm", "keras"])
+@pytest.mark.parametrize("library", ["xgboost", "lightgbm", "keras", "catboost"])
 def test_algorithm_without_its_library_names_the_extra(library: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, library, None)
     name = next(name for name, algorithm in ALGORITHMS.items() if algorithm.library == library)

@@ -87,6 +87,14 @@ def booster_shape_calculators() -> Mapping[type, Callable[..., None]]:
     return dict.fromkeys(_imported_classes(), declare_booster_outputs)
 
 
+def booster_parsers() -> Mapping[type, Callable[..., Any]]:
+    """Return, by class, the functions that declare a classifier where skl2onnx does not see one.
+
+    CatBoost's does not derive from scikit-learn's.
+    """
+    return {kind: parse_classifier for kind in _imported_classes() if kind.__name__ == "CatBoostClassifier"}
+
+
 def _imported_classes() -> Iterator[type]:
     """Return the estimators of the imported libraries, without an import of a library that is not in use."""
     for library, names in ESTIMATORS.items():
@@ -100,6 +108,24 @@ def used_libraries(pipeline: Any) -> dict[str, str]:
     estimator = getattr(pipeline[-1], "estimator_", pipeline[-1])
     library = type(estimator).__module__.partition(".")[0]
     return {library: sys.modules[library].__version__} if library in ESTIMATORS else {}
+
+
+def parse_classifier(scope: Any, model: Any, inputs: Any, custom_parsers: Any = None) -> Any:
+    """Declare a classifier as one operator with two outputs: labels and probabilities.
+
+    Args:
+        scope: skl2onnx's scope, which makes unique names.
+        model: The fitted classifier.
+        inputs: The operator's inputs.
+        custom_parsers: The parsers of steps within an estimator; a booster has none.
+    """
+    from skl2onnx.common.data_types import FloatTensorType, Int64TensorType
+
+    operator = scope.declare_local_operator(type(model).__name__, model)
+    operator.inputs = inputs
+    for name, kind in (("label", Int64TensorType), ("probabilities", FloatTensorType)):
+        operator.outputs.append(scope.declare_local_variable(name, kind()))
+    return operator.outputs
 
 
 def declare_booster_outputs(operator: Any) -> None:

@@ -20,7 +20,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tidegate_training.bundling.boosters import booster_converters, booster_shape_calculators
+from tidegate_training.bundling.boosters import (
+    booster_converters,
+    booster_parsers,
+    booster_shape_calculators,
+)
 from tidegate_training.bundling.graph_builder import ONNX_TYPES, GraphBuilder
 from tidegate_training.bundling.networks import convert_network, declare_network_outputs
 from tidegate_training.bundling.recommender_graph import (
@@ -112,7 +116,7 @@ def exact_parsers() -> Mapping[type, Callable[..., Any]]:
     """Return, by class, the functions that tell skl2onnx the outputs of an estimator that it cannot know."""
     from tidegate.recommenders import ImplicitALS
 
-    return {ImplicitALS: parse_recommender}
+    return {ImplicitALS: parse_recommender, **booster_parsers()}
 
 
 def with_float64_parameters(pipeline: Any) -> Any:
