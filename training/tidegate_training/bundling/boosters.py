@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from tidegate.classifiers import LabelEncodedClassifier
 from tidegate_training.bundling.catboost_trees import read_catboost
-from tidegate_training.bundling.graph_builder import GraphBuilder
+from tidegate_training.bundling.graph_builder import GraphBuilder, declare_operator
 from tidegate_training.bundling.tree_model import Link, Node, TreeModel, add_trees, find_link
 
 Array = NDArray[Any]
@@ -119,13 +119,7 @@ def parse_classifier(scope: Any, model: Any, inputs: Any, custom_parsers: Any = 
         inputs: The operator's inputs.
         custom_parsers: The parsers of steps within an estimator; a booster has none.
     """
-    from skl2onnx.common.data_types import FloatTensorType, Int64TensorType
-
-    operator = scope.declare_local_operator(type(model).__name__, model)
-    operator.inputs = inputs
-    for name, kind in (("label", Int64TensorType), ("probabilities", FloatTensorType)):
-        operator.outputs.append(scope.declare_local_variable(name, kind()))
-    return operator.outputs
+    return declare_operator(scope, model, inputs, ("label", "probabilities"))
 
 
 def declare_booster_outputs(operator: Any) -> None:

@@ -90,18 +90,21 @@ def _to_json(estimator: Any) -> Any:
         return json.loads(file.read_bytes())
 
 
-def _compare(number: int, split: Mapping[str, Any], features: Sequence[Any], **children: int) -> Node:
+def _compare(
+    number: int, split: Mapping[str, Any], features: Sequence[Any], when_false: int, when_true: int
+) -> Node:
     """Return a node that compares a feature with a border.
 
     Args:
         number: The node's number.
         split: The comparison in CatBoost's JSON.
         features: CatBoost's features.
-        **children: The numbers of the node's children.
+        when_false: The number of the node for values up to the border.
+        when_true: The number of the node for values above it.
     """
     feature = features[split["float_feature_index"]]
     missing_true = feature["nan_value_treatment"] == "AsTrue"
-    return Node(number, feature["flat_feature_index"], split["border"], missing_true=missing_true, **children)
+    return Node(number, feature["flat_feature_index"], split["border"], when_true, when_false, missing_true)
 
 
 def _read_oblivious_tree(
@@ -117,7 +120,7 @@ def _read_oblivious_tree(
     """
     splits = tree["splits"] or []
     nodes = [
-        _compare(number, split, features, when_false=2 * number + 1, when_true=2 * number + 2)
+        _compare(number, split, features, 2 * number + 1, 2 * number + 2)
         for level, split in enumerate(reversed(splits))
         for number in range(2**level - 1, 2 ** (level + 1) - 1)
     ]
@@ -133,7 +136,7 @@ def _read_tree(root: Mapping[str, Any], features: Sequence[Any], scale: float) -
         if "split" not in node:
             nodes.append(Node(number, values=(np.atleast_1d(node["value"]) * scale).tolist()))
             continue
-        nodes.append(_compare(number, node["split"], features, when_false=count, when_true=count + 1))
+        nodes.append(_compare(number, node["split"], features, count, count + 1))
         waiting += (count, node["left"]), (count + 1, node["right"])
         count += 2
     return nodes

@@ -14,6 +14,25 @@ ONNX_TYPES = {np.dtype(np.float32): 1, np.dtype(np.float64): 11}
 """Types by their number in ``onnx.TensorProto.DataType``."""
 
 
+def declare_operator(scope: Any, model: Any, inputs: Any, outputs: Sequence[str]) -> Any:
+    """Declare an estimator as one operator of a graph, and return its outputs.
+
+    Args:
+        scope: skl2onnx's scope, which makes unique names.
+        model: The fitted estimator.
+        inputs: The operator's inputs.
+        outputs: The names of two outputs: labels, and numbers. The estimator's shape calculator sets their
+            types.
+    """
+    from skl2onnx.common.data_types import FloatTensorType, Int64TensorType
+
+    operator = scope.declare_local_operator(type(model).__name__, model)
+    operator.inputs = inputs
+    for name, kind in zip(outputs, (Int64TensorType, FloatTensorType), strict=True):
+        operator.outputs.append(scope.declare_local_variable(name, kind()))
+    return operator.outputs
+
+
 class GraphBuilder:
     """Nodes of one operator, added in sequence; ``current`` is the last node's tensor, ``dtype`` its type."""
 

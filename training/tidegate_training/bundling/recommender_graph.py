@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tidegate_training.bundling.graph_builder import ONNX_TYPES, GraphBuilder
+from tidegate_training.bundling.graph_builder import ONNX_TYPES, GraphBuilder, declare_operator
 
 
 def parse_recommender(scope: Any, model: Any, inputs: Any, custom_parsers: Any = None) -> Any:
@@ -18,13 +18,7 @@ def parse_recommender(scope: Any, model: Any, inputs: Any, custom_parsers: Any =
         inputs: The operator's inputs.
         custom_parsers: The parsers of steps within an estimator; a recommender has none.
     """
-    from skl2onnx.common.data_types import FloatTensorType, Int64TensorType
-
-    operator = scope.declare_local_operator(type(model).__name__, model)
-    operator.inputs = inputs
-    for name, kind in (("items", Int64TensorType), ("scores", FloatTensorType)):
-        operator.outputs.append(scope.declare_local_variable(name, kind()))
-    return operator.outputs
+    return declare_operator(scope, model, inputs, ("items", "scores"))
 
 
 def declare_recommender_outputs(operator: Any) -> None:
