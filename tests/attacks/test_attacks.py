@@ -17,8 +17,8 @@ def targets(numeric_bundle: Bundle, forest_bundle: Bundle, joblib_bundle: Bundle
 
 
 @pytest.mark.parametrize("name", ATTACKS)
-def test_attack_is_rejected_with_one_sentence(name: str, targets: Targets, tmp_path: Path) -> None:
-    sentence = reason(ATTACKS[name], targets, tmp_path)
-    assert sentence.endswith(".")
-    assert "\n" not in sentence
-    assert "Traceback" not in sentence
+def test_attack_is_rejected_with_its_reason(name: str, targets: Targets, tmp_path: Path) -> None:
+    message = reason(ATTACKS[name], targets, tmp_path)
+    assert message.endswith(".")
+    assert "\n" not in message
+    assert "Traceback" not in message

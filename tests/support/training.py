@@ -15,7 +15,7 @@ from tidegate_training.bundling.boosters import LIBRARY_TYPES
 from tidegate_training.config import TrainingConfig
 
 INSTALLED = [name for name, algorithm in ALGORITHMS.items() if algorithm.library not in ("catboost", "keras")]
-"""The algorithms whose libraries every test environment has. ``make test-keras`` and ``make test-catboost`` test the others."""
+"""The algorithms of every environment. ``make test-keras`` and ``make test-catboost`` test the others."""
 
 
 def configuration(**fields: Any) -> TrainingConfig:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""The trees of a booster in one form, whatever its library, and their node in an ONNX graph."""
+"""The trees of a booster in one form for all libraries, and their node in an ONNX graph."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
