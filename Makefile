@@ -8,7 +8,7 @@ LOCK_OPTIONS := --universal --python-version 3.11 --generate-hashes --no-emit-in
 	--quiet --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-keras test-catboost alerts fuzz lint format package e2e e2e-full bench bench-quick capacity hpa-oracle algorithms docs charts lock clean
+.PHONY: help setup demo test test-keras test-catboost alerts fuzz lint format package e2e e2e-full bench bench-quick capacity hpa-oracle algorithms docs charts lock clean examples
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -66,6 +66,9 @@ lint: setup ## Check style, types and the layers of the packages
 format: setup ## Format the code
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix-only .
+
+examples: setup ## Train, serve, request and load-test each example (2 minutes)
+	@$(BIN)/python -m pytest tests/examples -v
 
 package: setup ## Build the wheel and use it with each extra in a clean environment
 	@$(BIN)/python -m tests.packaging

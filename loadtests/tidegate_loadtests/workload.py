@@ -122,7 +122,7 @@ def validate_response(
     except ValueError as error:
         return f"invalid response: {error}"
     if request.protocol is Protocol.V1:
-        widths = {contract.prediction.name: 1}
+        widths = {contract.prediction.name: contract.prediction.width or 1}
         outputs = {contract.prediction.name: outputs[V1_OUTPUT]}
     else:
         widths = {output.name: output.width or 1 for output in contract.outputs}

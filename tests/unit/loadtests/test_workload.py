@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 
 from tests.support.campaigns import make_load_campaign
+from tests.support.contracts import several_targets
 from tests.support.stub_server import make_contract
 from tidegate.protocol.constants import INFERENCE_HEADER_CONTENT_LENGTH, Protocol
 from tidegate_loadtests.partition import Partition, split_load
@@ -118,6 +119,16 @@ def test_correct_response_has_no_error(protocol: str, body: bytes) -> None:
     assert validate_response(make_request(protocol), CONTRACT, None, body) is None
     golden = make_request(protocol, golden_outputs=golden_outputs)
     assert validate_response(golden, CONTRACT, None, body) is None
+
+
+def test_v1_response_with_several_values_per_row_has_no_error() -> None:
+    contract = several_targets("BYTES")
+    width = contract.prediction.width or 0
+    body = orjson.dumps({"predictions": [["a"] * width, ["b"] * width]})
+    assert validate_response(make_request("v1"), contract, None, body) is None
+    error = validate_response(make_request("v1"), contract, None, b'{"predictions": ["a", "b"]}')
+    assert error is not None
+    assert f"expected {2 * width} values for 2 rows, received 2" in error
 
 
 def test_grpc_response_is_read_from_its_message() -> None:
