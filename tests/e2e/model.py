@@ -82,8 +82,32 @@ def train(config: Mapping[str, Any], folder: Path) -> Bundle:
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "train.yaml"
     file.write_text(yaml.safe_dump(dict(config)))
-    result = tidegate("train", str(file), "--out", str(folder / "bundle"))
-    return open_bundle(folder / "bundle", result["digest"])
+    return train_file(file, folder / "bundle")
+
+
+def train_file(file: Path, directory: Path, *options: str) -> Bundle:
+    """Train a bundle on this machine with `tidegate train`.
+
+    Args:
+        file: The configuration.
+        directory: The bundle's directory.
+        options: Further options of the command.
+    """
+    result = tidegate("train", str(file), "--out", str(directory), *options)
+    return open_bundle(directory, result["digest"])
+
+
+def bundle_file(file: Path, data: Path, directory: Path, *options: str) -> Bundle:
+    """Bundle a fitted model on this machine with `tidegate bundle`.
+
+    Args:
+        file: The model.
+        data: The sample rows.
+        directory: The bundle's directory.
+        options: Further options of the command.
+    """
+    result = tidegate("bundle", str(file), "--data", str(data), "--out", str(directory), *options)
+    return open_bundle(directory, result["digest"])
 
 
 def push(bundle: Bundle, target: Target, prefix: str = "") -> Model:

@@ -35,6 +35,7 @@ SCENARIOS = (
     Scenario("training_sweep"),
     Scenario("install_and_infer"),
     Scenario("kserve_native"),
+    Scenario("examples_on_cluster"),
     Scenario("autoscale"),
     Scenario("keda_in_flight", full=True, addons=("keda", "prometheus")),
     Scenario("switch_autoscaler", full=True, addons=("keda",)),

@@ -14,11 +14,12 @@ import yaml
 
 from tests.e2e.confinement import assert_confined, inspect_container
 from tests.e2e.kube import CommandError, Namespace, run
-from tests.e2e.model import Model
+from tests.e2e.model import Model, bundle_file, push, train_file
 from tests.e2e.ownership import SELECTOR, add_label, parse_objects, reject_foreign_objects
 from tests.e2e.release import Release
 from tests.e2e.target import Target
 from tests.e2e.traffic import ClientPod
+from tidegate.bundle import JOBLIB, ONNX
 from tidegate.kubernetes.pods import unmet_condition
 from tidegate.protocol.constants import Protocol
 
@@ -26,6 +27,12 @@ REST_PROTOCOLS = (Protocol.V1, Protocol.V2, Protocol.V2_BINARY)
 RUNTIME = Path("manifests/runtime")
 MODEL = Path("manifests/model")
 DEFAULT_IMAGE = "registry.example.com/tidegate/serving:0.1.0"
+EXAMPLES = Path("examples")
+POST = (
+    "import sys, urllib.request;"
+    "print(urllib.request.urlopen(sys.argv[1], sys.argv[2].encode(), timeout=10).read().decode())"
+)
+"""A program that sends a body to an address, and prints the response."""
 
 
 def send_golden_requests(
@@ -162,6 +169,51 @@ def test_kserve_native(
     # KServe's own route carries REST only.
     outside = next(host for host in hostnames if host.startswith(f"{name}-predictor"))
     evidence["through_gateway"] = send_golden_requests(client, v1, outside, 80, REST_PROTOCOLS, name)
+
+
+@pytest.fixture
+def examples(target: Target, tmp_path: Path) -> list[Model]:
+    """Examples in the store: a model that came as `model.joblib`, a recommender, and XGBoost."""
+    loans = EXAMPLES / "credit-risk"
+    pickled = train_file(loans / "train.yaml", tmp_path / "pickled", "--extra-format=joblib")
+    options = ["--target=default", "--name=loans", "--allow-pickle", "--accept-unknown"]
+    bundles = [
+        bundle_file(pickled.path / JOBLIB, loans / "loans.csv", tmp_path / "loans", *options),
+        train_file(EXAMPLES / "recommendation" / "train.yaml", tmp_path / "books"),
+        train_file(EXAMPLES / "xgboost" / "train.yaml", tmp_path / "deliveries"),
+    ]
+    return [push(bundle, target, "examples") for bundle in bundles]
+
+
+def test_examples_on_cluster(
+    namespace: Namespace,
+    target: Target,
+    client: ClientPod,
+    examples: list[Model],
+    tmp_path: Path,
+    evidence: dict[str, Any],
+) -> None:
+    releases = [Release(model.name, namespace, target, tmp_path) for model in examples]
+    one_replica = {"autoscaling": {"minReplicas": 1, "maxReplicas": 1}}
+    for release, model in zip(releases, examples, strict=True):
+        release.install(model, one_replica, wait=False)
+    for release in releases:
+        release.wait()
+    client.wait()
+    protocols = (Protocol.V1, Protocol.GRPC)
+    for release, model in zip(releases, examples, strict=True):
+        assert (ONNX in model.bundle, JOBLIB in model.bundle) == (True, False)
+        evidence[model.name] = {
+            "digest": model.digest,
+            "golden": send_golden_requests(client, model, release.service, 8081, protocols),
+        }
+
+    books, release = examples[1], releases[1]
+    url = f"http://{release.service}/v1/models/{books.name}:predict"
+    response = json.loads(client.run("python", "-c", POST, url, json.dumps({"instances": [["unknown"]]})))
+    [popular] = response["predictions"]
+    assert len(set(popular)) == books.bundle.contract.prediction.width
+    evidence["items_of_an_unknown_user"] = popular
 
 
 def route_hostnames(namespace: Namespace) -> list[str]:
