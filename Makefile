@@ -67,7 +67,7 @@ format: setup ## Format the code
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix-only .
 
-examples: setup ## Train, serve, request and load-test each example (2 minutes)
+examples: setup ## Train, serve, request and load-test each example (3 minutes)
 	@$(BIN)/python -m pytest tests/examples -v
 
 package: setup ## Build the wheel and use it with each extra in a clean environment
