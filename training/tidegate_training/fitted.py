@@ -122,6 +122,7 @@ def bundle(
     estimator = pipeline[-1]
     kind = type(estimator).__name__
     task = task or _detect_task(estimator)
+    _require_recommender(estimator, task)
     names = getattr(pipeline, "feature_names_in_", None)
     samples = read_samples(X, None if names is None else [str(column) for column in names])
     targets, target = _read_target(y, samples, task)
@@ -254,6 +255,17 @@ def _detect_task(estimator: Any) -> Task:
             f"task=, one of {', '.join(dict.fromkeys(_TASKS.values()))}."
         )
     return _TASKS[kind]
+
+
+def _require_recommender(estimator: Any, task: Task) -> None:
+    """Check that an estimator of the task recommendation excludes items and knows the popular ones."""
+    from tidegate.recommenders import ImplicitALS
+
+    if task == "recommendation" and not isinstance(estimator, ImplicitALS):
+        raise ConfigurationError(
+            f"The {type(estimator).__name__} is not a recommender that can be bundled: fit "
+            "tidegate.recommenders.ImplicitALS, or give another task."
+        )
 
 
 def _read_target(y: Any, samples: Samples, task: Task) -> tuple[list[str], Array | None]:

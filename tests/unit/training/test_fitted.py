@@ -211,6 +211,12 @@ def test_bundle_of_what_cannot_be_served_says_why(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_bundle_of_another_recommender_is_rejected(tmp_path: Path) -> None:
+    model = LogisticRegression().fit(NUMBERS, CLASSES)
+    with pytest.raises(ConfigurationError, match=r"LogisticRegression is not a recommender .*ImplicitALS"):
+        bundle(model, NUMBERS, name="own", directory=tmp_path / "bundle", task="recommendation")
+
+
 def test_bundle_invalid_name_is_rejected(tmp_path: Path) -> None:
     model = LogisticRegression().fit(NUMBERS, CLASSES)
     with pytest.raises(ConfigurationError, match="'My Model' is not a model's name"):
