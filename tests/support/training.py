@@ -14,8 +14,13 @@ from tidegate_training.algorithms import ALGORITHMS
 from tidegate_training.bundling.boosters import LIBRARY_TYPES
 from tidegate_training.config import TrainingConfig
 
-INSTALLED = [name for name, algorithm in ALGORITHMS.items() if algorithm.library not in ("catboost", "keras")]
-"""The algorithms of every environment. ``make test-keras`` and ``make test-catboost`` test the others."""
+INSTALLED = [
+    name
+    for name, algorithm in ALGORITHMS.items()
+    if algorithm.library not in ("catboost", "keras") and algorithm.task != "recommendation"
+]
+"""The algorithms of rows of features whose library is in each environment. ``make test-keras`` and
+``make test-catboost`` test the others."""
 
 
 def configuration(**fields: Any) -> TrainingConfig:

@@ -99,8 +99,7 @@ def make_config(name: str, kind: str) -> TrainingConfig:
 
 
 def test_verdicts_cover_the_registry() -> None:
-    # A recommender has other data: tests/unit/training/bundling/test_recommender_graph.py.
-    assert set(VERDICTS) == set(INSTALLED) - {"ImplicitALS"}
+    assert set(VERDICTS) == set(INSTALLED)
     assert {len(verdicts) for verdicts in VERDICTS.values()} == {len(KINDS)}
 
 

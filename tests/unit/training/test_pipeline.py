@@ -314,7 +314,7 @@ def every_kind(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("name", [name for name in INSTALLED if name != "ImplicitALS"])
+@pytest.mark.parametrize("name", INSTALLED)
 def test_fit_pipeline_takes_every_kind_and_is_trusted(name: str, every_kind: Path) -> None:
     task = ALGORITHMS[name].task
     target, other = ("class", "value") if task == "classification" else ("value", "class")
