@@ -43,9 +43,13 @@ NOT_COPIED = {
         {
             "_config_file.tpl",
             "_job.tpl",
+            "_metadata.tpl",
+            "_network_policy.tpl",
             "_object_store.tpl",
             "_pod.tpl",
+            "_pod_extensions.tpl",
             "_validation.tpl",
+            "extra_objects.yaml",
             "secret.yaml",
             "serviceaccount.yaml",
         }

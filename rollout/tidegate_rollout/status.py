@@ -121,8 +121,13 @@ def _rejections(track: Track) -> Iterator[tuple[str, Rejection]]:
         if failure.get("status") == "True" and _checksum(template["metadata"]) == desired:
             rejection = Rejection.parse(failure["message"])
             # The condition keeps its first message. If a pod was created since, the template is not at fault.
-            exists = replica_set["status"].get("replicas", 0) > 0
-            yield "Kubernetes cannot create its pods", replace(rejection, fix=None) if exists else rejection
+            if replica_set["status"].get("replicas", 0) > 0:
+                yield (
+                    "Kubernetes cannot create all its pods, at first because of",
+                    replace(rejection, fix=None),
+                )
+            else:
+                yield "Kubernetes cannot create its pods", rejection
 
 
 def _deployment_pending(track: Track) -> Iterator[str]:

@@ -364,3 +364,36 @@ def test_render_name_invalid_for_a_service_fails(release: str) -> None:
 def test_render_schema_error_names_the_value(change: str) -> None:
     with pytest.raises(InvalidValuesError, match=change.partition(":")[0]):
         objects(merged(LOAD, yaml.safe_load(change)))
+
+
+def test_network_policies_let_workers_reach_master_and_target() -> None:
+    values = merged(WATCHED, {"networkPolicy": {"enabled": True}})
+    master, worker = jobs(values)
+    policies = {
+        policy["spec"]["podSelector"]["matchLabels"]["batch.kubernetes.io/job-name"]: policy["spec"]
+        for policy in of_kind(objects(values), "NetworkPolicy").values()
+    }
+    assert policies.keys() == {master["metadata"]["name"], worker["metadata"]["name"]}
+    ends = {}
+    for job in (master, worker):
+        spec = policies[job["metadata"]["name"]]
+        ends[job["metadata"]["name"]] = {port["port"] for rule in spec["egress"] for port in rule["ports"]}
+    # DNS and the target's Service and pods; only the master reaches the store and the API server.
+    assert ends[worker["metadata"]["name"]] == {53, 5353, 80, 8080, 8081, MASTER_PORT}
+    assert ends[master["metadata"]["name"]] == {53, 5353, 80, 8080, 8081, 443, 6443}
+    [rule] = policies[master["metadata"]["name"]]["ingress"]
+    assert rule["from"] == [
+        {"podSelector": {"matchLabels": {"batch.kubernetes.io/job-name": worker["metadata"]["name"]}}}
+    ]
+    assert policies[worker["metadata"]["name"]]["ingress"] == []
+    unwatched = of_kind(objects(merged(LOAD, {"networkPolicy": {"enabled": True}})), "NetworkPolicy")
+    assert "6443" not in str(unwatched)
+
+
+def test_network_policies_have_the_extra_rules() -> None:
+    mesh = {"ports": [{"protocol": "TCP", "port": 15008}]}
+    network = {"enabled": True, "ingress": [mesh], "egress": [mesh]}
+    policies = of_kind(objects(merged(LOAD, {"networkPolicy": network})), "NetworkPolicy")
+    assert len(policies) == 2
+    for policy in policies.values():
+        assert policy["spec"]["ingress"][-1] == policy["spec"]["egress"][-1] == mesh

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.charts.chart import ROOT, Object, containers, of_kind, pod_specs, render, validated
+from tests.charts.chart import HELM, ROOT, Object, containers, of_kind, pod_specs, render, validated
 from tests.charts.conftest import DIGEST, IMAGE
 from tests.charts.test_examples import assert_restricted
 from tidegate.reference import Reference
@@ -21,7 +21,7 @@ from tidegate.settings import load_yaml
 from tidegate_serving.config import DRAIN_SECONDS, SHUTDOWN_TIMEOUT
 from tidegate_training.config import TrainingConfig
 
-BASES = ("runtime", "model", "training", "object-store")
+BASES = ("runtime", "model", "training", "deployer", "object-store")
 
 
 @cache
@@ -215,6 +215,45 @@ def test_submitter_role_has_the_required_permissions_only() -> None:
         "jobs": helm["jobs"] | {"list"},
         "pods": {"list"},
         "pods/log": {"get"},
+    }
+
+
+def granted_by_role(base: str) -> dict[tuple[str, str], set[str]]:
+    """Return the verbs of a base's Role by API group and resource."""
+    return {
+        (group, resource): set(rule["verbs"])
+        for rule in the(base, "Role")["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+    }
+
+
+def resource_of(item: Object) -> tuple[str, str]:
+    """Return an object's API group and its resource in the API."""
+    kind = item["kind"].lower()
+    plural = f"{kind.removesuffix('y')}ies" if kind.endswith("cy") else f"{kind}s"
+    return item["apiVersion"].rpartition("/")[0], plural
+
+
+def test_deployer_role_has_the_required_permissions_only() -> None:
+    files = sorted((HELM / "tidegate" / "ci").glob("*-values.yaml"))
+    rendered = [item for file in files for item in render(yaml.safe_load(file.read_text()))]
+    helm = {resource_of(item): {"create", "get", "patch", "delete"} for item in rendered}
+    # Helm's own records, of which it keeps ten.
+    helm["", "configmaps"] |= {"list", "update"}
+    # Helm creates and watches the pods of its test, and never changes them.
+    helm["", "pods"] = {"create", "get", "list", "watch", "delete"}
+    # rollout/tidegate_rollout/release.py lists these.
+    read = {("apps", "deployments"), ("apps", "replicasets")}
+    listed = {
+        ("serving.kserve.io", "inferenceservices"),
+        ("autoscaling", "horizontalpodautoscalers"),
+        ("gateway.networking.k8s.io", "httproutes"),
+    }
+    assert granted_by_role("deployer") == {
+        **{resource: verbs | ({"list"} if resource in listed else set()) for resource, verbs in helm.items()},
+        **{resource: {"list"} for resource in read},
+        ("", "pods/log"): {"get"},
     }
 
 

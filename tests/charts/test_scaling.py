@@ -179,7 +179,8 @@ def test_keda_reads_the_port_of_the_container(minimal) -> None:
 
 
 def keda_ingress(values: Values) -> list[Object]:
-    [policy] = of_kind(render(merged(values, {"networkPolicy": {"enabled": True}})), "NetworkPolicy").values()
+    objects = render(merged(values, {"networkPolicy": {"enabled": True}}))
+    policy = of_kind(objects, "NetworkPolicy")["demo"]
     peer = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "keda-system"}}}
     return [rule for rule in policy["spec"]["ingress"] if rule["from"] == [peer]]
 
@@ -265,6 +266,33 @@ def test_disruption_budget_allows_a_node_drain(two_tracks) -> None:
     for budget in budgets.values():
         assert budget["spec"]["maxUnavailable"] == 1
         assert budget["spec"]["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
+
+
+@pytest.mark.parametrize(
+    ("budget", "rendered"),
+    [
+        ({"maxUnavailable": "20%"}, {"maxUnavailable": "20%"}),
+        ({"minAvailable": 2}, {"minAvailable": 2}),
+        ({"minAvailable": "50%"}, {"minAvailable": "50%"}),
+    ],
+)
+def test_disruption_budget_has_one_number(minimal, budget, rendered) -> None:
+    values = merged(minimal, {"autoscaling": {"minReplicas": 3}, "podDisruptionBudget": budget})
+    [item] = of_kind(render(values), "PodDisruptionBudget").values()
+    spec = item["spec"]
+    assert {key: spec[key] for key in ("minAvailable", "maxUnavailable") if key in spec} == rendered
+
+
+def test_rolling_update_is_no_part_of_the_checksum(minimal) -> None:
+    def predictor(more: Values) -> Object:
+        [isvc] = of_kind(render(merged(minimal, more)), "InferenceService").values()
+        return isvc["spec"]["predictor"]
+
+    changed = predictor({"rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}})
+    assert changed["deploymentStrategy"]["rollingUpdate"] == {"maxSurge": 0, "maxUnavailable": 1}
+    assert changed["annotations"] == predictor({})["annotations"]
+    default = predictor({})["deploymentStrategy"]["rollingUpdate"]
+    assert default == {"maxSurge": "25%", "maxUnavailable": 0}
 
 
 def test_disruption_budget_covers_one_track(two_tracks) -> None:

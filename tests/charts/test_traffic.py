@@ -275,9 +275,70 @@ def test_network_policy_egress_has_the_extra_rules(minimal) -> None:
     assert policy(minimal, egress=[rule])["egress"] == [*policy(minimal)["egress"], rule]
 
 
-def test_network_policy_without_pull_has_no_egress(minimal) -> None:
+def test_network_policy_without_pull_has_only_the_extra_egress(minimal) -> None:
     values = merged(minimal, {"model": {"uri": "pvc://models/store/breast-cancer"}})
     assert policy(values)["egress"] == []
+    rule = {"ports": [{"protocol": "TCP", "port": 15012}]}
+    assert policy(values, egress=[rule])["egress"] == [rule]
+
+
+def test_network_policy_ingress_has_the_extra_rules(minimal) -> None:
+    rule = {"ports": [{"protocol": "TCP", "port": 15008}]}
+    assert policy(minimal, ingress=[rule])["ingress"] == [*policy(minimal)["ingress"], rule]
+
+
+def test_network_policy_for_one_gateway_admits_the_helm_test(minimal) -> None:
+    gateway = {"podSelector": {"matchLabels": {"app": "gateway"}}}
+    [rule] = policy(minimal, allowSameNamespace=False, allowFrom=[gateway])["ingress"]
+    test, other = rule["from"]
+    assert other == gateway
+    labels = of_kind(render(minimal), "Pod")["demo-golden"]["metadata"]["labels"]
+    assert selects(test["podSelector"], labels)
+    assert not selects(test["podSelector"], replica_labels(render(minimal))["demo"])
+
+
+def test_network_policy_lets_the_helm_test_out(two_tracks) -> None:
+    objects = render(merged(two_tracks, {"networkPolicy": {"enabled": True}}))
+    golden = of_kind(objects, "NetworkPolicy")["demo-golden"]["spec"]
+    pods = of_kind(objects, "Pod")
+    assert len(pods) == 2
+    assert all(selects(golden["podSelector"], pod["metadata"]["labels"]) for pod in pods.values())
+    model, *others = golden["egress"]
+    for labels in replica_labels(objects).values():
+        assert not selects(golden["podSelector"], labels)
+        assert selects(model["to"][0]["podSelector"], labels)
+    # The pods of the test pull the bundle, too.
+    assert others == of_kind(objects, "NetworkPolicy")["demo"]["spec"]["egress"]
+    assert golden["ingress"] == []
+
+
+METRICS = {"server": {"metricsPort": 8082}, "serviceMonitor": {"enabled": True}}
+
+
+def test_metrics_port_is_that_of_the_server_and_of_every_reader(minimal) -> None:
+    values = merged(minimal, METRICS | {"autoscaling": {"type": "keda"}, "networkPolicy": {"enabled": True}})
+    objects = render(values)
+    [server] = of_kind(objects, "InferenceService")["demo"]["spec"]["predictor"]["containers"]
+    assert {"name": "TIDEGATE_METRICS_PORT", "value": "8082"} in server["env"]
+    # KServe's Service has the ports of the container, by name.
+    assert {"name": "metrics", "containerPort": 8082, "protocol": "TCP"} in server["ports"]
+    assert server["ports"][0]["name"] == "http"
+    [endpoint] = of_kind(objects, "ServiceMonitor")["demo"]["spec"]["endpoints"]
+    assert endpoint["port"] == "metrics"
+    [trigger] = of_kind(objects, "ScaledObject")["demo"]["spec"]["triggers"]
+    assert ":8082/metrics" in trigger["metadata"]["url"]
+    operator = of_kind(objects, "NetworkPolicy")["demo"]["spec"]["ingress"][-1]
+    assert [port["port"] for port in operator["ports"]] == [8082]
+
+
+def test_network_policy_keeps_the_metrics_to_prometheus(minimal) -> None:
+    prometheus = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}
+    values = merged(minimal, METRICS)
+    requests, metrics = policy(values, metricsFrom=[prometheus])["ingress"]
+    assert [port["port"] for port in requests["ports"]] == [8080, 8081]
+    assert metrics == {"from": [prometheus], "ports": [{"protocol": "TCP", "port": 8082}]}
+    requests, metrics = policy(values)["ingress"]
+    assert metrics["from"] == requests["from"]
 
 
 def test_network_policy_selects_the_pods_of_the_model(two_tracks) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.charts.chart import InvalidValuesError, Object, Values, load, notes, of_kind, render
+from tests.charts.chart import InvalidValuesError, Object, Values, load, notes, of_kind, render, selects
 from tests.charts.conftest import merged
 from tests.charts.live import created, upgrade
 from tidegate.errors import ExitCode
@@ -228,6 +228,20 @@ def test_schedule_renders_a_cron_job_without_concurrency() -> None:
     assert cron["spec"]["jobTemplate"]["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "training"
 
 
+def test_cron_job_settings_are_rendered() -> None:
+    settings = {
+        "timeZone": "Europe/Berlin",
+        "suspend": True,
+        "startingDeadlineSeconds": 3600,
+        "successfulJobsHistoryLimit": 0,
+        "failedJobsHistoryLimit": 10,
+    }
+    [cron] = of_kind(objects(merged(ONCE, {"schedule": "@daily", "cronJob": settings})), "CronJob").values()
+    assert settings.items() <= cron["spec"].items()
+    [cron] = of_kind(objects(merged(ONCE, {"schedule": "@daily"})), "CronJob").values()
+    assert not {"timeZone", "startingDeadlineSeconds"} & cron["spec"].keys()
+
+
 @pytest.mark.parametrize(
     "schedule", ["*/15 0-6 1,15 * MON-FRI", "0 3 ? * 1", "@hourly", "@midnight", "@every 1h30m"]
 )
@@ -278,6 +292,31 @@ def test_termination_message_falls_back_to_the_log() -> None:
     assert container(ONCE)["terminationMessagePolicy"] == "FallbackToLogsOnError"
 
 
+def test_network_policy_lets_the_pods_reach_only_the_store() -> None:
+    values = merged(ONCE, {"networkPolicy": {"enabled": True}, "objectStore": {"endpoint": "http://s3:7070"}})
+    [(name, policy)] = of_kind(objects(values), "NetworkPolicy").items()
+    spec = policy["spec"]
+    assert name == "train"
+    # The label that the Job controller gives to the pods.
+    assert spec["podSelector"] == {
+        "matchLabels": {"batch.kubernetes.io/job-name": job(values)["metadata"]["name"]}
+    }
+    assert spec["ingress"] == []
+    assert {port["port"] for rule in spec["egress"] for port in rule["ports"]} == {53, 5353, 7070}
+    [scheduled] = of_kind(objects(merged(values, {"schedule": "@daily"})), "NetworkPolicy").values()
+    labels = job(values)["spec"]["template"]["metadata"]["labels"]
+    assert selects(scheduled["spec"]["podSelector"], labels)
+
+
+def test_network_policy_has_the_extra_rules() -> None:
+    mesh = {"ports": [{"protocol": "TCP", "port": 15008}]}
+    network = {"enabled": True, "ingress": [mesh], "egress": [mesh]}
+    [policy] = of_kind(objects(merged(ONCE, {"networkPolicy": network})), "NetworkPolicy").values()
+    assert policy["spec"]["ingress"] == [mesh]
+    assert policy["spec"]["egress"][-1] == mesh
+    assert not of_kind(objects(ONCE), "NetworkPolicy")
+
+
 def test_data_claim_is_mounted_read_only() -> None:
     values = merged(ONCE, {"data": {"existingClaim": "training-data"}})
     [mount] = [mount for mount in container(values)["volumeMounts"] if mount["name"] == "data"]
@@ -315,6 +354,11 @@ MESSAGES = [
         ['store is "gs://models"', "remove the endpoint"],
     ),
     ("ttlSecondsAfterFinished: 60", ["ttlSecondsAfterFinished is set without schedule", "Remove it"]),
+    *(
+        (f"cronJob: {{{setting}}}", ["there is no CronJob", "set schedule"])
+        for setting in ("timeZone: Europe/Berlin", "suspend: true", "startingDeadlineSeconds: 60")
+    ),
+    ("schedule: 'CRON_TZ=UTC 0 3 * * 1'", ["schedule is", "cronJob.timeZone"]),
     ("schedule: daily", ['schedule is "daily"', "'0 3 * * 1'", "@daily"]),
     ("schedule: '0 3 * *'", ['schedule is "0 3 * *"', "minute, hour"]),
     ("schedule: 'TZ=UTC 0 3 * * 1'", ["schedule is", "@daily"]),

@@ -179,6 +179,30 @@ MESSAGES = [
     ("resources: {requests: {cpu: 1500m}, limits: {cpu: 1}}", ["requests.cpu is 1500m", "limits.cpu, 1"]),
     ("resources: {requests: {memory: 2Gi}}", ["resources.requests.memory is 2Gi", "1Gi"]),
     ("resources: {limits: {memory: 500M}}", ["resources.requests.memory is 512Mi", "500M"]),
+    *(
+        (
+            f"{{podDisruptionBudget: {{maxUnavailable: {number}}}}}",
+            [f"podDisruptionBudget.maxUnavailable is {number}", "no node", "set 1 or more"],
+        )
+        for number in ("0", "0%")
+    ),
+    *(
+        (
+            f"{{autoscaling: {{minReplicas: 2}}, podDisruptionBudget: {{minAvailable: {number}}}}}",
+            [f"podDisruptionBudget.minAvailable is {number}", "minimum of 2 replicas", "Lower it"],
+        )
+        for number in ("2", "51%")
+    ),
+    (
+        "rollingUpdate: {maxSurge: 0%}",
+        ["rollingUpdate.maxSurge and rollingUpdate.maxUnavailable are both 0", "raise one"],
+    ),
+    ("server: {metricsPort: 8081}", ["server.metricsPort is 8081", "set another"]),
+    (
+        "networkPolicy: {metricsFrom: [{podSelector: {}}]}",
+        ["networkPolicy.metricsFrom is set", "set server.metricsPort"],
+    ),
+    ("server: {env: [{name: TIDEGATE_METRICS_PORT, value: '1'}]}", ["use server.metricsPort"]),
     ("podAnnotations: {a//b: x}", ['podAnnotations has the key "a//b"', "the only '/'"]),
     ("route: {annotations: {'': x}}", ['route.annotations has the key ""', "expected a name"]),
     ("serviceMonitor: {labels: {release: 'a b'}}", ['serviceMonitor.labels.release is "a b"', "expected"]),

@@ -4,7 +4,7 @@
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ CHANNEL = "candidate"
 RELEASE = "train"
 FILES = ("train.yaml", "values.yaml")
 
-Install = Callable[[str], str]
+Install = Callable[..., str]
 
 
 def chart_values(namespace: Namespace, target: Target) -> dict[str, Any]:
@@ -62,12 +62,12 @@ def install(namespace: Namespace, target: Target, tmp_path: Path) -> Install:
     """A function that uploads data, installs the chart and returns the Job's name."""
     config_file, values_file = (tmp_path / name for name in FILES)
 
-    def install_with(data: str) -> str:
+    def install_with(data: str, changes: Mapping[str, Any] | None = None) -> str:
         path = f"{namespace.name}/loans.csv"
         obstore.put(bucket(target, target.data), path, data.encode())
         config = yaml.safe_load((EXAMPLE / "train.yaml").read_text())
         config["data"] = {"path": f"s3://{target.data}/{path}"}
-        values = chart_values(namespace, target) | {"channel": CHANNEL}
+        values = chart_values(namespace, target) | {"channel": CHANNEL} | dict(changes or {})
         config_file.write_text(yaml.safe_dump(config))
         values_file.write_text(yaml.safe_dump(values))
         files = [f"--values={values_file}", f"--set-file=config={config_file}"]
@@ -137,8 +137,15 @@ def test_training_job(
 ) -> None:
     data = (EXAMPLE / "loans.csv").read_text()
     job = install(data)
+    uid = namespace.get(f"job/{job}")["metadata"]["uid"]
+    # An upgrade that changes only where the Job runs neither replaces nor changes the running Job.
+    elsewhere = {"nodeSelector": {"kubernetes.io/os": "linux"}, "commonLabels": {"team": "credit"}}
+    assert install(data, elsewhere) == job
     ended = wait_for_end(namespace, job)
+    assert ended["metadata"]["uid"] == uid
+    assert ended["metadata"]["labels"]["team"] == "credit"
     [pod] = pods_of(namespace, job)
+    assert "nodeSelector" not in pod["spec"]
     log = namespace.logs(pod["metadata"]["name"])
     evidence["log"] = log.splitlines()[-12:]
     assert unmet_condition(ended, "Complete") is None, log

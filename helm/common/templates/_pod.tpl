@@ -10,12 +10,18 @@ default
 {{- end }}
 {{- end }}
 
+{{/* The image. global.imageRegistry replaces the registry in image.repository, or precedes a name without one. */}}
 {{- define "tidegate.image" -}}
 {{- $image := .Values.image -}}
+{{- $repository := $image.repository -}}
+{{- with .Values.global.imageRegistry -}}
+{{- $path := regexReplaceAll "^(localhost|[^/]*[.:][^/]*)/" $repository "" -}}
+{{- $repository = printf "%s/%s" (trimSuffix "/" .) $path -}}
+{{- end -}}
 {{- if $image.digest -}}
-{{ $image.repository }}@sha256:{{ trimPrefix "sha256:" $image.digest }}
+{{ $repository }}@sha256:{{ trimPrefix "sha256:" $image.digest }}
 {{- else -}}
-{{ $image.repository }}:{{ $image.tag | default .Chart.AppVersion }}
+{{ $repository }}:{{ $image.tag | default .Chart.AppVersion }}
 {{- end }}
 {{- end }}
 
@@ -26,7 +32,11 @@ serviceAccountName: {{ include "tidegate.serviceAccountName" .root | quote }}
 automountServiceAccountToken: false
 enableServiceLinks: false
 securityContext: {{- toYaml $values.podSecurityContext | nindent 2 }}
-{{- with $values.imagePullSecrets }}
+{{- $secrets := $values.imagePullSecrets }}
+{{- range $values.global.imagePullSecrets }}
+{{- $secrets = append $secrets (kindIs "string" . | ternary (dict "name" .) .) }}
+{{- end }}
+{{- with uniq $secrets }}
 imagePullSecrets: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- with $values.priorityClassName }}
@@ -40,6 +50,32 @@ tolerations: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- with $values.affinity }}
 affinity: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{/*
+Topology spread constraints; one without its own labelSelector selects the pods that belong together.
+Argument: (dict "constraints" <list> "selector" <map that selects the pods>).
+*/}}
+{{- define "tidegate.topologySpread" -}}
+{{- with .constraints -}}
+topologySpreadConstraints:
+  {{- range . }}
+  - {{- merge (deepCopy .) $.selector | toYaml | nindent 4 }}
+  {{- end }}
+{{- end }}
+{{- end }}
+
+{{/* The requests and limits of a container, without the empty ones. */}}
+{{- define "tidegate.resources" -}}
+{{- range $kind := list "requests" "limits" -}}
+{{- $amounts := dict -}}
+{{- range $resource, $amount := get $ $kind -}}
+{{- if not (kindIs "invalid" $amount) -}}
+{{- $_ := set $amounts $resource $amount -}}
+{{- end -}}
+{{- end }}
+{{ $kind }}: {{- toYaml $amounts | nindent 2 }}
 {{- end }}
 {{- end }}
 

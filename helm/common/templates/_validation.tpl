@@ -17,8 +17,8 @@ names the value, what it is, what is expected, and the fix.
       (include "tidegate.validate.objectStore" . | fromJsonArray)
       (include "tidegate.validate.serviceAccount" . | fromJsonArray)
       (include "tidegate.validate.podSecurityContext" . | fromJsonArray)
-      (include "tidegate.validate.podLabels" . | fromJsonArray)
-      (dict "podLabels" .Values.podLabels "nodeSelector" .Values.nodeSelector | include "tidegate.validate.labels" | fromJsonArray)
+      (include "tidegate.validate.objectMetadata" . | fromJsonArray)
+      (dict "nodeSelector" .Values.nodeSelector | include "tidegate.validate.labels" | fromJsonArray)
       (dict "serviceAccount.annotations" .Values.serviceAccount.annotations | include "tidegate.validate.annotations" | fromJsonArray) | toJson }}
 {{- end }}
 
@@ -94,16 +94,6 @@ names the value, what it is, what is expected, and the fix.
 {{- toJson $errors }}
 {{- end }}
 
-{{- define "tidegate.validate.podLabels" -}}
-{{- $errors := list }}
-{{- range $label, $_ := .Values.podLabels }}
-{{- if regexMatch "^(app\\.kubernetes\\.io|batch\\.kubernetes\\.io|serving\\.kserve\\.io|networking\\.kserve\\.io)/" $label }}
-{{- $errors = append $errors (printf "podLabels sets %s, by which the chart, Kubernetes or KServe selects pods: remove it, or use another name." $label) }}
-{{- end }}
-{{- end }}
-{{- toJson $errors }}
-{{- end }}
-
 {{/*
 Kubernetes rejects a wrong label only where it is used. In KServe's or a Job controller's objects, that is after the
 installation, in a condition or in an event. Argument: maps of labels by the names of their values.
@@ -140,7 +130,8 @@ installation, in a condition or in an event. Argument: maps of labels by the nam
 {{- range $name, $resources := . }}
 {{- range $resource, $request := $resources.requests }}
 {{- $limit := get $resources.limits $resource }}
-{{- if gt (include "tidegate.quantity" $request | float64) (include "tidegate.quantity" $limit | float64) }}
+{{- if or (kindIs "invalid" $request) (kindIs "invalid" $limit) }}
+{{- else if gt (include "tidegate.quantity" $request | float64) (include "tidegate.quantity" $limit | float64) }}
 {{- $errors = append $errors (printf "%s.requests.%s is %v and exceeds %s.limits.%s, %v: lower the request or raise the limit." $name $resource $request $name $resource $limit) }}
 {{- end }}
 {{- end }}

@@ -9,6 +9,8 @@ restartPolicy: Never
 # A terminated pod has no state to save.
 terminationGracePeriodSeconds: 5
 {{ include "tidegate.podSettings" . }}
+{{- $selector := include "tidegate.jobPodsSelector" .root | fromYaml }}
+{{ include "tidegate.topologySpread" (dict "constraints" .root.Values.topologySpreadConstraints "selector" $selector) }}
 {{- end }}
 
 {{/* Settings of both Jobs' containers. */}}
@@ -36,13 +38,7 @@ code. Argument: (dict "root" $ "campaign" <the campaign's name>).
 {{- $values := .root.Values -}}
 {{ include "loadtest.jobSettings" .root }}
 template:
-  metadata:
-    labels:
-      {{- include "tidegate.selectorLabels" .root | nindent 6 }}
-      app.kubernetes.io/component: master
-      {{- with $values.podLabels }}
-      {{- toYaml . | nindent 6 }}
-      {{- end }}
+  metadata: {{- include "tidegate.podMetadata" (dict "root" .root "labels" (dict "app.kubernetes.io/component" "master")) | nindent 4 }}
   spec:
     {{- include "loadtest.podSettings" . | nindent 4 }}
     containers:
@@ -78,7 +74,7 @@ template:
         ports:
           - name: locust
             containerPort: 5557
-        resources: {{- toYaml $values.resources.master | nindent 10 }}
+        resources: {{- include "tidegate.resources" $values.resources.master | nindent 10 }}
         volumeMounts:
           - name: campaign
             mountPath: /etc/tidegate
@@ -116,13 +112,7 @@ completions: {{ int64 $values.workers }}
 parallelism: {{ int64 $values.workers }}
 {{ include "loadtest.jobSettings" .root }}
 template:
-  metadata:
-    labels:
-      {{- include "tidegate.selectorLabels" .root | nindent 6 }}
-      app.kubernetes.io/component: worker
-      {{- with $values.podLabels }}
-      {{- toYaml . | nindent 6 }}
-      {{- end }}
+  metadata: {{- include "tidegate.podMetadata" (dict "root" .root "labels" (dict "app.kubernetes.io/component" "worker")) | nindent 4 }}
   spec:
     {{- include "loadtest.podSettings" . | nindent 4 }}
     containers:
@@ -138,7 +128,7 @@ template:
         {{- with include "loadtest.headerEnvFrom" .root }}
         envFrom: {{- nindent 10 . }}
         {{- end }}
-        resources: {{- toYaml $values.resources.worker | nindent 10 }}
+        resources: {{- include "tidegate.resources" $values.resources.worker | nindent 10 }}
         volumeMounts:
           - name: tmp
             mountPath: /tmp

@@ -17,8 +17,18 @@ A change of these creates another Job. The place where the Job runs is not among
 the Job that exists then stays as it is.
 */}}
 {{- define "training.jobName" -}}
-{{- $inputs := pick .Values "store" "channel" "extraFormat" "data" "resources" "backoffLimit" "activeDeadlineSeconds" "objectStore" -}}
+{{- $inputs := pick .Values
+      "store" "channel" "extraFormat" "data" "resources" "backoffLimit" "activeDeadlineSeconds" "objectStore"
+      "extraEnv" "extraEnvFrom" "extraVolumes" "extraVolumeMounts" -}}
 {{ include "tidegate.hashedName" (dict "root" . "inputs" $inputs "content" (include "training.configFiles" .)) }}
+{{- end }}
+
+{{/*
+The label by which Kueue suspends a new Job. The chart does not set 'suspend', because an upgrade would suspend the running
+Job. Argument: the name of the LocalQueue, which can be empty.
+*/}}
+{{- define "training.queueLabel" -}}
+{{- with . }}kueue.x-k8s.io/queue-name: {{ quote . }}{{ end }}
 {{- end }}
 
 {{/*
@@ -58,15 +68,12 @@ activeDeadlineSeconds: {{ int64 . }}
 ttlSecondsAfterFinished: {{ int64 $values.ttlSecondsAfterFinished }}
 {{- end }}
 template:
-  metadata:
-    labels:
-      {{- include "tidegate.selectorLabels" .root | nindent 6 }}
-      {{- with $values.podLabels }}
-      {{- toYaml . | nindent 6 }}
-      {{- end }}
+  metadata: {{- include "tidegate.podMetadata" . | nindent 4 }}
   spec:
     restartPolicy: Never
     {{- include "tidegate.podSettings" . | nindent 4 }}
+    {{- $selector := include "tidegate.jobPodsSelector" .root | fromYaml }}
+    {{- include "tidegate.topologySpread" (dict "constraints" $values.topologySpreadConstraints "selector" $selector) | nindent 4 }}
     containers:
       - name: train
         image: {{ include "tidegate.image" .root | quote }}
@@ -90,7 +97,7 @@ template:
         {{- with include "tidegate.objectStoreEnv" .root }}
         {{- trim . | nindent 8 }}
         {{- end }}
-        resources: {{- toYaml $values.resources | nindent 10 }}
+        resources: {{- include "tidegate.resources" $values.resources | nindent 10 }}
         securityContext: {{- include "tidegate.containerSecurityContext" .root | nindent 10 }}
         # The error is in the pod's status as well.
         terminationMessagePolicy: FallbackToLogsOnError

@@ -35,10 +35,13 @@ is expected, and the fix.
 {{- if and (not .Values.schedule) (not (kindIs "invalid" .Values.ttlSecondsAfterFinished)) }}
 {{- $errors = append $errors "ttlSecondsAfterFinished is set without schedule: every upgrade and the self-healing of Argo CD and Flux would create the deleted Job again, which trains again. Remove it; 'helm uninstall' deletes the Job." }}
 {{- end }}
+{{- if and (not .Values.schedule) (or .Values.cronJob.timeZone .Values.cronJob.suspend .Values.cronJob.startingDeadlineSeconds) }}
+{{- $errors = append $errors "cronJob is set, but there is no CronJob: set schedule, or remove cronJob's values." }}
+{{- end }}
 {{- $macro := "@(yearly|annually|monthly|weekly|daily|midnight|hourly|every [0-9hms.]+)" }}
 {{- $fields := "([0-9*/,?-]+ +){3}[0-9A-Za-z*/,?-]+ +[0-9A-Za-z*/,?-]+" }}
 {{- if and .Values.schedule (not (regexMatch (printf "^(%s|%s)$" $macro $fields) .Values.schedule)) }}
-{{- $errors = append $errors (printf "schedule is %q: expected minute, hour, day of the month, month and day of the week, for example '0 3 * * 1', or @hourly, @daily, @weekly, @monthly or @yearly." .Values.schedule) }}
+{{- $errors = append $errors (printf "schedule is %q: expected minute, hour, day of the month, month and day of the week, for example '0 3 * * 1', or @hourly, @daily, @weekly, @monthly or @yearly. The time zone is cronJob.timeZone." .Values.schedule) }}
 {{- end }}
 {{- $errors = concat $errors
       (dict "resources" .Values.resources | include "tidegate.validate.resources" | fromJsonArray)

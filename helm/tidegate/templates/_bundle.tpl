@@ -85,7 +85,7 @@ Argument: (dict "root" $ "track" "stable" "resources" <the container's resources
   {{- with include "tidegate.objectStoreEnv" .root }}
   {{- trim . | nindent 2 }}
   {{- end }}
-  resources: {{- toYaml .resources | nindent 4 }}
+  resources: {{- include "tidegate.resources" .resources | nindent 4 }}
   securityContext: {{- include "tidegate.containerSecurityContext" .root | nindent 4 }}
   terminationMessagePolicy: FallbackToLogsOnError
   volumeMounts:

@@ -6,13 +6,8 @@ Argument: (dict "root" $ "track" "stable" "resources" <the server's resources>).
 {{- define "tidegate.podTemplate" -}}
 terminationGracePeriodSeconds: {{ include "tidegate.terminationGracePeriodSeconds" $.root }}
 {{ include "tidegate.podSettings" $ }}
-{{- with $.root.Values.topologySpreadConstraints }}
-topologySpreadConstraints:
-  {{- range . }}
-  {{- $selector := dict "labelSelector" (dict "matchLabels" (include "tidegate.trackSelectorLabels" $ | fromYaml)) }}
-  - {{- toYaml (merge (deepCopy .) $selector) | nindent 4 }}
-  {{- end }}
-{{- end }}
+{{- $selector := dict "labelSelector" (dict "matchLabels" (include "tidegate.trackSelectorLabels" $ | fromYaml)) }}
+{{ include "tidegate.topologySpread" (dict "constraints" $.root.Values.topologySpreadConstraints "selector" $selector) }}
 {{- if include "tidegate.pullsBundle" $.root }}
 initContainers:
   {{- include "tidegate.storageInitializer" $ | nindent 2 }}
@@ -37,6 +32,10 @@ containers:
       - name: {{ $name }}
         value: {{ $value | int64 | quote }}
       {{- end }}
+      {{- with $.root.Values.server.metricsPort }}
+      - name: TIDEGATE_METRICS_PORT
+        value: {{ int64 . | quote }}
+      {{- end }}
       - name: TIDEGATE_MAX_QUEUE_DELAY
         value: {{ $.root.Values.server.maxQueueDelaySeconds | quote }}
       - name: TIDEGATE_ACCESS_LOG
@@ -53,6 +52,11 @@ containers:
       - name: grpc
         containerPort: 8081
         protocol: TCP
+      {{- with $.root.Values.server.metricsPort }}
+      - name: metrics
+        containerPort: {{ int64 . }}
+        protocol: TCP
+      {{- end }}
     startupProbe:
       httpGet:
         path: /v2/health/ready
@@ -77,7 +81,7 @@ containers:
       timeoutSeconds: 5
       failureThreshold: 3
     # All four amounts are set: KServe sets a missing one, and a request above its default limit is invalid.
-    resources: {{- toYaml $.root.Values.resources | nindent 6 }}
+    resources: {{- include "tidegate.resources" $.root.Values.resources | nindent 6 }}
     securityContext: {{- include "tidegate.containerSecurityContext" $.root | nindent 6 }}
     terminationMessagePolicy: FallbackToLogsOnError
     volumeMounts:

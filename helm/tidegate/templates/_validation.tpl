@@ -13,17 +13,48 @@ returns a JSON list of messages.
       (include "tidegate.validate.route" . | fromJsonArray)
       (include "tidegate.validate.server" . | fromJsonArray)
       (include "tidegate.validate.metadata" . | fromJsonArray)
+      (include "tidegate.validate.availability" . | fromJsonArray)
       (include "tidegate.validate.common" . | fromJsonArray) }}
 {{- include "tidegate.failOnErrors" $errors }}
+{{- end }}
+
+{{/* Budgets that let no node be drained, and an update that could not begin. */}}
+{{- define "tidegate.validate.availability" -}}
+{{- $errors := list }}
+{{- $budget := .Values.podDisruptionBudget }}
+{{- range include "tidegate.tracks" . | splitList " " }}
+{{- $replicas := include "tidegate.minReplicas" (dict "root" $ "track" .) | int }}
+{{- if $budget.enabled }}
+{{- if and (kindIs "invalid" $budget.minAvailable) (eq 0 (include "tidegate.pods" (list $budget.maxUnavailable $replicas) | int)) }}
+{{- $errors = append $errors (printf "podDisruptionBudget.maxUnavailable is %v, which lets no pod of the %s track be evicted, so no node that has one can be drained: set 1 or more." $budget.maxUnavailable .) }}
+{{- else if and (not (kindIs "invalid" $budget.minAvailable)) (ge (include "tidegate.pods" (list $budget.minAvailable $replicas) | int) $replicas) }}
+{{- $errors = append $errors (printf "podDisruptionBudget.minAvailable is %v, and the %s track has a minimum of %d replicas: at the minimum, no pod could be evicted, so no node that has one could be drained. Lower it, or raise autoscaling.minReplicas." $budget.minAvailable . $replicas) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- $rolling := .Values.rollingUpdate }}
+{{- if and (has (toString $rolling.maxSurge) (list "0" "0%")) (has (toString $rolling.maxUnavailable) (list "0" "0%")) }}
+{{- $errors = append $errors "rollingUpdate.maxSurge and rollingUpdate.maxUnavailable are both 0, so an update could replace no pod: raise one of them." }}
+{{- end }}
+{{- toJson $errors }}
+{{- end }}
+
+{{/* A number of pods, of which a percentage is rounded up, as a PodDisruptionBudget does. Argument: (list <number or percentage> <replicas>). */}}
+{{- define "tidegate.pods" -}}
+{{- $text := first . | toString -}}
+{{- if hasSuffix "%" $text -}}
+{{ divf (mulf (trimSuffix "%" $text | float64) (last .)) 100 | ceil | int }}
+{{- else -}}
+{{ int $text }}
+{{- end }}
 {{- end }}
 
 {{/* Labels and annotations that only this chart has. */}}
 {{- define "tidegate.validate.metadata" -}}
 {{- $labels := dict "serviceMonitor.labels" .Values.serviceMonitor.labels "alerts.labels" .Values.alerts.labels "dashboard.labels" .Values.dashboard.labels }}
-{{- $annotations := dict "podAnnotations" .Values.podAnnotations "route.annotations" .Values.route.annotations }}
 {{- concat
       (include "tidegate.validate.labels" $labels | fromJsonArray)
-      (include "tidegate.validate.annotations" $annotations | fromJsonArray) | toJson }}
+      (dict "route.annotations" .Values.route.annotations | include "tidegate.validate.annotations" | fromJsonArray) | toJson }}
 {{- end }}
 
 {{- define "tidegate.validate.names" -}}
@@ -234,21 +265,29 @@ values are the same for both tracks, and the digests always differ.
 {{- $valueOfVariable := dict
       "TIDEGATE_DRAIN_SECONDS" "drainSeconds" "TIDEGATE_SHUTDOWN_TIMEOUT" "shutdownTimeoutSeconds"
       "TIDEGATE_MAX_ROWS" "maxRows" "TIDEGATE_MAX_BODY_BYTES" "maxBodyBytes" "TIDEGATE_ENGINE" "engine"
-      "TIDEGATE_PREDICTOR" "predictor"
+      "TIDEGATE_PREDICTOR" "predictor" "TIDEGATE_METRICS_PORT" "metricsPort"
       "TIDEGATE_MAX_QUEUE_DELAY" "maxQueueDelaySeconds"
       "TIDEGATE_TRUSTED_TYPE" "trustedTypes" "TIDEGATE_ALLOW_JOBLIB_DIGEST" "allowedJoblibDigests" "TIDEGATE_ACCESS_LOG" "accessLog" }}
+{{- if has (toString .Values.server.metricsPort) (list "8080" "8081") }}
+{{- $errors = append $errors (printf "server.metricsPort is %v, the port of REST or gRPC: set another, for example 8082." .Values.server.metricsPort) }}
+{{- end }}
+{{- if and .Values.networkPolicy.metricsFrom (not .Values.server.metricsPort) }}
+{{- $errors = append $errors "networkPolicy.metricsFrom is set, but /metrics is on the port of REST, which all clients reach: set server.metricsPort, for example 8082." }}
+{{- end }}
 {{- with .Values.server.predictor }}
 {{- if not (regexMatch "^[A-Za-z_][A-Za-z0-9_]*([.][A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*$" .) }}
 {{- $errors = append $errors (printf "server.predictor is %q: expected a class as package.module:Class, for example loan_rules.predictor:LoanPredictor. Its package belongs into the image." .) }}
 {{- end }}
 {{- end }}
-{{- range .Values.server.env }}
+{{- range $value, $variables := dict "server.env" .Values.server.env "extraEnv" .Values.extraEnv }}
+{{- range $variables }}
 {{- if eq .name "PYTHONPATH" }}
-{{- $errors = append $errors "server.env sets PYTHONPATH, which KServe rejects because it adds code to the server: remove it, and add the code to the image." }}
+{{- $errors = append $errors (printf "%s sets PYTHONPATH, which KServe rejects because it adds code to the server: remove it, and add the code to the image." $value) }}
 {{- else if has .name (list "TIDEGATE_HTTP_PORT" "TIDEGATE_GRPC_PORT" "TIDEGATE_HOST") }}
-{{- $errors = append $errors (printf "server.env sets %s, but KServe's Service and the probes expect the server at the chart's address and ports: remove it." .name) }}
+{{- $errors = append $errors (printf "%s sets %s, but KServe's Service and the probes expect the server at the chart's address and ports: remove it." $value .name) }}
 {{- else if hasKey $valueOfVariable .name }}
-{{- $errors = append $errors (printf "server.env sets %s, which the chart sets from a value: use server.%s." .name (get $valueOfVariable .name)) }}
+{{- $errors = append $errors (printf "%s sets %s, which the chart sets from a value: use server.%s." $value .name (get $valueOfVariable .name)) }}
+{{- end }}
 {{- end }}
 {{- end }}
 {{- toJson $errors }}

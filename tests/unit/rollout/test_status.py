@@ -248,7 +248,7 @@ def test_assess_pod_larger_than_the_quota_is_an_error():
 
 def test_assess_rejection_before_the_first_pod_is_no_error_later():
     status = assess(release(rejected('pods "x" is forbidden: no PriorityClass with name a', replicas=1)))
-    assert status.pending[0].endswith("no PriorityClass with name a")
+    assert status.pending[0].endswith("all its pods, at first because of: no PriorityClass with name a")
     assert status.error is None
 
 

@@ -10,20 +10,31 @@ adds changes no name by its empty default. Secrets are not inputs.
 Argument: (dict "root" $ "inputs" <map of values> "content" <text of the configuration>).
 */}}
 {{- define "tidegate.hashedName" -}}
-{{- $inputs := dict -}}
-{{- range $name, $value := .inputs -}}
-{{- if kindIs "map" $value -}}
-{{- range $key, $part := omit $value "secretData" -}}
-{{- if $part -}}
-{{- $_ := set $inputs (printf "%s.%s" $name $key) $part -}}
-{{- end -}}
-{{- end -}}
-{{- else if $value -}}
-{{- $_ := set $inputs $name $value -}}
-{{- end -}}
-{{- end -}}
+{{- $inputs := include "tidegate.hashedInputs" .inputs -}}
 {{- $hashed := list .root.Release.Namespace .root.Release.Name (include "tidegate.image" .root) $inputs .content -}}
 {{ include "tidegate.fullname" .root }}-{{ $hashed | toJson | sha256sum | trunc 10 }}
+{{- end }}
+
+{{/* A map as JSON, at every level without empty values and Secrets. */}}
+{{- define "tidegate.hashedInputs" -}}
+{{- $inputs := dict -}}
+{{- range $key, $value := omit . "secretData" -}}
+{{- if kindIs "map" $value -}}
+{{- $value = include "tidegate.hashedInputs" $value | fromJson -}}
+{{- end -}}
+{{- if $value -}}
+{{- $_ := set $inputs $key $value -}}
+{{- end -}}
+{{- end -}}
+{{- toJson $inputs -}}
+{{- end }}
+
+{{/* What selects the pods of one Job among those of the chart, for topology spread constraints. Argument: the root. */}}
+{{- define "tidegate.jobPodsSelector" -}}
+labelSelector:
+  matchLabels:
+    app.kubernetes.io/name: {{ .Chart.Name | quote }}
+matchLabelKeys: [batch.kubernetes.io/controller-uid]
 {{- end }}
 
 {{/*
@@ -35,13 +46,14 @@ Argument: (dict "root" $ "name" <the Job's name>).
 {{- end }}
 
 {{/*
-A Job's specification, with the immutable fields of the existing Job, except what the Job controller added.
-Argument: (dict "live" <the existing Job> "spec" <the specification's text>).
+A Job's specification: its pods with the values that extend them, and the immutable fields of the existing Job, except what
+the Job controller added. Argument: (dict "root" $ "live" <the existing Job> "spec" <the specification's text>).
 */}}
 {{- define "tidegate.jobSpec" -}}
+{{- $spec := fromYaml .spec -}}
+{{- $_ := set $spec.template "spec" (include "tidegate.extendedPod" (dict "root" .root "pod" $spec.template.spec) | fromYaml) -}}
 {{- if .live -}}
 {{- $immutable := list "template" "completions" "completionMode" "podFailurePolicy" "backoffLimitPerIndex" -}}
-{{- $spec := fromYaml .spec -}}
 {{- range $field := $immutable -}}
 {{- $_ := unset $spec $field -}}
 {{- if hasKey $.live.spec $field -}}
@@ -50,8 +62,6 @@ Argument: (dict "live" <the existing Job> "spec" <the specification's text>).
 {{- end -}}
 {{- $labels := omit $spec.template.metadata.labels "controller-uid" "job-name" "batch.kubernetes.io/controller-uid" "batch.kubernetes.io/job-name" -}}
 {{- $_ := set $spec.template.metadata "labels" $labels -}}
+{{- end -}}
 {{ toYaml $spec }}
-{{- else -}}
-{{ trim .spec }}
-{{- end }}
 {{- end }}

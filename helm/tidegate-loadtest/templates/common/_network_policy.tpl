@@ -1,4 +1,5 @@
-{{/* Egress that the init container needs: the object store, the proxy, and the service that gives the cloud identity. */}}
+{{- /* Generated from helm/common; do not edit. */ -}}
+{{/* Egress to the object store: DNS, the store, the proxy, and the service that gives the cloud identity. */}}
 
 {{/* The port of a URL such as https://s3.example.com:9000; by default its scheme's port. */}}
 {{- define "tidegate.urlPort" -}}
@@ -65,4 +66,53 @@ azure
     - ipBlock: {cidr: 169.254.169.254/32}
   ports:
     - {protocol: TCP, port: 80}
+{{- end }}
+
+{{/* DNS: in kube-system, in a cache on the node, and in OpenShift, whose DNS pods listen on 5353. */}}
+{{- define "tidegate.dnsEgress" -}}
+- to:
+    - namespaceSelector:
+        matchLabels:
+          kubernetes.io/metadata.name: kube-system
+    - ipBlock: {cidr: 169.254.20.10/32}
+  ports:
+    - {protocol: UDP, port: 53}
+    - {protocol: TCP, port: 53}
+- to:
+    - namespaceSelector:
+        matchLabels:
+          kubernetes.io/metadata.name: openshift-dns
+  ports:
+    - {protocol: UDP, port: 5353}
+    - {protocol: TCP, port: 5353}
+{{- end }}
+
+{{- define "tidegate.storeEgress" -}}
+{{ include "tidegate.dnsEgress" . }}
+- ports:
+    - {protocol: TCP, port: {{ include "tidegate.objectStorePort" . }}}
+  {{- with .Values.networkPolicy.objectStoreNamespace }}
+  to:
+    - namespaceSelector:
+        matchLabels:
+          kubernetes.io/metadata.name: {{ . | quote }}
+  {{- end }}
+{{- with .Values.objectStore.httpsProxy }}
+- ports:
+    - {protocol: TCP, port: {{ include "tidegate.urlPort" . }}}
+{{- end }}
+{{- with include "tidegate.cloudIdentity" . }}
+{{ include (printf "tidegate.cloudIdentity.%s" .) $ }}
+{{- end }}
+{{- end }}
+
+{{/*
+The types and rules of a NetworkPolicy. The values networkPolicy.ingress and networkPolicy.egress are added to the chart's.
+Argument: (dict "root" $ "ingress" <text of rules> "egress" <text of rules>); both can be empty, and then allow nothing.
+*/}}
+{{- define "tidegate.policyRules" -}}
+{{- $policy := .root.Values.networkPolicy -}}
+policyTypes: [Ingress, Egress]
+ingress: {{- concat (fromYamlArray .ingress) $policy.ingress | default list | toYaml | nindent 2 }}
+egress: {{- concat (fromYamlArray .egress) $policy.egress | default list | toYaml | nindent 2 }}
 {{- end }}
