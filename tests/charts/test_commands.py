@@ -50,9 +50,10 @@ def assert_command_is_valid(container: Object) -> None:
 @pytest.mark.parametrize("path", POD_CI_FILES, ids=lambda path: f"{path.parent.parent.name}/{path.name}")
 def test_containers_call_existing_commands_and_options(path: Path) -> None:
     pods = pod_specs(render(yaml.safe_load(path.read_text()), path.parent.parent.name))
-    called = [container for pod in pods.values() for container in containers(pod)]
-    assert called
-    for container in called:
+    # The sidecars of extended-values.yaml have commands of their own.
+    own = [item for pod in pods.values() for item in containers(pod) if "tidegate/" in item["image"]]
+    assert own
+    for container in own:
         assert_command_is_valid(container)
 
 

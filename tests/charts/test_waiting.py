@@ -4,7 +4,7 @@
 
 import pytest
 
-from tests.charts.chart import Values, load, of_kind, render
+from tests.charts.chart import InvalidValuesError, Values, load, of_kind, render
 from tests.charts.conftest import OTHER, merged
 from tidegate_rollout.status import CHECKSUM
 
@@ -70,8 +70,9 @@ def test_checksum_of_a_track_depends_on_its_own_digest(two_tracks) -> None:
 
 
 def test_pod_annotation_cannot_replace_the_checksum(minimal) -> None:
-    own = {"podAnnotations": {CHECKSUM: "mine", "team": "a"}}
+    with pytest.raises(InvalidValuesError, match=f"podAnnotations sets {CHECKSUM}"):
+        render(merged(minimal, {"podAnnotations": {CHECKSUM: "mine"}}))
+    own = {"podAnnotations": {"team": "a"}}
     [service] = of_kind(render(merged(minimal, own)), "InferenceService").values()
     annotations = service["spec"]["predictor"]["annotations"]
     assert annotations == {"team": "a", CHECKSUM: checksums(merged(minimal, own))["demo"]}
-    assert annotations[CHECKSUM] != "mine"
