@@ -35,7 +35,8 @@ def created(job: Object) -> Object:
     labels.update(own, **{f"batch.kubernetes.io/{key}": value for key, value in own.items()})
     live["spec"]["selector"] = {"matchLabels": {"batch.kubernetes.io/controller-uid": "7d3c"}}
     live["spec"]["template"]["spec"].update(dnsPolicy="ClusterFirst", schedulerName="default-scheduler")
-    live["spec"].setdefault("completionMode", "NonIndexed")
+    for field, default in {"completionMode": "NonIndexed", "completions": 1, "parallelism": 1}.items():
+        live["spec"].setdefault(field, default)
     live["status"] = {"active": 1}
     return live
 

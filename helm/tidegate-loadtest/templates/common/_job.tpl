@@ -46,15 +46,14 @@ Argument: (dict "root" $ "name" <the Job's name>).
 {{- end }}
 
 {{/*
-A Job's specification: its pods with the values that extend them, and the immutable fields of the existing Job, except what
-the Job controller added. Argument: (dict "root" $ "live" <the existing Job> "spec" <the specification's text>).
+A Job's specification: its pods with the values that extend them, and of the existing Job the immutable fields that do not
+follow from the Job's name, except what the Job controller added. Argument: (dict "root" $ "live" <the existing Job> "spec" <the specification's text>).
 */}}
 {{- define "tidegate.jobSpec" -}}
 {{- $spec := fromYaml .spec -}}
 {{- $_ := set $spec.template "spec" (include "tidegate.extendedPod" (dict "root" .root "pod" $spec.template.spec) | fromYaml) -}}
 {{- if .live -}}
-{{- $immutable := list "template" "completions" "completionMode" "podFailurePolicy" "backoffLimitPerIndex" -}}
-{{- range $field := $immutable -}}
+{{- range $field := list "template" "podFailurePolicy" -}}
 {{- $_ := unset $spec $field -}}
 {{- if hasKey $.live.spec $field -}}
 {{- $_ := set $spec $field (get $.live.spec $field) -}}
