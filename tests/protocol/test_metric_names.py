@@ -16,6 +16,7 @@ from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.charts.chart import ROOT, of_kind, render
+from tests.charts.conftest import IMAGE
 from tests.protocol.clients import one_row, post_once
 from tests.support.servers import LiveServer
 from tidegate.errors import ConfigurationError
@@ -26,6 +27,7 @@ from tidegate_serving.errors import ErrorCode
 
 DIGEST = "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae"
 VALUES: dict[str, Any] = {
+    "image": IMAGE,
     "model": {"uri": "s3://models/breast-cancer", "digest": DIGEST},
     "canary": {"digest": DIGEST[::-1]},
     "serviceMonitor": {"enabled": True},
