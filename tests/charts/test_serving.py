@@ -385,6 +385,19 @@ def test_helm_test_pulls_the_bundle_and_tests_each_track(two_tracks) -> None:
         assert pod["spec"]["initContainers"][0]["args"] == puller(two_tracks, isvc)["args"]
 
 
+@pytest.mark.parametrize(
+    ("request_", "limit", "expected"),
+    [("500m", "1", ("100m", "200m")), (2, 4, ("100m", "200m")), ("50m", "500m", ("50m", "500m"))],
+)
+def test_helm_test_has_little_cpu_in_the_servers_ratio(minimal, request_, limit, expected) -> None:
+    cpu = {"resources": {"requests": {"cpu": request_}, "limits": {"cpu": limit}}}
+    [pod] = of_kind(render(merged(minimal, cpu)), "Pod").values()
+    for container in containers(pod["spec"]):
+        amounts = container["resources"]
+        assert (amounts["requests"]["cpu"], amounts["limits"]["cpu"]) == expected
+        assert amounts["requests"]["memory"] == "512Mi"
+
+
 def test_helm_test_loads_the_predictor_as_the_server_does(minimal) -> None:
     options = {
         "predictor": "loan_rules.predictor:LoanPredictor",
