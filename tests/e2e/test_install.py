@@ -69,8 +69,12 @@ def send_golden_requests(
     return results
 
 
+OPENSHIFT_USER = {"runAsUser": 1000650000, "runAsGroup": 0}
+"""A user that the image does not know, as OpenShift assigns one; other scenarios have the image's user."""
+
+
 def test_install_and_infer(release: Release, client: ClientPod, v1: Model, evidence: dict[str, Any]) -> None:
-    evidence["seconds_to_serve"] = release.install(v1)
+    evidence["seconds_to_serve"] = release.install(v1, {"podSecurityContext": OPENSHIFT_USER})
     evidence["digest"] = v1.digest
     client.wait()
 
@@ -84,6 +88,7 @@ def test_install_and_infer(release: Release, client: ClientPod, v1: Model, evide
     assert status["ready"]
     pod = release.ready_pods()[0]["metadata"]["name"]
     proc_status = release.namespace.execute(pod, "cat", "/proc/1/status", container="kserve-container")
+    assert re.findall(r"^Uid:\s+(\d+)", proc_status, re.MULTILINE) == [str(OPENSHIFT_USER["runAsUser"])]
     evidence["resident_mebibytes"] = int(re.findall(r"VmRSS:\s+(\d+) kB", proc_status)[0]) // 1024
     evidence["status"] = status["tracks"]
 
