@@ -192,6 +192,15 @@ def test_default_user_is_that_of_the_image_or_of_openshift(chart: str) -> None:
             assert not {"runAsUser", "runAsGroup", "fsGroup"} & context.keys()
 
 
+@pytest.mark.parametrize("chart", POD_CHARTS)
+def test_cpu_limit_can_be_left_out(chart: str) -> None:
+    none = {"limits": {"cpu": ""}}
+    resources = {"master": none, "worker": none} if chart == "tidegate-loadtest" else none
+    for pod in pod_specs(render(merged(least(chart), {"resources": resources}), chart)).values():
+        for container in containers(pod):
+            assert set(container["resources"]["limits"]) == {"memory"}
+
+
 def test_image_user_is_a_number_other_than_root() -> None:
     """The kubelet verifies runAsNonRoot without a user in the pod only if the image's user is a number."""
     users = re.findall(r"^USER (.+)$", (HELM.parent / "images" / "Dockerfile").read_text(), re.MULTILINE)

@@ -14,6 +14,7 @@ from tests.charts.chart import (
     containers,
     load,
     of_kind,
+    pod_specs,
     render,
     replica_labels,
     selects,
@@ -396,6 +397,15 @@ def test_helm_test_has_little_cpu_in_the_servers_ratio(minimal, request_, limit,
         amounts = container["resources"]
         assert (amounts["requests"]["cpu"], amounts["limits"]["cpu"]) == expected
         assert amounts["requests"]["memory"] == "512Mi"
+
+
+def test_helm_test_has_the_servers_ephemeral_storage(minimal) -> None:
+    own = {"resources": {"requests": {"ephemeral-storage": "1Gi"}, "limits": {"ephemeral-storage": "2Gi"}}}
+    golden = pod_specs(render(merged(minimal, own)))["Pod/demo-golden"]
+    for container in containers(golden):
+        amounts = container["resources"]
+        assert amounts["requests"]["ephemeral-storage"] == "1Gi"
+        assert amounts["limits"]["ephemeral-storage"] == "2Gi"
 
 
 def test_helm_test_loads_the_predictor_as_the_server_does(minimal) -> None:

@@ -80,7 +80,7 @@ containers:
       periodSeconds: 10
       timeoutSeconds: 5
       failureThreshold: 3
-    # All four amounts are set: KServe sets a missing one, and a request above its default limit is invalid.
+    # KServe sets a missing amount to its own default, and a request above its default limit is invalid.
     resources: {{- include "tidegate.resources" $.root.Values.resources | nindent 6 }}
     securityContext: {{- include "tidegate.containerSecurityContext" $.root | nindent 6 }}
     terminationMessagePolicy: FallbackToLogsOnError

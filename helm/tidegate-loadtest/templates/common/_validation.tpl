@@ -131,7 +131,7 @@ installation, in a condition or in an event. Argument: maps of labels by the nam
 {{- range $name, $resources := . }}
 {{- range $resource, $request := $resources.requests }}
 {{- $limit := get $resources.limits $resource }}
-{{- if or (kindIs "invalid" $request) (kindIs "invalid" $limit) }}
+{{- if or (has $request (list nil "")) (has $limit (list nil "")) }}
 {{- else if gt (include "tidegate.quantity" $request | float64) (include "tidegate.quantity" $limit | float64) }}
 {{- $errors = append $errors (printf "%s.requests.%s is %v and exceeds %s.limits.%s, %v: lower the request or raise the limit." $name $resource $request $name $resource $limit) }}
 {{- end }}

@@ -72,7 +72,7 @@ topologySpreadConstraints:
 {{- range $kind := list "requests" "limits" -}}
 {{- $amounts := dict -}}
 {{- range $resource, $amount := get $ $kind -}}
-{{- if not (kindIs "invalid" $amount) -}}
+{{- if not (has $amount (list nil "")) -}}
 {{- $_ := set $amounts $resource $amount -}}
 {{- end -}}
 {{- end }}
