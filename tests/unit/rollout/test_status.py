@@ -262,7 +262,11 @@ def test_assess_ignores_rejections_that_have_ended(checksum, state):
 def test_assess_reconciliation_that_failed_is_an_error():
     message = 'fails to reconcile predictor: services "iris-predictor" is forbidden: exceeded quota: team, '
     status = assess(
-        release(unreconciled(f"{message}requested: services=1, used: services=0, limited: services=0"))
+        release(
+            unreconciled(
+                f"{message}requested: count/services=1, used: count/services=0, limited: count/services=0"
+            )
+        )
     )
     assert status.pending[0].startswith(f"stable: KServe cannot create its objects: {message}")
     assert status.pending[1] == "stable: KServe has not created its Deployment yet"
