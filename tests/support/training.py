@@ -22,6 +22,9 @@ INSTALLED = [
 """The algorithms of rows of features whose library is in each environment. ``make test-keras`` and
 ``make test-catboost`` test the others."""
 
+SUPERVISED = [name for name in INSTALLED if ALGORITHMS[name].task in ("classification", "regression")]
+"""The algorithms that are fitted to classes or values, on any features."""
+
 
 def configuration(**fields: Any) -> TrainingConfig:
     """Return a configuration that trains in a moment, with some fields replaced."""

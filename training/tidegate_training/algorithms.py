@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from tidegate.errors import FieldError
 
-Task = Literal["classification", "regression", "recommendation"]
+Task = Literal["classification", "regression", "recommendation", "outlier_detection", "clustering"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +83,16 @@ ALGORITHMS: Mapping[str, Algorithm] = {
     "Ridge": Algorithm("regression", "sklearn.linear_model"),
     "SVR": Algorithm("regression", "sklearn.svm"),
     "XGBRegressor": Algorithm("regression", "xgboost", _XGBOOST),
+    "EllipticEnvelope": Algorithm("outlier_detection", "sklearn.covariance"),
+    "IsolationForest": Algorithm("outlier_detection", "sklearn.ensemble"),
+    "LocalOutlierFactor": Algorithm("outlier_detection", "sklearn.neighbors", {"novelty": True}),
+    "OneClassSVM": Algorithm("outlier_detection", "sklearn.svm"),
+    "SGDOneClassSVM": Algorithm("outlier_detection", "sklearn.linear_model"),
+    "BayesianGaussianMixture": Algorithm("clustering", "sklearn.mixture"),
+    "BisectingKMeans": Algorithm("clustering", "sklearn.cluster"),
+    "GaussianMixture": Algorithm("clustering", "sklearn.mixture"),
+    "KMeans": Algorithm("clustering", "sklearn.cluster"),
+    "MiniBatchKMeans": Algorithm("clustering", "sklearn.cluster"),
     "ImplicitALS": Algorithm("recommendation", "tidegate.recommenders"),
 }
 

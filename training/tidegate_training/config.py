@@ -21,7 +21,7 @@ from pydantic import (
 from tidegate.contract import NAME_PATTERN, Sensitivity
 from tidegate.csv_file import CsvFormat
 from tidegate.errors import FieldError
-from tidegate_training.algorithms import ALGORITHMS, supports_sample_weight, validate_parameters
+from tidegate_training.algorithms import ALGORITHMS, Task, supports_sample_weight, validate_parameters
 from tidegate_training.gates import parse_gate
 
 BundledDataset = Literal["breast_cancer", "iris", "wine", "digits", "diabetes"]
@@ -341,6 +341,14 @@ class ModelCard(_Section):
     limitations: str | None = None
 
 
+_WITHOUT_CLASSES = {
+    "regression": "a regression",
+    "recommendation": "a recommendation",
+    "outlier_detection": "an outlier detection",
+    "clustering": "a clustering",
+}
+
+
 class TrainingConfig(_Section):
     """The configuration of a training run.
 
@@ -348,11 +356,15 @@ class TrainingConfig(_Section):
     """
 
     name: Annotated[str, Field(pattern=NAME_PATTERN)]
-    task: Literal["classification", "regression", "recommendation"]
+    task: Task
     data: Data
     target: Annotated[str, Field(min_length=1)] = DATASET_TARGET
+    """The column of the true classes or values. A file for outlier detection or clustering may have none."""
     positive_label: int | str | None = None
-    """The positive class, of two, of precision, recall, F1 and ROC AUC. By default the second one."""
+    """The positive class, of two, of precision, recall, F1 and ROC AUC. By default the second one.
+
+    For outlier detection it is the class of the outliers in the target, by default -1.
+    """
     threshold: Threshold | None = None
     """The decision threshold of two classes. By default the label is the more probable class."""
     sample_weight: Annotated[str, Field(min_length=1)] | None = None
@@ -414,7 +426,7 @@ class TrainingConfig(_Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.data.path is not None and "target" not in self.model_fields_set:
+        if self.target_column is None and self.is_supervised:
             raise FieldError(("target",), "missing: name the column of the file to predict")
         if self.data.dataset is not None:
             if self.target != DATASET_TARGET:
@@ -427,16 +439,19 @@ class TrainingConfig(_Section):
                     ("data", "dataset"),
                     f"the data set '{self.data.dataset}' is not a data set for {self.task}",
                 )
-        for field in ("positive_label", "threshold"):
-            if self.task != "classification" and getattr(self, field) is not None:
-                raise FieldError(
-                    (field,), f"allowed for a classification only, because a {self.task} has no classes"
-                )
-        if self.task != "classification" and self.split.stratify:
-            raise FieldError(
-                ("split", "stratify"),
-                f"allowed for a classification only, because a {self.task} has no classes",
-            )
+        reason = f"because {_WITHOUT_CLASSES.get(self.task)} has no classes"
+        if self.positive_label is not None and self.task not in ("classification", "outlier_detection"):
+            raise FieldError(("positive_label",), f"allowed for a classification only, {reason}")
+        if self.threshold is not None and self.task != "classification":
+            raise FieldError(("threshold",), f"allowed for a classification only, {reason}")
+        if self.split.stratify and self.task != "classification":
+            raise FieldError(("split", "stratify"), f"allowed for a classification only, {reason}")
+        if (
+            self.task == "outlier_detection"
+            and self.positive_label is not None
+            and self.target_column is None
+        ):
+            raise FieldError(("target",), "missing: name the column that has the class of the outliers")
         return self
 
     @model_validator(mode="after")
@@ -464,6 +479,17 @@ class TrainingConfig(_Section):
                         "not an option of the users of a recommendation: remove it",
                     )
         return self
+
+    @property
+    def is_supervised(self) -> bool:
+        """Whether the estimator is fitted to the target. For others only metrics need one."""
+        return self.task not in ("outlier_detection", "clustering")
+
+    @property
+    def target_column(self) -> str | None:
+        """The column of the true classes or values; None if a file has none, or none is named."""
+        named = self.data.dataset is not None or "target" in self.model_fields_set
+        return self.target if named else None
 
     def manifest_parameters(self) -> dict[str, Any]:
         """Return the parameters of the manifest: of estimator, weights, preprocessing and split."""

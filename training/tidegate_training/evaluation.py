@@ -17,6 +17,7 @@ from tidegate.errors import DataError
 from tidegate.outputs import ITEMS, LABEL, PREDICTION, PROBABILITIES, SCORE
 from tidegate_training.bundling.features import Indices
 from tidegate_training.bundling.fitted_model import FittedModel
+from tidegate_training.bundling.outputs import OUTLIER
 from tidegate_training.gates import ERROR_METRICS, METRICS, GateResult
 from tidegate_training.ranking import ranking_metrics
 
@@ -73,9 +74,6 @@ class Evaluation:
     warnings: list[str] = field(default_factory=list)
 
 
-OUTLIER = -1
-"""The label of an outlier; that of any other row is 1. From scikit-learn, "Novelty and Outlier Detection"."""
-
 MAX_SILHOUETTE_ROWS = 2_000
 """Largest number of rows of the silhouette, whose cost grows with the square of the rows."""
 
@@ -103,7 +101,7 @@ def compute_metrics(
     if model.task == "clustering":
         return clustering_metrics(model.clustered_points(rows), outputs, target)
     if model.task == "outlier_detection":
-        return outlier_metrics(outputs, target)
+        return outlier_metrics(outputs, target, weights)
     if target is None:
         return dict.fromkeys(METRICS[model.task])
     if model.task == "recommendation":
@@ -253,29 +251,37 @@ def multi_target_metrics(target: Array, outputs: Mapping[str, Array]) -> Metrics
     }
 
 
-def outlier_metrics(outputs: Mapping[str, Array], target: Array | None) -> Metrics:
+def outlier_metrics(
+    outputs: Mapping[str, Array], target: Array | None, weights: Array | None = None
+) -> Metrics:
     """Compute the fraction of outliers and, with true labels, the metrics of the class of outliers.
 
     Args:
         outputs: By output, ``[rows]``: the model's outputs.
         target: ``[rows]`` of -1 for an outlier and 1 for any other row; None if unknown.
+        weights: ``[rows]``, how much each row counts; by default each counts 1.
     """
     from sklearn.metrics import precision_recall_fscore_support, roc_auc_score
 
-    fraction = float((outputs[LABEL] == OUTLIER).mean())
+    fraction = float(np.average(outputs[LABEL] == OUTLIER, weights=weights))
     if target is None:
         return {"outlier_fraction": fraction, **dict.fromkeys(("precision", "recall", "f1", "roc_auc"))}
     precision, recall, f1, _ = precision_recall_fscore_support(
-        target, outputs[LABEL], average="binary", pos_label=OUTLIER, zero_division=0.0
+        target, outputs[LABEL], average="binary", pos_label=OUTLIER, zero_division=0.0, sample_weight=weights
     )
     is_outlier = target == OUTLIER
-    decided = SCORE in outputs and 0 < is_outlier.sum() < len(target)
+    counted = is_outlier if weights is None else is_outlier[weights > 0]
+    scores = (
+        -outputs[SCORE].astype(np.float64) if SCORE in outputs and 0 < counted.sum() < len(counted) else None
+    )
     return {
         "outlier_fraction": fraction,
         "precision": float(precision),
         "recall": float(recall),
         "f1": float(f1),
-        "roc_auc": float(roc_auc_score(is_outlier, -outputs[SCORE].astype(np.float64))) if decided else None,
+        "roc_auc": None
+        if scores is None
+        else float(roc_auc_score(is_outlier, scores, sample_weight=weights)),
     }
 
 

@@ -26,7 +26,12 @@ from tidegate.outputs import decide_labels
 from tidegate.trust.policy import Policy
 from tidegate_training.bundling.features import FeaturePolicy, FeatureTable
 from tidegate_training.bundling.fitted_model import FittedModel
-from tidegate_training.bundling.outputs import detect_outputs, predict_outputs, prediction_datatype
+from tidegate_training.bundling.outputs import (
+    detect_labels,
+    detect_outputs,
+    predict_outputs,
+    prediction_datatype,
+)
 from tidegate_training.bundling.parity import TOLERANCE
 from tidegate_training.bundling.samples import Samples, read_samples
 from tidegate_training.config import ModelCard, Threshold
@@ -133,7 +138,7 @@ def bundle(
     served = samples.features.sklearn_rows(rows, samples.layout)
     outputs, predicted = _predict(built.pipeline, served, kind, task, samples.features, targets)
     _require_same_outputs(pipeline, samples.original, outputs, predicted)
-    labels = _detect_labels(built.pipeline, task, outputs[0], predicted)
+    labels = detect_labels(built.pipeline, task, outputs[0], predicted[outputs[0].name])
     if task == "classification":
         _require_known_classes(target, labels)
         positive_label = _positive_label(positive_label, labels)
@@ -341,18 +346,6 @@ def _require_same_outputs(
                 "where a missing text is '' and a category is a plain text: convert the columns in this way, "
                 "and fit again."
             )
-
-
-def _detect_labels(
-    pipeline: Any, task: Task, prediction: Output, predicted: dict[str, Array]
-) -> tuple[int | str, ...]:
-    """Return the values of the label: the classes, or the labels that the model gives the sample rows."""
-    if task == "regression" or prediction.width is not None:
-        return ()
-    if task == "outlier_detection":
-        return (-1, 1)
-    values = pipeline.classes_ if task == "classification" else np.unique(predicted[prediction.name])
-    return tuple(value if isinstance(value, str) else int(value) for value in values.tolist())
 
 
 def _require_known_classes(target: Array | None, labels: tuple[int | str, ...]) -> None:

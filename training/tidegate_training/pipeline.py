@@ -23,7 +23,16 @@ ESTIMATOR = "estimator"
 """The name of the pipeline's last step."""
 
 _NEED_DENSE = frozenset(
-    {"KNeighborsClassifier", "KNeighborsRegressor", "SVC", "SVR", "XGBClassifier", "XGBRegressor"}
+    {
+        "KNeighborsClassifier",
+        "KNeighborsRegressor",
+        "LocalOutlierFactor",
+        "OneClassSVM",
+        "SVC",
+        "SVR",
+        "XGBClassifier",
+        "XGBRegressor",
+    }
 )
 """Algorithms that support sparse matrices and do not receive them. The state of neighbors and support vectors
 has training rows, and the default policy does not trust sparse matrices. XGBoost takes each zero of a sparse
@@ -72,6 +81,7 @@ def fit_pipeline(config: TrainingConfig, table: Table, rows: Indices) -> tuple[A
     pipeline = build_pipeline(config, table.features)
     class_weight = config.algorithm.parameters.get("class_weight")
     if isinstance(class_weight, dict):
+        assert table.target is not None  # it is a classification
         pipeline[-1].set_params(class_weight=_by_class(class_weight, np.unique(table.target).tolist()))
     weights = table.weights_of(rows)
     fit_parameters = {} if weights is None else {f"{ESTIMATOR}__sample_weight": weights}
@@ -79,11 +89,12 @@ def fit_pipeline(config: TrainingConfig, table: Table, rows: Indices) -> tuple[A
     if config.preprocessing.numeric.impute == "none":
         _require_no_missing_values(config, pipeline[-1], table.features)
     _require_a_value_per_feature(table.features, rows)
+    target = table.target[rows] if config.is_supervised and table.target is not None else None
     training_rows = table.features.sklearn_rows(rows, table.features.layout)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            pipeline.fit(training_rows, table.target[rows], **fit_parameters)
+            pipeline.fit(training_rows, target, **fit_parameters)
         except TidegateError:  # from an estimator of the project
             raise
         except Exception as error:  # an estimator raises any exception, not only ValueError
@@ -95,6 +106,11 @@ def fit_pipeline(config: TrainingConfig, table: Table, rows: Indices) -> tuple[A
             if not isinstance(error, ValueError):
                 message = f"{type(error).__name__}: {message}"
             raise DataError(f"{config.algorithm.name} cannot be fitted to the data: {message}.") from None
+    if not hasattr(pipeline, "predict"):
+        raise FieldError(
+            ("algorithm", "parameters"),
+            f"{config.algorithm.name} cannot predict for new rows with these parameters: remove novelty",
+        )
     messages = (
         f"{warning.category.__name__}: {' '.join(str(warning.message).split())}" for warning in caught
     )

@@ -22,7 +22,12 @@ from tidegate.outputs import decide_labels
 from tidegate.trust.policy import Policy
 from tidegate_training.bundling.features import FeaturePolicy
 from tidegate_training.bundling.fitted_model import FittedModel
-from tidegate_training.bundling.outputs import detect_outputs, predict_outputs, prediction_datatype
+from tidegate_training.bundling.outputs import (
+    detect_labels,
+    detect_outputs,
+    predict_outputs,
+    prediction_datatype,
+)
 from tidegate_training.bundling.parity import ParityReport
 from tidegate_training.config import FeatureOptions, TrainingConfig
 from tidegate_training.decision import choose_threshold
@@ -144,9 +149,16 @@ def _fit_and_evaluate(
         name: predict_outputs(built.pipeline, features.sklearn_rows(rows, features.layout), outputs)
         for name, rows in splits.items()
     }
-    labels = tuple(built.pipeline.classes_.tolist()) if config.task == "classification" else ()
+    prediction = outputs[0]
+    labels = detect_labels(
+        built.pipeline,
+        config.task,
+        prediction,
+        np.concatenate([values[prediction.name] for values in predicted.values()]),
+    )
     threshold = None
     if config.threshold is not None:
+        assert table.target is not None  # it is a classification
         threshold = choose_threshold(
             config.threshold,
             config.algorithm.name,
@@ -239,6 +251,7 @@ def _split_table(config: TrainingConfig, table: Table) -> Splits:
     )
     counted = splits if table.weights is None else weighted_rows(splits, table.weights)
     if config.task == "classification":
+        assert table.target is not None
         require_classes(counted, table.target)
     elif config.task == "regression":
         require_two_rows(counted)
@@ -272,8 +285,9 @@ def _describe(config: TrainingConfig, trained: _TrainedModel) -> CardContext:
         how = f"at random, seed {config.seed}"
     rows = ", ".join(f"{name} {count}" for name, count in trained.evaluation.sizes.items())
     numeric = config.preprocessing.numeric
+    target = "without a target" if config.target_column is None else f"target '{config.target}'"
     data = (
-        f"{trained.source.name}, target '{config.target}', SHA-256 `{trained.source.sha256}`.\n\n"
+        f"{trained.source.name}, {target}, SHA-256 `{trained.source.sha256}`.\n\n"
         f"Split {how}. Rows: {rows}. Preprocessing and estimator were fitted on the training rows alone."
     )
     if config.sample_weight is not None:

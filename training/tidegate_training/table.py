@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tidegate.contract import MATRIX, MAX_NAME_LENGTH, Datatype
 from tidegate.errors import DataError, FieldError, Location
 from tidegate_training.bundling.features import FeatureTable, Indices
-from tidegate_training.bundling.outputs import prediction_datatype
+from tidegate_training.bundling.outputs import OUTLIER, prediction_datatype
 from tidegate_training.columns import Column, DeclaredKind, Kind
 from tidegate_training.config import FeatureOptions, TrainingConfig
 from tidegate_training.interactions import merge_repeats
@@ -63,20 +63,20 @@ class Table:
 
     Attributes:
         features: The feature columns, ``[rows]`` each.
-        target: ``[rows]`` of int64 or str classes, or of float64 values.
+        target: ``[rows]`` of int64 or str classes, or of float64 values; None if the data has none.
         groups: ``[rows]``, the column ``split.group``.
         times: ``[rows]``, the column ``split.time``.
         weights: ``[rows]`` of float64, the column ``sample_weight``.
     """
 
     features: FeatureTable
-    target: Array
+    target: Array | None
     groups: Array | None = None
     times: Array | None = None
     weights: Array | None = None
 
     def __len__(self) -> int:
-        return len(self.target)
+        return len(self.features)
 
     def weights_of(self, rows: Indices) -> Array | None:
         """Return the weights of the rows with the numbers ``rows``, ``[rows]``; None without weights."""
@@ -84,6 +84,7 @@ class Table:
 
     def without_repeats(self) -> "Table":
         """Return interactions, of which those of one user with one item are merged."""
+        assert self.target is not None  # the items
         (name, users), *_ = self.features.columns.items()
         rows, weights = merge_repeats(users, self.target, self.times, self.weights)
         return Table(
@@ -118,12 +119,7 @@ def build_table(source: Source, config: TrainingConfig) -> Table:
             _validate_users(source, name, column, datatype)
         elif (datatype is Datatype.BYTES and not options.free_text) or options.categorical:
             _validate_categories(source, name, columns[name], options)
-    if config.task == "classification":
-        target = _target_classes(source, config)
-    elif config.task == "recommendation":
-        target = _target_labels(source, config)
-    else:
-        target = _target_values(source, config, prediction_datatype(datatypes.values()))
+    target = _read_target(source, config, prediction_datatype(datatypes.values()))
     split = config.split
     table = Table(
         FeatureTable(columns, datatypes),
@@ -133,6 +129,24 @@ def build_table(source: Source, config: TrainingConfig) -> Table:
         weights=_weights(source, config.sample_weight) if config.sample_weight is not None else None,
     )
     return table.without_repeats() if config.task == "recommendation" else table
+
+
+def _read_target(source: Source, config: TrainingConfig, datatype: Datatype) -> Array | None:
+    """Return the true class, value, item or group of each row, ``[rows]``; None without a target.
+
+    Args:
+        source: The data.
+        config: The configuration.
+        datatype: The type of outputs in the data's unit.
+    """
+    if config.target_column is None:
+        return None
+    if config.task == "classification":
+        return _target_classes(source, config)
+    if config.task == "regression":
+        return _target_values(source, config, datatype)
+    labels = _target_labels(source, config)
+    return _target_outliers(source, config, labels) if config.task == "outlier_detection" else labels
 
 
 def _configured_datatype(options: FeatureOptions) -> Datatype | None:
@@ -209,7 +223,7 @@ def _feature_names(source: Source, config: TrainingConfig) -> list[str]:
     options, split = config.features, config.split
     keep, drop = options.keep or [], options.drop or []
     special: list[tuple[Location, str | None]] = [
-        (("target",), config.target),
+        (("target",), config.target_column),
         (("split", "group"), split.group),
         (("split", "time"), split.time),
         (("sample_weight",), config.sample_weight),
@@ -441,6 +455,19 @@ def _target_labels(source: Source, config: TrainingConfig) -> Array:
     if np.equal(np.mod(column.values.astype(np.float64), 1), 0).all():
         return column.values.astype(np.int64)
     raise DataError(f"{where} has numbers with fractions, which cannot be {kind}: is the task a regression?")
+
+
+def _target_outliers(source: Source, config: TrainingConfig, labels: Array) -> Array:
+    """Return -1 for each outlier and 1 for each other row, ``[rows]``, as scikit-learn labels them."""
+    known = np.unique(labels).tolist()
+    outlier = OUTLIER if config.positive_label is None else config.positive_label
+    if outlier not in known or (config.positive_label is None and not {OUTLIER, 1}.issuperset(known)):
+        raise FieldError(
+            ("positive_label",),
+            f"expected the class of the outliers, one of {', '.join(map(repr, known[:10]))} in the target "
+            f"'{config.target}' of {source.name}, received {config.positive_label!r}",
+        )
+    return np.where(labels == outlier, OUTLIER, 1)
 
 
 def _target_values(source: Source, config: TrainingConfig, datatype: Datatype) -> Array:

@@ -10,7 +10,7 @@ import pytest
 from sklearn.preprocessing import StandardScaler
 
 from tests.support.fitted_models import sklearn_rows
-from tests.support.training import INSTALLED, configuration, mixed_configuration, policy_for, write_loans
+from tests.support.training import SUPERVISED, configuration, mixed_configuration, policy_for, write_loans
 from tidegate.errors import ConfigurationError, DataError, FieldError
 from tidegate.trust.archive import build_pipeline as build_pipeline_of_archive
 from tidegate_training.algorithms import ALGORITHMS, supports_sample_weight
@@ -314,7 +314,7 @@ def every_kind(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("name", INSTALLED)
+@pytest.mark.parametrize("name", SUPERVISED)
 def test_fit_pipeline_takes_every_kind_and_is_trusted(name: str, every_kind: Path) -> None:
     task = ALGORITHMS[name].task
     target, other = ("class", "value") if task == "classification" else ("value", "class")

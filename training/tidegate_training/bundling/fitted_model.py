@@ -72,7 +72,8 @@ class FittedModel:
         """Return sample rows as the last step receives them, ``[batch_rows, columns]``."""
         points = self.features.sklearn_rows(rows, self.layout)
         steps = self.pipeline[:-1]
-        return np.asarray(steps.transform(points) if len(steps) else points)
+        values = steps.transform(points) if len(steps) else points
+        return values if hasattr(values, "toarray") else np.asarray(values)
 
     def strata(self, rows: Indices) -> Array | None:
         """Return the class or label of sample rows, ``[batch_rows]``; None if the rows have none, or many.

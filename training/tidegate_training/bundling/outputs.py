@@ -29,6 +29,27 @@ from tidegate.outputs import (
 Array = NDArray[Any]
 
 
+OUTLIER = -1
+"""The label of an outlier; that of any other row is 1. From scikit-learn, "Novelty and Outlier Detection"."""
+
+
+def detect_labels(pipeline: Any, task: Task, prediction: Output, predicted: Array) -> tuple[int | str, ...]:
+    """Return the values of the label: the classes, or the labels that the model gives to rows.
+
+    Args:
+        pipeline: The pipeline.
+        task: The task.
+        prediction: The first output.
+        predicted: ``[rows]``, its values for some rows, which show the labels of clusters.
+    """
+    if task in ("regression", "recommendation") or prediction.width is not None:
+        return ()
+    if task == "outlier_detection":
+        return (OUTLIER, 1)
+    values = pipeline.classes_ if task == "classification" else np.unique(predicted)
+    return tuple(value if isinstance(value, str) else int(value) for value in values.tolist())
+
+
 def prediction_datatype(features: Iterable[Datatype]) -> Datatype:
     """Return the type of outputs in the data's unit: 32-bit floats unless a feature has 64-bit floats."""
     return Datatype.FP64 if Datatype.FP64 in features else Datatype.FP32
