@@ -59,7 +59,7 @@ from tidegate_training.config import TrainingConfig
         ),
         ({"preprocessing": {"text": {"ngram_range": [2, 1]}}}, ["'ngram_range'", "smaller number first"]),
         ({"preprocessing": {"numeric": {"fill": 1.0}}}, ["'fill'", "'impute: constant'"]),
-        ({"algorithm": {"name": "Perceptron2"}}, ["expected one of DecisionTreeClassifier", "Perceptron2"]),
+        ({"algorithm": {"name": "Perceptron2"}}, ["expected one of BayesianGaussianMixture", "Perceptron2"]),
         ({"algorithm": {"name": "Ridge"}}, ["'name'", "Ridge", "for classification", "RidgeClassifier"]),
         (
             {"algorithm": {"name": "LogisticRegression", "parameters": {"depth": 3}}},
