@@ -106,13 +106,13 @@ charts: setup ## Generate the charts' schemas, value pages and copies of helm/co
 	@$(BIN)/python helm/generate.py
 
 lock: $(VENV)/.uv ## Resolve the dependencies again
-	@$(UV) pip compile $(LOCK_OPTIONS) --extra serving --extra training --extra rollout --extra loadtest --extra xgboost \
-		--extra lightgbm --group dev pyproject.toml -o requirements/dev.lock
+	@$(UV) pip compile $(LOCK_OPTIONS) --extra serving --extra training --extra rollout --extra loadtest --extra otel \
+		--extra xgboost --extra lightgbm --group dev pyproject.toml -o requirements/dev.lock
 	@$(UV) pip compile $(LOCK_OPTIONS) --extra serving --extra training --extra rollout --extra loadtest pyproject.toml \
 		-c requirements/dev.lock -o requirements/demo.lock
-	@for extra in serving training rollout loadtest; do \
+	@for extra in "serving --extra otel" training rollout loadtest; do \
 		$(UV) pip compile $(LOCK_OPTIONS) --extra $$extra pyproject.toml -c requirements/dev.lock \
-			-o requirements/$$extra.lock || exit 1; done
+			-o requirements/$${extra%% *}.lock || exit 1; done
 	@for library in keras catboost; do \
 		$(UV) pip compile $(LOCK_OPTIONS) --extra serving --extra training --extra $$library --group library-tests pyproject.toml \
 			-c requirements/dev.lock -o requirements/$$library.lock || exit 1; \

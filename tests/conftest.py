@@ -78,7 +78,8 @@ def mixed_server(mixed_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory)
 
 @pytest.fixture(scope="session")
 def forest_server(forest_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
-    with serving(forest_bundle, tmp_path_factory.mktemp("log") / "log", "--access-log") as server:
+    options = ("--access-log", "--access-log-header", "X-Client-Id")
+    with serving(forest_bundle, tmp_path_factory.mktemp("log") / "log", *options) as server:
         yield server
 
 

@@ -30,6 +30,7 @@ from tidegate_serving.config import (
     MAX_QUEUE_DELAY,
     SHUTDOWN_TIMEOUT,
     EngineChoice,
+    Recording,
 )
 
 if TYPE_CHECKING:
@@ -164,7 +165,28 @@ def serve(
         ),
     ] = None,
     access_log: Annotated[
-        bool, typer.Option("--access-log", envvar="TIDEGATE_ACCESS_LOG", help="Log one line per request.")
+        bool,
+        typer.Option(
+            "--access-log",
+            envvar="TIDEGATE_ACCESS_LOG",
+            help="Write a line of JSON per response to standard error.",
+        ),
+    ] = False,
+    access_log_header: Annotated[
+        list[str] | None,
+        typer.Option(
+            envvar="TIDEGATE_ACCESS_LOG_HEADER",
+            help="A header whose value the access log has, such as the client's name from a gateway; "
+            "repeatable.",
+        ),
+    ] = None,
+    traces: Annotated[
+        bool,
+        typer.Option(
+            "--traces",
+            envvar="TIDEGATE_TRACES",
+            help="Export an OpenTelemetry span per response; the variables OTEL_… configure the exporter.",
+        ),
     ] = False,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
@@ -178,8 +200,12 @@ def serve(
         raise ConfigurationError(
             f"The name '{name}' cannot be part of a URL: expected at most 52 of a-z, 0-9 and '-'."
         )
+    if access_log_header and not access_log:
+        raise ConfigurationError(
+            "--access-log-header names headers of the access log; give --access-log, too."
+        )
     policy = _policy(trusted_type, allow_joblib_digest)
-    _configure_logging(access_log)
+    _configure_logging()
 
     # Before the startup's settings, because the module of a user may need what they hide.
     own_class = None if predictor is None else _import_predictor(predictor)
@@ -214,7 +240,14 @@ def serve(
                 )
 
         server = Server(
-            host, http_port, grpc_port, metrics_port, drain_seconds, shutdown_timeout, print_ready
+            host,
+            http_port,
+            grpc_port,
+            metrics_port,
+            drain_seconds,
+            shutdown_timeout,
+            print_ready,
+            Recording(access_log, tuple(access_log_header or ()), traces),
         )
         served = (own_class or Predictor)(
             model,
@@ -280,8 +313,8 @@ def _local_bundle(
         yield directory, reference.digest, reference.name
 
 
-def _configure_logging(access_log: bool) -> None:
-    """Log warnings to standard error, and one line per request if the access log is on."""
+def _configure_logging() -> None:
+    """Log warnings to standard error, and the access log without a prefix, because each line is JSON."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
@@ -291,7 +324,10 @@ def _configure_logging(access_log: bool) -> None:
         logging.getLogger(logger).handlers = [handler]
         logging.getLogger(logger).propagate = False
         logging.getLogger(logger).setLevel(logging.WARNING)
-    logging.getLogger("tidegate.access").setLevel(logging.INFO if access_log else logging.WARNING)
+    access = logging.getLogger("tidegate.access")
+    access.handlers = [logging.StreamHandler(sys.stderr)]
+    access.propagate = False
+    access.setLevel(logging.INFO)
 
 
 def predict(

@@ -6,6 +6,7 @@ The command line shows them in its help, so this module imports nothing that tak
 request are in :mod:`tidegate_serving.codecs.request`.
 """
 
+from dataclasses import dataclass
 from enum import StrEnum
 
 ALL_ADDRESSES = "::"
@@ -24,6 +25,18 @@ MAX_QUEUE_DELAY = 2.0
 """The longest estimated time in seconds that an accepted request waits before its engine call.
 
 A short one rejects bursts that the server would work off, and hardly a client prefers a rejection."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """The records of each response in addition to the metrics."""
+
+    access_log: bool = False
+    """Whether standard error receives a line of JSON per response."""
+    logged_headers: tuple[str, ...] = ()
+    """Headers whose values the line has."""
+    traces: bool = False
+    """Whether OpenTelemetry's exporter receives a span per response."""
 
 
 class EngineChoice(StrEnum):

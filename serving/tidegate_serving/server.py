@@ -20,11 +20,13 @@ import uvloop
 
 from tidegate.errors import ConfigurationError
 from tidegate_serving._kserve import ModelServer, app
-from tidegate_serving.config import ALL_ADDRESSES, DRAIN_SECONDS, SHUTDOWN_TIMEOUT
+from tidegate_serving.config import ALL_ADDRESSES, DRAIN_SECONDS, SHUTDOWN_TIMEOUT, Recording
 from tidegate_serving.drain import Drain
 from tidegate_serving.grpc.server import GrpcServer
 from tidegate_serving.http import endpoints
 from tidegate_serving.http.server import create_http_server, create_metrics_server
+from tidegate_serving.observability.recorder import Model, ResponseRecorder
+from tidegate_serving.observability.spans import SpanRecorder, create_provider
 from tidegate_serving.predictor import Predictor
 
 ALL_IPV4_ADDRESSES = "0.0.0.0"
@@ -64,9 +66,10 @@ class Server(ModelServer):
         drain_seconds: The time after SIGTERM in which the server still accepts requests.
         shutdown_timeout: The seconds that requests in flight have after the drain.
         on_ready: Called when the server listens on all ports.
+        recording: The records of each response in addition to the metrics.
 
     Raises:
-        ConfigurationError: If a port is not available.
+        ConfigurationError: If a port is not available, or OpenTelemetry is not installed for spans.
     """
 
     def __init__(
@@ -78,7 +81,10 @@ class Server(ModelServer):
         drain_seconds: float = DRAIN_SECONDS,
         shutdown_timeout: float = SHUTDOWN_TIMEOUT,
         on_ready: Callable[[Address], None] = _no_notification,
+        recording: Recording | None = None,
     ) -> None:
+        self._recording = recording or Recording()
+        self._span_provider = create_provider() if self._recording.traces else None
         _check_ports_differ(http_port=http_port, grpc_port=grpc_port, metrics_port=metrics_port)
         # gRPC binds its own socket, after the model is loaded; this finds out early whether it can.
         with bind_socket(host, grpc_port, "--grpc-port") as free:
@@ -118,8 +124,21 @@ class Server(ModelServer):
         # KServe's own endpoints use a response class that FastAPI has deprecated.
         warnings.filterwarnings("ignore", message="ORJSONResponse is deprecated")
         self._predictor = models[0]
+        self._predictor.service.metrics.recorder = self._create_recorder(self._predictor)
         endpoints.install(app, self._predictor, exposes_metrics=self._metrics_listener is None)
         super().start(models)
+
+    def _create_recorder(self, predictor: Predictor) -> ResponseRecorder | None:
+        recording, provider = self._recording, self._span_provider
+        if not recording.access_log and provider is None:
+            return None
+        model = Model(predictor.name, predictor.service.model.bundle.digest)
+        return ResponseRecorder(
+            model,
+            recording.logged_headers,
+            access_log=recording.access_log,
+            record_span=None if provider is None else SpanRecorder(provider, model).record,
+        )
 
     def setup_event_loop(self) -> None:
         """Install uvloop and the draining servers. KServe calls this last before the event loop runs."""

@@ -3,14 +3,17 @@
 import json
 from http.client import HTTPConnection
 
+import grpc
 import httpx
 import pytest
 import urllib3
 
 from tests.protocol.clients import (
     JSON_HEADERS,
+    SERVICE,
     connect,
     infer,
+    infer_request,
     metric_value,
     one_row,
     post,
@@ -351,14 +354,58 @@ def test_metrics_port_alone_serves_the_metrics(regression_server: LiveServer) ->
     assert "/metrics" in error_of(httpx.get(f"{regression_server.http}/metrics"), 404)
 
 
-def test_access_log_has_one_line_per_request_if_enabled(
-    forest_server: LiveServer, regression_server: LiveServer
-) -> None:
-    for server, lines in ((forest_server, 1), (regression_server, 0)):
-        before = server.log.read_text()
-        post_once(server, f"/v1/models/{server.name}:predict", v1_row(server))
-        httpx.get(f"{server.http}/v2/health/live")
-        assert server.log.read_text().removeprefix(before).count("\n") == lines
+def test_access_log_is_off_by_default(regression_server: LiveServer) -> None:
+    server, before = regression_server, regression_server.log.read_text()
+    response = post_once(server, f"/v1/models/{server.name}:predict", v1_row(server))
+    assert server.log.read_text() == before
+    assert "x-request-id" not in response.headers
+
+
+def test_access_log_has_one_line_per_response(forest_server: LiveServer) -> None:
+    trace_id, server = "4bf92f3577b34da6a3ce929d0e0e4736", forest_server
+    context = {
+        "X-Request-Id": "r-1",
+        "X-Client-Id": "a" * 300,
+        "traceparent": f"00-{trace_id}-00f067aa0ba902b7-01",
+    }
+    path, before = f"/v1/models/{server.name}:predict", server.log.read_text()
+    for connection in ("keep-alive", "close"):  # the fast path and the framework
+        headers = JSON_HEADERS | context | {"Connection": connection}
+        response = post_once(server, path, v1_row(server), headers)
+        assert response.headers["x-request-id"] == "r-1"
+    rejected = post_once(server, path, b"{}")
+    metadata = [(name.lower(), value) for name, value in context.items()]
+    with grpc.insecure_channel(server.grpc) as channel:
+        request = infer_request(server, one_row(server), raw=False).SerializeToString()
+        _, call = channel.unary_unary(SERVICE + "ModelInfer").with_call(
+            request, metadata=metadata, timeout=20
+        )
+    assert ("x-request-id", "r-1") in call.trailing_metadata()
+    httpx.get(f"{server.http}/v2/health/live")
+    lines = [json.loads(line) for line in server.log.read_text().removeprefix(before).splitlines()]
+    for line in lines:
+        assert line.pop("time").endswith("+00:00")
+        assert line.pop("duration_ms") > 0
+        assert line.pop("client") == "127.0.0.1"
+        assert (line.pop("model"), line.pop("digest")) == (server.name, server.bundle.digest)
+    known = {
+        "rows": 1,
+        "request_id": "r-1",
+        "trace_id": trace_id,
+        "headers": {"x-client-id": "a" * 256},
+    }
+    new = {
+        "rows": 0,
+        "request_id": rejected.headers["x-request-id"],
+        "trace_id": None,
+        "headers": {},
+    }
+    assert lines == [
+        known | {"protocol": "v1", "code": "200"},
+        known | {"protocol": "v1", "code": "200"},
+        new | {"protocol": "v1", "code": "400"},
+        known | {"protocol": "grpc", "code": "OK"},
+    ]
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from tidegate_serving.codecs.request import Limits
 from tidegate_serving.engines.base import OutputNames
 from tidegate_serving.errors import RequestError
 from tidegate_serving.observability.metrics import Metrics
+from tidegate_serving.observability.recorder import ResponseRecorder
 from tidegate_serving.service import Service
 
 NAME = "test"
@@ -92,9 +93,14 @@ class StubPredictor:
 
 
 def make_predictor(
-    engine: DoublingEngine | None = None, *, ready: bool = True, limits: Limits = LIMITS
+    engine: DoublingEngine | None = None,
+    *,
+    ready: bool = True,
+    limits: Limits = LIMITS,
+    recorder: ResponseRecorder | None = None,
 ) -> StubPredictor:
     model: Any = SimpleNamespace(contract=MATRIX, engine=engine or DoublingEngine(), version=VERSION)
     metrics = Metrics(CollectorRegistry(), NAME)
+    metrics.recorder = recorder
     monitor: Any = StubDriftMonitor()
     return StubPredictor(Service(NAME, model, limits, metrics, monitor), metrics, ready)

@@ -5,8 +5,6 @@
 It holds the rows, the requested outputs and the form of the response. The protocols' codecs make it.
 """
 
-import itertools
-import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -25,10 +23,6 @@ class Limits:
     """The size of the body, or of the gRPC message."""
 
 
-_PROCESS_ID = uuid.uuid4().hex
-_NUMBERS = itertools.count(1)
-
-
 @dataclass(slots=True)
 class InferenceRequest:
     """A parsed inference request."""
@@ -41,12 +35,6 @@ class InferenceRequest:
     """The outputs of the response, in this order."""
     binary: frozenset[str] = frozenset()
     """The names of the outputs that the response holds as raw bytes."""
-
-
-def new_request_id() -> str:
-    """Return a request id that is unique among all processes."""
-    # The process has one UUID, because a UUID per request would cost as much as parsing a small request.
-    return f"{_PROCESS_ID}-{next(_NUMBERS)}"
 
 
 def check_row_count(rows: int, limits: Limits, where: str) -> None:

@@ -15,7 +15,7 @@ import orjson
 from tidegate.contract import Contract, Output
 from tidegate.protocol.requests import encode_raw_tensor
 from tidegate_serving.codecs.json_rows import encode_elements, parse_object, shown_keys
-from tidegate_serving.codecs.request import InferenceRequest, Limits, new_request_id, select_outputs
+from tidegate_serving.codecs.request import InferenceRequest, Limits, select_outputs
 from tidegate_serving.codecs.tensors import (
     Tensor,
     assemble_inputs,
@@ -27,6 +27,7 @@ from tidegate_serving.codecs.tensors import (
 )
 from tidegate_serving.engines.result import ResultSlice
 from tidegate_serving.errors import RequestError, shown
+from tidegate_serving.request_context import new_request_id
 
 _NO_BYTES = memoryview(b"")
 

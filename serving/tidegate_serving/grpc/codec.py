@@ -16,7 +16,7 @@ from tidegate.batch import Array
 from tidegate.contract import Contract, Datatype, Output
 from tidegate.protocol.requests import encode_raw_tensor
 from tidegate_serving._kserve import pb
-from tidegate_serving.codecs.request import InferenceRequest, Limits, new_request_id, select_outputs
+from tidegate_serving.codecs.request import InferenceRequest, Limits, select_outputs
 from tidegate_serving.codecs.tensors import (
     Tensor,
     assemble_inputs,
@@ -30,6 +30,7 @@ from tidegate_serving.codecs.tensors import (
 from tidegate_serving.codecs.validation import DATATYPES, Place
 from tidegate_serving.engines.result import ResultSlice
 from tidegate_serving.errors import RequestError
+from tidegate_serving.request_context import new_request_id
 
 CONTENTS_FIELDS = {
     "BOOL": "bool_contents",

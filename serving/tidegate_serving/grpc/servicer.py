@@ -8,9 +8,10 @@ internal one. KServe's servicer is not used, because it returns ``INTERNAL`` for
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from functools import partial
 from typing import Any
+from urllib.parse import unquote
 
 import grpc
 
@@ -27,11 +28,12 @@ from tidegate_serving.errors import (
 from tidegate_serving.grpc.coalescing import CallCoalescer
 from tidegate_serving.grpc.codec import encode_infer_response, parse_infer_request, parse_message
 from tidegate_serving.predictor import Predictor
+from tidegate_serving.request_context import REQUEST_ID_HEADER, RequestContext
 
 SERVICE = "inference.GRPCInferenceService"
 
-Call = Callable[[bytes, float | None], Awaitable[Any]]
-"""From a message's bytes and the seconds until the client's deadline, if it has one, to a message."""
+Call = Callable[[bytes, grpc.aio.ServicerContext], Awaitable[Any]]
+"""From a message's bytes and gRPC's context to a message."""
 
 logger = logging.getLogger("tidegate.serving")
 
@@ -52,7 +54,7 @@ class Servicer:
             "ModelReady": _metadata_call(pb.ModelReadyRequest, self.model_ready),
             "ServerMetadata": _metadata_call(pb.ServerMetadataRequest, self.server_metadata),
             "ModelMetadata": _metadata_call(pb.ModelMetadataRequest, self.model_metadata),
-            "ModelInfer": self.model_infer,
+            "ModelInfer": self._recorded_infer,
             "RepositoryModelLoad": _metadata_call(pb.RepositoryModelLoadRequest, self.load),
             "RepositoryModelUnload": _metadata_call(pb.RepositoryModelUnloadRequest, self.unload),
         }
@@ -87,14 +89,29 @@ class Servicer:
             output.pop("parameters", None)
         return pb.ModelMetadataResponse(**metadata)
 
-    async def model_infer(self, content: bytes, timeout_seconds: float | None) -> Any:
+    async def _recorded_infer(self, content: bytes, call: grpc.aio.ServicerContext) -> Any:
+        """Add the request's context, if the server has a recorder."""
+        context = None
+        if (recorder := self._service.metrics.recorder) is not None:
+            context = request_context(call, recorder.headers)
+            call.set_trailing_metadata(((REQUEST_ID_HEADER.lower(), context.request_id),))
+        return await self.model_infer(content, call.time_remaining(), context)
+
+    async def model_infer(
+        self, content: bytes, timeout_seconds: float | None, context: RequestContext | None = None
+    ) -> Any:
         """Compute the outputs of a ``ModelInferRequest``.
+
+        Args:
+            content: The message.
+            timeout_seconds: The seconds until the client's deadline, if it has one.
+            context: The request's context, if the server has a recorder.
 
         Raises:
             RequestError: If the request is rejected, or the model fails on it.
         """
         service = self._service
-        with service.metrics.track_request("grpc") as record:
+        with service.metrics.track_request("grpc", context) as record:
             try:
                 await self._coalescer.wait()
                 message = self._parse(content)
@@ -148,10 +165,28 @@ class Servicer:
         raise unimplemented("unload")
 
 
+def request_context(call: grpc.aio.ServicerContext, recorded: Collection[str]) -> RequestContext:
+    """Return the context of a call.
+
+    Args:
+        call: gRPC's context.
+        recorded: The keys of the metadata that the context has.
+    """
+    metadata = {
+        key: value if isinstance(value, str) else value.decode("latin-1")
+        for key, value in call.invocation_metadata() or ()
+        if key in recorded
+    }
+    # From gRPC's naming document: ipv4:127.0.0.1:80, ipv6:%5B::1%5D:80 or unix:path.
+    family, _, address = unquote(call.peer()).partition(":")
+    client = address.rpartition(":")[0].strip("[]") if family in ("ipv4", "ipv6") else ""
+    return RequestContext.of(metadata, client)
+
+
 def _metadata_call(message_class: Any, handle: Callable[[Any], Awaitable[Any]]) -> Call:
     """Return a call about the server or its model, which has no deadline of its own."""
 
-    async def call(content: bytes, _: float | None) -> Any:
+    async def call(content: bytes, _: grpc.aio.ServicerContext) -> Any:
         return await handle(parse_message(message_class, content))
 
     return call
@@ -162,7 +197,7 @@ def _serialize(call: Call) -> Callable[[bytes, grpc.aio.ServicerContext], Awaita
 
     async def handle(content: bytes, context: grpc.aio.ServicerContext) -> Any:
         try:
-            return bytes((await call(content, context.time_remaining())).SerializeToString())
+            return bytes((await call(content, context)).SerializeToString())
         except RequestError as request_error:
             error = request_error
         except Exception:  # the log receives the cause, the client a general message

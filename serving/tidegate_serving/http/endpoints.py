@@ -49,6 +49,7 @@ from tidegate_serving.http.responses import (
 )
 from tidegate_serving.observability.metrics import CLIENT_CLOSED_REQUEST
 from tidegate_serving.predictor import Predictor
+from tidegate_serving.request_context import REQUEST_ID_HEADER, RequestContext
 
 logger = logging.getLogger("tidegate.serving")
 
@@ -138,8 +139,9 @@ class _Endpoints:
             received = await receive()
         except Exception as error:  # counted below, as every error
             received = error
+        context = self._context(request)
         # In flight from here, as on the fast path: a client's time to send is not the server's.
-        with self._service.metrics.track_request(protocol) as record:
+        with self._service.metrics.track_request(protocol, context) as record:
             try:
                 if isinstance(received, Exception):
                     raise received
@@ -157,7 +159,16 @@ class _Endpoints:
                 logger.exception("Inference request failed (protocol %s).", protocol)
                 response = error_response(internal_error())
             record.code = str(response.status_code)
-            return response
+        if context is not None:
+            response.headers[REQUEST_ID_HEADER] = context.request_id
+        return response
+
+    def _context(self, request: Request) -> RequestContext | None:
+        recorder = self._service.metrics.recorder
+        if recorder is None:
+            return None
+        recorded = {name: request.headers[name] for name in recorder.headers if name in request.headers}
+        return RequestContext.of(recorded, request.client.host if request.client else "")
 
     def _validate_model(self, request: Request) -> None:
         self._service.validate_model(request.path_params["model"], request.path_params.get("version"))

@@ -34,6 +34,7 @@ from tidegate_serving.http.responses import (
 from tidegate_serving.http.timeouts import ConnectionTimeouts
 from tidegate_serving.observability.metrics import CLIENT_CLOSED_REQUEST
 from tidegate_serving.predictor import Predictor
+from tidegate_serving.request_context import RequestContext
 
 logger = logging.getLogger("tidegate.serving")
 
@@ -62,6 +63,7 @@ class FastPath:
                 f"{model}/versions/{service.model.version}/infer".encode(): "v2",
             },
             service.limits.body_bytes,
+            frozenset() if self.metrics.recorder is None else self.metrics.recorder.headers,
         )
         self._default_headers: list[tuple[bytes, bytes]] = []
         self._default_header_count = -1
@@ -201,6 +203,8 @@ class FastPathProtocol(HttpConnection):
         """The request whose response is not written yet."""
         self._buffered = b""
         """The bytes that arrived after it."""
+        self.context: RequestContext | None = None
+        """Its context, if the server has a recorder."""
 
     def connection_made(self, transport: Any) -> None:
         """Start the connection's timeouts."""
@@ -216,7 +220,7 @@ class FastPathProtocol(HttpConnection):
             self._request = None
             request.cancelled = True
             self.fast_path.metrics.record_response(
-                request.protocol, CLIENT_CLOSED_REQUEST, request.rows, request.arrived_at
+                request.protocol, CLIENT_CLOSED_REQUEST, request.rows, request.arrived_at, self.context
             )
         super().connection_lost(exc)
 
@@ -335,7 +339,7 @@ class FastPathProtocol(HttpConnection):
                 % (STATUS_LINE[status], default_lines, len(body), lines, body)
             )
         self.server_state.total_requests += 1
-        self.fast_path.metrics.record_response(protocol, str(status), rows, arrived_at)
+        self.fast_path.metrics.record_response(protocol, str(status), rows, arrived_at, self.context)
         if close:
             self._buffered = b""
             self.transport.close()

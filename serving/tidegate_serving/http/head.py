@@ -7,7 +7,8 @@ uvicorn's own, so that no head is read in two ways. A head that is not plain is 
 serves or rejects the request.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 import httptools
@@ -67,6 +68,8 @@ class RequestHead:
     """Bytes of the body that are JSON, if binary tensors may follow; None if all are."""
     timeout_seconds: float | None
     """The time from the request's arrival that the client waits; None without a limit."""
+    recorded: Mapping[str, str] = field(default_factory=dict)
+    """The headers of the request's context, by lower-case name; none without a recorder."""
 
 
 class RequestHeadParser:
@@ -75,11 +78,18 @@ class RequestHeadParser:
     Args:
         paths: The protocol by path. The framework serves paths in any other spelling.
         max_body_bytes: The largest body of a plain request.
+        recorded_headers: The headers of a request's context, by lower-case name.
     """
 
-    def __init__(self, paths: dict[bytes, RestProtocol], max_body_bytes: int) -> None:
+    def __init__(
+        self,
+        paths: dict[bytes, RestProtocol],
+        max_body_bytes: int,
+        recorded_headers: frozenset[str] = frozenset(),
+    ) -> None:
         self._paths = paths
         self._max_body_bytes = max_body_bytes
+        self._recorded_headers = frozenset(name.encode() for name in recorded_headers)
         self._cache: dict[bytes, RequestHead | None] = {}
 
     def parse(self, head: bytes) -> RequestHead | None:
@@ -101,7 +111,7 @@ class RequestHeadParser:
     def _parse_uncached(self, head: bytes) -> RequestHead | None:
         if len(head) > MAX_HEAD_BYTES:
             return None
-        callbacks = _ParserCallbacks()
+        callbacks = _ParserCallbacks(self._recorded_headers)
         parser = httptools.HttpRequestParser(callbacks)
         try:
             parser.feed_data(head)
@@ -117,9 +127,11 @@ class RequestHeadParser:
             or not parser.should_keep_alive()
         ):
             return None
-        return self._interpret(protocol, callbacks.headers)
+        return self._interpret(protocol, callbacks.headers, callbacks.recorded)
 
-    def _interpret(self, protocol: RestProtocol, headers: dict[bytes, str]) -> RequestHead | None:
+    def _interpret(
+        self, protocol: RestProtocol, headers: dict[bytes, str], recorded: dict[str, str]
+    ) -> RequestHead | None:
         """Return the head if the framework's endpoints would read the body, too."""
         if b"transfer-encoding" in headers or b"expect" in headers or b"upgrade" in headers:
             return None
@@ -138,13 +150,15 @@ class RequestHeadParser:
         content_length = int(headers.get(b"content-length", "0"))
         if not 0 < content_length <= self._max_body_bytes:
             return None
-        return RequestHead(protocol, content_length, json_length, timeout_seconds)
+        return RequestHead(protocol, content_length, json_length, timeout_seconds, recorded)
 
 
 class _ParserCallbacks:
     """The callbacks of httptools' parser for one head."""
 
-    def __init__(self) -> None:
+    def __init__(self, recorded_headers: frozenset[bytes]) -> None:
+        self._recorded_headers = recorded_headers
+        self.recorded: dict[str, str] = {}
         self.url = b""
         self.headers: dict[bytes, str] = {}
         """Significant headers, by lower-case name."""
@@ -161,6 +175,8 @@ class _ParserCallbacks:
             if name in self.headers or b"\n" in value or b"\r" in value:
                 self.plain = False
             self.headers[name] = value.decode("latin-1")
+        if name in self._recorded_headers:
+            self.recorded.setdefault(name.decode(), value.decode("latin-1"))
 
     def on_headers_complete(self) -> None:
         self.headers_complete = True

@@ -20,6 +20,7 @@ from tidegate_serving._kserve import metrics_handler
 from tidegate_serving.drain import Drain, wait_for_first
 from tidegate_serving.http.connection import HttpConnection
 from tidegate_serving.http.fastpath import FastPath
+from tidegate_serving.http.recorded import RecordedFastPath
 from tidegate_serving.http.responses import CONNECTION_CLOSE, http_exception_response
 from tidegate_serving.predictor import Predictor
 
@@ -110,8 +111,13 @@ def create_http_server(
     """
     # The application does nothing at startup and shutdown, and a forced exit would fail while it waits.
     config.lifespan = "off"
-    config.http = FastPath(predictor).create_protocol  # type: ignore[assignment]
+    config.http = create_fast_path(predictor).create_protocol  # type: ignore[assignment]
     return HttpServer(config, listener, drain)
+
+
+def create_fast_path(predictor: Predictor) -> FastPath:
+    """Create the fast path, with contexts if the server has a recorder."""
+    return FastPath(predictor) if predictor.service.metrics.recorder is None else RecordedFastPath(predictor)
 
 
 def create_metrics_server(listener: socket, drain: Drain) -> HttpServer:

@@ -9,7 +9,6 @@ that creates a series.
 Counting adds to plain numbers, from one event loop only. Prometheus' objects are built per scrape.
 """
 
-import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -24,8 +23,8 @@ from tidegate_serving.errors import ErrorCode, RequestError
 from tidegate_serving.loading.loader import SCIKIT_LEARN, LoadedModel
 from tidegate_serving.observability.histogram import BufferedHistogram, Histogram
 from tidegate_serving.observability.in_flight import RequestsInFlight
-
-access = logging.getLogger("tidegate.access")
+from tidegate_serving.observability.recorder import Response, ResponseRecorder
+from tidegate_serving.request_context import RequestContext
 
 CLIENT_CLOSED_REQUEST = "499"
 """nginx's status code for a client that disconnects before the response."""
@@ -77,9 +76,6 @@ class Metrics:
     ) -> None:
         self._model = model
         self._clock = clock
-        self._access_log = access.isEnabledFor(
-            logging.INFO
-        )  # read once, because the test costs as much as counting
         self._durations = {protocol: Histogram(DURATION_BUCKETS) for protocol in RESPONSE_CODES}
         self._responses = {
             (protocol, code): BufferedHistogram(self._durations[protocol])
@@ -97,6 +93,8 @@ class Metrics:
         """Requests for predictions without a response yet."""
         self.queued_rows: Callable[[], int] = lambda: 0
         """Return the rows that wait in the queue."""
+        self.recorder: ResponseRecorder | None = None
+        """Records each response that has a context."""
         for collector in replaced:
             with suppress(KeyError):  # an earlier model of this process has removed it
                 registry.unregister(collector)
@@ -168,7 +166,7 @@ class Metrics:
         self._stages[stage].add(seconds / requests, requests)
 
     @contextmanager
-    def track_request(self, protocol: str) -> Iterator[Record]:
+    def track_request(self, protocol: str, context: RequestContext | None = None) -> Iterator[Record]:
         """Count a request and its duration, also if it raises. The caller sets the code and the rows."""
         record = Record()
         started_at = self._clock()
@@ -176,16 +174,24 @@ class Metrics:
         try:
             yield record
         finally:
-            self.record_response(protocol, record.code, record.rows, started_at)
+            self.record_response(protocol, record.code, record.rows, started_at, context)
 
-    def record_response(self, protocol: str, code: str, rows: int, started_at: float) -> None:
+    def record_response(
+        self,
+        protocol: str,
+        code: str,
+        rows: int,
+        started_at: float,
+        context: RequestContext | None = None,
+    ) -> None:
         """Count the end of a request that is in flight.
 
         Args:
             protocol: A key of ``RESPONSE_CODES``.
             code: The HTTP status code, or the name of the gRPC status code.
-            rows: The rows of the request, for the access log.
+            rows: The rows of the request, for the recorder.
             started_at: When the server received the request, in seconds of the clock.
+            context: The request's context; None without a recorder.
         """
         now = self._clock()
         seconds = now - started_at
@@ -195,8 +201,8 @@ class Metrics:
         except KeyError:  # the code of a framework's own error
             responses = self._responses[protocol, code] = BufferedHistogram(self._durations[protocol])
         responses.add(seconds)
-        if self._access_log:
-            access.info("%s %s %d rows %.2f ms", protocol, code, rows, seconds * 1000)
+        if context is not None and self.recorder is not None:
+            self.recorder.record(Response(protocol, code, rows, seconds, context))
 
     def record_rejection(self, error: RequestError) -> None:
         """Count an error response by its reason."""

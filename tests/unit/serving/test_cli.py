@@ -55,15 +55,14 @@ def golden_contract(monkeypatch: pytest.MonkeyPatch) -> Contract:
 
 @pytest.fixture
 def _logging() -> Iterator[None]:
-    loggers = [logging.getLogger(name) for name in ("", "kserve", "kserve.trace", "uvicorn.access")]
+    names = ("", "kserve", "kserve.trace", "uvicorn.access", "tidegate.access")
+    loggers = [logging.getLogger(name) for name in names]
     saved = [(logger, logger.level, logger.handlers[:], logger.propagate) for logger in loggers]
-    level = logging.getLogger("tidegate.access").level
     yield
     for logger, level_before, handlers, propagate in saved:
         logger.setLevel(level_before)
         logger.handlers = handlers
         logger.propagate = propagate
-    logging.getLogger("tidegate.access").setLevel(level)
 
 
 def test_cli_import_brings_no_heavy_library() -> None:
@@ -228,10 +227,10 @@ def test_startup_that_fails_restores_garbage_collection() -> None:
 
 
 @pytest.mark.usefixtures("_logging")
-@pytest.mark.parametrize(("access_log", "level"), [(True, logging.INFO), (False, logging.WARNING)])
-def test_configure_logging_logs_requests_on_demand(access_log: bool, level: int) -> None:
-    cli._configure_logging(access_log)
-    assert logging.getLogger("tidegate.access").level == level
+def test_configure_logging_leaves_requests_to_the_access_log(capsys: pytest.CaptureFixture[str]) -> None:
+    cli._configure_logging()
+    logging.getLogger("tidegate.access").info('{"code":"200"}')
+    assert capsys.readouterr().err == '{"code":"200"}\n'
     for name in ("kserve", "kserve.trace", "uvicorn.access"):
         assert logging.getLogger(name).level == logging.WARNING
         assert not logging.getLogger(name).propagate
@@ -266,6 +265,11 @@ def test_local_bundle_rejects_another_digest(numeric_bundle: Bundle, tmp_path: P
 def test_serve_rejects_a_name_that_cannot_be_in_a_url(name: str) -> None:
     with pytest.raises(ConfigurationError, match=f"'{name}' cannot be part of a URL: expected "):
         cli.serve("somewhere", name=name)
+
+
+def test_serve_rejects_headers_without_the_access_log() -> None:
+    with pytest.raises(ConfigurationError, match="give --access-log, too"):
+        cli.serve("somewhere", access_log_header=["X-Client-Id"])
 
 
 @pytest.mark.usefixtures("_logging")

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.support.contracts import MATRIX
-from tidegate_serving.codecs.request import Limits, check_row_count, new_request_id, select_outputs
+from tidegate_serving.codecs.request import Limits, check_row_count, select_outputs
 from tidegate_serving.errors import ErrorCode, RequestError
 
 LIMITS = Limits(rows=4)
@@ -58,9 +58,3 @@ def test_select_outputs_never_repeats_a_long_name() -> None:
     with pytest.raises(RequestError) as caught:
         select_outputs(MATRIX, ["é" * 1_000_000])
     assert len(str(caught.value)) < 200
-
-
-def test_new_request_id_is_unique() -> None:
-    ids = [new_request_id() for _ in range(1000)]
-    assert all(ids)
-    assert len(set(ids)) == len(ids)
