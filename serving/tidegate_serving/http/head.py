@@ -7,8 +7,9 @@ uvicorn's own, so that no head is read in two ways. A head that is not plain is 
 serves or rejects the request.
 """
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import httptools
@@ -39,6 +40,16 @@ _MAX_CACHED_HEAD_BYTES = 2_048
 _JSON_LENGTH = INFERENCE_HEADER_CONTENT_LENGTH.lower().encode()
 _CLIENT_TIMEOUT = REQUEST_TIMEOUT_HEADER.lower().encode()
 _ENVOY_TIMEOUT = ENVOY_TIMEOUT_HEADER.lower().encode()
+
+_TRACING_HEADERS = re.compile(
+    rb"\r\n(?P<name>(?i:x-request-id|x-correlation-id|traceparent|tracestate|b3|x-b3-[a-z]+|x-amzn-trace-id"
+    rb"|x-cloud-trace-context)): (?P<value>[!-~]{1,256})(?=\r\n[!-~\r])"
+)
+"""Headers whose values differ from request to request, because proxies trace requests with them.
+
+The pattern is strict: the header is one line, and the next line does not continue it. Without such lines, the
+parser reads all other headers as before.
+"""
 
 _SIGNIFICANT_HEADERS = frozenset(
     (
@@ -95,22 +106,36 @@ class RequestHeadParser:
     def parse(self, head: bytes) -> RequestHead | None:
         """Parse the bytes up to and including the empty line; None if the request is not plain.
 
-        A client usually repeats the same bytes, and a dictionary finds them in a fraction of the parser's
-        time.
+        A client usually repeats the same bytes, except for the headers of tracing, and a dictionary finds
+        them in a fraction of the parser's time.
         """
         try:
             return self._cache[head]
         except KeyError:
-            parsed = self._parse_uncached(head)
-            if len(head) <= _MAX_CACHED_HEAD_BYTES:
-                if len(self._cache) >= _MAX_CACHED_HEADS:
-                    self._cache.clear()
-                self._cache[head] = parsed
-            return parsed
+            return self._parse_traced(head)
 
-    def _parse_uncached(self, head: bytes) -> RequestHead | None:
+    def _parse_traced(self, head: bytes) -> RequestHead | None:
+        """Parse a head that is not cached in these bytes, but may be without the headers of tracing."""
         if len(head) > MAX_HEAD_BYTES:
             return None
+        rest = _TRACING_HEADERS.sub(b"", head)
+        try:
+            parsed = self._cache[rest]
+        except KeyError:
+            parsed = self._parse_uncached(rest)
+            if len(rest) <= _MAX_CACHED_HEAD_BYTES:
+                if len(self._cache) >= _MAX_CACHED_HEADS:
+                    self._cache.clear()
+                self._cache[rest] = parsed
+        if parsed is None or not self._recorded_headers:
+            return parsed
+        recorded = dict(parsed.recorded)
+        for match in _TRACING_HEADERS.finditer(head):
+            if (name := match["name"].lower()) in self._recorded_headers:
+                recorded.setdefault(name.decode(), match["value"].decode())
+        return replace(parsed, recorded=recorded)
+
+    def _parse_uncached(self, head: bytes) -> RequestHead | None:
         callbacks = _ParserCallbacks(self._recorded_headers)
         parser = httptools.HttpRequestParser(callbacks)
         try:

@@ -99,6 +99,32 @@ def test_parse_repeated_head_uses_the_cache(monkeypatch: pytest.MonkeyPatch) -> 
     assert parser.parse(head) is first is not None
 
 
+def test_parse_head_of_another_trace_uses_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    parser = RequestHeadParser(PATHS, MAX_BODY_BYTES, frozenset({"x-request-id", "b3"}))  # type: ignore[arg-type]
+    head = b"POST /v2/models/m/infer HTTP/1.1\r\nX-Request-Id: %d\r\nContent-Length: 5\r\nb3: %d-1\r\n\r\n"
+    parser.parse(head % (1, 1))
+    monkeypatch.setattr(head_module.httptools, "HttpRequestParser", None)
+    assert parser.parse(head % (2, 3)) == RequestHead("v2", 5, None, None, {"x-request-id": "2", "b3": "3-1"})
+
+
+header_lines = st.sampled_from(
+    [
+        *("Content-Length: 5", "content-length: 50", "Transfer-Encoding: chunked", "X-Request-Timeout-Ms: 7"),
+        *("X-Request-Id: a", "X-Request-Id: a b", "x-request-id:a", "x-request-id : a", "X-Request-Id: "),
+        *("traceparent: 00-a", "b3: 0", "b3: \x00", "b3: a\nContent-Length: 50", "b3: a\rContent-Length: 50"),
+        *(" folded", "\tb3: 1", "", "Host: x", "A: b3: 1", ":", "x-b3-traceid: 1", "x-b3-: 1"),
+    ]
+)
+
+
+@given(st.lists(header_lines, max_size=8))
+def test_parse_with_the_cache_equals_the_parser(lines: list[str]) -> None:
+    head = "\r\n".join(["POST /v2/models/m/infer HTTP/1.1", *lines, "", ""]).encode("latin-1")
+    head = head[: head.find(b"\r\n\r\n") + 4]
+    parser = RequestHeadParser(PATHS, MAX_BODY_BYTES)  # type: ignore[arg-type]
+    assert parser.parse(head) == parser._parse_uncached(head)
+
+
 def test_cache_is_bounded_in_heads_and_bytes() -> None:
     parser = RequestHeadParser(PATHS, MAX_BODY_BYTES)  # type: ignore[arg-type]
     for number in range(3_000):
