@@ -36,7 +36,7 @@ bundle, because that needs a policy about allowed types: :mod:`tidegate_serving.
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -62,7 +62,8 @@ MODEL_CARD = "MODEL_CARD.md"
 PROVENANCE = "provenance.json"
 
 REQUIRED = frozenset({CONTRACT, SKOPS, PARITY, BASELINE, METRICS, MODEL_CARD})
-"""The files that every bundle has in addition to its manifest."""
+"""The files that every bundle has in addition to its manifest. A bundle of an ONNX file has ``model.onnx``
+instead of ``model.skops``."""
 EXCLUDED_FROM_DIGEST = frozenset({PROVENANCE})
 """Files that differ between two runs with the same result, and must not change the result's digest."""
 
@@ -202,7 +203,7 @@ def seal(path: Path, **fields: Any) -> Bundle:
         if (reason := _disallowed(name, file)) is not None:
             raise BundleError(f"{path} cannot be sealed: {reason}.")
         files[name] = FileEntry(size=file.stat().st_size, sha256=sha256_of_file(file))
-    if missing := REQUIRED - files.keys():
+    if missing := _missing(files):
         raise BundleError(f"{path} cannot be sealed: it misses {', '.join(sorted(missing))}.")
     manifest = Manifest(format_version=FORMAT_VERSION, files=files, **fields)
     content = manifest.to_bytes()
@@ -277,7 +278,7 @@ def parse_manifest(content: bytes, digest: str | None, where: str) -> Manifest:
     for name in manifest.files:
         if (reason := _disallowed(name)) is not None:
             raise BundleError(f"{where} lists a file that a bundle cannot hold: {reason}.")
-    if missing := REQUIRED - manifest.files.keys():
+    if missing := _missing(manifest.files):
         raise BundleError(f"{where} does not list {', '.join(sorted(missing))}, which every bundle has.")
     try:
         canonical = manifest.to_bytes() == content
@@ -326,6 +327,11 @@ def verify(path: Path, digest: str | None = None) -> Bundle:
     if problems := find_problems(bundle):
         raise BundleError(f"The bundle {path} differs from its digest: {'; '.join(map(str, problems))}.")
     return bundle
+
+
+def _missing(files: Mapping[str, FileEntry]) -> frozenset[str]:
+    """Return the required files that a bundle lacks. A compiled model stands for the pipeline."""
+    return REQUIRED - files.keys() - ({SKOPS} if ONNX in files else set())
 
 
 class _FormatVersion(BaseModel):

@@ -15,7 +15,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from tidegate.bundle import METRICS, ONNX, PARITY, Bundle
+from tidegate.bundle import METRICS, ONNX, PARITY, SKOPS, Bundle
 from tidegate.contract import Contract, Feature
 from tidegate.errors import BundleError, first_problem
 from tidegate.memory import MIB, memory_limit
@@ -111,7 +111,7 @@ def _memory(bundle: Bundle) -> str:
     """Describe the memory limit that a server of the bundle needs."""
     limits = {
         "the compiled model": memory_limit(bundle.manifest, compiled=True) if ONNX in bundle else None,
-        "scikit-learn": memory_limit(bundle.manifest, compiled=False),
+        "scikit-learn": memory_limit(bundle.manifest, compiled=False) if SKOPS in bundle else None,
     }
     texts = [f"{-(-limit // MIB):,} MiB with {engine}" for engine, limit in limits.items() if limit]
     return f"limit of a server: {', '.join(texts)}"

@@ -94,7 +94,7 @@ def bundle(
         Path,
         typer.Argument(
             help="The fitted model: .joblib, .pkl or .skops, XGBoost's .ubj or .json, LightGBM's .txt, "
-            "CatBoost's .cbm, or a folder of MLflow.",
+            "CatBoost's .cbm, Keras's .keras, .onnx, or a folder of MLflow.",
             metavar="FILE",
         ),
     ],
@@ -144,7 +144,7 @@ def bundle(
     with progress() as display:
         task = display.add_task("opening the model", total=None)
         saved = read_model(model, Policy.trusting(trusted), allow_pickle=allow_pickle)
-        X, y = read_rows(data, target, saved.columns, saved.dtypes)
+        X, y = read_rows(data, target, saved.columns, saved.dtypes, saved.number_dtype)
         sealed = seal(
             saved.estimator,
             X,

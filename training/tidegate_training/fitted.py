@@ -38,6 +38,8 @@ from tidegate_training.config import ModelCard, Threshold
 from tidegate_training.decision import choose_threshold
 from tidegate_training.evaluation import Evaluation, compute_metrics
 from tidegate_training.model_card import CardContext
+from tidegate_training.networks.translation import is_keras_model
+from tidegate_training.networks.wrapping import wrap_model
 from tidegate_training.output_dir import validate_output_dir
 from tidegate_training.pipeline import ESTIMATOR
 from tidegate_training.provenance import collect_provenance
@@ -89,7 +91,8 @@ def bundle(
     'sepal length (cm)'
 
     Args:
-        model: A fitted estimator or pipeline of scikit-learn, or one with the same interface.
+        model: A fitted estimator or pipeline of scikit-learn, one with the same interface, or a model of
+            Keras.
         X: Sample rows, as the model takes them: a pandas or polars data frame, an array ``[rows, features]``,
             or a list ``[rows]`` of texts.
         y: The true classes or values, ``[rows]`` or ``[rows, targets]``, for the metrics.
@@ -123,6 +126,9 @@ def bundle(
     options = None if threshold is None else _read_threshold(threshold)
     target_dir = Path(directory) if directory is not None else Path("out/bundles") / name
     validate_output_dir(target_dir)
+    if is_keras_model(model):
+        classification = None if task is None else task == "classification"
+        model, y = wrap_model(model, X, y, classification=classification)
     pipeline = _as_pipeline(model)
     estimator = pipeline[-1]
     kind = type(estimator).__name__
@@ -186,6 +192,7 @@ def bundle(
             "the source of ranges, categories, golden requests and the metrics below. They may be the rows "
             "that the model was fitted on.",
             threshold=None if options is None else options.origin(SAMPLE),
+            reference="scikit-learn" if built.archive is not None else "the file's own graph",
         ),
         target_dir,
         split=SAMPLE,

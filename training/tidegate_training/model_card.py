@@ -28,6 +28,7 @@ class CardContext:
         data: The description of the data.
         preprocessing: The description of the preprocessing; None if the pipeline alone knows it.
         threshold: How the decision threshold was chosen; None without one.
+        reference: The model that the compiled one was compared with.
     """
 
     texts: ModelCard
@@ -36,6 +37,7 @@ class CardContext:
     data: str
     preprocessing: str | None = None
     threshold: str | None = None
+    reference: str = "scikit-learn"
 
 
 def render_model_card(
@@ -127,7 +129,8 @@ def _model(context: CardContext, contract: Contract, parity: ParityReport) -> st
         )
     if parity.verdict == "equal":
         compiled = (
-            f"equal to scikit-learn on {parity.rows} rows, largest difference {parity.max_abs_difference:.2g}"
+            f"equal to {context.reference} on {parity.rows} rows, largest difference "
+            f"{parity.max_abs_difference:.2g}"
         )
     else:
         compiled = f"{parity.verdict}, so the bundle has none: {parity.reason}"

@@ -20,10 +20,14 @@ from tidegate_training.bundling.boosters import LIBRARY_TYPES
 from tidegate_training.columns import DeclaredKind
 from tidegate_training.config import Data
 from tidegate_training.mlflow_folder import MlflowFolder, read_mlflow
+from tidegate_training.networks.keras_file import read_keras
+from tidegate_training.onnx_file import read_onnx
 from tidegate_training.source import Source, read_source
 
 PICKLES = (".joblib", ".pkl", ".pickle")
 ARCHIVES = (".skops",)
+KERAS = (".keras",)
+ONNX = (".onnx",)
 
 _KINDS: Mapping[str, DeclaredKind] = {
     "float64": "number",
@@ -42,6 +46,8 @@ class SavedModel:
 
     estimator: Any
     dtypes: Mapping[str, str] | None = None
+    number_dtype: str = "float64"
+    """numpy's type of the numbers without an entry in ``dtypes``."""
 
     @property
     def columns(self) -> list[str] | None:
@@ -56,7 +62,8 @@ def read_model(path: Path, policy: Policy, *, allow_pickle: bool) -> SavedModel:
     """Read a fitted estimator from a file, or from a folder that MLflow has written.
 
     Args:
-        path: A pickle, an archive of skops, a booster that its library has saved, or MLflow's folder.
+        path: A pickle, an archive of skops, a booster or a network that its library has saved, a graph of
+            ONNX, or MLflow's folder.
         policy: The types that an archive may contain; those of the libraries of boosters may always.
         allow_pickle: Whether a pickle may be opened, which can run any code.
 
@@ -68,7 +75,7 @@ def read_model(path: Path, policy: Policy, *, allow_pickle: bool) -> SavedModel:
     folder = read_mlflow(path) if path.is_dir() else None
     file = path if folder is None else folder.file
     suffix = file.suffix.lower()
-    known = (*PICKLES, *ARCHIVES, *LIBRARIES)
+    known = (*PICKLES, *ARCHIVES, *LIBRARIES, *KERAS, *ONNX)
     if suffix not in known:
         raise ConfigurationError(
             f"{file} is not a model that can be bundled: expected a folder of MLflow, or a file that ends in "
@@ -85,6 +92,14 @@ def read_model(path: Path, policy: Policy, *, allow_pickle: bool) -> SavedModel:
         raise ConfigurationError(f"{file} cannot be read: {error.strerror}.") from None
     if folder is not None:
         _require_version(path, folder)
+    if suffix in KERAS:
+        return SavedModel(read_keras(file), number_dtype="float32")
+    if suffix in ONNX:
+        graph = (estimator := read_onnx(file)).graph
+        dtypes = {name: str(datatype.dtype) for name, datatype in graph.datatype_by_input.items()}
+        if len(dtypes) > 1:
+            return SavedModel(estimator, dtypes)
+        return SavedModel(estimator, number_dtype=next(iter(dtypes.values())))
     if suffix in LIBRARIES:
         estimator = read_booster(file)
     elif suffix in ARCHIVES:
@@ -142,18 +157,23 @@ def _unpickle(file: Path) -> Any:
 
 
 def read_rows(
-    file: str, target: str | None, names: list[str] | None, dtypes: Mapping[str, str] | None = None
+    file: str,
+    target: str | None,
+    names: list[str] | None,
+    dtypes: Mapping[str, str] | None = None,
+    number_dtype: str = "float64",
 ) -> tuple[Any, Any]:
     """Read sample rows, and the true values if their column is named.
 
-    A file does not say whether a column of whole numbers may have fractions, so all numbers are 64-bit
-    floats unless their types are known.
+    A file does not say whether a column of whole numbers may have fractions, so all numbers are floats
+    unless their types are known.
 
     Args:
         file: A CSV or Parquet file, or an object such as ``s3://bucket/key.csv``.
         target: The column of the true values; None without one.
         names: The columns that the model was fitted on; by default all except the target.
         dtypes: numpy's types by column, as far as they are known.
+        number_dtype: numpy's type of the other numbers.
 
     Returns:
         The rows as a data frame, and the values as an array ``[rows]`` or None.
@@ -180,13 +200,17 @@ def read_rows(
                 f"{' and the target ' + target if target is not None else ''}; received "
                 f"{', '.join(source.names[:10])}."
             )
-    used = [columns[name] for name in wanted]
-    frame = pd.DataFrame({name: _values(source, name, (dtypes or {}).get(name)) for name in used})
+    frame = pd.DataFrame(
+        {
+            columns[name]: _values(source, columns[name], (dtypes or {}).get(columns[name]), number_dtype)
+            for name in wanted
+        }
+    )
     return frame, None if target is None else source.column(target).convert(None).values
 
 
-def _values(source: Source, name: str, dtype: str | None) -> Any:
-    """Return a column in its type; without one, whole numbers are 64-bit floats."""
+def _values(source: Source, name: str, dtype: str | None, number_dtype: str) -> Any:
+    """Return a column in its type; without one, numbers are floats."""
     column = source.column(name).convert(None if dtype is None else _KINDS[dtype])
     if column.kind == "boolean" and column.missing.any():
         raise DataError(
@@ -194,7 +218,7 @@ def _values(source: Source, name: str, dtype: str | None) -> Any:
             "expected true or false; fill the gaps in."
         )
     if dtype is None:
-        return column.values.astype("float64") if column.kind == "integer" else column.values
+        return column.values.astype(number_dtype) if column.values.dtype.kind in "iuf" else column.values
     if dtype.startswith("int") and column.kind != "integer":
         raise DataError(
             f"{source.name}: the column '{name}' has missing values or fractions: expected whole numbers, as "

@@ -21,6 +21,7 @@ from tidegate_training.bundling.bundle import PackagedModel, installed_versions,
 from tidegate_training.bundling.catboost_trees import without_fit_metadata
 from tidegate_training.bundling.converters import with_float64_parameters
 from tidegate_training.bundling.fitted_model import FittedModel
+from tidegate_training.bundling.onnx_model import OnnxEstimator
 from tidegate_training.bundling.parity import ParityReport
 from tidegate_training.bundling.persistence import to_skops
 from tidegate_training.evaluation import Evaluation
@@ -38,14 +39,14 @@ class ServerBuild:
     """A fitted pipeline as a server builds it.
 
     Attributes:
-        archive: The skops archive.
+        archive: The skops archive; None for a graph of another tool, which has no other form.
         pipeline: The pipeline that was built from the archive.
         rejection: The error of a server that needs the archive, if the policy does not trust the types of a
             library of boosters.
         libraries: The versions of the libraries other than scikit-learn that fitted the pipeline, by name.
     """
 
-    archive: bytes
+    archive: bytes | None
     pipeline: Any
     rejection: str | None = None
     libraries: dict[str, str] = field(default_factory=dict)
@@ -66,6 +67,8 @@ def build_as_server(pipeline: Any, policy: Policy) -> ServerBuild:
         NotSavedError: If the pipeline holds an object that skops cannot save.
         BundleError: If the policy does not trust a type of the pipeline.
     """
+    if isinstance(pipeline[-1], OnnxEstimator):
+        return ServerBuild(None, pipeline)
     libraries = used_libraries(pipeline) | keras_libraries(pipeline)
     try:
         archive = to_skops(without_fit_metadata(with_float64_parameters(without_keras(pipeline))))
@@ -131,6 +134,11 @@ def seal_model(
     # On several threads the order of a sum varies, and with it the last bits of outputs and the digest.
     with threadpool_limits(limits=1):
         packaged = package_model(model, built.archive, n_golden_rows=n_golden_rows, seed=seed, joblib=joblib)
+    if built.archive is None and packaged.parity.verdict != "equal":
+        raise ConfigurationError(
+            f"The ONNX model cannot be served, because the bundle's form of it differs from the file's: "
+            f"{packaged.parity.reason}."
+        )
     if built.rejection is not None and packaged.parity.verdict != "equal":
         raise ConfigurationError(
             f"The {context.algorithm} cannot be served: it is not compiled ({packaged.parity.reason}), and "

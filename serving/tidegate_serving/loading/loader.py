@@ -115,6 +115,11 @@ def _read_parity(bundle: Bundle) -> Mapping[str, Any]:
 def _use_onnx(bundle: Bundle, parity: Mapping[str, Any], choice: EngineChoice) -> bool:
     """Return whether to use the compiled model: only if the parity report proves it equal to the pipeline."""
     proven_equal = parity["verdict"] == "equal" and ONNX in bundle
+    if SKOPS not in bundle and (choice is EngineChoice.SKLEARN or not proven_equal):
+        raise BundleError(
+            f"The bundle {bundle.path} has no pipeline of scikit-learn, because it was made of an ONNX file "
+            f"(verdict '{parity['verdict']}'); use --engine auto, or bundle the file again."
+        )
     if choice is EngineChoice.ONNX and not proven_equal:
         reason = f": {parity['reason']}" if parity.get("reason") else ""
         raise BundleError(

@@ -23,7 +23,8 @@ from tidegate_training.bundling.baseline import build_baseline
 from tidegate_training.bundling.compile import NotCompiledError, open_session, to_onnx
 from tidegate_training.bundling.contract import build_contract
 from tidegate_training.bundling.fitted_model import FittedModel
-from tidegate_training.bundling.parity import MAX_DATA_ROWS, ParityReport, compare_outputs
+from tidegate_training.bundling.onnx_model import OnnxEstimator
+from tidegate_training.bundling.parity import BATCH_SIZES, MAX_DATA_ROWS, ParityReport, compare_outputs
 from tidegate_training.bundling.persistence import to_joblib
 from tidegate_training.bundling.probes import probe_rows
 from tidegate_training.bundling.thresholds import threshold_rows
@@ -66,7 +67,7 @@ class PackagedModel:
 
 
 def package_model(
-    model: FittedModel, archive: bytes, *, n_golden_rows: int, seed: int, joblib: bool = False
+    model: FittedModel, archive: bytes | None, *, n_golden_rows: int, seed: int, joblib: bool = False
 ) -> PackagedModel:
     """Build the contract, compile the pipeline, and compare both forms.
 
@@ -75,7 +76,7 @@ def package_model(
 
     Args:
         model: The model.
-        archive: The skops archive of the model's pipeline.
+        archive: The skops archive of the model's pipeline; None if it has no such form.
         n_golden_rows: The largest number of golden requests.
         seed: The seed of the random rows in the comparison.
         joblib: Whether to add ``model.joblib``.
@@ -89,8 +90,9 @@ def package_model(
         CONTRACT: canonical_json(contract.model_dump(mode="json")),
         PARITY: canonical_json(parity.to_json()),
         BASELINE: canonical_json(build_baseline(model, contract)),
-        SKOPS: archive,
     }
+    if archive is not None:
+        files[SKOPS] = archive
     if compiled is not None:
         files[ONNX] = compiled
     if joblib:
@@ -133,7 +135,9 @@ def compile_and_compare(
         model.predict_pipeline,
         Batch.concatenate([data, probe_rows(contract, seed), threshold_rows(compiled, contract, data)]),
     )
-    report = compare_outputs(session, original, batch, contract.golden.scale)
+    # A graph of another tool is compared at the batch size of its own outputs: both forms are the same nodes.
+    batch_sizes = (BATCH_SIZES[-1],) if isinstance(model.pipeline[-1], OnnxEstimator) else BATCH_SIZES
+    report = compare_outputs(session, original, batch, contract.golden.scale, batch_sizes)
     return (compiled if report.verdict == "equal" else None), report
 
 

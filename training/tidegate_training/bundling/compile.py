@@ -47,7 +47,13 @@ def to_onnx(
     from skl2onnx import convert_sklearn
     from skl2onnx.common.exceptions import MissingConverter, MissingShapeCalculator
 
+    from tidegate_training.bundling.onnx_model import OnnxEstimator, adapt_graph
+
     inputs = _graph_inputs(datatypes)
+    if isinstance(pipeline[-1], OnnxEstimator):
+        model = adapt_graph(pipeline[-1].graph, name, datatypes)
+        _apply_contract(model, outputs, False)
+        return bytes(model.SerializeToString(deterministic=True))
     try:
         with warnings.catch_warnings():
             # The converter's own deprecation warnings concern its authors.

@@ -65,7 +65,11 @@ class ParityReport:
 
 
 def compare_outputs(
-    session: Any, original: Mapping[str, Array], batch: Batch, scale: float = 1.0
+    session: Any,
+    original: Mapping[str, Array],
+    batch: Batch,
+    scale: float = 1.0,
+    batch_sizes: tuple[int, ...] = BATCH_SIZES,
 ) -> ParityReport:
     """Compute a batch with the compiled model at each batch size, and compare the outputs.
 
@@ -74,11 +78,12 @@ def compare_outputs(
         original: By output, ``[rows]`` or ``[rows, width]``: the outputs of scikit-learn.
         batch: The rows, in the contract's types.
         scale: The scale of the outputs, in their unit.
+        batch_sizes: Rows per call.
     """
     rows = len(batch)
     flipped, tied = np.zeros(rows, np.bool_), tied_rows(original)
     max_difference, max_relative, largest_at = 0.0, 0.0, None
-    for size in BATCH_SIZES:
+    for size in batch_sizes:
         try:
             outputs = run_session(session, batch, size, tuple(original))
         except Exception as error:
@@ -121,6 +126,7 @@ def compare_outputs(
         flips if compares_labels else None,
         ties if compares_labels else None,
         largest_at,
+        batch_sizes,
         scale=scale,
     )
 

@@ -104,10 +104,10 @@ def _chain(model: Any) -> Iterator[Any]:
 
 def _read_layer(layer: Any) -> Iterator[Layer]:
     kind = type(layer)
-    read = _READERS.get(kind.__name__) if kind.__module__.startswith("keras.src.layers.") else None
+    read = LAYERS.get(kind.__name__) if kind.__module__.startswith("keras.src.layers.") else None
     if read is None:
         raise _rejection(
-            f"the layer '{layer.name}' is a {kind.__name__}, expected one of {', '.join(sorted(_READERS))}"
+            f"the layer '{layer.name}' is a {kind.__name__}, expected one of {', '.join(sorted(LAYERS))}"
         )
     if layer.compute_dtype != "float32":
         raise _rejection(
@@ -263,7 +263,7 @@ _ACTIVATIONS: Mapping[str, list[Layer]] = {
 }
 """By name, the operations of Keras's activation functions with their default parameters."""
 
-_READERS: Mapping[str, Callable[[Any], Iterator[Layer]]] = {
+LAYERS: Mapping[str, Callable[[Any], Iterator[Layer]]] = {
     "Activation": _activation,
     "ActivityRegularization": _nothing,
     "AlphaDropout": _nothing,
