@@ -90,7 +90,7 @@ def test_bundle_command_rejects_a_name_before_it_opens_the_model(folder: Path) -
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("model.joblib", "add --allow-pickle"), ("model.onnx", "not a model that can be bundled")],
+    [("model.joblib", "add --allow-pickle"), ("model.h5", "not a model that can be bundled")],
 )
 def test_read_model_rejects_other_files(name: str, words: str, folder: Path) -> None:
     with pytest.raises(ConfigurationError, match=words):
