@@ -102,7 +102,7 @@ docs: setup ## Build the documentation site; a dead link fails
 	@$(BIN)/mkdocs build --quiet --strict
 	@echo "out/docs/index.html"
 
-charts: setup ## Generate the charts' schemas, value pages and copies of helm/common
+charts: setup ## Generate the charts' schemas, comments, READMEs, value pages and copies of helm/common
 	@$(BIN)/python helm/generate.py
 
 lock: $(VENV)/.uv ## Resolve the dependencies again
