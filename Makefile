@@ -8,7 +8,7 @@ LOCK_OPTIONS := --universal --python-version 3.11 --generate-hashes --no-emit-in
 	--quiet --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-keras test-catboost alerts fuzz lint format package e2e e2e-full bench bench-quick capacity hpa-oracle algorithms docs charts lock clean examples
+.PHONY: help setup demo test test-keras test-catboost alerts fuzz lint format package e2e e2e-full bench bench-quick capacity hpa-oracle attacks algorithms docs charts lock clean examples
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -94,6 +94,10 @@ capacity: setup ## Measure the capacity of two models three times each (30 minut
 
 hpa-oracle: setup ## Compare the simulated autoscaler with Kubernetes' own controller in 10,000 scenarios (2 minutes; Go)
 	@$(BIN)/python -m tools.hpa_oracle
+
+attacks: setup ## Attack servers with crafted bundles, and with changed archives of every estimator (6 minutes; Linux)
+	@$(BIN)/python -m tests.attacks
+	@$(BIN)/python -m tests.attacks.fuzz --all
 
 algorithms: setup ## Bundle and serve every estimator of scikit-learn, and write docs/algorithms.md (2 minutes)
 	@$(BIN)/python -m tests.algorithms

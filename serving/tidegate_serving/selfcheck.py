@@ -6,7 +6,6 @@ The golden requests pass through the same parsing, engine and encoding as a clie
 those that scikit-learn computed in training.
 """
 
-import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,8 +20,6 @@ from tidegate_serving.codecs.request import Limits
 from tidegate_serving.engines.result import BatchResult, ResultSlice
 from tidegate_serving.errors import RequestError
 from tidegate_serving.loading.loader import LoadedModel
-
-logger = logging.getLogger("tidegate.serving")
 
 GoldenOutputs = Mapping[str, list[Any]]
 """By output name, one value or one list of values per golden row, as in the contract."""
@@ -46,9 +43,9 @@ def verify_golden_outputs(model: LoadedModel, limits: Limits) -> GoldenOutputs:
         outputs = compute_golden_outputs(model, limits)
     except BundleError:
         raise
-    except Exception:  # numeric code raises any type
-        logger.exception("The model failed on its golden requests.")
-        raise BundleError("The model fails on its golden requests; the log has the error.") from None
+    except Exception as error:  # numeric code raises any type
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise BundleError(f"The model fails on its own golden requests ({reason}); train again.") from None
     _compare(model.contract, outputs)
     return outputs
 

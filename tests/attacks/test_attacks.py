@@ -1,14 +1,14 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.attacks import archives, objects
-from tests.attacks.attack import Targets, collected, reason
+from tests.attacks.attack import Targets, reason
+from tests.attacks.suite import ATTACKS
 from tidegate.bundle import Bundle
-
-ATTACKS = collected(archives.ATTACKS, objects.ATTACKS)
 
 
 @pytest.fixture(scope="session")
@@ -22,3 +22,11 @@ def test_attack_is_rejected_with_its_reason(name: str, targets: Targets, tmp_pat
     assert message.endswith(".")
     assert "\n" not in message
     assert "Traceback" not in message
+
+
+def test_no_changed_archive_ends_the_process_by_a_signal() -> None:
+    command = [sys.executable, "-m", "tests.attacks.fuzz", "--cases", "60"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "rejected" in done.stdout
+    assert "accepted" in done.stdout

@@ -1,0 +1,8 @@
+# SPDX-FileCopyrightText: The Tidegate authors
+# SPDX-License-Identifier: Apache-2.0
+"""All attacks by name."""
+
+from tests.attacks import archives, bundles, objects
+from tests.attacks.attack import collected
+
+ATTACKS = collected(bundles.ATTACKS, archives.ATTACKS, objects.ATTACKS)
