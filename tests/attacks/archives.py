@@ -13,6 +13,7 @@ from zipfile import ZIP_DEFLATED, ZipFile
 
 import numpy as np
 from scipy.sparse import csr_matrix
+from sklearn.cluster import Birch
 from sklearn.linear_model import Ridge
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.tree import DecisionTreeClassifier
@@ -146,6 +147,17 @@ def _disguised_tree() -> bytes:
     return altered_root(_tree(), change)
 
 
+def _birch() -> bytes:
+    """Return a Birch with too few norms; skops saves none, and reads it."""
+    fitted = Birch(n_clusters=2).fit(X)
+    model = Ridge()
+    for name in ("n_features_in_", "subcluster_centers_", "subcluster_labels_"):
+        setattr(model, name, getattr(fitted, name))
+    model._subcluster_norms = np.ones(1)
+    kind = {"__module__": "sklearn.cluster._birch", "__class__": "Birch"}
+    return altered_root(to_skops(model), lambda root: root.update(kind))
+
+
 class _Command:
     def __reduce__(self) -> tuple[Any, ...]:
         return os.system, ("false",)
@@ -200,6 +212,7 @@ ATTACKS: Mapping[str, Attack] = {
         "type: function of an old format": _root(lambda root: root.update(protocol=0)),
         "type: tree built as a plain object": _disguised_tree,
         "tree: more outputs than numbers of classes": _tree_of_too_many_outputs,
+        "clusters: one norm for all subclusters": _birch,
         "keys: a name that is a number": _root(_key_of_two_types),
         "keys: two that become equal": _root(_equal_keys),
         "keys: a field written twice": _field_twice,

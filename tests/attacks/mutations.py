@@ -75,15 +75,14 @@ def _set_value(array: Any, random: Random) -> Any:
     """Set one value, in one field of an array of records."""
     array = array.copy()
     column = array[random.choice(array.dtype.names)] if array.dtype.names else array
-    if column.size and column.dtype.kind in "iuf?":
-        column.reshape(-1)[...] if column.ndim == 0 else None
+    if column.size and column.dtype.kind in "iufb":
         column[tuple(random.randrange(size) for size in column.shape)] = _value(column.dtype, random)
     return array
 
 
 def _fill(array: Any, random: Random) -> Any:
     array = array.copy()
-    if array.dtype.kind in "iuf?":
+    if array.dtype.kind in "iufb":
         array[...] = _value(array.dtype, random)
     return array
 
@@ -103,7 +102,7 @@ def _reshape(array: Any, random: Random) -> Any:
 
 
 def _retype(array: Any, random: Random) -> Any:
-    if array.dtype.names:
+    if array.dtype.kind not in "iufb":
         return array
     with np.errstate(all="ignore"):
         return array.astype(random.choice(_DTYPES))

@@ -180,6 +180,15 @@ ATTACKS: Mapping[str, Attack] = {
             _drop_idx_after_grouping=np.array([-WIDE], object),
         ),
         "encoder: group that does not exist": _grouped,
+        "encoder: rare category that does not exist": lambda: _crafted(
+            OneHotEncoder(min_frequency=5, handle_unknown="infrequent_if_exist").fit(
+                [["a"]] * 9 + [["b"], ["c"]]
+            ),
+            _infrequent_indices=[np.array([WIDE])],
+        ),
+        "encoder: numbers without order": lambda: _crafted(
+            OneHotEncoder(sparse_output=False).fit([[1.0], [5.0]]), categories_=[np.array([5.0, 1.0])]
+        ),
         "words: column outside of the matrix": lambda: _words(CountVectorizer()),
         "words: weighted, column outside of the matrix": lambda: _words(TfidfVectorizer()),
         "words: names of a dictionary": lambda: _words(DictVectorizer()),

@@ -52,6 +52,22 @@ def check_cluster_centers(estimator: Any) -> None:
     reject(type(threads) is not int or threads < 1, f"a {name} has {threads} threads")
 
 
+def check_subcluster_norms(estimator: Any) -> None:
+    """Check that each subcluster of a Birch has one norm.
+
+    Raises:
+        BundleError: If there is another number of norms.
+    """
+    attributes = vars(estimator)
+    if "subcluster_centers_" not in attributes:
+        return
+    centers, norms = estimator.subcluster_centers_, attributes.get("_subcluster_norms")
+    reject(
+        np.shape(norms) != (len(centers),),
+        f"a Birch has {len(centers)} subclusters and norms of the shape {np.shape(norms)}",
+    )
+
+
 def check_bisecting_tree(estimator: Any) -> None:
     """Check that each center in a tree of clusters has the width of the rows.
 
@@ -102,13 +118,13 @@ def _check_metric_parameters(parameters: Any, name: str, width: int) -> None:
     if parameters is None:
         return
     reject(not isinstance(parameters, Mapping), f"the metric of a {name} has no dictionary of parameters")
+    shapes = {"w": (width,), "V": (width,), "VI": (width, width)}
     for key, value in parameters.items():
-        is_number = isinstance(value, int | float | np.number)
-        is_weights = key == "w" and (value is None or np.shape(value) == (width,))
+        is_number = value is None or isinstance(value, int | float | np.number)
         reject(
-            not is_number and not is_weights,
-            f"the metric of a {name} has the parameter {key}, which is neither a number nor the weights w "
-            f"of {width} features",
+            not is_number and np.shape(value) != shapes.get(key),
+            f"the metric of a {name} has a {key} of the shape {np.shape(value)}, expected "
+            f"{shapes.get(key, 'a number')}",
         )
 
 
@@ -241,25 +257,31 @@ def check_encoded_width(estimator: Any) -> None:
     attributes = vars(estimator)
     if "categories_" not in attributes:
         return
-    categories = estimator.categories_
-    n_features = len(categories)
-    grouped: Any = [None] * n_features
+    n_features = len(estimator.categories_)
+    grouped, infrequent = [None] * n_features, [None] * n_features
     if attributes.get("_infrequent_enabled"):
-        grouped = estimator._default_to_infrequent_mappings
+        grouped, infrequent = estimator._default_to_infrequent_mappings, estimator._infrequent_indices
     dropped = attributes.get("_drop_idx_after_grouping")
     dropped = [None] * n_features if dropped is None else list(dropped)
     recorded = list(attributes.get("_n_features_outs", ()))
     reject(
-        not len(grouped) == len(dropped) == len(recorded) == n_features,
+        not len(grouped) == len(infrequent) == len(dropped) == len(recorded) == n_features,
         f"a OneHotEncoder has {n_features} features, and columns of {len(recorded)}",
     )
-    for known, mapping, drop, columns in zip(categories, grouped, dropped, recorded, strict=True):
+    for known, mapping, rare, drop, columns in zip(
+        estimator.categories_, grouped, infrequent, dropped, recorded, strict=True
+    ):
+        _check_order(known)
         expected = len(known)
+        reject(
+            (mapping is None) != (rare is None)
+            or (
+                mapping is not None
+                and (np.shape(mapping) != (len(known),) or not _are_indices([*mapping, *rare], len(known)))
+            ),
+            "a category of a OneHotEncoder is grouped into one that does not exist",
+        )
         if mapping is not None:
-            reject(
-                np.shape(mapping) != (len(known),) or not _are_indices(mapping, len(known)),
-                "a category of a OneHotEncoder is grouped into one that does not exist",
-            )
             expected = int(np.max(mapping)) + 1
         if drop is not None:
             reject(not _are_indices(drop, expected), "a OneHotEncoder drops a category that does not exist")
@@ -268,6 +290,18 @@ def check_encoded_width(estimator: Any) -> None:
             not isinstance(columns, int | np.integer) or columns != expected,
             f"a OneHotEncoder has {columns} columns for a feature of {expected}",
         )
+
+
+def _check_order(categories: Any) -> None:
+    """Check that numbers are in order: a binary search among others finds columns that do not exist."""
+    if categories.dtype.kind in "OSU":
+        return
+    known = categories[~np.isnan(categories)] if categories.dtype.kind == "f" else categories
+    is_ordered = bool((known[:-1] < known[1:]).all()) and len(known) >= len(categories) - 1
+    reject(
+        not is_ordered or not np.array_equal(known, categories[: len(known)]),
+        "the categories of a OneHotEncoder are not in order",
+    )
 
 
 def check_label_cache(estimator: Any) -> None:

@@ -21,6 +21,7 @@ CHECKS: Mapping[str, Callable[[Any], None]] = {
     "numpy.random._generator.Generator": array_bounds.check_random_generator,
     "numpy.random.mtrand.RandomState": array_bounds.check_random_state,
     "scipy.sparse._base._spbase": array_bounds.check_sparse_matrix,
+    "sklearn.cluster._birch.Birch": array_bounds.check_subcluster_norms,
     "sklearn.cluster._bisect_k_means.BisectingKMeans": array_bounds.check_bisecting_tree,
     "sklearn.cluster._kmeans._BaseKMeans": array_bounds.check_cluster_centers,
     "sklearn.ensemble._gb.BaseGradientBoosting": tree_bounds.check_gradient_boosting,
