@@ -25,7 +25,7 @@ def test_attack_is_rejected_with_its_reason(name: str, targets: Targets, tmp_pat
 
 
 def test_no_changed_archive_ends_the_process_by_a_signal() -> None:
-    command = [sys.executable, "-m", "tests.attacks.fuzz", "--cases", "60"]
+    command = [sys.executable, "-m", "tests.attacks.fuzz", "--cases", "30"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "rejected" in done.stdout

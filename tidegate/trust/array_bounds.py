@@ -258,7 +258,8 @@ def check_encoded_width(estimator: Any) -> None:
     if "categories_" not in attributes:
         return
     n_features = len(estimator.categories_)
-    grouped, infrequent = [None] * n_features, [None] * n_features
+    grouped: Any = [None] * n_features
+    infrequent: Any = [None] * n_features
     if attributes.get("_infrequent_enabled"):
         grouped, infrequent = estimator._default_to_infrequent_mappings, estimator._infrequent_indices
     dropped = attributes.get("_drop_idx_after_grouping")

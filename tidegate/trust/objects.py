@@ -9,7 +9,7 @@ compiled code trusts its arrays. The archive's description of its objects plays 
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -106,9 +106,10 @@ def _attributes(value: Any) -> dict[str, Any]:
     parameters = type(value)._get_param_names() if hasattr(type(value), "_get_param_names") else ()
     for name in attributes:
         replaced = inspect.getattr_static(type(value), name, None)
+        is_method = hasattr(replaced, "__get__") and not isinstance(replaced, cached_property)
+        is_constant = is_estimator and replaced is not None and name not in parameters
         reject(
-            hasattr(replaced, "__get__")
-            or (is_estimator and replaced is not None and name not in parameters),
+            is_method or is_constant,
             f"the attribute '{name}' of a {type(value).__name__} replaces that of its class",
         )
     return dict(attributes)
