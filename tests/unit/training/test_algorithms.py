@@ -127,6 +127,14 @@ def test_algorithm_without_its_library_names_the_extra(library: str, monkeypatch
         configuration(task=ALGORITHMS[name].task, algorithm={"name": name})
 
 
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_algorithm_keras_is_completed_by_the_task(task: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "keras", None)
+    name = "KerasRegressor" if task == "regression" else "KerasClassifier"
+    with pytest.raises(ValidationError, match=f"{name} needs the package keras"):
+        configuration(task=task, data={"path": "a.csv"}, target="y", algorithm={"name": "keras"})
+
+
 def test_algorithm_without_a_system_library_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(module: str) -> None:
         raise OSError("libgomp.so.1: cannot open shared object file")
