@@ -29,8 +29,9 @@ MODEL = Path("manifests/model")
 DEFAULT_IMAGE = "registry.example.com/tidegate/serving:0.1.0"
 EXAMPLES = Path("examples")
 POST = (
-    "import sys, urllib.request;"
-    "print(urllib.request.urlopen(sys.argv[1], sys.argv[2].encode(), timeout=10).read().decode())"
+    "import sys, urllib.request as http;"
+    "request = http.Request(sys.argv[1], sys.argv[2].encode(), {'Content-Type': 'application/json'});"
+    "print(http.urlopen(request, timeout=10).read().decode())"
 )
 """A program that sends a body to an address, and prints the response."""
 
