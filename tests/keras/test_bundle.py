@@ -80,6 +80,7 @@ def test_train_compiles_a_network_and_names_its_versions(trained: TrainingResult
     assert manifest.versions["keras"] == keras.__version__
     assert "jax" in manifest.versions
     assert not trained.evaluation.warnings
+    assert "equal to the layers of Keras as arrays on" in trained.bundle.read("MODEL_CARD.md").decode()
 
 
 def test_train_is_reproducible(trained: TrainingResult, tmp_path: Path) -> None:

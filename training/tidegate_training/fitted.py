@@ -192,7 +192,6 @@ def bundle(
             "the source of ranges, categories, golden requests and the metrics below. They may be the rows "
             "that the model was fitted on.",
             threshold=None if options is None else options.origin(SAMPLE),
-            reference="scikit-learn" if built.archive is not None else "the file's own graph",
         ),
         target_dir,
         split=SAMPLE,

@@ -51,6 +51,13 @@ class ServerBuild:
     rejection: str | None = None
     libraries: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def reference(self) -> str:
+        """The model that a compiled form is compared with, for the model card."""
+        if self.archive is None:
+            return "the file's own graph"
+        return "the layers of Keras as arrays" if "keras" in self.libraries else "scikit-learn"
+
 
 class NotSavedError(Exception):
     """An error for a pipeline that skops cannot hold; the message is the reason."""
@@ -150,7 +157,7 @@ def seal_model(
     bundle = write_bundle(
         directory,
         packaged,
-        _build_evidence(model, packaged, evaluation, context, split, versions),
+        _build_evidence(model, packaged, evaluation, context, split, versions, built.reference),
         collect_provenance(),
         algorithm=context.algorithm,
         parameters=dict(parameters),
@@ -168,12 +175,13 @@ def _build_evidence(
     context: CardContext,
     split: str,
     versions: Mapping[str, str],
+    reference: str,
 ) -> dict[str, bytes]:
     """Return metrics, model card and plots by the names of their files."""
     plots = plot_model(model, model.test, evaluation.outputs[split], split)
     card = render_model_card(
         packaged.contract,
-        context,
+        replace(context, reference=reference),
         evaluation,
         parity=packaged.parity,
         plots=list(plots),
