@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Mapping
+from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
@@ -130,12 +131,23 @@ def _pickle_of_no_digest(targets: Targets, folder: Path) -> None:
     start(targets.pickled.path, targets.pickled.digest)
 
 
-def _external(model: onnx.ModelProto) -> None:
-    tensor = onnx.TensorProto(name="outside", data_type=onnx.TensorProto.FLOAT, dims=[4])
-    tensor.data_location = onnx.TensorProto.EXTERNAL
-    tensor.external_data.add(key="location", value="../../etc/passwd")
-    model.graph.initializer.append(tensor)
-    _returned(model, onnx.helper.make_node("Identity", ["outside"], ["bomb"]))
+def _external(location: str) -> Callable[[onnx.ModelProto], None]:
+    """Return the change that reads a tensor from a file."""
+
+    def change(model: onnx.ModelProto) -> None:
+        tensor = onnx.TensorProto(name="outside", data_type=onnx.TensorProto.FLOAT, dims=[4])
+        tensor.data_location = onnx.TensorProto.EXTERNAL
+        tensor.external_data.add(key="location", value=location)
+        model.graph.initializer.append(tensor)
+        _returned(model, onnx.helper.make_node("Identity", ["outside"], ["bomb"]))
+
+    return change
+
+
+def _in_the_working_directory(targets: Targets, folder: Path) -> None:
+    write(folder / "secret", bytes(16))
+    with chdir(folder):
+        _compiled(_external("secret"))(targets, folder)
 
 
 def _huge(model: onnx.ModelProto) -> None:
@@ -200,7 +212,8 @@ ATTACKS: Mapping[str, Attack] = {
     "pickle: of a digest that is not allowed": _pickle_of_no_digest,
     "channel: bundle of another model": _of_another_model,
     "channel: older bundle than deployed": _older_than_deployed,
-    "compiled: reads a file outside of the bundle": _compiled(_external),
+    "compiled: reads a file outside of the bundle": _compiled(_external("../../etc/passwd")),
+    "compiled: reads a file of the working directory": _in_the_working_directory,
     "compiled: allocates petabytes": _compiled(_huge),
     "compiled: unknown operator": _compiled(_unknown_code),
     "compiled: claimed equal": _claimed_equal,

@@ -6,6 +6,8 @@ It does not decide whether the compiled model may replace the pipeline: the load
 report.
 """
 
+import os
+
 from tidegate.batch import Batch
 from tidegate.contract import Contract
 from tidegate.errors import BundleError
@@ -35,6 +37,8 @@ class OnnxEngine:
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
         options.log_severity_level = 4  # fatal: the exception below has the message already
+        # Weights outside of the model would be read from the working directory: no folder has any.
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
         try:
             self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # its exceptions share no public base class
