@@ -117,6 +117,8 @@ lock: $(VENV)/.uv ## Resolve the dependencies again
 	@for extra in "serving --extra otel" training rollout loadtest; do \
 		$(UV) pip compile $(LOCK_OPTIONS) --extra $$extra pyproject.toml -c requirements/dev.lock \
 			-o requirements/$${extra%% *}.lock || exit 1; done
+	@$(UV) pip compile $(LOCK_OPTIONS) --extra serving --extra otel --extra xgboost --extra lightgbm pyproject.toml \
+		-c requirements/dev.lock -o requirements/serving-boosters.lock
 	@for library in keras catboost; do \
 		$(UV) pip compile $(LOCK_OPTIONS) --extra serving --extra training --extra $$library --group library-tests pyproject.toml \
 			-c requirements/dev.lock -o requirements/$$library.lock || exit 1; \
