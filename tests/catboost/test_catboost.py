@@ -16,7 +16,7 @@ from sklearn.preprocessing import StandardScaler
 
 from tests.support.trained_bundles import imported_by_loading
 from tests.support.training import configuration, mixed_configuration, write_loans
-from tidegate.bundle import PARITY
+from tidegate.bundle import METRICS, PARITY
 from tidegate.contract import MATRIX, Datatype, Output
 from tidegate.errors import ConfigurationError
 from tidegate.trust.policy import TRUSTED_TYPES, Policy
@@ -208,6 +208,13 @@ def test_bundle_keeps_the_metadata_of_the_model(tmp_path: Path) -> None:
     pipeline[0].fit(ROWS)
     bundle(pipeline, ROWS, VALUES, name="test", directory=tmp_path / "bundle")
     assert dict(model.get_metadata().items()) == before
+
+
+def test_bundle_names_the_quantiles(tmp_path: Path) -> None:
+    model = small(CatBoostRegressor, loss_function="MultiQuantile:alpha=0.1,0.9").fit(ROWS, VALUES)
+    sealed = bundle(model, ROWS, VALUES, name="test", directory=tmp_path / "bundle")
+    assert sealed.contract.prediction.labels == ("quantile-0.1", "quantile-0.9")
+    assert 0 < json.loads(sealed.read(METRICS))["sample"]["coverage"] <= 1
 
 
 def test_bundle_that_is_not_compiled_needs_trusted_types(tmp_path: Path) -> None:

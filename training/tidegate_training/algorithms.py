@@ -97,6 +97,10 @@ ALGORITHMS: Mapping[str, Algorithm] = {
 }
 
 
+_OBJECTIVE_PARAMETERS = {"XGBRegressor": {"huber_slope", "quantile_alpha", "tweedie_variance_power"}}
+"""Parameters of objectives, which a class passes on to its library without a name for them."""
+
+
 def parameter_names(name: str) -> list[str]:
     """Return the names of an estimator's parameters. scikit-learn validates their values when it fits."""
     return sorted(_parameters(name))
@@ -107,7 +111,7 @@ def _parameters(name: str) -> set[str]:
     kind = estimator_class(name)
     arguments = inspect.signature(kind).parameters.values()
     named = {argument.name for argument in arguments if argument.kind is not inspect.Parameter.VAR_KEYWORD}
-    return named | set(kind().get_params(deep=False))
+    return named | set(kind().get_params(deep=False)) | _OBJECTIVE_PARAMETERS.get(name, set())
 
 
 def validate_parameters(name: str, parameters: Mapping[str, Any]) -> None:

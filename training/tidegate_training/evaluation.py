@@ -12,12 +12,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tidegate.contract import Task
+from tidegate.contract import Output, Task
 from tidegate.errors import DataError
 from tidegate.outputs import ITEMS, LABEL, PREDICTION, PROBABILITIES, SCORE
 from tidegate_training.bundling.features import Indices
 from tidegate_training.bundling.fitted_model import FittedModel
-from tidegate_training.bundling.outputs import OUTLIER
+from tidegate_training.bundling.outputs import OUTLIER, QUANTILE
 from tidegate_training.gates import ERROR_METRICS, METRICS, GateResult
 from tidegate_training.ranking import ranking_metrics
 
@@ -107,7 +107,12 @@ def compute_metrics(
     if model.task == "recommendation":
         return _recommendation_metrics(model, rows, target, outputs[ITEMS])
     if model.task == "regression":
-        return regression_metrics(target, outputs, weights)
+        levels = _quantile_levels(model.outputs[0])
+        return (
+            quantile_metrics(target, outputs, levels, weights)
+            if levels
+            else regression_metrics(target, outputs, weights)
+        )
     if not model.labels:
         return multi_target_metrics(target, outputs)
     labels = list(model.labels)
@@ -208,6 +213,43 @@ def regression_metrics(target: Array, outputs: Mapping[str, Array], weights: Arr
         "mae": float(metrics.mean_absolute_error(target, predicted, sample_weight=weights)),
         "r2": float(metrics.r2_score(target, predicted, sample_weight=weights)) if len(target) > 1 else None,
     }
+
+
+def _quantile_levels(prediction: Output) -> list[float]:
+    """Return the levels of the quantiles in the columns of an output; none for other columns."""
+    names = [str(label) for label in prediction.labels]
+    if not names or not all(name.startswith(QUANTILE) for name in names):
+        return []
+    return [float(name.removeprefix(QUANTILE)) for name in names]
+
+
+def quantile_metrics(
+    target: Array, outputs: Mapping[str, Array], levels: Sequence[float], weights: Array | None = None
+) -> Metrics:
+    """Compute the metrics of the quantile next to the median, the pinball loss and the coverage.
+
+    The pinball loss is a mean over the quantiles. The coverage is the fraction of rows from the lowest to the
+    highest quantile.
+
+    Args:
+        target: ``[rows]``, the true values.
+        outputs: By output, ``[rows, quantiles]``: the model's outputs.
+        levels: The levels of the quantiles, between 0 and 1.
+        weights: ``[rows]``, how much each row counts; by default each counts 1.
+    """
+    from sklearn.metrics import mean_pinball_loss
+
+    predicted = outputs[PREDICTION].astype(np.float64)
+    median = int(np.argmin(np.abs(np.asarray(levels) - 0.5)))
+    metrics = regression_metrics(target, {PREDICTION: outputs[PREDICTION][:, median]}, weights)
+    losses = [
+        mean_pinball_loss(target, predicted[:, column], alpha=level, sample_weight=weights)
+        for column, level in enumerate(levels)
+    ]
+    lowest, highest = predicted[:, int(np.argmin(levels))], predicted[:, int(np.argmax(levels))]
+    is_covered = (lowest <= target) & (target <= highest)
+    coverage = float(np.average(is_covered, weights=weights))
+    return {**metrics, "pinball": float(np.mean(losses)), "coverage": coverage}
 
 
 def multi_target_metrics(target: Array, outputs: Mapping[str, Array]) -> Metrics:

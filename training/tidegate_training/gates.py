@@ -16,7 +16,7 @@ from tidegate.contract import Task
 from tidegate.errors import GateNotPassedError
 
 CLASSIFICATION_METRICS = ("accuracy", "precision", "recall", "f1", "roc_auc")
-REGRESSION_METRICS = ("mse", "rmse", "mae", "r2")
+REGRESSION_METRICS = ("mse", "rmse", "mae", "r2", "pinball", "coverage")
 METRICS: Mapping[Task, tuple[str, ...]] = {
     "classification": CLASSIFICATION_METRICS,
     "regression": REGRESSION_METRICS,
@@ -32,7 +32,7 @@ METRICS: Mapping[Task, tuple[str, ...]] = {
     ),
 }
 """By task, the names of its metrics."""
-ERROR_METRICS = frozenset({"mse", "rmse", "mae"})
+ERROR_METRICS = frozenset({"mse", "rmse", "mae", "pinball"})
 """Metrics for which lower is better."""
 SCOPES = ("train", "validation", "test", "gap")
 
@@ -101,7 +101,7 @@ def evaluate_gates(gates: Sequence[Gate], metrics: ScopedMetrics) -> list[GateRe
     """Compare metrics with gates, in the gates' order."""
     results = []
     for gate in gates:
-        value = metrics[gate.scope][gate.metric]
+        value = metrics[gate.scope].get(gate.metric)
         if value is None:
             passed = False
         else:

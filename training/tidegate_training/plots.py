@@ -39,6 +39,8 @@ def plot_model(
     if model.target is None or model.target.ndim == 2:
         return {}
     target = model.target[rows]
+    if model.task == "regression" and outputs[PREDICTION].ndim == 2:
+        return {}
     if model.task == "regression":
         return plot_regression(target, outputs, split)
     if model.task == "classification":

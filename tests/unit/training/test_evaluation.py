@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import numpy as np
 import pytest
+from sklearn.metrics import mean_pinball_loss
 
 from tidegate.errors import DataError
 from tidegate_training.evaluation import (
@@ -10,6 +11,7 @@ from tidegate_training.evaluation import (
     class_scores,
     classification_metrics,
     metric_gaps,
+    quantile_metrics,
     regression_metrics,
 )
 
@@ -116,3 +118,15 @@ def test_assess_overfitting_follows_the_fixed_rule(
     overfitting = assess_overfitting(task, train, test)
     assert overfitting.verdict == verdict
     assert ("Try" in overfitting.text) == (verdict != "no")
+
+
+def test_quantile_metrics_are_those_of_the_median_and_the_interval() -> None:
+    target = np.array([1.0, 2.0, 3.0, 10.0])
+    predicted = np.array([[0, 1, 2], [1, 2, 4], [4, 5, 6], [0, 9, 20]], np.float32)
+    metrics = quantile_metrics(target, {"prediction": predicted}, [0.1, 0.5, 0.9])
+    assert metrics["mae"] == 0.75
+    assert metrics["coverage"] == 0.75
+    losses = [mean_pinball_loss(target, predicted[:, i], alpha=a) for i, a in enumerate([0.1, 0.5, 0.9])]
+    assert metrics["pinball"] == pytest.approx(np.mean(losses))
+    weighted = quantile_metrics(target, {"prediction": predicted}, [0.1, 0.5, 0.9], np.array([1, 0, 1, 0.0]))
+    assert weighted["coverage"] == 0.5

@@ -491,3 +491,21 @@ def test_train_threshold_without_probabilities_is_rejected(tmp_path: Path) -> No
     config = mixed_configuration(threshold=0.3, algorithm={"name": "LinearSVC"})
     with pytest.raises(ConfigurationError, match="'threshold': LinearSVC computes no probabilities"):
         train(config, tmp_path / "bundle", base_dir=tmp_path)
+
+
+def test_train_quantiles_are_columns_with_a_coverage(tmp_path: Path) -> None:
+    parameters = {"objective": "reg:quantileerror", "quantile_alpha": [0.1, 0.5, 0.9], "n_estimators": 10}
+    config = configuration(
+        task="regression",
+        data={"dataset": "diabetes"},
+        algorithm={"name": "XGBRegressor", "parameters": parameters},
+        gates={"train.coverage": ">= 0.5", "test.pinball": "<= 40"},
+    )
+    result = train(config, tmp_path / "bundle")
+    assert result.bundle.contract.prediction.labels == ("quantile-0.1", "quantile-0.5", "quantile-0.9")
+    low, _, high = np.array(result.bundle.contract.golden.outputs["prediction"]).T
+    assert (low < high).all()
+    assert result.parity.verdict == "equal"
+    metrics = result.evaluation.metrics["train"]
+    assert 0.5 <= metrics["coverage"] <= 1.0
+    verify_golden_outputs(load(result.bundle.path, None, Policy()), Limits())

@@ -33,6 +33,10 @@ OUTLIER = -1
 """The label of an outlier; that of any other row is 1. From scikit-learn, "Novelty and Outlier Detection"."""
 
 
+QUANTILE = "quantile-"
+"""The beginning of the name of a quantile, before its level."""
+
+
 def detect_labels(pipeline: Any, task: Task, prediction: Output, predicted: Array) -> tuple[int | str, ...]:
     """Return the values of the label: the classes, or the labels that the model gives to rows.
 
@@ -71,7 +75,7 @@ def detect_outputs(
     width = predicted.shape[1] if predicted.ndim == 2 and predicted.shape[1] > 1 else None
     names = tuple(targets) if width is not None and len(targets) == width else ()
     if width is not None and not names:
-        names = tuple(f"target-{index}" for index in range(width))
+        names = quantile_names(pipeline) or tuple(f"target-{index}" for index in range(width))
     if task == "regression":
         outputs = [Output(name=PREDICTION, datatype=datatype, width=width, labels=names)]
         if "return_std" in inspect.signature(_last_step(pipeline).predict).parameters:
@@ -100,6 +104,18 @@ def detect_outputs(
         width = np.asarray(pipeline.transform(rows)).shape[1]
         return (label, Output(name=DISTANCES, datatype=datatype, width=width))
     return (label,)
+
+
+def quantile_names(pipeline: Any) -> tuple[str, ...]:
+    """Return the names of the quantiles that a regressor of XGBoost or CatBoost predicts; none for others."""
+    parameters = _last_step(pipeline).get_params(deep=False)
+    levels = parameters.get("quantile_alpha")
+    loss, _, options = str(parameters.get("loss_function", "")).partition(":")
+    if loss == "MultiQuantile":
+        levels = options.removeprefix("alpha=").split(",")
+    if not isinstance(levels, list | tuple | np.ndarray) or len(levels) < 2:
+        return ()
+    return tuple(f"{QUANTILE}{float(level):g}" for level in levels)
 
 
 def _probabilities(pipeline: Any, rows: Any, targets: tuple[str, ...]) -> Output:
