@@ -39,6 +39,7 @@ SCENARIOS = (
     Scenario("autoscale"),
     Scenario("keda_in_flight", full=True, addons=("keda", "prometheus")),
     Scenario("switch_autoscaler", full=True, addons=("keda",)),
+    Scenario("alerts_fire", full=True, addons=("prometheus",)),
     Scenario("overload_no_collapse"),
     Scenario("bad_hpa_fails"),
     Scenario("capacity_to_hpa", full=True),

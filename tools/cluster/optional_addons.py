@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""KEDA and Prometheus: add-ons that are built and installed only where a scenario needs them.
+"""KEDA, and Prometheus with Alertmanager: add-ons, built and installed only where a scenario needs them.
 
 An add-on is its publisher's own manifests under a kustomization of manifests/<name>/, and then the objects of
 its new kinds in objects.yaml. It is installed into a running cluster; installing it again changes nothing.
@@ -41,14 +41,14 @@ class OptionalAddon:
         name: Its name, which is also the folder of its manifests.
         tool_sets: The commands to build, with the publisher's manifests.
         images: The tool set and the command by image name.
-        ready: A resource of the add-on, and the condition that it has once the add-on works.
+        ready: The condition that a resource has once the add-on works, by resource.
         namespace: The namespace of its Deployments.
     """
 
     name: str
     tool_sets: tuple[ToolSet, ...]
     images: Mapping[str, tuple[str, str]]
-    ready: tuple[str, str]
+    ready: Mapping[str, str]
     namespace: str
 
     def system_images(self, tools: Toolchain) -> list[SystemImage]:
@@ -83,7 +83,7 @@ OPTIONAL_ADDONS = {
                 "keda-metrics-apiserver": ("keda", "keda-adapter"),
                 "keda-admission-webhooks": ("keda", "keda-admission-webhooks"),
             },
-            ready=("apiservice/v1beta1.external.metrics.k8s.io", "Available"),
+            ready={"apiservice/v1beta1.external.metrics.k8s.io": "Available"},
             namespace="keda",
         ),
         OptionalAddon(
@@ -97,13 +97,23 @@ OPTIONAL_ADDONS = {
                     renames={"operator": "prometheus-operator"},
                     carries={"prometheus-operator.yaml": "bundle.yaml"},
                 ),
+                # The modules of newer versions lack the files of the web page, which the command embeds.
+                ToolSet("alertmanager", "github.com/prometheus/alertmanager", "1 min"),
+                ToolSet(
+                    "kube-state-metrics",
+                    "k8s.io/kube-state-metrics/v2",
+                    "2 min",
+                    carries={"kube-state-metrics": "examples/standard"},
+                ),
             ),
             {
                 "prometheus": ("prometheus", "prometheus"),
                 "prometheus-operator": ("prometheus-operator", "prometheus-operator"),
                 "prometheus-config-reloader": ("prometheus-operator", "prometheus-config-reloader"),
+                "alertmanager": ("alertmanager", "alertmanager"),
+                "kube-state-metrics": ("kube-state-metrics", "kube-state-metrics"),
             },
-            ready=("prometheus/prometheus", "Available"),
+            ready={"prometheus/prometheus": "Available", "alertmanager/alertmanager": "Available"},
             namespace="monitoring",
         ),
     )
@@ -169,8 +179,11 @@ class Installer:
         )
 
     def _condition_missing(self, addon: OptionalAddon) -> str | None:
-        resource, condition = addon.ready
-        return unmet_condition(self._kubectl.get(resource, f"--namespace={addon.namespace}"), condition)
+        for resource, condition in addon.ready.items():
+            item = self._kubectl.get(resource, f"--namespace={addon.namespace}")
+            if reason := unmet_condition(item, condition):
+                return f"{resource}: {reason}"
+        return None
 
 
 def placeholders(images: list[SystemImage]) -> dict[str, str]:

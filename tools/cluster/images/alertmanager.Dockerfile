@@ -1,0 +1,6 @@
+# SPDX-FileCopyrightText: The Tidegate authors
+# SPDX-License-Identifier: Apache-2.0
+FROM scratch
+COPY --chmod=755 alertmanager /bin/alertmanager
+USER 65532:65532
+ENTRYPOINT ["/bin/alertmanager"]
