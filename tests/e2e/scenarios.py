@@ -57,6 +57,7 @@ SCENARIOS = (
     Scenario("store_down"),
     Scenario("quota_refused"),
     Scenario("no_credentials"),
+    Scenario("tls_and_auth", full=True),
     Scenario("two_releases"),
     Scenario("uninstall"),
 )
