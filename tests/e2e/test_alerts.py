@@ -30,7 +30,8 @@ FEATURES = ["mean radius", "mean texture"]
 ALERT = "TidegateHighErrorRate"
 RULES = {ALERT: {"for": "30s"}}
 VALUES: dict[str, Any] = {
-    "autoscaling": {"minReplicas": 1, "maxReplicas": 2},
+    # Prometheus has to scrape a replica before its first failure, so none may start later.
+    "autoscaling": {"minReplicas": 1, "maxReplicas": 1},
     "route": {"enabled": False},
     "backendTrafficPolicy": {"enabled": False},
     "serviceMonitor": {"enabled": True, "interval": "5s"},
