@@ -126,6 +126,14 @@ def test_bundle_label_names_the_columns_of_outputs(tmp_path: Path) -> None:
     assert probabilities.labels == ("ill=0", "ill=1", "old=0", "old=1")
 
 
+def test_bundle_boolean_classes_are_0_and_1(tmp_path: Path) -> None:
+    model = LogisticRegression().fit(NUMBERS, CLASSES == 1)
+    sealed = seal(model, NUMBERS, CLASSES == 1, tmp_path)
+    assert sealed.contract.labels == sealed.contract.outputs[1].labels == (0, 1)
+    assert ONNX in sealed.manifest.files
+    assert set(predict(sealed)) <= {0, 1}
+
+
 def test_bundle_metrics_fit_the_task(tmp_path: Path) -> None:
     model = KMeans(3, n_init=1, random_state=0).fit(NUMBERS)
     metrics = json.loads(seal(model, NUMBERS, CLASSES, tmp_path).read(METRICS))["sample"]

@@ -50,8 +50,7 @@ def detect_labels(pipeline: Any, task: Task, prediction: Output, predicted: Arra
         return ()
     if task == "outlier_detection":
         return (OUTLIER, 1)
-    values = pipeline.classes_ if task == "classification" else np.unique(predicted)
-    return tuple(value if isinstance(value, str) else int(value) for value in values.tolist())
+    return _labels(pipeline.classes_ if task == "classification" else np.unique(predicted))
 
 
 def prediction_datatype(features: Iterable[Datatype]) -> Datatype:
@@ -139,7 +138,12 @@ def _class_labels(pipeline: Any, width: int) -> tuple[int | str, ...]:
     classes = getattr(pipeline, "classes_", None)
     if classes is None:
         return tuple(range(width))
-    return tuple(classes.tolist()) if len(classes) == width else ()
+    return _labels(classes) if len(classes) == width else ()
+
+
+def _labels(values: Array) -> tuple[int | str, ...]:
+    """Return labels as texts or integers. As in scikit-learn, booleans are 0 and 1."""
+    return tuple(value if isinstance(value, str) else int(value) for value in values.tolist())
 
 
 def predict_outputs(pipeline: Any, rows: Any, outputs: Sequence[Output]) -> dict[str, Array]:
