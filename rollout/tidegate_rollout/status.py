@@ -33,6 +33,7 @@ from tidegate_rollout.rejection import Rejection
 from tidegate_rollout.release import Release, Track
 
 CONTAINER = "kserve-container"
+BUNDLE_CONTAINER = "storage-initializer"
 CHECKSUM = "checksum/pods"
 """The annotation with a checksum of the pods' inputs. The chart sets it, and KServe copies it to pods."""
 AUTOSCALER_CLASS = "serving.kserve.io/autoscalerClass"
@@ -209,6 +210,9 @@ def _digest(container: Object) -> str:
 def _permanent_error(pod: Object) -> str | None:
     """Return the message of a container that ended with an exit code for which a restart is useless."""
     for container in container_statuses(pod):
+        # The deployer's own containers have exit codes of their own: a Go program's panic is 2 as well.
+        if container["name"] not in (CONTAINER, BUNDLE_CONTAINER):
+            continue
         if any(state.get("exitCode") == ExitCode.BAD_INPUT for state in terminated_states(container)):
             code = int(ExitCode.BAD_INPUT)
             return termination_message(container) or f"{container['name']} exited with code {code}"

@@ -258,10 +258,24 @@ REJECTED = [
     ),
     (
         "extraInitContainers: [{name: storage-initializer, image: b}]",
-        ['has "storage-initializer"', "a container of the chart", "use another name"],
+        ['has "storage-initializer"', "another container", "use another name"],
     ),
+    (
+        "extraContainers: [{name: a, image: b}, {name: a, image: c}]",
+        ['extraContainers has "a"', "another container"],
+    ),
+    (
+        "{extraVolumes: [{name: a, emptyDir: {}}], extraVolumeMounts: [{name: a, mountPath: //tmp}]}",
+        ['mounts "a" at //tmp', "mount it elsewhere"],
+    ),
+    ("global: {imageRegistry: 'https://mirror.example.com'}", ["imageRegistry"]),
+    ("alerts: {ruleLabels: {pod: a}}", ["invalid propertyName 'pod'"]),
     ("extraEnv: [{name: A, value: 1}]", ["extraEnv"]),
     ("extraObjects: [{kind: ConfigMap}]", ["extraObjects[0] lacks apiVersion", "correct it"]),
+    (
+        'extraObjects: ["{apiVersion: v1, kind: ConfigMap, metadata: {name: a}}\\n---\\n{kind: b}"]',
+        ["extraObjects[0] lacks apiVersion", "not one object"],
+    ),
     ("extraObjects: ['a: b: c']", ["extraObjects[0] lacks apiVersion", "correct it. error"]),
     ("extraEnv: [{name: A, value: '1'}, {name: A, value: '2'}]", ["extraEnv sets A", "remove it"]),
 ]

@@ -138,6 +138,8 @@ def test_unchanged_upgrade_keeps_the_job_name() -> None:
         {"resources": {"limits": {"memory": "4Gi"}}},
         {"objectStore": {"region": "eu-central-1"}},
         {"data": {"existingClaim": "training-data"}},
+        {"extraContainers": [{"name": "proxy", "image": "proxy:1"}]},
+        {"extraPodSpec": {"dnsConfig": {"nameservers": ["10.0.0.1"]}}},
     ],
 )
 def test_job_name_changes_with_what_decides_the_bundle(change) -> None:

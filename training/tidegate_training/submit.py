@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from tidegate.kubernetes.client import Cluster
     from tidegate.kubernetes.pods import Object
 
+CONTAINER = "train"
+"""The container whose message and exit code are the run's. The pod may have others of the deployer."""
+
 _POLL_SECONDS = 1.0
 _TERMINAL_PHASES = ("Succeeded", "Failed")
 
@@ -176,7 +179,10 @@ def determine_outcome(job: "Object", pods: Sequence["Object"]) -> Outcome | None
     if not {"Complete", "Failed"} & conditions.keys():
         return None
     terminated = [
-        container for pod in pods for container in container_statuses(pod) if terminated_states(container)
+        container
+        for pod in pods
+        for container in container_statuses(pod)
+        if container["name"] == CONTAINER and terminated_states(container)
     ]
     message = termination_message(terminated[-1]) if terminated else ""
     if "Complete" in conditions:

@@ -4,7 +4,8 @@ change of these creates another campaign. The nodes on which the Jobs run are no
 version: the Jobs that exist then stay as they are.
 */}}
 {{- define "loadtest.campaignName" -}}
-{{- $inputs := pick .Values "url" "headerSecretName" "model" "workers" "push" "resources" "objectStore" "extraEnv" "extraEnvFrom" "extraVolumes" "extraVolumeMounts" -}}
+{{- $inputs := pick .Values "url" "headerSecretName" "model" "workers" "push" "resources" "objectStore" "extraEnv" "extraEnvFrom" "extraVolumes" "extraVolumeMounts"
+      "extraInitContainers" "extraContainers" "extraPodSpec" -}}
 {{ include "tidegate.hashedName" (dict "root" . "inputs" $inputs "content" (include "loadtest.campaignText" .)) }}
 {{- end }}
 

@@ -19,7 +19,8 @@ the Job that exists then stays as it is.
 {{- define "training.jobName" -}}
 {{- $inputs := pick .Values
       "store" "channel" "extraFormat" "data" "resources" "backoffLimit" "activeDeadlineSeconds" "objectStore"
-      "extraEnv" "extraEnvFrom" "extraVolumes" "extraVolumeMounts" -}}
+      "extraEnv" "extraEnvFrom" "extraVolumes" "extraVolumeMounts"
+      "extraInitContainers" "extraContainers" "extraPodSpec" -}}
 {{ include "tidegate.hashedName" (dict "root" . "inputs" $inputs "content" (include "training.configFiles" .)) }}
 {{- end }}
 

@@ -199,6 +199,12 @@ def test_assess_exit_code_2_is_an_error_with_its_message():
     assert "CrashLoopBackOff: The digest differs." in status.pending[0]
 
 
+def test_assess_exit_code_of_an_added_container_is_no_error():
+    ended = {"exitCode": 2, "message": "panic"}
+    statuses = {"containerStatuses": [{"name": "agent", "state": {}, "lastState": {"terminated": ended}}]}
+    assert assess(release(track(pods=[pod(**statuses)]))).error is None
+
+
 def test_assess_container_before_its_restart_is_pending():
     state = {"terminated": {"exitCode": 1, "message": "No route."}}
     ended = {"name": "storage-initializer", "state": state}

@@ -38,6 +38,13 @@ def make_pod(
     return {"metadata": {"name": name}, "status": {"phase": phase, "containerStatuses": containers}}
 
 
+def with_container(pod: Object, name: str, code: int) -> Object:
+    """Return the pod with another container that has ended."""
+    added = {"name": name, "state": {"terminated": {"exitCode": code, "message": "ended"}}}
+    pod["status"]["containerStatuses"].append(added)
+    return pod
+
+
 def result_of(name: str) -> str:
     """Return the line that a run in the pod ``name`` writes, with a reference made of the pod's name."""
     return format_result(f"s3://m/{name}@sha256:1", "1", {"test": {"f1": 0.5}})
@@ -55,6 +62,11 @@ def result_of(name: str) -> str:
             Outcome(True, 0, '{"a":1}'),
         ),
         (make_job(Complete=""), [], Outcome(True, 0, "")),
+        (
+            make_job(Complete=""),
+            [with_container(make_pod(phase="Succeeded", code=0, message='{"a":1}\n'), "vector", code=1)],
+            Outcome(True, 0, '{"a":1}'),
+        ),
         (
             make_job(Failed="Container train failed."),
             [make_pod(code=1, message="lost"), make_pod(code=3, message="reading data\nerror: Too low.\n")],

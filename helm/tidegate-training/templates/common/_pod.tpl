@@ -62,7 +62,7 @@ Argument: (dict "constraints" <list> "selector" <map that selects the pods>).
 {{- with .constraints -}}
 topologySpreadConstraints:
   {{- range . }}
-  - {{- merge (deepCopy .) $.selector | toYaml | nindent 4 }}
+  - {{- hasKey . "labelSelector" | ternary . (merge (deepCopy .) $.selector) | toYaml | nindent 4 }}
   {{- end }}
 {{- end }}
 {{- end }}

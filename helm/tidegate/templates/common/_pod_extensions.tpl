@@ -147,7 +147,7 @@ Argument: (dict "root" $ "pod" <the parsed specification>).
 {{- if not (has $mount.name $extra) }}
 {{- $errors = append $errors (printf "extraVolumeMounts mounts %q: expected the name of a volume in extraVolumes." $mount.name) }}
 {{- end }}
-{{- $inside := printf "%s/" (trimSuffix "/" $mount.mountPath) }}
+{{- $inside := printf "%s/" (clean $mount.mountPath | trimSuffix "/") }}
 {{- range $path := uniq $paths }}
 {{- if or (hasPrefix $inside (printf "%s/" $path)) (hasPrefix (printf "%s/" $path) $inside) }}
 {{- $errors = append $errors (printf "extraVolumeMounts mounts %q at %s, which hides %s or is hidden by it: mount it elsewhere." $mount.name $mount.mountPath $path) }}
@@ -167,8 +167,9 @@ Argument: (dict "root" $ "pod" <the parsed specification>).
 {{- range .extra }}
 {{- $where := printf "%s has %q" $.name .name }}
 {{- if has .name $names }}
-{{- $errors = append $errors (printf "%s, the name of a container of the chart: use another name." $where) }}
+{{- $errors = append $errors (printf "%s, the name of another container: use another name." $where) }}
 {{- end }}
+{{- $names = append $names .name }}
 {{- $context := .securityContext | default dict }}
 {{- $capabilities := $context.capabilities | default dict }}
 {{- $wrong := list }}
