@@ -8,7 +8,7 @@ LOCK_OPTIONS := --universal --python-version 3.11 --generate-hashes --no-emit-in
 	--quiet --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-keras test-catboost alerts fuzz lint format package e2e e2e-full bench bench-quick capacity hpa-oracle attacks algorithms docs charts lock clean examples
+.PHONY: help setup demo test test-keras test-catboost alerts fuzz lint format package release-dry-run e2e e2e-full bench bench-quick capacity hpa-oracle attacks algorithms docs charts lock clean examples
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -72,6 +72,10 @@ examples: setup ## Train, serve, request and load-test each example (3 minutes)
 
 package: setup ## Build the wheel and use it with each extra in a clean environment
 	@$(BIN)/python -m tests.packaging
+
+RELEASE_OPTIONS = $(if $(TAG),--tag $(TAG)) $(if $(REGISTRY),--registry $(REGISTRY))
+release-dry-run: setup ## Build a release's wheel, sdist, charts and bills of materials; publish nothing
+	@$(BIN)/python -m tools.release $(RELEASE_OPTIONS)
 
 # promtool is built where the cluster is, because a build without Go's cache takes minutes.
 e2e: $(if $(filter current,$(E2E_CLUSTER)),setup,alerts) ## Run CI's scenarios on a real cluster: one built here (Linux, root), or E2E_CLUSTER=current

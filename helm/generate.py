@@ -11,6 +11,8 @@ keys. ``values.yaml`` has the defaults, with comments from the schema, and the c
 reference of the page. The JSON schema requires every value whose default is not null, because Helm removes a
 default that is set to null and no template handles a missing value.
 
+A chart's ``version`` and ``appVersion`` are the version of ``pyproject.toml``.
+
 The templates are copied because a library chart would be a dependency: ``helm install`` of a folder would
 need ``helm dependency build`` first.
 """
@@ -19,6 +21,7 @@ import json
 import re
 import sys
 import textwrap
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -202,6 +205,12 @@ def page(chart: str, schema: Schema, values: Schema) -> str:
     return "\n".join([head, *sections_of_page(schema, values)])
 
 
+def with_version(metadata: str, version: str) -> str:
+    """Return a ``Chart.yaml`` with the version of the project, and everything else unchanged."""
+    metadata = re.sub(r"^version: .*$", f"version: {version}", metadata, flags=re.MULTILINE)
+    return re.sub(r"^appVersion: .*$", f'appVersion: "{version}"', metadata, flags=re.MULTILINE)
+
+
 def copies(chart: str) -> Iterator[tuple[Path, str]]:
     """Yield the path and the text of each template that a chart gets from ``common``."""
     for source in sorted((COMMON / "templates").iterdir()):
@@ -211,11 +220,14 @@ def copies(chart: str) -> Iterator[tuple[Path, str]]:
 
 def generated_files() -> Iterator[tuple[Path, str]]:
     """Yield the path and the text of every generated file."""
+    project = tomllib.loads((HELM.parent / "pyproject.toml").read_text())["project"]
     dashboard = Path("dashboards") / "release.json"
     for chart in WITH_DASHBOARD:
         yield HELM / chart / dashboard, (COMMON / dashboard).read_text()
     for chart, reference in PAGES.items():
         yield from copies(chart)
+        metadata = HELM / chart / "Chart.yaml"
+        yield metadata, with_version(metadata.read_text(), project["version"])
         text = (HELM / chart / "values.yaml").read_text()
         values = yaml.safe_load(text)
         schema = require_defaults(load_schema(chart), values)

@@ -148,3 +148,10 @@ def test_readme_is_packaged_and_links_to_no_file(chart: str, tmp_path: Path) -> 
 def test_json_schema_has_no_prose_and_keeps_a_value_of_that_name() -> None:
     schema = {"description": "prose", "properties": {"description": {"type": "string", "examples": ["x"]}}}
     assert generate.without_prose(schema) == {"properties": {"description": {"type": "string"}}}
+
+
+def test_chart_takes_the_version_of_the_project_only() -> None:
+    metadata = 'version: 0.1.0\nappVersion: "0.1.0"\nkubeVersion: ">=1.30.0-0"\n'
+    assert generate.with_version(metadata, "0.2.0") == (
+        'version: 0.2.0\nappVersion: "0.2.0"\nkubeVersion: ">=1.30.0-0"\n'
+    )
