@@ -29,6 +29,10 @@ from tools.sbom import bill_of_materials, parse_lock
 ROOT = HELM.parent
 OUT = ROOT / "out" / "release"
 CHARTS = tuple(PAGES)
+MENTION = re.compile(
+    r"(?:registry\.example\.com/tidegate/[\w$<>-]+:|\bnewTag: |\btargetRevision: v)(\d+\.\d+\.\d+)\b"
+)
+"""A mention of the release's version in examples, manifests and pages."""
 LINT_WARNING = 2
 """Helm's number of a warning; 3 is an error, and 1 a recommendation."""
 
@@ -59,6 +63,25 @@ def version_faults(version: str, charts: dict[str, dict[str, str]], heading: str
         )
     if tag and tag != f"v{version}":
         yield f"tag: expected v{version}, received {tag}: tag the commit that has the version."
+
+
+def mention_faults(version: str, files: Iterable[tuple[str, str]]) -> Iterator[str]:
+    """Yield a sentence per file that mentions another version.
+
+    >>> list(mention_faults("0.2.0", [("kustomization.yaml", "newTag: 0.1.0"), ("page.md", "newTag: 0.2.0")]))
+    ['kustomization.yaml: expected only 0.2.0, received 0.1.0: replace it.']
+    """
+    for name, text in files:
+        if others := sorted(set(MENTION.findall(text)) - {version}):
+            yield f"{name}: expected only {version}, received {', '.join(others)}: replace it."
+
+
+def texts_with_mentions() -> Iterator[tuple[str, str]]:
+    """Yield the path and the text of each page, manifest and example that can mention the version."""
+    for folder in ("docs", "examples", "images", "manifests"):
+        for path in sorted((ROOT / folder).rglob("*")):
+            if path.is_file() and path.suffix in ("", ".md", ".yaml"):
+                yield str(path.relative_to(ROOT)), path.read_text()
 
 
 def image_targets(dockerfile: str) -> list[str]:
@@ -179,7 +202,8 @@ def main() -> None:
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     charts = {chart: yaml.safe_load((HELM / chart / "Chart.yaml").read_text()) for chart in CHARTS}
     heading = re.findall(r"^## \[(.+?)\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)[0]
-    require(version_faults(version, charts, heading, arguments.tag))
+    faults = [*version_faults(version, charts, heading, arguments.tag)]
+    require([*faults, *mention_faults(version, texts_with_mentions())])
 
     commit = subprocess.run(
         ["git", "log", "-1", "--format=%ct"], cwd=ROOT, capture_output=True, text=True, check=True

@@ -70,7 +70,9 @@ def parent(tmp_path) -> Iterator[helm_python.Chart]:
     """Load a parent chart with every chart as a subchart, each with a condition."""
     for chart in CHARTS:
         shutil.copytree(HELM / chart, tmp_path / "charts" / chart)
-    subcharts = [{"name": chart, "version": "0.1.0", "condition": f"{chart}.enabled"} for chart in CHARTS]
+    subcharts = [
+        {"name": chart, "version": load(chart).version, "condition": f"{chart}.enabled"} for chart in CHARTS
+    ]
     metadata = {"apiVersion": "v2", "name": "parent", "version": "1.0.0", "dependencies": subcharts}
     (tmp_path / "Chart.yaml").write_text(yaml.safe_dump(metadata))
     with helm_python.Chart.load(tmp_path) as whole:

@@ -84,14 +84,15 @@ def test_pod_labels_do_not_change_with_the_chart_version(minimal, tmp_path) -> N
     chart = tmp_path / "tidegate" / "Chart.yaml"
     assert str(chart.parent) == folder
     text = chart.read_text()
-    assert "version: 0.1.0" in text
-    chart.write_text(text.replace("\nversion: 0.1.0", "\nversion: 0.1.1"))
+    version = load("tidegate").version
+    assert f"\nversion: {version}\n" in text
+    chart.write_text(text.replace(f"\nversion: {version}\n", "\nversion: 99.0.0\n"))
     import helm_python
     import yaml
 
     with helm_python.Chart.load(folder) as bumped:
         rendered = bumped.render(minimal, name="demo", namespace="models")
-    assert "tidegate-0.1.1" in rendered["tidegate/templates/common/serviceaccount.yaml"]
+    assert "tidegate-99.0.0" in rendered["tidegate/templates/common/serviceaccount.yaml"]
     assert yaml.safe_load(rendered["tidegate/templates/inferenceservice.yaml"]) == track(minimal)
 
 

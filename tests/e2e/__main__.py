@@ -25,6 +25,7 @@ from tests.e2e.scenarios import FULL_MARKER, names_of_run, required_addons
 from tests.e2e.summary import find_failures
 from tests.e2e.target import IMAGES
 from tests.e2e.traces import Trace, find_shared_mounts, find_traces
+from tidegate import __version__
 from tools.cluster import Cluster, ClusterError, up
 from tools.cluster.layout import Layout
 from tools.cluster.progress import Progress
@@ -34,7 +35,6 @@ from tools.cluster.teardown import down
 ROOT = Path(__file__).parents[2]
 OUT = ROOT / "out" / "e2e"
 SUMMARY = OUT / "summary.json"
-TAG = "0.1.0"
 PYTEST = (sys.executable, "-m", "pytest", "tests/e2e", "-p", "no:cacheprovider")
 
 
@@ -171,7 +171,7 @@ def load_images(cluster: Cluster, progress: Progress) -> None:
 
 def image_name(kind: str) -> str:
     """Return an image's name. It is in no registry, and its host does not exist."""
-    return f"registry.example.com/tidegate/{kind}:{TAG}"
+    return f"registry.example.com/tidegate/{kind}:{__version__}"
 
 
 def environment(cluster: Cluster) -> dict[str, str]:

@@ -9,6 +9,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from tidegate import __version__
+
 IMAGES = ("serving", "training", "loadtest")
 
 
@@ -72,7 +74,9 @@ class Target:
         return cls(
             kind=environ.get("E2E_CLUSTER", "current"),
             images={
-                kind: environ.get(f"E2E_{kind.upper()}_IMAGE", f"registry.example.com/tidegate/{kind}:0.1.0")
+                kind: environ.get(
+                    f"E2E_{kind.upper()}_IMAGE", f"registry.example.com/tidegate/{kind}:{__version__}"
+                )
                 for kind in IMAGES
             },
             gateway=parse_pair("E2E_GATEWAY", require("E2E_GATEWAY")),

@@ -19,6 +19,7 @@ from tests.e2e.ownership import SELECTOR, add_label, parse_objects, reject_forei
 from tests.e2e.release import Release
 from tests.e2e.target import Target
 from tests.e2e.traffic import ClientPod
+from tidegate import __version__
 from tidegate.bundle import JOBLIB, ONNX
 from tidegate.kubernetes.pods import unmet_condition
 from tidegate.protocol.constants import Protocol
@@ -26,7 +27,7 @@ from tidegate.protocol.constants import Protocol
 REST_PROTOCOLS = (Protocol.V1, Protocol.V2, Protocol.V2_BINARY)
 RUNTIME = Path("manifests/runtime")
 MODEL = Path("manifests/model")
-DEFAULT_IMAGE = "registry.example.com/tidegate/serving:0.1.0"
+DEFAULT_IMAGE = f"registry.example.com/tidegate/serving:{__version__}"
 EXAMPLES = Path("examples")
 POST = (
     "import sys, urllib.request as http;"
