@@ -110,6 +110,12 @@ def _list(items: list[Any]) -> dict[str, Any]:
     return {"__class__": "list", "__module__": "builtins", "__loader__": "ListNode", "content": items}
 
 
+def _shared_member(root: dict[str, Any]) -> None:
+    coefficients = root["content"]["content"]["coef_"]
+    copies = [{**coefficients, "__id__": root["__id__"] + number} for number in range(1, 4)]
+    _attribute("alpha", _list(copies))(root)
+
+
 def _key_of_two_types(root: dict[str, Any]) -> None:
     root["content"]["key_types"]["content"][0]["__class__"] = "int"
 
@@ -229,6 +235,7 @@ ATTACKS: Mapping[str, Attack] = {
         "bomb: array with a header of terabytes": lambda: _member(
             lambda content: content.replace(b"(2,), }", b"(1000000000000,), }").replace(b"v\x00", b"v\x00", 1)
         ),
+        "bomb: one member of many objects": _root(_shared_member),
         "bomb: deep nesting": _nested,
     }.items()
 }

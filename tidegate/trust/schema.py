@@ -82,7 +82,7 @@ def check_archive_form(archive: ZipFile, protocol: int, own_types: Collection[st
     root = json.loads(archive.read(SCHEMA), object_pairs_hook=_unique_fields)
     if root.get("protocol") != protocol:
         raise _malformed(f"its format is {root.get('protocol')}, and this version of skops writes {protocol}")
-    used = {SCHEMA}
+    owners: dict[str, Any] = {}
     described: dict[Any, Any] = {}
     pending = [{name: value for name, value in root.items() if name not in _ROOT_FIELDS}]
     while pending:
@@ -93,11 +93,14 @@ def check_archive_form(archive: ZipFile, protocol: int, own_types: Collection[st
             if first is not node and not _are_equal(archive, first, node):
                 raise _malformed(f"the object {node['__id__']} is described twice, with a difference")
         if "file" in node:
-            used.add(node["file"])
+            # Each identity builds an object of its own, so a shared member would expand without a bound.
+            identity = node.get("__id__")
+            if identity is None or owners.setdefault(node["file"], identity) != identity:
+                raise _malformed(f"the member {node['file']} belongs to two objects")
             _check_member(archive, node)
         pending.extend(_children(node))
-    if used != set(names):
-        raise _malformed(f"the schema does not use {', '.join(sorted(set(names) - used))}")
+    if unused := set(names) - {SCHEMA, *owners}:
+        raise _malformed(f"the schema does not use {', '.join(sorted(unused))}")
 
 
 def _unique_fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -56,21 +56,34 @@ class HttpConnection(HttpToolsProtocol):
         """Bytes of the complete headers of the message."""
         self._received_head_bytes = 0
         """Bytes of the chunks that hold nothing but a part of the message's head."""
+        self._reads_body = False
+        """Whether the chunk that is being parsed holds a part of the body."""
+        self._trailer_bytes = 0
+        """Bytes of the chunks after the body, which hold trailers."""
         self._lingering = False
 
     def data_received(self, data: bytes) -> None:
-        """Parse the bytes, and reject a head that is too large before it is complete."""
-        self._head_begins = False
+        """Parse the bytes, and reject a head that is too large before it is complete; so with trailers."""
+        self._head_begins = self._reads_body = False
+        ends_head = self._in_head
         super().data_received(data)
-        if self._in_head and not self._head_begins:
+        if self._head_begins or not self.in_message:
+            return
+        if self._in_head:
             self._received_head_bytes += len(data)
             if self._received_head_bytes > MAX_HEAD_BYTES:
                 self._reject_head()
+        elif not ends_head and not self._reads_body:
+            # uvicorn keeps trailers with the headers. The application has the request already, so no response
+            # can say what is wrong.
+            self._trailer_bytes += len(data)
+            if self._trailer_bytes > MAX_HEAD_BYTES:
+                self.transport.close()
 
     def on_message_begin(self) -> None:
         """Note that a message begins with its head."""
         self.in_message = self._in_head = self._head_begins = True
-        self._parsed_head_bytes = self._received_head_bytes = 0
+        self._parsed_head_bytes = self._received_head_bytes = self._trailer_bytes = 0
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
@@ -93,6 +106,11 @@ class HttpConnection(HttpToolsProtocol):
         self.app = application
         if self.cycle is not None:
             self.cycle.transport = _CycleTransport(self)
+
+    def on_body(self, body: bytes) -> None:
+        """Note that the chunk holds a part of the body."""
+        self._reads_body, self._trailer_bytes = True, 0
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         """Note that the parser is between two messages."""

@@ -70,6 +70,21 @@ def test_head_is_rejected_if_it_is_too_large(
     run(scenario, fast_path=fast_path)
 
 
+@pytest.mark.parametrize("trailer", [b"n: v\r\n", b"n: " + b"v" * 1_000])
+def test_trailers_without_an_end_close_the_connection(trailer: bytes) -> None:
+    async def scenario(server: FakeHttpServer, connection: FakeTransport) -> None:
+        connection.protocol.data_received(PREDICT + b"Transfer-Encoding: chunked\r\n\r\n")
+        connection.protocol.data_received(b"%x\r\n%b\r\n0\r\n" % (len(BODY), BODY))
+        for _ in range(MAX_HEAD_BYTES // len(trailer)):
+            connection.protocol.data_received(trailer)
+        assert not connection.is_closing()
+        connection.protocol.data_received(trailer * 2)
+        assert connection.is_closing()
+        await server.settle(connection)
+
+    run(scenario)
+
+
 @pytest.mark.parametrize("start", [b"GET /", b"POST /", PROBE + b"GET / HTTP/1.1\r\nX: ", PREDICT + b"X: "])
 def test_head_without_an_end_is_rejected(start: bytes) -> None:
     async def scenario(server: FakeHttpServer, connection: FakeTransport) -> None:
