@@ -173,7 +173,7 @@ def read_rows(
         target: The column of the true values; None without one.
         names: The columns that the model was fitted on; by default all except the target.
         dtypes: numpy's types by column, as far as they are known.
-        number_dtype: numpy's type of the other numbers.
+        number_dtype: numpy's type of the other numbers; if it is not of floats, of all other columns.
 
     Returns:
         The rows as a data frame, and the values as an array ``[rows]`` or None.
@@ -211,6 +211,8 @@ def read_rows(
 
 def _values(source: Source, name: str, dtype: str | None, number_dtype: str) -> Any:
     """Return a column in its type; without one, numbers are floats."""
+    if dtype is None and not number_dtype.startswith("float"):
+        dtype = number_dtype  # the one type of a matrix, of which every column has to be
     column = source.column(name).convert(None if dtype is None else _KINDS[dtype])
     if column.kind == "boolean" and column.missing.any():
         raise DataError(
@@ -222,6 +224,13 @@ def _values(source: Source, name: str, dtype: str | None, number_dtype: str) -> 
     if dtype.startswith("int") and column.kind != "integer":
         raise DataError(
             f"{source.name}: the column '{name}' has missing values or fractions: expected whole numbers, as "
-            "in the model's signature."
+            f"the model's input has the type {dtype}; correct these rows, or leave them out."
         )
-    return column.values.astype(dtype)
+    values = column.values.astype(dtype)
+    if dtype.startswith(("int", "bool")) and (changed := values != column.values).any():
+        row = int(changed.argmax())
+        raise DataError(
+            f"{source.name}: the column '{name}' has {column.values[row]} in row {row + 1}: expected a value "
+            f"that {dtype} holds, the type of the model's input; correct it, or leave the row out."
+        )
+    return values

@@ -93,6 +93,41 @@ def test_read_mlflow_of_what_cannot_be_bundled_says_why(
         read_mlflow(write_folder(tmp_path, flavors, inputs))
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("flavors: [sklearn]", "MLmodel:1: field 'flavors': Input should be a valid dictionary"),
+        (
+            "flavors: {sklearn: null}",
+            r"field 'flavors\.sklearn': Input should be a valid dictionary, received",
+        ),
+        ("signature: {inputs: not json}", r"field 'signature\.inputs': Invalid JSON: .* received 'not json'"),
+        ("signature: {inputs: '{}'}", r"field 'signature\.inputs': Input should be a valid list"),
+        ("signature: {inputs: '[{}]'}", r"the field 'signature\.inputs\.type' is missing"),
+        ("signature: [inputs]", "field 'signature': Input should be"),
+    ],
+)
+def test_read_mlflow_description_of_another_form_is_rejected(text: str, words: str, tmp_path: Path) -> None:
+    (tmp_path / "MLmodel").write_text(text)
+    with pytest.raises(ConfigurationError, match=words) as caught:
+        read_mlflow(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("file", ["/etc/passwd", "../../x.json", "inner/../../x.json", "link.ubj", "a\0b"])
+def test_read_mlflow_model_must_be_inside_the_folder(file: str, tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "model", {"xgboost": XGBOOST | {"data": file}})
+    (folder / "link.ubj").symlink_to(tmp_path / "other.ubj")
+    with pytest.raises(ConfigurationError, match=r"data of the flavor xgboost .* which leads out of it"):
+        read_mlflow(folder)
+
+
+def test_read_mlflow_model_may_be_in_an_inner_folder(tmp_path: Path) -> None:
+    write_folder(tmp_path / "real", {"xgboost": XGBOOST | {"data": "data/model.ubj"}})
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    assert read_mlflow(tmp_path / "link").file == tmp_path / "link" / "data" / "model.ubj"
+
+
 def test_read_mlflow_of_another_folder_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="is a folder without a file MLmodel"):
         read_mlflow(tmp_path)

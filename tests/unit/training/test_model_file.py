@@ -179,6 +179,42 @@ def test_read_rows_has_declared_types(tmp_path: Path) -> None:
         read_rows(file, None, None, {"n": "int64"})
 
 
+@pytest.mark.parametrize("declared", [True, False], ids=["by column", "matrix"])
+@pytest.mark.parametrize(
+    ("dtype", "texts", "words"),
+    [
+        ("int64", ["1.7", "2"], "'n' has missing values or fractions: expected whole numbers, as .* int64"),
+        ("int64", ["1", "NA"], "'n' has missing values or fractions: expected whole numbers, as .* int64"),
+        ("int32", ["5", "3000000000"], "'n' has 3000000000 in row 2: expected a value that int32 holds"),
+        ("int32", ["-3000000000"], "'n' has -3000000000 in row 1: expected a value that int32 holds"),
+        ("bool", ["true", "2"], "has the text '2' in row 2: expected true or false"),
+    ],
+)
+def test_read_rows_rejects_what_a_type_does_not_hold(
+    dtype: str, texts: list[str], words: str, declared: bool, tmp_path: Path
+) -> None:
+    (tmp_path / "rows.csv").write_text("\n".join(["n", *texts]))
+    with pytest.raises(DataError, match=words):
+        read_rows(str(tmp_path / "rows.csv"), None, None, *([{"n": dtype}] if declared else [None, dtype]))
+
+
+def test_read_rows_of_parquet_are_no_booleans_if_not_0_or_1(tmp_path: Path) -> None:
+    file = str(tmp_path / "rows.parquet")
+    pd.DataFrame({"n": [0, 1, 2]}).to_parquet(file)
+    with pytest.raises(DataError, match="'n' has 2 in row 3: expected a value that bool holds"):
+        read_rows(file, None, None, None, "bool")
+
+
+@pytest.mark.parametrize(
+    ("dtype", "values"),
+    [("object", ["007", "12"]), ("int64", [7, 12]), ("int32", [7, 12]), ("float32", [7.0, 12.0])],
+)
+def test_read_rows_of_a_matrix_have_its_type(dtype: str, values: list[object], tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("n\n007\n12\n")
+    X, _ = read_rows(str(tmp_path / "rows.csv"), None, None, None, dtype)
+    assert (X["n"].tolist(), str(X["n"].dtype)) == (values, dtype)
+
+
 def test_read_rows_names_a_missing_column(folder: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"no column 'age': expected age .* received size, city, y"):
         read_rows(str(folder / "rows.csv"), "y", ["age"])
