@@ -30,7 +30,7 @@ from tidegate_serving.selfcheck import verify_golden_outputs
 from tidegate_training import bundle
 from tidegate_training.cli import bundle as bundle_command
 from tidegate_training.model_file import read_model
-from tidegate_training.networks.estimators import KerasClassifier
+from tidegate_training.networks.estimators import KerasClassifier, computes_probabilities
 from tidegate_training.run import TrainingResult, train
 
 # Keras's own, when it saves weights, and a function.
@@ -219,6 +219,36 @@ def test_bundle_command_seals_a_keras_file(tmp_path: Path) -> None:
     assert ONNX in sealed
     assert {str(feature.datatype) for feature in sealed.contract.features} == {"FP32"}
     assert sealed.contract.labels == ("down", "up")
+
+
+def functional_model() -> Any:
+    rows = keras.Input((3,))
+    return keras.Model(rows, keras.layers.Dense(3, "softmax")(rows))
+
+
+@pytest.mark.parametrize(
+    "model",
+    [functional_model, lambda: dense_with(bias_initializer=keras.initializers.Constant(-2.3))],
+    ids=["functional", "constant"],
+)
+def test_read_model_reads_what_keras_saves(model: Any, tmp_path: Path) -> None:
+    saved = model()
+    saved.save(tmp_path / "model.keras")
+    read: Any = read_model(tmp_path / "model.keras", Policy(), allow_pickle=False).estimator
+    assert type(read) is type(saved)
+    np.testing.assert_array_equal(read(ROWS), saved(ROWS))
+
+
+@pytest.mark.parametrize(
+    "nest", [lambda loss: [loss], lambda loss: {"out": loss}], ids=["list", "dictionary"]
+)
+@pytest.mark.parametrize("from_logits", [True, False])
+def test_logits_are_found_in_several_losses(nest: Any, from_logits: bool, tmp_path: Path) -> None:
+    model = dense_with(name="out")
+    model.compile(loss=nest(keras.losses.BinaryCrossentropy(from_logits=from_logits)))
+    model.save(tmp_path / "model.keras")
+    read: Any = read_model(tmp_path / "model.keras", Policy(), allow_pickle=False).estimator
+    assert (computes_probabilities(model), computes_probabilities(read)) == (from_logits, from_logits)
 
 
 def lambda_model() -> Any:

@@ -236,8 +236,8 @@ def read_verified_layers(model: Any, rows: Array) -> list[Layer]:
 def computes_probabilities(model: Any) -> bool:
     """Return whether a model's outputs are probabilities, or logits of which its loss makes them."""
     kind = read_layers(model)[-1]["kind"]
-    is_logit = getattr(getattr(model, "loss", None), "from_logits", False)
-    return kind in ("softmax", "sigmoid") or bool(is_logit)
+    losses = import_keras().tree.flatten(getattr(model, "loss", None))  # one, a list, or a dictionary
+    return kind in ("softmax", "sigmoid") or any(getattr(loss, "from_logits", False) for loss in losses)
 
 
 def _probability_layers(model: Any, layers: Sequence[Layer], n_classes: int) -> list[Layer]:

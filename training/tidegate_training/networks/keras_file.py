@@ -23,6 +23,7 @@ MAX_BYTES = 1 << 30
 _CONFIG, _METADATA, _WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 _MODELS = frozenset({"Functional", "Sequential"})
 _TENSORS = frozenset({"__keras_tensor__", "__numpy__", "__tensor__", "__tuple__"})
+_FUNCTIONAL = ("Functional", "keras.src.models.functional")  # as Keras itself writes it
 _MODULES = ("keras", "keras.constraints", "keras.initializers", "keras.regularizers")
 
 
@@ -87,7 +88,8 @@ def _foreign_classes(config: dict[str, Any]) -> Iterator[str]:
             pending += reversed(value)
         elif isinstance(value, dict):
             pending += reversed(list(value.values()))
-            if set(value) == {"value"}:  # an activation that is a lambda has bytecode and no class
+            # An activation that is a lambda has bytecode and no class; the value of a Constant is a number.
+            if set(value) == {"value"} and not isinstance(value["value"], int | float):
                 yield "lambda"
             elif "class_name" in value and not _is_known(value):
                 yield str(value["class_name"])
@@ -99,13 +101,25 @@ def _is_known(item: dict[str, Any]) -> bool:
         return True
     if item.get("registered_name") not in (None, kind):  # a class of the author's own
         return False
+    if (kind, module) == _FUNCTIONAL:
+        return True
     if module in ("keras.layers", "keras.models"):
         return kind in LAYERS or kind in _MODELS
     return module in _MODULES
 
 
 def _has_logits(config: dict[str, Any]) -> bool:
-    """Return whether the model was fitted with a loss that makes probabilities of its outputs."""
-    loss = (config.get("compile_config") or {}).get("loss")
-    settings = loss.get("config") if isinstance(loss, dict) else None
-    return isinstance(settings, dict) and settings.get("from_logits") is True
+    """Return whether the model was fitted with a loss that makes probabilities of its outputs.
+
+    Keras takes one loss, a list, or a dictionary by output.
+    """
+    pending: list[Any] = [(config.get("compile_config") or {}).get("loss")]
+    while pending:
+        value = pending.pop()
+        if isinstance(value, list):
+            pending += value
+        elif isinstance(value, dict):
+            if value.get("from_logits") is True:
+                return True
+            pending += value.values()
+    return False
