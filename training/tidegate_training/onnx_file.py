@@ -30,6 +30,9 @@ _DATATYPES = {
 }
 """Types by their number in ``onnx.TensorProto.DataType``."""
 
+_SAME_LABELS = frozenset({"Identity", "Cast", "Reshape", "Squeeze"})
+"""Operators after which a label is the same."""
+
 
 def read_onnx(file: Path) -> Any:
     """Read a graph as an estimator with scikit-learn's interface.
@@ -131,14 +134,11 @@ def _describe_outputs(file: Path, graph: Any, values: Any, labels: list[Any]) ->
     """Return the fields of :class:`OnnxGraph` that are about outputs."""
     producer = next((node for node in graph.node if values.name in node.output), None)
     kind = "" if producer is None else producer.op_type
+    classes = _label_classes(graph, labels[0]) if labels else ()
     if kind == "ZipMap" and producer is not None and labels:
-        classes = _attribute_classes(producer)
-        return {
-            "values": values.name,
-            "width": len(classes),
-            "label": labels[0].name,
-            "classes": classes,
-        }
+        if not classes or classes != _attribute_classes(producer):
+            raise _unknown_classes(file, labels[0])
+        return {"values": values.name, "width": len(classes), "label": labels[0].name, "classes": classes}
     shape = _shape(values)
     width = 1 if len(shape) == 1 else shape[1] if len(shape) == 2 else None
     if values.type.tensor_type.elem_type not in (1, 11) or width is None:
@@ -151,12 +151,17 @@ def _describe_outputs(file: Path, graph: Any, values: Any, labels: list[Any]) ->
         if kind == "Sigmoid" and width > 1:
             raise _rejection(file, "it ends in a sigmoid of each class: several labels per row")
         return {"values": values.name, "width": width, "classes": tuple(range(max(width, 2)))}
-    found = {classes for classes in _constant_classes(graph) if len(classes) == max(width, 2)}
-    if len(found) != 1:
-        raise _rejection(
-            file, f"the classes of the {width} probabilities cannot be read from it: export it with ZipMap"
-        )
-    return {"values": values.name, "width": width, "label": labels[0].name, "classes": found.pop()}
+    if len(classes) != max(width, 2):
+        raise _unknown_classes(file, labels[0])
+    return {"values": values.name, "width": width, "label": labels[0].name, "classes": classes}
+
+
+def _unknown_classes(file: Path, label: Any) -> ConfigurationError:
+    return _rejection(
+        file,
+        f"the classes of its probabilities cannot be read from the label '{label.name}', expected the label "
+        "of a classifier or one chosen from a constant: export it with no node that maps labels to others",
+    )
 
 
 def _attribute_classes(node: Any) -> tuple[int | str, ...]:
@@ -167,17 +172,26 @@ def _attribute_classes(node: Any) -> tuple[int | str, ...]:
     return ()
 
 
-def _constant_classes(graph: Any) -> Iterator[tuple[int | str, ...]]:
-    """Yield the classes of each node that computes labels."""
+def _label_classes(graph: Any, label: Any) -> tuple[int | str, ...]:
+    """Return the classes of the node that computes an output of labels; none if it has none.
+
+    Other nodes are left out: their classes may be mapped to others on the way to the output.
+    """
     from onnx import numpy_helper
 
+    producers = {output: node for node in graph.node for output in node.output}
+    node = producers.get(label.name)
+    while node is not None and node.op_type in _SAME_LABELS:
+        node = producers.get(node.input[0])
+    if node is None:
+        return ()
+    classes = _attribute_classes(node)
     constants = {tensor.name: tensor for tensor in graph.initializer if tensor.data_type in (6, 7, 8)}
-    for node in graph.node:
-        if classes := _attribute_classes(node):
-            yield classes
-        if node.op_type in ("Gather", "ArrayFeatureExtractor") and node.input[0] in constants:
-            values = numpy_helper.to_array(constants[node.input[0]]).ravel().tolist()
-            yield tuple(value.decode() if isinstance(value, bytes) else value for value in values)
+    if node.op_type in ("Gather", "ArrayFeatureExtractor") and node.input[0] in constants:
+        values = numpy_helper.to_array(constants[node.input[0]]).ravel().tolist()
+        classes = tuple(value.decode() if isinstance(value, bytes) else value for value in values)
+    is_text = label.type.tensor_type.elem_type == 8
+    return classes if all(isinstance(name, str) == is_text for name in classes) else ()
 
 
 def _shape(value: Any) -> list[int | None]:

@@ -70,6 +70,42 @@ def network(last: str | None, width: int, name: str = "out", rows: int | None = 
     return helper.make_model(graph, opset_imports=opsets, ir_version=8, **fields)
 
 
+def vector() -> Any:
+    """Return a network whose probabilities are ``[rows]``."""
+    model = network("Sigmoid", 1)
+    graph = model.graph
+    graph.initializer.append(numpy_helper.from_array(np.array([-1]), "rows"))
+    graph.node.insert(1, helper.make_node("Reshape", ["hidden", "rows"], ["flat"]))
+    graph.node[2].input[0] = "flat"
+    graph.output[0].CopyFrom(helper.make_tensor_value_info("out", TensorProto.FLOAT, [None]))
+    return model
+
+
+def with_constants_as_inputs() -> Any:
+    """Return a network as version 3 of the format has it."""
+    model = network("Softmax", 3)
+    model.ir_version = 3
+    for tensor in model.graph.initializer:
+        model.graph.input.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
+    return model
+
+
+def with_mapped_labels(labels: list[Any], **options: Any) -> Any:
+    """Return a classifier of 0 and 1 that maps its labels to others."""
+    fitted = LogisticRegression().fit(ROWS, (ROWS[:, 0] > 0).astype(int))
+    model = to_onnx(fitted, ROWS[:1], options={id(fitted): options})
+    graph, kind = model.graph, "strings" if isinstance(labels[0], str) else "int64s"
+    label = graph.output[0].name
+    for node in graph.node:
+        node.output[:] = ["number" if name == label else name for name in node.output]
+    mapping = {"keys_int64s": [0, 1], f"values_{kind}": labels}
+    graph.node.append(helper.make_node("LabelEncoder", ["number"], [label], domain="ai.onnx.ml", **mapping))
+    graph.output[0].type.tensor_type.elem_type = 8 if kind == "strings" else 7
+    for opset in model.opset_import:
+        opset.version = max(opset.version, 3)
+    return model
+
+
 def seal(model: Any, folder: Path, frame: pd.DataFrame = FRAME, target: Any = None) -> Bundle:
     """Seal a graph as ``tidegate bundle`` does."""
     file, rows = folder / "model.onnx", folder / "rows.csv"
@@ -90,9 +126,21 @@ def seal(model: Any, folder: Path, frame: pd.DataFrame = FRAME, target: Any = No
         (regression, FRAME, VALUES, (), ["FP32"]),
         (lambda: network("Softmax", 3, "probabilities"), FRAME, None, (0, 1, 2), ["FP32"]),
         (lambda: network("Sigmoid", 1, "prediction"), FRAME, ROWS[:, 0] > 0, (0, 1), ["FP32"]),
+        (vector, FRAME, ROWS[:, 0] > 0, (0, 1), ["FP32"]),
+        (with_constants_as_inputs, FRAME, None, (0, 1, 2), ["FP32"]),
         (lambda: network(None, 2, "input-0"), FRAME, None, (), ["FP32"]),
     ],
-    ids=["dictionaries", "matrix", "columns", "regression", "softmax", "sigmoid", "values"],
+    ids=[
+        "dictionaries",
+        "matrix",
+        "columns",
+        "regression",
+        "softmax",
+        "sigmoid",
+        "vector",
+        "constants",
+        "values",
+    ],
 )
 def test_bundle_of_an_onnx_file_serves_its_graph(
     model: Callable[[], Any], frame: Any, target: Any, labels: Any, datatypes: list[str], tmp_path: Path
@@ -164,12 +212,15 @@ def two_outputs() -> Any:
         (external, "its weights are in other files: save it as one file"),
         (two_outputs, "the outputs out, hidden, expected a label and probabilities"),
         (lambda: network("Sigmoid", 3), "a sigmoid of each class"),
+        (lambda: with_mapped_labels(["no", "yes"], zipmap=False), "cannot be read from the label"),
+        (lambda: with_mapped_labels([1, 0], zipmap=False), "cannot be read from the label"),
+        (lambda: with_mapped_labels([3, 7]), "cannot be read from the label"),
         (
             lambda: network("Softmax", 3, rows=1),
             r"'label' has the shape \[1, 3\].*number of rows has to be free",
         ),
     ],
-    ids=["domain", "function", "external", "outputs", "sigmoids", "rows"],
+    ids=["domain", "function", "external", "outputs", "sigmoids", "texts", "swapped", "dictionaries", "rows"],
 )
 def test_read_onnx_rejects_other_graphs_in_one_sentence(
     model: Callable[[], Any], message: str, tmp_path: Path

@@ -160,8 +160,10 @@ def adapt_graph(source: OnnxGraph, name: str, datatypes: Mapping[str, Datatype])
     outputs = [f"file/{source.label}"] if source.label is not None else []
     if source.classes is not None and source.width == 1:
         one = helper.make_tensor("contract/one", onnx.TensorProto.FLOAT, [1], [1.0])
-        graph.initializer.append(one)
-        graph.node.append(helper.make_node("Cast", [values], ["contract/positive"], to=1))
+        column = helper.make_tensor("contract/column", onnx.TensorProto.INT64, [2], [-1, 1])
+        graph.initializer.extend([one, column])
+        graph.node.append(helper.make_node("Reshape", [values, column.name], ["contract/values"]))
+        graph.node.append(helper.make_node("Cast", ["contract/values"], ["contract/positive"], to=1))
         graph.node.append(helper.make_node("Sub", [one.name, "contract/positive"], ["contract/negative"]))
         pair = ["contract/negative", "contract/positive"]
         graph.node.append(helper.make_node("Concat", pair, ["contract/both"], axis=1))
@@ -183,7 +185,10 @@ def _replace_inputs(graph: Any, datatypes: Mapping[str, Datatype]) -> None:
     """Give a graph one matrix per data type, and select the columns that it had as inputs."""
     from onnx import TensorProto, helper
 
-    element_types = {value.name: value.type.tensor_type.elem_type for value in graph.input}
+    constants = {tensor.name for tensor in graph.initializer}  # old files have them as inputs, too
+    element_types = {
+        value.name: value.type.tensor_type.elem_type for value in graph.input if value.name not in constants
+    }
     is_matrix = len(set(datatypes.values())) == 1 and Datatype.BYTES not in datatypes.values()
     matrices: dict[str, list[str]] = {}
     for feature, datatype in datatypes.items():
