@@ -134,7 +134,7 @@ def _component(package: LockedPackage) -> dict[str, Any]:
     """Return a package as a component; the lock accepts several distributions, so each has a hash."""
     distributions = {
         "type": "distribution",
-        "url": f"https://pypi.org/simple/{package.name}/",
+        "url": package.purl,
         "comment": "The distributions that the lock accepts",
         "hashes": [_hash(digest) for digest in package.hashes],
     }
