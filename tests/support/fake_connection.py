@@ -14,7 +14,8 @@ from tests.support.http_client import Response, parse_responses
 from tests.support.stub_service import StubPredictor
 from tidegate_serving.http import endpoints
 from tidegate_serving.http.connection import HttpConnection
-from tidegate_serving.http.server import create_fast_path
+from tidegate_serving.http.fastpath import FastPath
+from tidegate_serving.http.server import protocol_factory
 
 _FRAMEWORK_ITERATIONS = 12
 """Event-loop iterations in which the framework rejects a request whose body is not read."""
@@ -101,8 +102,8 @@ class FakeHttpServer:
         self.config = uvicorn.Config(app, log_config=None, lifespan="off")
         self.config.load()
         self.state = ServerState()
-        self.fast_path = create_fast_path(stub)
-        self._create_protocol: Any = self.fast_path.create_protocol if fast_path else HttpConnection
+        self.fast_path = FastPath(stub)
+        self._create_protocol: Any = protocol_factory(self.fast_path) if fast_path else HttpConnection
 
     def connect(self) -> FakeTransport:
         protocol = self._create_protocol(config=self.config, server_state=self.state, app_state={})

@@ -50,40 +50,35 @@ class HttpConnection(HttpToolsProtocol):
         self.in_message = False
         """Whether the parser is within a message."""
         self._in_head = False
-        self._head_begins = False
-        """Whether the message's first byte is in the chunk that is being parsed."""
         self._parsed_head_bytes = 0
         """Bytes of the complete headers of the message."""
-        self._received_head_bytes = 0
-        """Bytes of the chunks that hold nothing but a part of the message's head."""
-        self._reads_body = False
-        """Whether the chunk that is being parsed holds a part of the body."""
-        self._trailer_bytes = 0
-        """Bytes of the chunks after the body, which hold trailers."""
+        self._progresses = False
+        """Whether the chunk that is being parsed begins or ends a head, or holds a part of the body."""
+        self._field_bytes = 0
+        """Bytes of the chunks since then, which hold nothing but a part of the head, or of the trailers."""
         self._lingering = False
 
     def data_received(self, data: bytes) -> None:
-        """Parse the bytes, and reject a head that is too large before it is complete; so with trailers."""
-        self._head_begins = self._reads_body = False
-        ends_head = self._in_head
+        """Parse the bytes, and end a head or trailers that are too large before they are complete."""
+        self._progresses = False
         super().data_received(data)
-        if self._head_begins or not self.in_message:
+        if self._progresses or not self.in_message:
+            return
+        self._field_bytes += len(data)
+        if self._field_bytes <= MAX_HEAD_BYTES:
             return
         if self._in_head:
-            self._received_head_bytes += len(data)
-            if self._received_head_bytes > MAX_HEAD_BYTES:
-                self._reject_head()
-        elif not ends_head and not self._reads_body:
+            self._reject_head()
+        else:
             # uvicorn keeps trailers with the headers. The application has the request already, so no response
             # can say what is wrong.
-            self._trailer_bytes += len(data)
-            if self._trailer_bytes > MAX_HEAD_BYTES:
-                self.transport.close()
+            self.transport.close()
 
     def on_message_begin(self) -> None:
         """Note that a message begins with its head."""
-        self.in_message = self._in_head = self._head_begins = True
-        self._parsed_head_bytes = self._received_head_bytes = self._trailer_bytes = 0
+        self.in_message = self._in_head = True
+        self._parsed_head_bytes = 0
+        self._note_progress()
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
@@ -99,6 +94,7 @@ class HttpConnection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Start the application, or reject a head that is too large."""
         self._in_head = False
+        self._note_progress()
         application = self.app
         if self._parsed_head_bytes > MAX_HEAD_BYTES:
             self.app = _HEAD_TOO_LARGE
@@ -108,8 +104,8 @@ class HttpConnection(HttpToolsProtocol):
             self.cycle.transport = _CycleTransport(self)
 
     def on_body(self, body: bytes) -> None:
-        """Note that the chunk holds a part of the body."""
-        self._reads_body, self._trailer_bytes = True, 0
+        """Note the progress."""
+        self._note_progress()
         super().on_body(body)
 
     def on_message_complete(self) -> None:
@@ -134,6 +130,9 @@ class HttpConnection(HttpToolsProtocol):
         """Close the connection, after the response to a request in flight."""
         if not self._lingering:  # bounded already
             super().shutdown()
+
+    def _note_progress(self) -> None:
+        self._progresses, self._field_bytes = True, 0
 
     def _reject_head(self) -> None:
         if self.cycle is not None and not self.cycle.response_complete:

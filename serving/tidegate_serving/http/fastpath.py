@@ -70,10 +70,6 @@ class FastPath:
         self._default_lines = b""
         self._draining = False
 
-    def create_protocol(self, *args: Any, **kwargs: Any) -> "FastPathProtocol":
-        """Create the protocol of a new connection, as ``uvicorn.Config(http=…)`` expects."""
-        return FastPathProtocol(self, *args, **kwargs)
-
     def default_lines(self, state: ServerState) -> tuple[bytes, bool]:
         """Return the lines of uvicorn's default headers, and whether they end the connection.
 

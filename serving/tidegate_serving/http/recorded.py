@@ -5,19 +5,9 @@
 It is a class of its own, so that a server without a recorder pays nothing for it.
 """
 
-from typing import Any
-
-from tidegate_serving.http.fastpath import FastPath, FastPathProtocol
+from tidegate_serving.http.fastpath import FastPathProtocol
 from tidegate_serving.http.head import RequestHead
 from tidegate_serving.request_context import REQUEST_ID_HEADER, RequestContext
-
-
-class RecordedFastPath(FastPath):
-    """The state that the recorded connections of a server share."""
-
-    def create_protocol(self, *args: Any, **kwargs: Any) -> "RecordedFastPathProtocol":
-        """Create the protocol of a new connection, as ``uvicorn.Config(http=…)`` expects."""
-        return RecordedFastPathProtocol(self, *args, **kwargs)
 
 
 class RecordedFastPathProtocol(FastPathProtocol):

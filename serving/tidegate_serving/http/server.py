@@ -9,6 +9,7 @@ It configures uvicorn, listens, and finishes the requests in flight. Signals and
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from socket import socket
 
 import uvicorn
@@ -19,8 +20,8 @@ from starlette.routing import Route
 from tidegate_serving._kserve import metrics_handler
 from tidegate_serving.drain import Drain, wait_for_first
 from tidegate_serving.http.connection import HttpConnection
-from tidegate_serving.http.fastpath import FastPath
-from tidegate_serving.http.recorded import RecordedFastPath
+from tidegate_serving.http.fastpath import FastPath, FastPathProtocol
+from tidegate_serving.http.recorded import RecordedFastPathProtocol
 from tidegate_serving.http.responses import CONNECTION_CLOSE, http_exception_response
 from tidegate_serving.predictor import Predictor
 
@@ -111,13 +112,14 @@ def create_http_server(
     """
     # The application does nothing at startup and shutdown, and a forced exit would fail while it waits.
     config.lifespan = "off"
-    config.http = create_fast_path(predictor).create_protocol  # type: ignore[assignment]
+    config.http = protocol_factory(FastPath(predictor))  # type: ignore[assignment]
     return HttpServer(config, listener, drain)
 
 
-def create_fast_path(predictor: Predictor) -> FastPath:
-    """Create the fast path, with contexts if the server has a recorder."""
-    return FastPath(predictor) if predictor.service.metrics.recorder is None else RecordedFastPath(predictor)
+def protocol_factory(fast_path: FastPath) -> partial[FastPathProtocol]:
+    """Return what ``uvicorn.Config(http=…)`` calls for a new connection; with a recorder, it has contexts."""
+    protocol = FastPathProtocol if fast_path.metrics.recorder is None else RecordedFastPathProtocol
+    return partial(protocol, fast_path)
 
 
 def create_metrics_server(listener: socket, drain: Drain) -> HttpServer:
