@@ -165,8 +165,7 @@ def rebuild_neighbors_tree(tree: Any) -> None:
         BundleError: If the points have another number of weights.
         ValueError: If the constructor rejects the rest.
     """
-    points, *_, metric, weights = tree.__getstate__()
-    leaf_size = tree.__getstate__()[4]
+    points, _, _, _, leaf_size, *_, metric, weights = tree.__getstate__()
     reject(
         weights is not None and np.shape(weights) != (len(points),),
         f"a {type(tree).__name__} has {len(points)} points and weights of the shape {np.shape(weights)}",

@@ -95,9 +95,10 @@ def check_archive_form(archive: ZipFile, protocol: int, own_types: Collection[st
         if "file" in node:
             # Each identity builds an object of its own, so a shared member would expand without a bound.
             identity = node.get("__id__")
+            if node["file"] not in owners:
+                _check_member(archive, node)
             if identity is None or owners.setdefault(node["file"], identity) != identity:
                 raise _malformed(f"the member {node['file']} belongs to two objects")
-            _check_member(archive, node)
         pending.extend(_children(node))
     if unused := set(names) - {SCHEMA, *owners}:
         raise _malformed(f"the schema does not use {', '.join(sorted(unused))}")

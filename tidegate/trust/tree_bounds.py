@@ -8,6 +8,7 @@ forever. This module reads the arrays and the widths from the built objects, and
 traversal could leave its arrays or the rows. It does not judge a tree's predictions.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -179,22 +180,22 @@ def _check_traversal(left: Array, right: Array, is_leaf: Array, feature: Array, 
     # Signed, because unsigned indices would wrap around in the comparison.
     children = np.stack([left, right]).astype(np.int64)[:, inner]
     invalid = ((children <= inner) | (children >= count)).any(axis=0)
-    if invalid.any():
-        first = int(np.flatnonzero(invalid)[0])
-        reject(
-            True,
+    _reject_first(
+        invalid,
+        lambda first: (
             f"node {inner[first]} of a tree of {count} has the children {children[0, first]} and "
-            f"{children[1, first]}, which are not both later nodes of it",
-        )
+            f"{children[1, first]}, which are not both later nodes of it"
+        ),
+    )
     compared = feature[inner].astype(np.int64)
     invalid = (compared < 0) | (compared >= width)
-    if invalid.any():
-        first = int(np.flatnonzero(invalid)[0])
-        reject(
-            True,
+    _reject_first(
+        invalid,
+        lambda first: (
             f"node {inner[first]} of a tree compares feature {compared[first]}, but its estimator checks "
-            f"for {width} features",
-        )
+            f"for {width} features"
+        ),
+    )
     parents = np.bincount(children.ravel(), minlength=count)
     reject((parents[1:] != 1).any(), "a node of a tree is the child of none or of several others")
     depth, level = 0, np.zeros(1, np.int64)
@@ -202,3 +203,9 @@ def _check_traversal(left: Array, right: Array, is_leaf: Array, feature: Array, 
         level = np.concatenate([left[level], right[level]]).astype(np.int64)
         depth += 1
     return depth
+
+
+def _reject_first(invalid: Any, describe: Callable[[int], str]) -> None:
+    """Reject the archive if a condition, ``[nodes]``, holds for a node; its position describes it."""
+    if invalid.any():
+        reject(True, describe(int(invalid.argmax())))
