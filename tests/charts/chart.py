@@ -8,6 +8,7 @@ belong to the tests.
 """
 
 import json
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -68,7 +69,11 @@ def render(
         InvalidValuesError: If the schema or a template rejects the values.
         jsonschema.ValidationError: If an object is invalid for Kubernetes or its custom resource definition.
     """
-    texts = manifests(values, chart, release, namespace)
+    return validated_objects(manifests(values, chart, release, namespace))
+
+
+def validated_objects(texts: Mapping[str, str]) -> list[Object]:
+    """Return the objects in rendered texts by path, each validated."""
     return [
         validated(document)
         for path, text in texts.items()

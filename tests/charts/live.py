@@ -13,9 +13,8 @@ from collections.abc import Iterable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import helm_python
-import yaml
 
-from tests.charts.chart import Object, Values, load, validated
+from tests.charts.chart import Object, Values, load, validated_objects
 
 _KINDS = {
     "kind": "APIResourceList",
@@ -84,10 +83,4 @@ def upgrade(values: Values, chart: str, jobs: Iterable[Object], *, release: str)
         finally:
             http.shutdown()
             thread.join()
-    return [
-        validated(document)
-        for path, text in rendered.items()
-        if path.endswith(".yaml")
-        for document in yaml.load_all(text, Loader=yaml.CSafeLoader)
-        if document
-    ]
+    return validated_objects(rendered)
