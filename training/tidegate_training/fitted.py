@@ -36,7 +36,7 @@ from tidegate_training.bundling.parity import TOLERANCE
 from tidegate_training.bundling.samples import Samples, read_samples
 from tidegate_training.config import ModelCard, Threshold
 from tidegate_training.decision import choose_threshold
-from tidegate_training.evaluation import Evaluation, compute_metrics
+from tidegate_training.evaluation import Evaluation, choose_positive_label, compute_metrics
 from tidegate_training.model_card import CardContext
 from tidegate_training.networks.translation import is_keras_model
 from tidegate_training.networks.wrapping import wrap_model
@@ -374,7 +374,8 @@ def _require_known_classes(target: Array | None, labels: tuple[int | str, ...]) 
 def _positive_label(label: int | str | None, labels: tuple[int | str, ...]) -> int | str | None:
     """Return the positive class of two; a text, such as ``"1"``, names an integer too."""
     if label is None:
-        return labels[1] if len(labels) == 2 else None
+        default: int | str | None = choose_positive_label(None, labels)
+        return default
     if len(labels) != 2 or str(label) not in map(str, labels):
         raise ConfigurationError(
             f"positive_label: expected one of two classes, received {label!r}, and the model has "

@@ -87,7 +87,7 @@ def read_model(path: Path, policy: Policy, *, allow_pickle: bool) -> SavedModel:
             "author, add --allow-pickle."
         )
     try:
-        content = file.read_bytes()
+        file.open("rb").close()
     except OSError as error:
         raise ConfigurationError(f"{file} cannot be read: {error.strerror}.") from None
     if folder is not None:
@@ -104,7 +104,7 @@ def read_model(path: Path, policy: Policy, *, allow_pickle: bool) -> SavedModel:
         estimator = read_booster(file)
     elif suffix in ARCHIVES:
         estimator = build_pipeline(
-            content, replace(policy, trusted_types=policy.trusted_types | LIBRARY_TYPES)
+            file.read_bytes(), replace(policy, trusted_types=policy.trusted_types | LIBRARY_TYPES)
         )
     else:
         estimator = _unpickle(file)

@@ -12,7 +12,7 @@ from typing import Any
 from tidegate.contract import Datatype
 from tidegate.errors import ConfigurationError
 from tidegate_training.bundling.compile import NotCompiledError
-from tidegate_training.bundling.onnx_model import OnnxClassifier, OnnxGraph, OnnxRegressor
+from tidegate_training.bundling.onnx_model import OnnxClassifier, OnnxGraph, OnnxRegressor, variable_inputs
 
 MAX_BYTES = 1 << 30
 """Largest size of a file."""
@@ -102,8 +102,7 @@ def _tensors(graph: Any) -> Iterator[Any]:
 
 
 def _describe(file: Path, content: bytes, graph: Any) -> OnnxGraph:
-    constants = {tensor.name for tensor in graph.initializer}
-    inputs = [value for value in graph.input if value.name not in constants]
+    inputs = variable_inputs(graph)
     types, widths = {}, []
     for value in inputs:
         datatype, shape = _DATATYPES.get(value.type.tensor_type.elem_type), _shape(value)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from tidegate.classifiers import LabelEncodedClassifier
 from tidegate_training.bundling.catboost_trees import read_catboost
-from tidegate_training.bundling.graph_builder import GraphBuilder, declare_operator
+from tidegate_training.bundling.graph_builder import GraphBuilder, operator_parser
 from tidegate_training.bundling.tree_model import Link, Node, TreeModel, add_trees, find_link
 
 Array = NDArray[Any]
@@ -92,7 +92,8 @@ def booster_parsers() -> Mapping[type, Callable[..., Any]]:
 
     CatBoost's does not derive from scikit-learn's.
     """
-    return {kind: parse_classifier for kind in _imported_classes() if kind.__name__ == "CatBoostClassifier"}
+    parse = operator_parser("label", "probabilities")
+    return {kind: parse for kind in _imported_classes() if kind.__name__ == "CatBoostClassifier"}
 
 
 def _imported_classes() -> Iterator[type]:
@@ -108,18 +109,6 @@ def used_libraries(pipeline: Any) -> dict[str, str]:
     estimator = getattr(pipeline[-1], "estimator_", pipeline[-1])
     library = type(estimator).__module__.partition(".")[0]
     return {library: sys.modules[library].__version__} if library in ESTIMATORS else {}
-
-
-def parse_classifier(scope: Any, model: Any, inputs: Any, custom_parsers: Any = None) -> Any:
-    """Declare a classifier as one operator with two outputs: labels and probabilities.
-
-    Args:
-        scope: skl2onnx's scope, which makes unique names.
-        model: The fitted classifier.
-        inputs: The operator's inputs.
-        custom_parsers: The parsers of steps within an estimator; a booster has none.
-    """
-    return declare_operator(scope, model, inputs, ("label", "probabilities"))
 
 
 def declare_booster_outputs(operator: Any) -> None:

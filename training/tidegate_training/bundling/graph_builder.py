@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Builds the nodes of one step of a pipeline in an ONNX graph, for the converters."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,23 +14,26 @@ ONNX_TYPES = {np.dtype(np.float32): 1, np.dtype(np.float64): 11}
 """Types by their number in ``onnx.TensorProto.DataType``."""
 
 
-def declare_operator(scope: Any, model: Any, inputs: Any, outputs: Sequence[str]) -> Any:
-    """Declare an estimator as one operator of a graph, and return its outputs.
+def operator_parser(labels: str, numbers: str) -> Callable[..., Any]:
+    """Return skl2onnx's parser of an estimator that is one operator of a graph with two outputs.
+
+    The estimator's shape calculator sets the outputs' types.
 
     Args:
-        scope: skl2onnx's scope, which makes unique names.
-        model: The fitted estimator.
-        inputs: The operator's inputs.
-        outputs: The names of two outputs: labels, and numbers. The estimator's shape calculator sets their
-            types.
+        labels: The name of the output of labels.
+        numbers: The name of the output of numbers.
     """
-    from skl2onnx.common.data_types import FloatTensorType, Int64TensorType
 
-    operator = scope.declare_local_operator(type(model).__name__, model)
-    operator.inputs = inputs
-    for name, kind in zip(outputs, (Int64TensorType, FloatTensorType), strict=True):
-        operator.outputs.append(scope.declare_local_variable(name, kind()))
-    return operator.outputs
+    def parse(scope: Any, model: Any, inputs: Any, custom_parsers: Any = None) -> Any:
+        from skl2onnx.common.data_types import FloatTensorType, Int64TensorType
+
+        operator = scope.declare_local_operator(type(model).__name__, model)
+        operator.inputs = inputs
+        for name, kind in ((labels, Int64TensorType), (numbers, FloatTensorType)):
+            operator.outputs.append(scope.declare_local_variable(name, kind()))
+        return operator.outputs
+
+    return parse
 
 
 class GraphBuilder:

@@ -134,6 +134,12 @@ class OnnxClassifier(ClassifierMixin, OnnxEstimator):
         return np.asarray(self.classes_[self.predict_proba(X).argmax(axis=1)])
 
 
+def variable_inputs(graph: Any) -> list[Any]:
+    """Return a graph's inputs without its constants, which old files have among them."""
+    constants = {tensor.name for tensor in graph.initializer}
+    return [value for value in graph.input if value.name not in constants]
+
+
 def adapt_graph(source: OnnxGraph, name: str, datatypes: Mapping[str, Datatype]) -> Any:
     """Return a graph with the inputs of a contract, and its outputs in the contract's order.
 
@@ -185,10 +191,7 @@ def _replace_inputs(graph: Any, datatypes: Mapping[str, Datatype]) -> None:
     """Give a graph one matrix per data type, and select the columns that it had as inputs."""
     from onnx import TensorProto, helper
 
-    constants = {tensor.name for tensor in graph.initializer}  # old files have them as inputs, too
-    element_types = {
-        value.name: value.type.tensor_type.elem_type for value in graph.input if value.name not in constants
-    }
+    element_types = {value.name: value.type.tensor_type.elem_type for value in variable_inputs(graph)}
     is_matrix = len(set(datatypes.values())) == 1 and Datatype.BYTES not in datatypes.values()
     matrices: dict[str, list[str]] = {}
     for feature, datatype in datatypes.items():

@@ -6,19 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from tidegate_training.bundling.graph_builder import ONNX_TYPES, GraphBuilder, declare_operator
+from tidegate_training.bundling.graph_builder import ONNX_TYPES, GraphBuilder, operator_parser
 
-
-def parse_recommender(scope: Any, model: Any, inputs: Any, custom_parsers: Any = None) -> Any:
-    """Declare a recommender as one operator with two outputs: items and scores.
-
-    Args:
-        scope: skl2onnx's scope, which makes unique names.
-        model: The fitted recommender.
-        inputs: The operator's inputs.
-        custom_parsers: The parsers of steps within an estimator; a recommender has none.
-    """
-    return declare_operator(scope, model, inputs, ("items", "scores"))
+parse_recommender = operator_parser("items", "scores")
+"""Declares a recommender as one operator with two outputs."""
 
 
 def declare_recommender_outputs(operator: Any) -> None:

@@ -235,9 +235,12 @@ def read_verified_layers(model: Any, rows: Array) -> list[Layer]:
 
 def computes_probabilities(model: Any) -> bool:
     """Return whether a model's outputs are probabilities, or logits of which its loss makes them."""
-    kind = read_layers(model)[-1]["kind"]
+    return _ends_in_probabilities(model, read_layers(model)[-1]["kind"])
+
+
+def _ends_in_probabilities(model: Any, last: str) -> bool:
     losses = import_keras().tree.flatten(getattr(model, "loss", None))  # one, a list, or a dictionary
-    return kind in ("softmax", "sigmoid") or any(getattr(loss, "from_logits", False) for loss in losses)
+    return last in ("softmax", "sigmoid") or any(getattr(loss, "from_logits", False) for loss in losses)
 
 
 def _probability_layers(model: Any, layers: Sequence[Layer], n_classes: int) -> list[Layer]:
@@ -248,13 +251,13 @@ def _probability_layers(model: Any, layers: Sequence[Layer], n_classes: int) -> 
             f"The Keras model has {width} outputs for {n_classes} classes: expected one output per class, or "
             "one output of two classes."
         )
-    if not computes_probabilities(model):
+    last = layers[-1]["kind"]
+    if not _ends_in_probabilities(model, last):
         raise ConfigurationError(
-            f"The Keras model ends in the operation {layers[-1]['kind']}, and a classification in "
+            f"The Keras model ends in the operation {last}, and a classification in "
             "probabilities: give the last layer the activation softmax, or sigmoid of one output, or "
             "compile the model with a loss that has from_logits=True."
         )
-    last = layers[-1]["kind"]
     if width == 1:
         return [*([] if last == "sigmoid" else [{"kind": "sigmoid"}]), {"kind": "complement"}]
     if last == "sigmoid":
