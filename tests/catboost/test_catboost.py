@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from tests.support.compiled import run_compiled
 from tests.support.trained_bundles import imported_by_loading
 from tests.support.training import configuration, mixed_configuration, write_loans
 from tidegate.bundle import METRICS, PARITY
-from tidegate.contract import MATRIX, Datatype, Output
+from tidegate.contract import Datatype, Output
 from tidegate.errors import ConfigurationError
 from tidegate.trust.policy import TRUSTED_TYPES, Policy
 from tidegate_serving.codecs.request import Limits
@@ -25,7 +26,7 @@ from tidegate_serving.loading.loader import load
 from tidegate_serving.selfcheck import verify_golden_outputs
 from tidegate_training import bundle
 from tidegate_training.booster_file import read_booster
-from tidegate_training.bundling.compile import NotCompiledError, open_session, to_onnx
+from tidegate_training.bundling.compile import NotCompiledError, to_onnx
 from tidegate_training.run import train
 
 RANDOM = np.random.default_rng(0)
@@ -34,8 +35,6 @@ GAPS = np.where(RANDOM.random(ROWS.shape) < 0.2, np.nan, ROWS)
 VALUES = np.maximum(5 + ROWS[:, 0] - ROWS[:, 1] * ROWS[:, 2], 0.1)
 CLASSES = np.digitize(VALUES, [4.0, 6.0])
 TARGETS = np.stack([VALUES, ROWS[:, 1]], axis=1)
-
-DATATYPES = {np.dtype(np.float32): Datatype.FP32, np.dtype(np.float64): Datatype.FP64}
 
 
 def small(kind: type, **parameters: Any) -> Any:
@@ -47,23 +46,6 @@ def small(kind: type, **parameters: Any) -> Any:
         "allow_writing_files": False,
     }
     return kind(**defaults | parameters)
-
-
-def run_compiled(estimator: Any, rows: NDArray[Any]) -> list[NDArray[Any]]:
-    """Compile a fitted estimator, and compute all its outputs."""
-    datatype = DATATYPES[rows.dtype]
-    predicted = np.asarray(estimator.predict(rows[:1]))
-    width = predicted.shape[1] if predicted.ndim == 2 and predicted.shape[1] > 1 else None
-    outputs = [Output(name="prediction", datatype=datatype, width=width)]
-    if isinstance(estimator, CatBoostClassifier):
-        classes = estimator.classes_
-        outputs = [
-            Output(name="label", datatype=Datatype.BYTES if classes.dtype.kind in "UO" else Datatype.INT64),
-            Output(name="probabilities", datatype=Datatype.FP32, width=len(classes)),
-        ]
-    pipeline = Pipeline([("estimator", estimator)])
-    session = open_session(to_onnx(pipeline, "test", dict.fromkeys("abc", datatype), tuple(outputs)))
-    return list(session.run(None, {MATRIX: rows}))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

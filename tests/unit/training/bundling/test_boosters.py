@@ -13,16 +13,16 @@ from lightgbm import LGBMClassifier, LGBMRegressor
 from numpy.typing import NDArray
 from sklearn.base import clone, is_classifier
 from sklearn.impute import SimpleImputer
-from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 from xgboost import XGBClassifier, XGBRegressor
 
+from tests.support.compiled import run_compiled
 from tests.support.trained_bundles import imported_by_loading
 from tests.support.training import configuration, write_numbers
 from tidegate.bundle import SKOPS
 from tidegate.classifiers import LabelEncodedClassifier
-from tidegate.contract import MATRIX, Datatype, Output
 from tidegate.errors import BundleError, ConfigurationError
 from tidegate.trust.archive import build_pipeline
 from tidegate.trust.policy import TRUSTED_TYPES, Policy
@@ -32,7 +32,7 @@ from tidegate_serving.loading.loader import load
 from tidegate_serving.selfcheck import verify_golden_outputs
 from tidegate_training import bundle
 from tidegate_training.bundling.boosters import LIBRARY_TYPES
-from tidegate_training.bundling.compile import NotCompiledError, open_session, to_onnx
+from tidegate_training.bundling.compile import NotCompiledError
 from tidegate_training.run import train
 
 RANDOM = np.random.default_rng(0)
@@ -41,8 +41,6 @@ GAPS = np.where(RANDOM.random(ROWS.shape) < 0.2, np.nan, ROWS)
 VALUES = 5 + ROWS[:, 0] - ROWS[:, 1] * ROWS[:, 2] + RANDOM.normal(0, 0.1, len(ROWS))
 CLASSES = np.digitize(VALUES, [4.0, 6.0])
 
-DATATYPES = {np.dtype(np.float32): Datatype.FP32, np.dtype(np.float64): Datatype.FP64}
-
 
 def xgb(kind: type, **parameters: Any) -> Any:
     return kind(n_estimators=8, max_depth=4, n_jobs=1, **parameters)
@@ -50,22 +48,6 @@ def xgb(kind: type, **parameters: Any) -> Any:
 
 def lgbm(kind: type, **parameters: Any) -> Any:
     return kind(n_estimators=8, n_jobs=1, verbose=-1, **parameters)
-
-
-def run_compiled(estimator: Any, rows: NDArray[Any]) -> list[NDArray[Any]]:
-    """Compile a fitted estimator, and compute all its outputs."""
-    datatype = DATATYPES[rows.dtype]
-    outputs = [Output(name="prediction", datatype=datatype)]
-    if hasattr(estimator, "classes_"):
-        label = Datatype.BYTES if estimator.classes_.dtype.kind == "U" else Datatype.INT64
-        width = len(estimator.classes_)
-        outputs = [
-            Output(name="label", datatype=label),
-            Output(name="probabilities", datatype=Datatype.FP32, width=width),
-        ]
-    pipeline = Pipeline([("estimator", estimator)])
-    session = open_session(to_onnx(pipeline, "test", dict.fromkeys("abc", datatype), tuple(outputs)))
-    return list(session.run(None, {MATRIX: rows}))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
