@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from tidegate_loadtests.formatting import (
+from tidegate.formatting import (
     format_milliseconds,
     format_number,
     format_percent,

@@ -15,8 +15,8 @@ import typer
 
 from tidegate.console import OutputFormat, OutputOption, print_result, progress
 from tidegate.errors import ConfigurationError, FieldError, GateNotPassedError, TidegateError
+from tidegate.formatting import format_milliseconds, format_number, format_percent
 from tidegate_loadtests.capacity import cli as capacity_cli
-from tidegate_loadtests.formatting import format_milliseconds, format_number, format_percent
 from tidegate_loadtests.scaling import cli as scaling_cli
 from tidegate_loadtests.worker_pool import ALL_INTERFACES, MASTER_PORT, WorkerPool, parse_host
 

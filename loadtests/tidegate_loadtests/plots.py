@@ -15,9 +15,9 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
+from tidegate.formatting import format_milliseconds
 from tidegate_loadtests.campaign import Campaign
 from tidegate_loadtests.checks import CheckResult
-from tidegate_loadtests.formatting import format_milliseconds
 from tidegate_loadtests.histogram import BUCKETS, Histogram
 from tidegate_loadtests.scaling_checks import StepFunction, replica_counts
 from tidegate_loadtests.time_series import TimeSeries

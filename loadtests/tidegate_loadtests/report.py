@@ -14,9 +14,9 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from tidegate.formatting import REPORT_STYLE, format_number, format_percent, format_seconds
 from tidegate_loadtests.campaign import Campaign
 from tidegate_loadtests.checks import CheckResult
-from tidegate_loadtests.formatting import format_number, format_percent, format_seconds
 from tidegate_loadtests.generator_cpu import Generator, busiest
 from tidegate_loadtests.load_models import Load
 from tidegate_loadtests.plots import plot_campaign, plot_distribution, to_png, to_svg
@@ -143,6 +143,7 @@ class Report:
         summary = self.summary
         return environment.get_template("report.html.j2").render(
             report=self,
+            style=Markup(REPORT_STYLE.read_text("utf-8")),  # safe without escapes: a file of the package
             plots={
                 name: Markup(to_svg(draw))  # safe without escapes: drawn here, from numbers and phase names
                 for name, draw in {

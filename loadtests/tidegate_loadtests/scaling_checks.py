@@ -13,10 +13,10 @@ from math import ceil
 
 import numpy as np
 
+from tidegate.formatting import format_number, format_rate, format_seconds
 from tidegate_loadtests.campaign import Campaign, ScalingThresholds
 from tidegate_loadtests.checks import CheckResult, Outcome, compare
 from tidegate_loadtests.evidence import proves_missed
-from tidegate_loadtests.formatting import format_number, format_rate, format_seconds
 from tidegate_loadtests.load_steps import LoadStep, find_load_steps
 from tidegate_loadtests.time_series import TimeSeries
 from tidegate_loadtests.timeline.records import PodRecord, Timeline

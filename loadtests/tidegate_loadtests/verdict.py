@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tidegate.formatting import format_milliseconds, format_percent, format_seconds
 from tidegate_loadtests.campaign import Campaign
 from tidegate_loadtests.checks import CheckResult, Outcome, compare
 from tidegate_loadtests.evidence import min_requests, min_requests_with_late, proves_kept
-from tidegate_loadtests.formatting import format_milliseconds, format_percent, format_seconds
 from tidegate_loadtests.generator_cpu import SATURATED_UTILIZATION, Generator
 from tidegate_loadtests.scaling_checks import StepResponse, check_scaling, respond
 from tidegate_loadtests.summary import CampaignSummary, PhaseSummary

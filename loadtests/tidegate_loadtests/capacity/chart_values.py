@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import yaml
 
+from tidegate.formatting import format_number
 from tidegate_loadtests.capacity.document import Capacity
 from tidegate_loadtests.capacity.traffic import Autoscaler, Traffic
-from tidegate_loadtests.formatting import format_number
 
 TOLERANCE = 0.1
 """The HorizontalPodAutoscaler's default tolerance."""

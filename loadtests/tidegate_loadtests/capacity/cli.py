@@ -15,9 +15,9 @@ import typer
 
 from tidegate.console import OutputFormat, OutputOption, print_result, progress
 from tidegate.errors import ConfigurationError, TidegateError
+from tidegate.formatting import format_milliseconds, format_number
 from tidegate.protocol.constants import Protocol
 from tidegate_loadtests.capacity.traffic import DEFAULT_GROWTH_SECONDS, Autoscaler, Traffic
-from tidegate_loadtests.formatting import format_milliseconds, format_number
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

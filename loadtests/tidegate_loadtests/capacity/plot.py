@@ -6,10 +6,10 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from tidegate.formatting import format_number
 from tidegate_loadtests.capacity.document import Capacity
 from tidegate_loadtests.capacity.measurement import Measurement
 from tidegate_loadtests.capacity.search import Criterion
-from tidegate_loadtests.formatting import format_number
 
 _COLOURS = {"pass": "#0f766e", "fail": "#b91c1c"}
 _MARKERS = {"pass": "o", "fail": "x"}

@@ -190,7 +190,7 @@ def _render(document: dict[str, Any]) -> "RenderableType":
     from rich.table import Table
     from rich.text import Text
 
-    from tidegate_loadtests.formatting import format_milliseconds, format_number, format_percent
+    from tidegate.formatting import format_milliseconds, format_number, format_percent
 
     settings = document["settings"]
     table = Table("", *(row["name"] for row in settings), box=None, pad_edge=False)
