@@ -8,7 +8,7 @@ LOCK_OPTIONS := --universal --python-version 3.11 --generate-hashes --no-emit-in
 	--quiet --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-keras test-catboost alerts fuzz lint format package release-dry-run e2e e2e-full bench bench-quick capacity hpa-oracle attacks algorithms docs charts lock clean examples
+.PHONY: help setup demo test test-keras test-catboost alerts fuzz lint format package release-dry-run e2e e2e-full bench bench-quick capacity rollout-error-rates hpa-oracle attacks algorithms docs charts lock clean examples
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -95,6 +95,9 @@ bench-quick: setup ## Measure the server, the KServe SDK, the ceilings, and clos
 
 capacity: setup ## Measure the capacity of two models three times each (30 minutes)
 	@$(BIN)/python -m tests.capacity_repeats
+
+rollout-error-rates: setup ## Measure the verdict's error rates on simulated rollouts (3 minutes), for docs/rollout.md
+	@$(BIN)/python -m tests.rollout_error_rates
 
 hpa-oracle: setup ## Compare the simulated autoscaler with Kubernetes' own controller in 10,000 scenarios (2 minutes; Go)
 	@$(BIN)/python -m tools.hpa_oracle
