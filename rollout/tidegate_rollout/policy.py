@@ -25,7 +25,7 @@ class _Model(BaseModel):
 class Step(_Model):
     """A step: the Gateway mirrors a percentage of the requests to the canary, or sends them to it."""
 
-    mirror: Annotated[float, Field(gt=0, le=100)] | None = None
+    mirror: Annotated[int, Field(gt=0, le=100)] | None = None
     """Percentage of the requests that the canary receives as copies. No user receives its responses."""
     weight: Annotated[int, Field(gt=0, lt=100)] | None = None
     """Percentage of the requests that the canary serves. The promotion follows the last step."""
@@ -37,7 +37,7 @@ class Step(_Model):
         return self
 
     def __str__(self) -> str:
-        return f"mirror {self.mirror:g} %" if self.weight is None else f"weight {self.weight} %"
+        return f"mirror {self.mirror} %" if self.weight is None else f"weight {self.weight} %"
 
 
 class LatencyLimit(_Model):

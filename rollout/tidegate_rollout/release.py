@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 CHART = "tidegate"
 POD_LABEL = "serving.kserve.io/inferenceservice"
+INSTANCE_LABEL = "app.kubernetes.io/instance"
+"""The release's name in Helm."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,4 +102,4 @@ def _names(metadata: "Object") -> tuple[str, str]:
     """Return the names of an InferenceService's release: its objects' name, and the release's in Helm."""
     labels, name = metadata["labels"], metadata["name"]
     canary = labels["app.kubernetes.io/component"] == "canary"
-    return name.removesuffix("-canary") if canary else name, labels["app.kubernetes.io/instance"]
+    return name.removesuffix("-canary") if canary else name, labels[INSTANCE_LABEL]

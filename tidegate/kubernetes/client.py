@@ -78,7 +78,7 @@ class Cluster:
             ServerError: If the cluster is unreachable or fails: worth a retry.
             ConfigurationError: If the cluster denies access.
         """
-        with _translate_errors(f"listing {kind} in {namespace}"):
+        with translate_errors(f"listing {kind} in {namespace}"):
             try:
                 name, version = group.split("/")
                 listing: Any = self._objects.list_namespaced_custom_object(
@@ -102,7 +102,7 @@ class Cluster:
             ServerError: If the cluster is unreachable or fails: worth a retry.
             ConfigurationError: If the cluster denies access.
         """
-        with _translate_errors(f"listing pods in {namespace}"):
+        with translate_errors(f"listing pods in {namespace}"):
             typed_pods = self._core.list_namespaced_pod(
                 namespace,
                 label_selector=selector,
@@ -125,7 +125,7 @@ class Cluster:
             ServerError: If the cluster is unreachable or fails, or the log is silent for too long.
             ConfigurationError: If the cluster denies access.
         """
-        with _translate_errors(f"following the log of {pod}"):
+        with translate_errors(f"following the log of {pod}"):
             stream: Any = self._core.read_namespaced_pod_log(
                 pod,
                 namespace,
@@ -143,7 +143,13 @@ class Cluster:
 
 
 @contextmanager
-def _translate_errors(action: str) -> Iterator[None]:
+def translate_errors(action: str) -> Iterator[None]:
+    """Raise the library's errors as those of a command.
+
+    Raises:
+        ServerError: If the cluster is unreachable or fails: worth a retry.
+        ConfigurationError: If the cluster denies access.
+    """
     try:
         yield
     except ApiException as error:

@@ -1,0 +1,177 @@
+# SPDX-FileCopyrightText: The Tidegate authors
+# SPDX-License-Identifier: Apache-2.0
+"""The control of one release's rollout: start or continue it, or have it aborted or promoted.
+
+A command takes the lease and continues the rollout to its end. If another process holds the lease, ``abort``
+and ``promote`` leave a request in it, which that process follows, and take over if it does not.
+"""
+
+from dataclasses import dataclass
+
+from tidegate.errors import ConfigurationError, ServerError
+from tidegate_rollout.controller import Controller, Effects, find_targets
+from tidegate_rollout.lease import LeaseHeldError, LeaseLostError, LeaseRecord, RolloutLease
+from tidegate_rollout.machine import Request, resume
+from tidegate_rollout.plan import parse_digest
+from tidegate_rollout.policy import RolloutPolicy
+from tidegate_rollout.preflight import continued_state, first_state, verify_values
+from tidegate_rollout.room import ReplicaCapacity, read_scale
+from tidegate_rollout.scrape import read_pods
+from tidegate_rollout.state import Course, Result, RolloutState
+from tidegate_rollout.status import assess
+
+FOLLOW_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Session:
+    """One release, and the way to everything that a rollout needs."""
+
+    release: str
+    namespace: str
+    effects: Effects
+    lease: RolloutLease
+
+    def last_state(self) -> RolloutState | None:
+        """Return the state of the last rollout; None without one."""
+        return _state_of(self.lease.read())
+
+    def start(
+        self,
+        digest: str | None,
+        policy: RolloutPolicy | None,
+        *,
+        rounds: int = 1,
+        capacity: ReplicaCapacity | None = None,
+    ) -> RolloutState:
+        """Start a rollout or continue it, and return its last state.
+
+        Args:
+            digest: The new digest; None to rehearse with the release's own.
+            policy: The policy; None for the defaults, or for that of the rollout in progress.
+            rounds: The rounds of a rehearsal.
+            capacity: The capacity of a replica, if measured.
+
+        Raises:
+            ConfigurationError: If the release, the policy or another rollout does not allow it.
+            ServerError: If another process holds the lease, or the cluster is unreachable for too long.
+        """
+        state = _state_of(self.lease.acquire())
+        try:
+            if state is None or state.result not in (None, Result.HELD):
+                if state is not None and self._is_promoted(state, digest):
+                    return state
+                state = self._first_state(digest, policy or RolloutPolicy(), rounds)
+                self.lease.save(state.model_dump_json())
+            else:
+                course = Course.REHEARSAL if digest is None else Course.ROLLOUT
+                continued_state(state, digest or state.baseline.digest, policy, course)
+            return self._run(state, None, capacity)
+        finally:
+            self._release_lease()
+
+    def request(self, request: Request) -> RolloutState:
+        """Abort or promote the rollout, and return its last state.
+
+        Args:
+            request: The action.
+
+        Raises:
+            ConfigurationError: If there is no rollout in progress, or the action is not possible any more.
+            ServerError: If the cluster is unreachable for too long.
+        """
+        self._verify_request(request)
+        requested = False
+        while True:
+            try:
+                state = _state_of(self.lease.acquire())
+            except LeaseHeldError:
+                if not requested:
+                    requested = self._leave(request)
+                self.effects.sleep(FOLLOW_SECONDS)
+                continue
+            try:
+                assert state is not None, "the lease had a state before"
+                if state.result not in (None, Result.HELD):
+                    return state
+                return self._run(state, request, None)
+            finally:
+                self._release_lease()
+
+    def _is_promoted(self, state: RolloutState, digest: str | None) -> bool:
+        """Return whether the last rollout has promoted the digest, so that a start has no steps."""
+        if (state.result, state.digest) != (Result.PROMOTED, digest):
+            return False
+        values = self.effects.helm.deployed_values()
+        return values is not None and parse_digest(values["model"]["digest"]) == digest
+
+    def _first_state(self, digest: str | None, policy: RolloutPolicy, rounds: int) -> RolloutState:
+        effects = self.effects
+        effects.helm.verify_chart()
+        values, release = effects.helm.deployed_values(), effects.read_release()
+        if values is None:
+            raise ConfigurationError(
+                f"The last upgrade of {self.release} is pending or has failed: run 'helm history "
+                f"{self.release}', and upgrade the release before the rollout."
+            )
+        if pending := assess(release).pending:
+            raise ServerError(f"{self.release} is not ready for a rollout: {'; '.join(pending)}.")
+        course = Course.REHEARSAL if digest is None else Course.ROLLOUT
+        digest = parse_digest(digest or values["model"]["digest"])
+        verify_values(values, digest, policy, course)
+        samples = policy.predictions is not None
+        readings, failures = read_pods(
+            find_targets(release, values, mirrors=False), effects.get, {}, samples=samples
+        )
+        if not readings:
+            raise ServerError(f"No pod of {self.release} can be read: {'; '.join(failures)}.")
+        return first_state(
+            values,
+            digest,
+            policy,
+            course=course,
+            replicas=read_scale(release, "stable").replicas,
+            edges=policy.latency_edges(list(readings[0].lane.buckets)),
+            now=effects.clock(),
+            rounds=rounds,
+        )
+
+    def _run(
+        self, state: RolloutState, request: Request | None, capacity: ReplicaCapacity | None
+    ) -> RolloutState:
+        return Controller(self.effects, capacity).run(resume(state, self.effects.clock()), request)
+
+    def _verify_request(self, request: Request) -> None:
+        state = self.last_state()
+        if state is None or state.result not in (None, Result.HELD):
+            raise ConfigurationError(f"{self.release} has no rollout in progress to {request}.")
+        if request == "promote" and state.course is not Course.ROLLOUT:
+            raise ConfigurationError(
+                f"The {state.course} of {self.release} cannot be promoted: wait for its end."
+            )
+        if request == "abort" and not state.is_revocable and state.course is not Course.ABORT:
+            raise ConfigurationError(
+                f"{self.release} is at the step {state.step}, where the stable track has the new digest: run "
+                f"'tidegate rollout start {self.release} {state.digest}' to finish, and then start a rollout "
+                f"of {state.baseline.digest}."
+            )
+
+    def _leave(self, request: Request) -> bool:
+        """Leave the request in the lease, and return whether it is there."""
+        try:
+            self.lease.request(request)
+        except LeaseLostError:
+            return False
+        self.effects.report.notice(f"{request}: requested from the process that controls the rollout")
+        return True
+
+    def _release_lease(self) -> None:
+        try:
+            self.lease.release()
+        except ServerError as error:
+            # The lease ends by itself, and the rollout's own result or error counts.
+            self.effects.report.notice(f"the lease stays until it expires: {error}")
+
+
+def _state_of(record: LeaseRecord | None) -> RolloutState | None:
+    return None if record is None or record.state is None else RolloutState.parse(record.state)
