@@ -45,18 +45,18 @@ class Study:
 
 EQUAL, WORSE, WRONG = ("fail", 0.01), ("fail", 0.95), ("pass", 0.05)
 STUDIES: Mapping[str, Study] = {
-    "equal, 0.5 % errors": Study(RAMP, Traffic(), 800, EQUAL),
-    "equal, 2 % errors": Study(RAMP, Traffic(error_ratio=0.02), 500, EQUAL),
-    "equal, without errors": Study(RAMP, Traffic(error_ratio=1e-6), 400, EQUAL),
-    "equal, 300 requests per block": Study(RAMP, Traffic(requests=300), 100, EQUAL),
-    "equal, 1 % other labels": Study(RAMP, Traffic(disagreement=0.01), 300, EQUAL),
+    "equal, 0.5 % errors": Study(RAMP, Traffic(), 500, EQUAL),
+    "equal, 2 % errors": Study(RAMP, Traffic(4000, error_ratio=0.02), 600, EQUAL),
+    "equal, without errors": Study(RAMP, Traffic(4000, error_ratio=1e-6), 500, EQUAL),
+    "equal, 300 requests per block": Study(RAMP, Traffic(300), 40, EQUAL),
+    "equal, 1 % other labels": Study(RAMP, Traffic(4000, disagreement=0.01), 400, EQUAL),
     "errors x 2": Study(WEIGHTS, Traffic(error_odds=2), 400, WORSE),
     "errors x 2 of 2 %": Study(WEIGHTS, Traffic(error_ratio=0.02, error_odds=2), 400, WORSE),
     "errors x 10, 5 % weight": Study(SMALL_WEIGHT, Traffic(error_odds=10), 400, WORSE),
     "slow requests x 3": Study(WEIGHTS, Traffic(slow_odds=3), 400, WORSE),
     "slow requests x 3, 5 % weight": Study(SMALL_WEIGHT, Traffic(slow_odds=3), 400, WORSE),
-    "30 % other labels": Study(RAMP, Traffic(disagreement=0.3), 400, WORSE),
-    "7 % other labels": Study(RAMP, Traffic(disagreement=0.07), 400, WRONG),
+    "30 % other labels": Study(RAMP, Traffic(disagreement=0.3), 200, WORSE),
+    "7 % other labels": Study(RAMP, Traffic(disagreement=0.07), 100, WRONG),
 }
 
 

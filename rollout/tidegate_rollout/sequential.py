@@ -178,5 +178,5 @@ def _log_bets(bets: Floats, events: Floats | int, trials: int, limit: Floats | f
 
 def _log_mean_exp(logs: Floats) -> Floats:
     largest = logs.max(axis=-1)
-    result: Floats = largest + np.log(np.exp(logs - largest[..., None]).mean(axis=-1))
+    result: Floats = largest + np.log(np.exp(logs - largest[..., None]).sum(axis=-1)) - log(logs.shape[-1])
     return result

@@ -18,6 +18,7 @@ track is held. No other check passes without evidence, and the end of the time i
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from math import inf, log
 from typing import Literal
 
@@ -32,6 +33,15 @@ CheckOutcome = Literal["fail", "pass", "continue"]
 Outcome = Literal["fail", "pass", "continue", "insufficient"]
 
 DISAGREEMENT, SCORE_SHIFT, DIFFERING, CHANGE = "disagreement", "score_shift", "differing", "change"
+_LABELS = {
+    ERRORS: "server errors",
+    CLIENT_ERRORS: "client errors",
+    OVERLOAD: "rejections by load",
+    DISAGREEMENT: "different labels",
+    SCORE_SHIFT: "shift of the scores",
+    DIFFERING: "different values",
+    CHANGE: "expected change",
+}
 _HELD = frozenset({CLIENT_ERRORS, OVERLOAD})
 """Comparisons that cannot fail a canary, because its clients or its replicas may be the cause."""
 
@@ -45,13 +55,26 @@ class Check:
     """An odds ratio, a ratio of pairs, or a distance; None if there is nothing to compare."""
     interval: tuple[float, float]
     """The values that the evidence does not exclude, valid at any time."""
-    threshold: float
-    """The smallest value that does not pass."""
+    expected: str
+    """The condition, with its threshold."""
     outcome: CheckOutcome
     progress: tuple[float, float]
     """The logarithm of the evidence for a fail and for a pass, from 0 to 1 at the threshold."""
     detail: str
     """The counts behind the figure."""
+
+    @property
+    def label(self) -> str:
+        """The name as text."""
+        return label(self.name)
+
+    def __str__(self) -> str:
+        figure = "nothing" if self.figure is None else f"{self.figure:.3g}"
+        low, high = self.interval
+        return (
+            f"{self.label}: expected {self.expected}, received {figure} (between {low:.3g} and {high:.3g}): "
+            f"{self.detail}"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +100,13 @@ def assess(policy: RolloutPolicy, evidence: Evidence) -> Verdict:
     checks = [_compare(name, one, policy, alpha) for name, one in evidence.comparisons.items()]
     if policy.predictions is not None:
         checks += _check_pairs(evidence.pairs, policy.predictions, policy, alpha)
-    failed = tuple(_describe(check) for check in checks if check.outcome == "fail")
+    failed = tuple(str(check) for check in checks if check.outcome == "fail")
     if failed:
         return Verdict("fail", tuple(checks), failed)
-    pending = (*_pending_minimums(policy, evidence), *(_describe(c) for c in checks if c.outcome != "pass"))
+    pending = (
+        *_pending_minimums(policy, evidence),
+        *(str(check) for check in checks if check.outcome != "pass"),
+    )
     if not pending:
         return Verdict("pass", tuple(checks), ())
     outcome: Outcome = "continue" if evidence.seconds < policy.max_seconds else "insufficient"
@@ -104,7 +130,7 @@ def _compare(name: str, comparison: Comparison, policy: RolloutPolicy, alpha: fl
     test = odds_ratios(policy.equal_odds_ratio, policy.unacceptable_odds_ratio)
     events, rollout, step = comparison.events, np.array(comparison.rollout), np.array(comparison.step)
     budget = policy.max_error_ratio
-    if name.startswith(SLOW):
+    if name.startswith(f"{SLOW}_"):
         assert policy.latency is not None, "a latency check needs a latency objective"
         budget = policy.latency.max_slow_ratio
     within = -inf
@@ -115,12 +141,17 @@ def _compare(name: str, comparison: Comparison, policy: RolloutPolicy, alpha: fl
     figure, *ends = test.estimate(rollout, alpha) if rollout.any() else (None, 0.0, inf)
     outcome: CheckOutcome = "fail" if for_fail >= 1 else "pass" if for_pass >= 1 else "continue"
     if name in _HELD:
-        outcome = "continue" if for_fail >= 1 else "pass"
+        outcome, for_pass = ("continue", 0.0) if for_fail >= 1 else ("pass", 1.0)
+    expected = f"an odds ratio of at most {policy.equal_odds_ratio:g}"
+    if for_fail < 1:
+        expected = (
+            f"an odds ratio below {policy.unacceptable_odds_ratio:g}, or less than {budget:.3g} on the canary"
+        )
     return Check(
         name,
         figure,
         (ends[0], ends[1]),
-        policy.unacceptable_odds_ratio,
+        expected,
         outcome,
         (for_fail, for_pass),
         f"in this step {events.canary_events:,} of {events.canary:,} requests on the canary, "
@@ -136,12 +167,11 @@ def _check_pairs(
         differing = pairs.disagreements + pairs.differing
         total = pairs.labelled + pairs.valued
         seen = differing > 0
-        low, high = ratio_interval(differing, total, alpha)
         yield Check(
             CHANGE,
             differing / total if total else None,
-            (float(low), float(high)),
-            0.0,
+            _interval(differing, total, alpha),
+            "more than 0",
             "pass" if seen else "continue",
             (0.0, float(seen)),
             f"{differing:,} of {total:,} pairs differ, and a change is expected",
@@ -184,12 +214,26 @@ def _check_ratio(
         detail: The counts in words.
     """
     events, trials = counts
-    low, high = ratio_interval(events, trials, alpha)
     for_fail = float(log_e_above(events, trials, limit)) / log(1 / alpha)
     for_pass = float(log_e_below(events, trials, limit)) / log(1 / policy.beta)
     outcome: CheckOutcome = "fail" if for_fail >= 1 else "pass" if for_pass >= 1 else "continue"
     figure = events / trials if trials else None
-    return Check(name, figure, (float(low), float(high)), limit, outcome, (for_fail, for_pass), detail)
+    return Check(
+        name,
+        figure,
+        _interval(events, trials, alpha),
+        f"at most {limit:g}",
+        outcome,
+        (for_fail, for_pass),
+        detail,
+    )
+
+
+@lru_cache(maxsize=64)
+def _interval(events: int, trials: int, alpha: float) -> tuple[float, float]:
+    """Return the interval of a ratio. The pairs stay the same after the mirror step."""
+    low, high = ratio_interval(events, trials, alpha)
+    return float(low), float(high)
 
 
 def _check_score_shift(pairs: PairCounts, limit: float, policy: RolloutPolicy, alpha: float) -> Check:
@@ -214,22 +258,19 @@ def _check_score_shift(pairs: PairCounts, limit: float, policy: RolloutPolicy, a
         SCORE_SHIFT,
         float(shifts.max()),
         (low, high),
-        limit,
+        f"at most {limit:g}",
         "fail" if low > limit else "pass" if largest <= limit else "continue",
         (min(1.0, low / limit), min(1.0, limit / largest)),
         f"largest at the score {edge:g}, of {pairs.scored:,} pairs",
     )
 
 
-def _describe(check: Check) -> str:
-    figure = "nothing" if check.figure is None else f"{check.figure:.3g}"
-    low, high = check.interval
-    kind = (
-        "an odds ratio below" if check.name in (ERRORS, *_HELD) or check.name.startswith(SLOW) else "at most"
-    )
-    if check.name == CHANGE:
-        kind = "more than"
-    return (
-        f"{check.name}: expected {kind} {check.threshold:g}, received {figure} "
-        f"(between {low:.3g} and {high:.3g}): {check.detail}"
-    )
+def label(name: str) -> str:
+    """Return the text of a check's name.
+
+    >>> label("errors"), label("slow_250ms")
+    ('server errors', 'slower than 250 ms')
+    """
+    if name.startswith(f"{SLOW}_"):
+        return f"slower than {name.removeprefix(f'{SLOW}_').removesuffix('ms')} ms"
+    return _LABELS[name]

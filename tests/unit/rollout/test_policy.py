@@ -16,9 +16,7 @@ def load(tmp_path: Path, text: str) -> RolloutPolicy:
 
 
 def test_policy_file_replaces_defaults(tmp_path: Path) -> None:
-    policy = load(
-        tmp_path, "steps: [{mirror: 3}, {weight: 1}, {weight: 50}]\nlatency: null\nalpha: 0.001\n"
-    )
+    policy = load(tmp_path, "steps: [{mirror: 3}, {weight: 1}, {weight: 50}]\nlatency: null\nalpha: 0.001\n")
     assert [str(step) for step in policy.steps] == ["mirror 3 %", "weight 1 %", "weight 50 %"]
     assert policy.latency is None
     assert policy.alpha == 0.001
