@@ -8,14 +8,15 @@ command that was killed continues with it.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Self
 
 import numpy as np
 from pydantic import TypeAdapter
 
 from tidegate_rollout.pairs import PairCounts, Sample
-from tidegate_rollout.policy import RolloutPolicy
-from tidegate_rollout.sequential import Floats, OddsRatios, odds_ratios
+from tidegate_rollout.policy import EventLimit, RolloutPolicy
+from tidegate_rollout.sequential import Floats, OddsRatios
 
 ERRORS, CLIENT_ERRORS, OVERLOAD, SLOW = "errors", "client_errors", "overload", "slow"
 """The names of comparisons; a duration's begins with the last."""
@@ -162,19 +163,19 @@ class Comparison:
     """The log-likelihood of all steps by odds ratio."""
 
     @classmethod
-    def empty(cls, policy: RolloutPolicy) -> Self:
+    def empty(cls, limit: EventLimit) -> Self:
         """Return a comparison without events."""
-        nothing = (0.0,) * len(_odds_ratios(policy).values)
+        nothing = (0.0,) * len(odds_ratios(limit).values)
         return cls(Events(), nothing, nothing)
 
-    def add(self, events: Events, policy: RolloutPolicy) -> Self:
+    def add(self, events: Events, limit: EventLimit) -> Self:
         """Add the events of a block.
 
         Args:
             events: The events.
-            policy: The policy with the odds ratios.
+            limit: The odds ratios.
         """
-        likelihood = _odds_ratios(policy).log_likelihood(
+        likelihood = odds_ratios(limit).log_likelihood(
             (events.canary, events.canary_events), (events.stable, events.stable_events)
         )
         return replace(
@@ -227,7 +228,7 @@ class Evidence:
             edges: The durations of ``RolloutPolicy.latency_edges``.
         """
         names = (ERRORS, *(slow_name(edge) for edge in edges), CLIENT_ERRORS, OVERLOAD)
-        return cls(edges, {name: Comparison.empty(policy) for name in names})
+        return cls(edges, {name: Comparison.empty(limit_of(name, policy)) for name in names})
 
     def add(self, block: Block, policy: RolloutPolicy, pairs: Iterable[tuple[Sample, Sample]] = ()) -> Self:
         """Add a block of counts, and pairs of predictions.
@@ -241,7 +242,9 @@ class Evidence:
         mirrored = policy.steps[self.step].mirror is not None
         return replace(
             self,
-            comparisons={name: one.add(events[name], policy) for name, one in self.comparisons.items()},
+            comparisons={
+                name: one.add(events[name], limit_of(name, policy)) for name, one in self.comparisons.items()
+            },
             seconds=self.seconds + block.seconds,
             elapsed=self.elapsed + block.seconds,
             mirrored=self.mirrored + block.canary if mirrored else self.mirrored,
@@ -256,9 +259,9 @@ class Evidence:
         The evidence against the canary counts on, and each step has to prove anew that the canary is
         acceptable. Pairs count on as well, because their rows do not depend on the step.
         """
-        fresh = Comparison.empty(policy)
         comparisons = {
-            name: replace(fresh, rollout=comparison.rollout) for name, comparison in self.comparisons.items()
+            name: replace(Comparison.empty(limit_of(name, policy)), rollout=one.rollout)
+            for name, one in self.comparisons.items()
         }
         return replace(self, step=self.step + 1, seconds=0.0, comparisons=comparisons)
 
@@ -328,8 +331,23 @@ def _count_events(block: Block, edges: tuple[float, ...]) -> dict[str, Events]:
     return {ERRORS: errors, **slow, CLIENT_ERRORS: client_errors, OVERLOAD: overload}
 
 
-def _odds_ratios(policy: RolloutPolicy) -> OddsRatios:
-    return odds_ratios(policy.equal_odds_ratio, policy.unacceptable_odds_ratio)
+@lru_cache
+def odds_ratios(limit: EventLimit) -> OddsRatios:
+    """Return the odds ratios of a limit."""
+    return OddsRatios(limit.equal_odds_ratio, limit.unacceptable_odds_ratio)
+
+
+def limit_of(name: str, policy: RolloutPolicy) -> EventLimit:
+    """Return the limit of a comparison.
+
+    Args:
+        name: The comparison's name.
+        policy: The policy; without a latency objective there is no comparison of durations.
+    """
+    if not name.startswith(f"{SLOW}_"):
+        return policy.errors
+    assert policy.latency is not None, "a comparison of durations needs a latency objective"
+    return policy.latency
 
 
 def _add(logs: tuple[float, ...], more: Floats) -> tuple[float, ...]:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from tidegate.errors import ConfigurationError, FieldError
 
 Ratio = Annotated[float, Field(gt=0, lt=1)]
-Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
@@ -40,13 +40,31 @@ class Step(_Model):
         return f"mirror {self.mirror} %" if self.weight is None else f"weight {self.weight} %"
 
 
-class LatencyLimit(_Model):
-    """The latency objective: a duration, and the ratio of requests that may exceed it."""
+class EventLimit(_Model):
+    """The accepted difference between both tracks in one kind of event, such as errors."""
 
-    threshold_ms: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 100.0
+    equal_odds_ratio: Positive = 1.0
+    """The odds of an event on the canary, divided by the stable track's: up to this, they count as equal."""
+    unacceptable_odds_ratio: Positive = 2.0
+    """From this odds ratio on, the canary must not pass."""
+    max_ratio: Ratio = 0.01
+    """A canary with a proven smaller ratio of events passes, even if the stable track has none."""
+
+    @model_validator(mode="after")
+    def _validate_distance(self) -> Self:
+        if self.unacceptable_odds_ratio <= self.equal_odds_ratio * 1.1:
+            problem = "expected more than 1.1 times equal_odds_ratio, the nearest that a test can tell apart"
+            raise FieldError(("unacceptable_odds_ratio",), problem)
+        return self
+
+
+class LatencyLimit(EventLimit):
+    """The latency objective: an event is a request that takes longer."""
+
+    equal_odds_ratio: Positive = 1.25
+    """As for errors, and above 1, because the latency of equal pods differs by node and by load."""
+    threshold_ms: Positive = 100.0
     """The objective, rounded up to an upper bound of the server's histogram."""
-    max_slow_ratio: Ratio = 0.01
-    """A canary of which so few requests are slower passes, however fast the stable track is."""
 
 
 class PredictionLimits(_Model):
@@ -76,26 +94,22 @@ class RolloutPolicy(_Model):
     """Mirror first, then rising weights."""
     settle_seconds: NonNegative = 15.0
     """Time after each change of the traffic whose requests do not count: the Gateway and caches follow it."""
-    block_seconds: Seconds = 15.0
+    block_seconds: Positive = 15.0
     """Time between two readings of the pods' counters."""
     min_seconds: NonNegative = 60.0
     """Least time per step."""
     min_requests: Annotated[int, Field(ge=1)] = 200
     """Least requests of the canary per step."""
-    max_seconds: Seconds = 3600.0
+    max_seconds: Positive = 3600.0
     """Longest time per step; ``on_insufficient`` follows if it ends without enough evidence."""
     on_insufficient: Literal["hold", "abort"] = "hold"
     """``hold`` keeps the step's traffic and ends the command; ``abort`` returns the traffic."""
     alpha: Annotated[float, Field(gt=0, le=0.5)] = 0.01
     """Largest probability that the rollout of an equally good canary fails, over all steps and checks."""
     beta: Annotated[float, Field(gt=0, le=0.5)] = 0.05
-    """Largest probability that a canary of ``unacceptable_odds_ratio`` passes all steps."""
-    equal_odds_ratio: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
-    """The canary's odds of an error, divided by the stable track's: up to this, they count as equal."""
-    unacceptable_odds_ratio: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 2.0
-    """From this odds ratio on, the canary must not pass."""
-    max_error_ratio: Ratio = 0.01
-    """The error budget: a canary with proven fewer errors passes, even if the stable track has none."""
+    """Largest probability that an unacceptable canary passes all steps."""
+    errors: EventLimit = EventLimit()
+    """Server errors. ``errors.max_ratio`` is the error budget."""
     latency: LatencyLimit | None = LatencyLimit()
     """None if latency does not count."""
     predictions: PredictionLimits | None = PredictionLimits()
@@ -118,9 +132,6 @@ class RolloutPolicy(_Model):
         if self.max_seconds < max(self.min_seconds, self.block_seconds):
             problem = f"expected at least min_seconds and block_seconds, received {self.max_seconds:g}"
             raise FieldError(("max_seconds",), problem)
-        if self.unacceptable_odds_ratio <= self.equal_odds_ratio * 1.1:
-            problem = "expected more than 1.1 times equal_odds_ratio, the nearest that a test can tell apart"
-            raise FieldError(("unacceptable_odds_ratio",), problem)
         if self.expect == "changed" and self.predictions is None:
             raise FieldError(("expect",), "'changed' needs predictions, because only they show the change")
         return self

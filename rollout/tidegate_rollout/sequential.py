@@ -14,7 +14,6 @@ alpha, however often it is read.
 - Several checks: alpha/m each. Bonferroni's bound needs no independence.
 """
 
-from functools import lru_cache
 from math import ceil, inf, log, sqrt
 
 import numpy as np
@@ -109,12 +108,6 @@ class OddsRatios:
             0.0 if low == smallest else low,
             inf if high == largest else high,
         )
-
-
-@lru_cache
-def odds_ratios(equal: float, unacceptable: float) -> OddsRatios:
-    """Return the odds ratios of a policy."""
-    return OddsRatios(equal, unacceptable)
 
 
 def log_e_above(events: Floats | int, trials: int, limit: Floats | float) -> Floats:

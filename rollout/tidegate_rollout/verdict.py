@@ -24,10 +24,19 @@ from typing import Literal
 
 import numpy as np
 
-from tidegate_rollout.evidence import CLIENT_ERRORS, ERRORS, OVERLOAD, SLOW, Comparison, Evidence
+from tidegate_rollout.evidence import (
+    CLIENT_ERRORS,
+    ERRORS,
+    OVERLOAD,
+    SLOW,
+    Comparison,
+    Evidence,
+    limit_of,
+    odds_ratios,
+)
 from tidegate_rollout.pairs import SCORE_EDGES, PairCounts
 from tidegate_rollout.policy import PredictionLimits, RolloutPolicy
-from tidegate_rollout.sequential import log_e_above, log_e_below, odds_ratios, ratio_interval
+from tidegate_rollout.sequential import log_e_above, log_e_below, ratio_interval
 
 CheckOutcome = Literal["fail", "pass", "continue"]
 Outcome = Literal["fail", "pass", "continue", "insufficient"]
@@ -127,12 +136,9 @@ def _compare(name: str, comparison: Comparison, policy: RolloutPolicy, alpha: fl
     A pass needs evidence against "unacceptable odds ratio, and more events than the budget". The mean of two
     e-processes, one against each part, is an e-process against both.
     """
-    test = odds_ratios(policy.equal_odds_ratio, policy.unacceptable_odds_ratio)
+    limit = limit_of(name, policy)
+    test, budget = odds_ratios(limit), limit.max_ratio
     events, rollout, step = comparison.events, np.array(comparison.rollout), np.array(comparison.step)
-    budget = policy.max_error_ratio
-    if name.startswith(f"{SLOW}_"):
-        assert policy.latency is not None, "a latency check needs a latency objective"
-        budget = policy.latency.max_slow_ratio
     within = -inf
     if events.canary_events < budget * events.canary:
         within = float(log_e_below(events.canary_events, events.canary, budget))
@@ -142,10 +148,10 @@ def _compare(name: str, comparison: Comparison, policy: RolloutPolicy, alpha: fl
     outcome: CheckOutcome = "fail" if for_fail >= 1 else "pass" if for_pass >= 1 else "continue"
     if name in _HELD:
         outcome, for_pass = ("continue", 0.0) if for_fail >= 1 else ("pass", 1.0)
-    expected = f"an odds ratio of at most {policy.equal_odds_ratio:g}"
+    expected = f"an odds ratio of at most {limit.equal_odds_ratio:g}"
     if for_fail < 1:
         expected = (
-            f"an odds ratio below {policy.unacceptable_odds_ratio:g}, or less than {budget:.3g} on the canary"
+            f"an odds ratio below {limit.unacceptable_odds_ratio:g}, or less than {budget:.3g} on the canary"
         )
     return Check(
         name,

@@ -44,7 +44,7 @@ def test_default_policy_mirrors_first_and_holds() -> None:
             "max_seconds: 30",
             "field 'max_seconds': expected at least min_seconds and block_seconds, received 30.",
         ),
-        ("unacceptable_odds_ratio: 1.05", "field 'unacceptable_odds_ratio': expected more than 1.1"),
+        ("latency: {unacceptable_odds_ratio: 1.3}", "field 'latency.unacceptable_odds_ratio': expected more"),
         ("{expect: changed, predictions: null}", "field 'expect': 'changed' needs predictions"),
         ("alpha: 0", "field 'alpha': Input should be greater than 0"),
         ("latency: {threshold_ms: .inf}", "field 'latency.threshold_ms'"),
