@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tidegate.outputs import LABEL, PREDICTION
 from tidegate_training.bundling.features import Indices
 from tidegate_training.bundling.fitted_model import FittedModel
-from tidegate_training.evaluation import class_scores
+from tidegate_training.evaluation import choose_positive_label, class_scores
 
 Array = NDArray[Any]
 
@@ -23,7 +23,7 @@ _COLOR = "#1f4e79"
 
 
 def plot_model(
-    model: FittedModel, rows: Indices, outputs: Mapping[str, Array], split: str
+    model: FittedModel, rows: Indices, outputs: Mapping[str, Array], split: str, positive_label: Any = None
 ) -> dict[str, bytes]:
     """Plot a model's outputs against true values; nothing without true values or with several targets.
 
@@ -32,6 +32,7 @@ def plot_model(
         rows: The numbers of the rows, ``[rows]``.
         outputs: By output, ``[rows]`` or ``[rows, width]``: the model's outputs for these rows.
         split: The name of the rows, for the titles.
+        positive_label: The class, of two, of the ROC curve; by default the second one.
 
     Returns:
         By name, the content of each file.
@@ -45,7 +46,7 @@ def plot_model(
         return plot_regression(target, outputs, split)
     if model.task == "classification":
         weights = None if model.weights is None else model.weights[rows]
-        return plot_classification(target, outputs, list(model.labels), weights, split)
+        return plot_classification(target, outputs, list(model.labels), weights, split, positive_label)
     return {}
 
 
@@ -55,6 +56,7 @@ def plot_classification(
     labels: list[Any],
     weights: Array | None = None,
     split: str = "test",
+    positive_label: Any = None,
 ) -> dict[str, bytes]:
     """Plot the confusion matrix, and one ROC curve per class (one in all for two classes).
 
@@ -64,6 +66,7 @@ def plot_classification(
         labels: All classes, in the order of the score columns.
         weights: ``[rows]``, how much each row counts in the ROC curve. The confusion matrix counts rows.
         split: The name of the rows, for the titles.
+        positive_label: The class, of two, of the ROC curve; by default the second one.
 
     Returns:
         By name, the content of each file.
@@ -88,14 +91,14 @@ def plot_classification(
         from sklearn.metrics import roc_curve
 
         assert scores is not None
-        for index in range(1 if len(labels) == 2 else 0, len(labels)):
-            actual = target == labels[index]
+        for label in [choose_positive_label(positive_label, labels)] if len(labels) == 2 else labels:
+            actual = target == label
             counted = actual if weights is None else actual[weights > 0]
             if 0 < counted.sum() < len(counted):
                 false_positives, true_positives, _ = roc_curve(
-                    actual, scores[:, index], sample_weight=weights
+                    actual, scores[:, labels.index(label)], sample_weight=weights
                 )
-                axes.plot(false_positives, true_positives, label=str(labels[index]))
+                axes.plot(false_positives, true_positives, label=str(label))
         axes.plot([0, 1], [0, 1], color="grey", linestyle=":")
         axes.set(xlabel="false positive rate", ylabel="true positive rate", title=f"ROC curve ({split} rows)")
         if axes.get_legend_handles_labels()[0]:  # test rows of a single class have no curve

@@ -178,7 +178,7 @@ def _build_evidence(
     reference: str,
 ) -> dict[str, bytes]:
     """Return metrics, model card and plots by the names of their files."""
-    plots = plot_model(model, model.test, evaluation.outputs[split], split)
+    plots = plot_model(model, model.test, evaluation.outputs[split], split, evaluation.positive_label)
     card = render_model_card(
         packaged.contract,
         replace(context, reference=reference),

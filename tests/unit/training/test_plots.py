@@ -40,3 +40,14 @@ def test_plot_classification_weights_change_the_curve() -> None:
     weighted = plot_classification(target, OUTPUTS, ["no", "yes"], np.array([1.0, 3.0, 2.0, 1.0]))
     assert weighted["plots/confusion.png"] == plots["plots/confusion.png"]
     assert weighted["plots/roc.png"] != plots["plots/roc.png"]
+
+
+def test_plot_classification_draws_the_positive_class() -> None:
+    target = TARGET[[0, 1, 3, 2]]
+    plots = {
+        label: plot_classification(target, OUTPUTS, ["no", "yes"], positive_label=label)
+        for label in ("no", "yes")
+    }
+    assert plots["yes"] == plot_classification(target, OUTPUTS, ["no", "yes"])
+    assert plots["yes"]["plots/roc.png"] != plots["no"]["plots/roc.png"]
+    assert plots["yes"]["plots/confusion.png"] == plots["no"]["plots/confusion.png"]
