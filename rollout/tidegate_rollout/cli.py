@@ -30,7 +30,7 @@ def status(
 ) -> None:
     """Show each track's digest, replicas and weight.
 
-    Exits with 0 if the release is ready. Exits with 2 if its pods will never start, for example because of a
+    Exits with 0 if the release is ready. Exits with 2 if waiting is useless, for example because of a
     wrong digest or a quota that is too small, or if the cluster denies access. Exits with 1 otherwise.
     """
     from tidegate.kubernetes.client import Cluster
@@ -50,7 +50,7 @@ def status(
         time.sleep(_POLL_SECONDS)
     print_result(output, _payload(observed), _table(observed))
     if observed.error:
-        raise ConfigurationError(f"{name} will not start: {observed.error}")
+        raise ConfigurationError(f"{name} cannot become ready: {observed.error}")
     if observed.pending:
         waited = f" after {timeout:g} s" if wait else ""
         # A pending reason may be a sentence of its own, such as a pod's termination message.

@@ -2,23 +2,27 @@
 # SPDX-License-Identifier: Apache-2.0
 """A release's objects on the cluster: its route, and its tracks with pods and autoscaler.
 
-It finds the objects by the names that the chart ``helm/tidegate`` gives them, because Argo CD overwrites the
-label with the release's name. It does not assess them.
+It finds the objects by the names that the chart ``helm/tidegate`` gives them, because labels change: Argo CD
+overwrites that with the release, and the alias of a subchart that with the chart. It does not assess them.
 """
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tidegate.errors import NotFoundError
+from tidegate.errors import ConfigurationError, NotFoundError
 
 if TYPE_CHECKING:
     from tidegate.kubernetes.client import Cluster
     from tidegate.kubernetes.pods import Object
 
 CHART = "tidegate"
+TRACKS = "app.kubernetes.io/component in (stable, canary)"
+"""The selector of the tracks. In a parent chart, app.kubernetes.io/name has the alias of the chart."""
 POD_LABEL = "serving.kserve.io/inferenceservice"
 INSTANCE_LABEL = "app.kubernetes.io/instance"
 """The release's name in Helm."""
+KEDA_SUFFIX = "-keda"
+"""The end of the name of an autoscaler that KEDA creates."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +34,8 @@ class Track:
     service: "Object"
     deployment: "Object | None"
     autoscaler: "Object | None"
+    scaled_object: "Object | None"
+    """The origin of the autoscaler, if that is KEDA's."""
     replica_sets: "tuple[Object, ...]"
     """Those of the Deployment, one per pod template."""
     pods: "tuple[Object, ...]"
@@ -56,19 +62,10 @@ def read_release(cluster: "Cluster", name: str, namespace: str) -> Release:
     Raises:
         NotFoundError: If the namespace has no release of this name.
         ServerError: If the cluster is unreachable or fails.
-        ConfigurationError: If the cluster denies access.
+        ConfigurationError: If the cluster denies access, or the Helm release has several models.
     """
-    selector = f"app.kubernetes.io/name={CHART}"
-    services = [
-        service
-        for service in cluster.objects("serving.kserve.io/v1beta1", namespace, "inferenceservices", selector)
-        if name in _names(service["metadata"])
-    ]
-    if not services:
-        raise NotFoundError(
-            f"The namespace {namespace} has no release '{name}' of the chart {CHART}: "
-            "select another namespace with --namespace, or list the releases with 'helm list'."
-        )
+    listed = cluster.objects("serving.kserve.io/v1beta1", namespace, "inferenceservices", TRACKS)
+    services = _select(listed, name, namespace)
     deployments = {
         deployment["metadata"]["name"]: deployment
         for deployment in cluster.objects("apps/v1", namespace, "deployments")
@@ -77,8 +74,18 @@ def read_release(cluster: "Cluster", name: str, namespace: str) -> Release:
         autoscaler["spec"]["scaleTargetRef"]["name"]: autoscaler
         for autoscaler in cluster.objects("autoscaling/v2", namespace, "horizontalpodautoscalers")
     }
-    routes = cluster.objects("gateway.networking.k8s.io/v1", namespace, "httproutes", selector)
-    stable_name = _names(services[0]["metadata"])[0]
+    scaled_objects = {
+        scaled["metadata"]["name"]: scaled
+        for scaled in (
+            cluster.objects("keda.sh/v1alpha1", namespace, "scaledobjects")
+            if any(
+                autoscaler["metadata"]["name"].endswith(KEDA_SUFFIX) for autoscaler in autoscalers.values()
+            )
+            else ()
+        )
+    }
+    routes = cluster.objects("gateway.networking.k8s.io/v1", namespace, "httproutes")
+    stable_name = _stable_name(services[0])
     route = next((route for route in routes if route["metadata"]["name"] == stable_name), None)
     tracks = []
     for service in services:
@@ -89,6 +96,7 @@ def read_release(cluster: "Cluster", name: str, namespace: str) -> Release:
                 service=service,
                 deployment=deployments.get(f"{service_name}-predictor"),
                 autoscaler=autoscalers.get(f"{service_name}-predictor"),
+                scaled_object=scaled_objects.get(service_name),
                 replica_sets=tuple(
                     cluster.objects("apps/v1", namespace, "replicasets", f"{POD_LABEL}={service_name}")
                 ),
@@ -98,8 +106,26 @@ def read_release(cluster: "Cluster", name: str, namespace: str) -> Release:
     return Release(name, namespace, tuple(tracks), route)
 
 
-def _names(metadata: "Object") -> tuple[str, str]:
-    """Return the names of an InferenceService's release: its objects' name, and the release's in Helm."""
-    labels, name = metadata["labels"], metadata["name"]
-    canary = labels["app.kubernetes.io/component"] == "canary"
-    return name.removesuffix("-canary") if canary else name, labels[INSTANCE_LABEL]
+def _select(services: "list[Object]", name: str, namespace: str) -> "list[Object]":
+    """Return the tracks of one model: of the objects' name, or else of the release's name in Helm."""
+    selected = [service for service in services if _stable_name(service) == name] or [
+        service for service in services if service["metadata"]["labels"].get(INSTANCE_LABEL) == name
+    ]
+    if not selected:
+        raise NotFoundError(
+            f"The namespace {namespace} has no release '{name}' of the chart {CHART}: "
+            "select another namespace with --namespace, or list the releases with 'helm list'."
+        )
+    if len(models := sorted(set(map(_stable_name, selected)))) > 1:
+        raise ConfigurationError(
+            f"The release '{name}' has the models {', '.join(models)}: expected the name of one of them."
+        )
+    return selected
+
+
+def _stable_name(service: "Object") -> str:
+    """Return the name of a release's objects, which is that of its stable track."""
+    metadata = service["metadata"]
+    name: str = metadata["name"]
+    is_canary = metadata["labels"]["app.kubernetes.io/component"] == "canary"
+    return name.removesuffix("-canary") if is_canary else name

@@ -52,7 +52,7 @@ class TrackStatus:
     """The percentage of the route's requests; None without a route."""
     pending: tuple[str, ...]
     error: str | None
-    """Why its pods will never start: a container's exit code, or a rejection that a retry repeats."""
+    """Why waiting is useless, such as a container's exit code or a rejection that a retry repeats."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +87,14 @@ def _assess(track: Track, weight: int | None) -> TrackStatus:
     pods = [pod for pod in track.pods if _checksum(pod["metadata"]) == _checksum(predictor)]
     reasons = (reason for pod in pods if (reason := waiting_reason(pod)) is not None)
     rejections = tuple(_rejections(track))
+    scaling_errors = tuple(_scaling_errors(track))
     errors = (
         *(
             f"{action}: {rejection.message}; {rejection.fix}"
             for action, rejection in rejections
             if rejection.fix
         ),
+        *scaling_errors,
         *filter(None, map(_permanent_error, pods)),
     )
     return TrackStatus(
@@ -105,6 +107,7 @@ def _assess(track: Track, weight: int | None) -> TrackStatus:
             *(f"{action}: {rejection.message}" for action, rejection in rejections),
             *_deployment_pending(track),
             *reasons,
+            *scaling_errors,
         ),
         error=next(iter(errors), None),
     )
@@ -160,6 +163,17 @@ def _deployment_pending(track: Track) -> Iterator[str]:
         yield f"{old} old pods still exist"
     if (available := status.get("availableReplicas", 0)) < replicas:
         yield f"{available} of {replicas} pods are available"
+
+
+def _scaling_errors(track: Track) -> Iterator[str]:
+    """Yield the consequence of a field that the cluster's KEDA does not have."""
+    fallback = (track.scaled_object or {}).get("spec", {}).get("fallback")
+    if fallback is not None and "behavior" not in fallback:
+        yield (
+            "its ScaledObject has lost fallback.behavior, which KEDA before 2.17 does not have, so the "
+            f"replicas fall to {fallback['replicas']} while the metric is missing: upgrade KEDA with its "
+            "custom resource definitions, or set autoscaling.type to hpa"
+        )
 
 
 def _checksum(annotated: Object) -> str | None:

@@ -84,6 +84,14 @@ def assert_restricted(name: str, pod: dict[str, Any]) -> None:
         assert {"cpu", "memory"} == resources["requests"].keys() == resources["limits"].keys(), where
 
 
+@pytest.mark.parametrize("chart", POD_CHARTS)
+def test_service_account_says_whether_a_token_is_mounted(chart: str) -> None:
+    files = [path for path in CI_FILES if path.parent.parent.name == chart]
+    pods = [pod_specs(render(yaml.safe_load(path.read_text()), chart)) for path in files]
+    description = schema_of(chart)["properties"]["serviceAccount"]["description"]
+    assert ("mounts its token" in description) == ("serviceAccountToken" in str(pods))
+
+
 @pytest.mark.parametrize("chart", CHARTS)
 def test_helms_linter_has_nothing_to_say(chart: str) -> None:
     first = next(path for path in CI_FILES if path.parent.parent.name == chart)

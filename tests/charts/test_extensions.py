@@ -277,6 +277,12 @@ REJECTED = [
         ["extraObjects[0] lacks apiVersion", "not one object"],
     ),
     ("extraObjects: ['a: b: c']", ["extraObjects[0] lacks apiVersion", "correct it. error"]),
+    ("extraEnv: [{name: 1A, value: x}]", ['extraEnv has a variable "1A"', "no digit first"]),
+    ("extraEnv: [{name: 'A B', value: x}]", ['extraEnv has a variable "A B"', "expected letters"]),
+    (
+        "extraVolumes: [{name: a, secret: {secretName: b}, configMap: {name: b}}]",
+        ['extraVolumes has "a" with the types configMap and secret', "keep one"],
+    ),
     ("extraEnv: [{name: A, value: '1'}, {name: A, value: '2'}]", ["extraEnv sets A", "remove it"]),
 ]
 

@@ -249,6 +249,7 @@ def test_deployer_role_has_the_required_permissions_only() -> None:
         ("serving.kserve.io", "inferenceservices"),
         ("autoscaling", "horizontalpodautoscalers"),
         ("gateway.networking.k8s.io", "httproutes"),
+        ("keda.sh", "scaledobjects"),
     }
     assert granted_by_role("deployer") == {
         **{resource: verbs | ({"list"} if resource in listed else set()) for resource, verbs in helm.items()},

@@ -71,7 +71,7 @@ def anchors(page: str) -> set[str]:
 def test_runbook_address_is_a_section_of_the_runbook(chart, two_tracks) -> None:
     url = "https://wiki.example.com/runbook"
     base = two_tracks if chart == "tidegate" else {}
-    values = merged(base, {"alerts": {"enabled": True, "runbookUrl": url}})
+    values = merged(base, {"alerts": {"enabled": True, "runbookUrl": url + end}})
     [rules] = of_kind(render(values, chart), "PrometheusRule").values()
     urls = {
         rule["annotations"]["runbook_url"] for group in rules["spec"]["groups"] for rule in group["rules"]

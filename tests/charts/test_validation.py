@@ -76,6 +76,10 @@ MESSAGES = [
         f"canary: {{digest: {OTHER}, minReplicas: 9}}",
         ["canary track", "minReplicas is 9", "maxReplicas, 4", "lower the minimum"],
     ),
+    *(
+        (f"resources: {{requests: {{cpu: {cpu}}}}}", [f"resources.requests.cpu is {cpu}", "for example 500m"])
+        for cpu in ("0", "0m")
+    ),
     ("server: {drainSeconds: 120}", ["scaleDown", "every 60 s", "periodSeconds to 140"]),
     ("server: {shutdownTimeoutSeconds: 1800}", ["up to 1815 s", "at most 1800 s", "lower one of them"]),
     ("autoscaling: {behavior: {scaleDown: null}}", ["no policies", "periodSeconds: 60"]),

@@ -153,6 +153,10 @@ values are the same for both tracks, and the digests always differ.
 {{- $errors = append $errors (printf "The %s track's minReplicas is %d and exceeds its maxReplicas, %d: lower the minimum or raise the maximum." . $min $max) }}
 {{- end }}
 {{- end }}
+{{- $cpu := .Values.resources.requests.cpu }}
+{{- if and (eq $scaling.type "hpa") (not $scaling.metrics) (eq 0.0 (include "tidegate.quantity" $cpu | float64)) }}
+{{- $errors = append $errors (printf "resources.requests.cpu is %v, but the autoscaler's target is a percentage of it: request CPU, for example 500m, or set autoscaling.metrics to other metrics." $cpu) }}
+{{- end }}
 {{- if ne $scaling.type "none" }}
 {{- $grace := include "tidegate.terminationGracePeriodSeconds" . | int }}
 {{- $down := $scaling.behavior.scaleDown | default dict }}

@@ -83,7 +83,7 @@ def test_status_text_has_replicas_and_weight(replay, capsys):
 
 def test_status_wait_ends_at_a_permanent_error(replay):
     reads = replay(release(track(pods=[pod(**terminated(2, "error: The digest differs."))])))
-    with pytest.raises(ConfigurationError, match=r"iris will not start: stable: The digest differs\."):
+    with pytest.raises(ConfigurationError, match=r"iris cannot become ready: stable: The digest differs\."):
         status("iris", "models", wait=True)
     assert len(reads) == 2
 

@@ -55,6 +55,7 @@ def track(name="stable", *, pods=(), minimum=2, digest=DIGEST, checksum="1"):
             },
         },
         autoscaler={"spec": {"minReplicas": minimum}},
+        scaled_object=None,
         replica_sets=(),
         pods=tuple(pods),
     )
@@ -285,3 +286,15 @@ def test_assess_reconciliation_conflict_is_pending():
     )
     assert status.pending[0].endswith("cannot be fulfilled on deployments.apps: it was modified")
     assert status.error is None
+
+
+def test_assess_scaled_object_of_an_old_keda_is_an_error():
+    def scaled(**fallback):
+        spec = {"fallback": {"replicas": 2} | fallback}
+        return assess(release(replace(track(), scaled_object={"spec": spec})))
+
+    assert scaled(behavior="currentReplicasIfHigher").pending == ()
+    lost = scaled()
+    assert "KEDA before 2.17" in lost.error
+    assert "fall to 2" in lost.error
+    assert lost.pending == (lost.error,)
