@@ -67,8 +67,9 @@ def anchors(page: str) -> set[str]:
     return {section["id"] for section in title["children"]}
 
 
+@pytest.mark.parametrize("end", ["", "#"])
 @pytest.mark.parametrize("chart", ["tidegate", "tidegate-monitoring"])
-def test_runbook_address_is_a_section_of_the_runbook(chart, two_tracks) -> None:
+def test_runbook_address_is_a_section_of_the_runbook(chart, end, two_tracks) -> None:
     url = "https://wiki.example.com/runbook"
     base = two_tracks if chart == "tidegate" else {}
     values = merged(base, {"alerts": {"enabled": True, "runbookUrl": url + end}})
