@@ -185,24 +185,34 @@ class Store:
         entry = self._read_entry(channel.name, channel.channel, number)
         return Reference(self.uri, channel.name, entry.digest)
 
-    def move_channel(self, name: str, channel: str, digest: str) -> ChannelReference:
+    def move_channel(
+        self, name: str, channel: str, digest: str, expected: str | None = None
+    ) -> ChannelReference:
         """Point a channel to a bundle in the store. The channel's history keeps the earlier entries.
 
         Args:
             name: The model's name.
             channel: The channel's name, such as ``stable``. A new channel is created.
             digest: The bundle's digest.
+            expected: The digest that the channel must point to; None allows any.
 
         Raises:
             ConfigurationError: If the channel's name is not valid.
             NotFoundError: If the store does not contain the bundle.
-            StoreError: If another writer moved the channel concurrently, or the store fails.
+            StoreError: If another writer moved the channel concurrently or from the expected digest, or the
+                store fails.
         """
         reference = ChannelReference(self.uri, name, channel)
         label = f"the bundle {Reference(self.uri, name, digest)}"
         self._objects.read(f"{name}/{digest}/{MANIFEST}", MAX_MANIFEST_BYTES, label)
         number = self._newest_entry(name, channel)
-        if number and self._read_entry(name, channel, number).digest == digest:
+        current = self._read_entry(name, channel, number).digest if number else None
+        if expected is not None and current != expected:
+            raise StoreError(
+                f"{reference} points to {current or 'no bundle'}, expected {expected}: another writer moved it; "
+                "inspect the channel, and retry."
+            )
+        if current == digest:
             return reference
         entry = canonical_json(_ChannelEntry(digest=digest).model_dump())
         try:

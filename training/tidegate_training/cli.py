@@ -19,8 +19,10 @@ from tidegate.errors import ConfigurationError
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from tidegate.reference import Reference
+    from tidegate.reference import ChannelReference, Reference
     from tidegate_training.bundling.parity import ParityReport
+    from tidegate_training.champion import Comparison
+    from tidegate_training.config import TrainingConfig
     from tidegate_training.run import TrainingResult
 
 
@@ -84,7 +86,10 @@ def train(
             display.update(task, description="pushing")
             reference = store.push(result.bundle)
             if channel is not None:
-                store.move_channel(settings.name, channel, reference.digest)
+                moved = ChannelReference(store.uri, settings.name, channel)
+                beaten = result.champion if _is_champion(settings, moved) else None
+                expected = None if beaten is None else beaten.reference.digest
+                store.move_channel(settings.name, channel, reference.digest, expected)
     _report_to_kubernetes(result, reference)
     print_result(output, to_json(result, reference), to_text(result, reference))
 
@@ -184,6 +189,9 @@ def to_json(result: "TrainingResult", reference: "Reference | None") -> dict[str
             {"gate": str(gate_result.gate), "value": gate_result.value, "passed": gate_result.passed}
             for gate_result in result.evaluation.gates
         ],
+        "champion": None
+        if result.champion is None
+        else asdict(result.champion) | {"reference": str(result.champion.reference)},
         "warnings": result.evaluation.warnings,
     }
 
@@ -206,6 +214,7 @@ def to_text(result: "TrainingResult", reference: "Reference | None") -> "Rendera
         table.add_row(metric, *values, format_number(evaluation.gap[metric]))
     lines = [] if evaluation.overfitting is None else [evaluation.overfitting.text]
     lines += [f"Gate {gate_result}." for gate_result in evaluation.gates]
+    lines += _champion_sentences(result.champion)
     lines += [f"Warning: {warning}" for warning in evaluation.warnings]
     lines.append(_parity_sentence(result.parity))
     lines.append(f"Bundle: {result.bundle.path}")
@@ -213,6 +222,23 @@ def to_text(result: "TrainingResult", reference: "Reference | None") -> "Rendera
         f"Reference: {reference}" if reference is not None else f"Digest: sha256:{result.bundle.digest}"
     )
     return Group(table, "\n".join(lines))
+
+
+def _is_champion(settings: "TrainingConfig", channel: "ChannelReference") -> bool:
+    """Return whether a channel is the one that the configuration names as champion."""
+    from tidegate.reference import parse_reference
+
+    return settings.champion is not None and parse_reference(settings.champion.reference) == channel
+
+
+def _champion_sentences(comparison: "Comparison | None") -> list[str]:
+    if comparison is None:
+        return []
+    sentences = [f"Champion {comparison.reference}: the new model has {comparison.overall}."]
+    sentences += [f"For {group}: {result}." for group, result in comparison.groups.items()]
+    if not comparison.same_split:
+        sentences.append("The champion may know some test rows from its training, which favors it.")
+    return sentences
 
 
 def _parity_sentence(parity: "ParityReport") -> str:

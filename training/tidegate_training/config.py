@@ -20,7 +20,8 @@ from pydantic import (
 
 from tidegate.contract import NAME_PATTERN, Sensitivity
 from tidegate.csv_file import CsvFormat
-from tidegate.errors import FieldError
+from tidegate.errors import ConfigurationError, FieldError
+from tidegate.reference import parse_reference
 from tidegate_training.algorithms import ALGORITHMS, Task, supports_sample_weight, validate_parameters
 from tidegate_training.gates import parse_gate
 
@@ -333,6 +334,26 @@ class Threshold(_Section):
         return "set by the model's owner"
 
 
+class Champion(_Section):
+    """The bundle that a new model must beat on the same test rows."""
+
+    reference: str
+    """``<store>/<name>:<channel>``, or a digest instead of the channel."""
+    require: Literal["better", "not_worse"] = "better"
+    """What a paired test must show at the 5 % level: better, or no evidence of worse."""
+    group: Annotated[str, Field(min_length=1)] | None = None
+    """A column with groups of rows. The new model must be worse for none of them."""
+
+    @field_validator("reference")
+    @classmethod
+    def _names_a_bundle(cls, reference: str) -> str:
+        try:
+            parse_reference(reference)
+        except ConfigurationError as error:
+            raise ValueError(str(error).rstrip(".")) from None
+        return reference
+
+
 class ModelCard(_Section):
     """Texts of the model's owner for the model card."""
 
@@ -378,6 +399,8 @@ class TrainingConfig(_Section):
     """The type of features with fractions, in training and in requests."""
     gates: dict[str, str] = {}
     """Thresholds by scope and metric, as ``test.f1: ">= 0.9"`` or ``gap.f1: "<= 0.05"``."""
+    champion: Champion | None = None
+    """The bundle to compare the model with. It changes nothing in the new bundle."""
     golden_rows: Annotated[int, Field(ge=1, le=100)] = 8
     """The largest number of test rows that become golden requests."""
     model_card: ModelCard = ModelCard()
@@ -444,6 +467,8 @@ class TrainingConfig(_Section):
             raise FieldError(("positive_label",), f"allowed for a classification only, {reason}")
         if self.threshold is not None and self.task != "classification":
             raise FieldError(("threshold",), f"allowed for a classification only, {reason}")
+        if self.champion is not None and self.task not in ("classification", "regression"):
+            raise FieldError(("champion",), "allowed for a classification or a regression only: remove it")
         if self.split.stratify and self.task != "classification":
             raise FieldError(("split", "stratify"), f"allowed for a classification only, {reason}")
         if (

@@ -29,6 +29,7 @@ from tidegate_training.bundling.outputs import (
     prediction_datatype,
 )
 from tidegate_training.bundling.parity import ParityReport
+from tidegate_training.champion import Comparison, read_champion, require_better
 from tidegate_training.config import FeatureOptions, TrainingConfig
 from tidegate_training.decision import choose_threshold
 from tidegate_training.evaluation import (
@@ -59,11 +60,13 @@ class TrainingResult:
         bundle: The sealed bundle.
         evaluation: Metrics, overfitting, gates (all are passed) and warnings.
         parity: The comparison of the compiled model with scikit-learn.
+        champion: The comparison with the champion; None without one.
     """
 
     bundle: Bundle
     evaluation: Evaluation
     parity: ParityReport
+    champion: Comparison | None = None
 
 
 def train(
@@ -86,7 +89,7 @@ def train(
     Raises:
         ConfigurationError: If the configuration does not fit the data, or the directory cannot take a bundle.
         DataError: If the data does not fit the configuration.
-        GateNotPassedError: If the model misses a gate. Nothing is written.
+        GateNotPassedError: If the model misses a gate, or may not replace the champion. Nothing is written.
     """
     from threadpoolctl import threadpool_limits
 
@@ -97,6 +100,8 @@ def train(
     with threadpool_limits(limits=1):
         trained = _fit_and_evaluate(config, base_dir, on_step)
     require_gates(config.name, trained.evaluation.gates)
+    if config.champion is not None and trained.champion is not None:
+        require_better(config.name, config.champion, trained.champion)
     sealed = seal_model(
         trained.model,
         trained.built,
@@ -112,7 +117,7 @@ def train(
         collect_provenance=partial(collect_provenance, base_dir, started),
         on_step=on_step,
     )
-    return TrainingResult(sealed.bundle, trained.evaluation, sealed.parity)
+    return TrainingResult(sealed.bundle, trained.evaluation, sealed.parity, trained.champion)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +129,7 @@ class _TrainedModel:
     built: ServerBuild
     model: FittedModel
     evaluation: Evaluation
+    champion: Comparison | None
 
 
 def _fit_and_evaluate(
@@ -132,6 +138,10 @@ def _fit_and_evaluate(
     on_step("reading data")
     source = read_source(config.data, base_dir)
     table = build_table(source, config)
+    champion = None
+    if config.champion is not None:
+        on_step("reading the champion")
+        champion = read_champion(config, source)
     source = source.without_columns()
     splits = _split_table(config, table)
     on_step("fitting")
@@ -188,7 +198,12 @@ def _fit_and_evaluate(
         threshold=threshold,
         weights=table.weights,
     )
-    return _TrainedModel(source, table, built, model, _evaluate(config, model, splits, predicted, warnings))
+    comparison = None
+    if champion is not None:
+        on_step("comparing with the champion")
+        comparison = champion.compare(config, table, splits.test, labels, predicted["test"])
+    evaluation = _evaluate(config, model, splits, predicted, warnings)
+    return _TrainedModel(source, table, built, model, evaluation, comparison)
 
 
 def _evaluate(

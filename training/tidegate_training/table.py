@@ -124,11 +124,20 @@ def build_table(source: Source, config: TrainingConfig) -> Table:
     table = Table(
         FeatureTable(columns, datatypes),
         target,
-        groups=_complete_column(source, split.group).values if split.group is not None else None,
+        groups=read_groups(source, split.group) if split.group is not None else None,
         times=_times(source, split.time) if split.time is not None else None,
         weights=_weights(source, config.sample_weight) if config.sample_weight is not None else None,
     )
     return table.without_repeats() if config.task == "recommendation" else table
+
+
+def read_groups(source: Source, name: str) -> Array:
+    """Return a column as the group of each row, ``[rows]``.
+
+    Raises:
+        DataError: If a row misses its group.
+    """
+    return _complete_column(source, name).values
 
 
 def _read_target(source: Source, config: TrainingConfig, datatype: Datatype) -> Array | None:
