@@ -209,8 +209,8 @@ class Store:
         current = self._read_entry(name, channel, number).digest if number else None
         if expected is not None and current != expected:
             raise StoreError(
-                f"{reference} points to {current or 'no bundle'}, expected {expected}: another writer moved it; "
-                "inspect the channel, and retry."
+                f"{reference} points to {current or 'no bundle'}, expected {expected}: another writer moved "
+                "it; inspect the channel, and retry."
             )
         if current == digest:
             return reference

@@ -206,8 +206,8 @@ def require_better(name: str, options: ChampionOptions, comparison: Comparison) 
         )
         raise GateNotPassedError(
             f"The model '{name}' does not replace the champion {comparison.reference}, so there is no bundle "
-            f"and the channel stays: {'; '.join(failures)}; expected {needed} at the 5 % level, and worse for "
-            "no group."
+            f"and the channel stays: {'; '.join(failures)}; expected {needed} at the 5 % level, and worse "
+            "for no group."
         )
 
 

@@ -1,0 +1,169 @@
+# SPDX-FileCopyrightText: The Tidegate authors
+# SPDX-License-Identifier: Apache-2.0
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.training import mixed_configuration, write_loans
+from tests.unit.training.test_cli import run
+from tidegate.errors import FieldError, GateNotPassedError, StoreError
+from tidegate.reference import ChannelReference
+from tidegate.store import Store
+from tidegate_training.champion import Comparison, read_champion, require_better
+from tidegate_training.config import Champion, TrainingConfig
+from tidegate_training.paired import PairedResult
+from tidegate_training.run import train
+from tidegate_training.source import read_source
+
+WEAK: dict[str, Any] = {"features": {"keep": ["big"]}}
+"""The feature does not depend on the class."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with data, and a store with the channels ``weak`` and ``strong``."""
+    folder = tmp_path_factory.mktemp("champion")
+    write_loans(folder)
+    store = Store((folder / "store").as_uri())
+    for channel, fields in (("weak", WEAK), ("strong", {})):
+        bundle = train(mixed_configuration(**fields), folder / channel, base_dir=folder).bundle
+        store.push(bundle)
+        store.move_channel("test", channel, bundle.digest)
+    return folder
+
+
+def challenger(folder: Path, channel: str, fields: dict[str, Any], **champion: Any) -> TrainingConfig:
+    reference = f"{(folder / 'store').as_uri()}/test:{channel}"
+    return mixed_configuration(**fields, champion={"reference": reference, **champion})
+
+
+def test_train_better_than_the_champion_makes_the_same_bundle(folder: Path, tmp_path: Path) -> None:
+    """The champion has another feature, which the data has and the challenger does not use."""
+    fields = {"features": {"drop": ["loss", "big"]}}
+    config = challenger(folder, "weak", fields, group="owner")
+    result = train(config, tmp_path / "bundle", base_dir=folder)
+    assert result.champion is not None
+    assert result.champion.overall.verdict == "better"
+    assert result.champion.overall.champion < 0.7 < result.champion.overall.challenger
+    assert result.champion.same_split
+    assert list(result.champion.groups) == ["0", "1"]
+    assert sum(group.n_rows for group in result.champion.groups.values()) == 36
+    alone = train(mixed_configuration(**fields), tmp_path / "alone", base_dir=folder)
+    assert alone.bundle.digest == result.bundle.digest
+
+
+def test_train_worse_than_the_champion_makes_no_bundle(folder: Path, tmp_path: Path) -> None:
+    config = challenger(folder, "strong", WEAK | {"seed": 1}, require="not_worse")
+    with pytest.raises(GateNotPassedError) as caught:
+        train(config, tmp_path / "bundle", base_dir=folder)
+    for words in (
+        "'test' does not replace the champion file://",
+        "the channel stays: it has accuracy 0.",
+        "on 36 test rows (exact McNemar test: ",
+        "expected not to be significantly worse at the 5 % level",
+    ):
+        assert words in str(caught.value)
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_train_against_itself_is_not_better(folder: Path, tmp_path: Path) -> None:
+    """The champion's outputs are those of training, so that no row differs."""
+    with pytest.raises(GateNotPassedError, match=r"0 rows only the new model .* 0 only the champion, p = 1"):
+        train(challenger(folder, "strong", {}), tmp_path / "bundle", base_dir=folder)
+
+
+@pytest.mark.parametrize(
+    ("channel", "fields", "problem"),
+    [
+        (
+            "strong",
+            {"task": "regression", "target": "loss", "algorithm": {"name": "Ridge"}},
+            "of the same task",
+        ),
+        (
+            "strong",
+            {"target": "purpose", "features": {"drop": ["default"]}},
+            "does not fit .*'purpose' is the",
+        ),
+        ("strong", {"sample_weight": "age"}, "'age' is the target or the column of weights"),
+    ],
+)
+def test_read_champion_that_does_not_fit_is_rejected(folder, channel, fields, problem) -> None:
+    config = challenger(folder, channel, fields)
+    with pytest.raises(FieldError, match=problem):
+        read_champion(config, read_source(config.data, folder))
+
+
+@pytest.mark.parametrize(("group", "problem"), [("none", "no column 'none'"), ("big", "at most 50")])
+def test_read_champion_column_without_groups_is_rejected(folder, group, problem) -> None:
+    config = challenger(folder, "strong", {}, group=group)
+    with pytest.raises(FieldError, match=problem):
+        read_champion(config, read_source(config.data, folder))
+
+
+def test_read_champion_of_a_new_channel_is_none(folder: Path) -> None:
+    config = challenger(folder, "new", {})
+    assert read_champion(config, read_source(config.data, folder)) is None
+
+
+def test_train_moves_the_channel_of_the_compared_champion_only(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store((folder / "store").as_uri())
+    weak, strong = (store.resolve(ChannelReference(store.uri, "test", it)) for it in ("weak", "strong"))
+    store.move_channel("test", "moving", weak.digest)
+    file = folder / "train.yaml"
+    config = challenger(folder, "moving", {"features": {"drop": ["loss", "big"]}})
+    file.write_text(config.model_dump_json(exclude_unset=True))
+    arguments = (file, "--out", tmp_path / "bundle", "--push", store.uri, "--channel", "moving", "-o", "json")
+    push = Store.push
+
+    def push_later(self: Store, *arguments: Any) -> Any:
+        store.move_channel("test", "moving", strong.digest)
+        return push(self, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "push", push_later)
+        error = run(*arguments).exception
+    assert isinstance(error, StoreError)
+    assert f"points to {strong.digest}, expected {weak.digest}" in str(error)
+    store.move_channel("test", "moving", weak.digest)
+    document = json.loads(run(*arguments).stdout)
+    assert document["champion"]["reference"] == str(weak)
+    assert store.resolve(ChannelReference(store.uri, "test", "moving")).digest == document["digest"]
+
+
+BETTER, WORSE, UNDECIDED = (
+    PairedResult("accuracy", 40, 0.9, 0.8, verdict, "figures") for verdict in ("better", "worse", "undecided")
+)
+
+
+@pytest.mark.parametrize(
+    ("require", "overall", "group", "failures"),
+    [
+        ("better", BETTER, UNDECIDED, []),
+        (
+            "better",
+            UNDECIDED,
+            BETTER,
+            ["it has accuracy 0.9, and 0.8 of the champion, on 40 test rows (figures)"],
+        ),
+        ("not_worse", UNDECIDED, UNDECIDED, []),
+        ("not_worse", WORSE, UNDECIDED, [f"it has {WORSE}"]),
+        ("better", BETTER, WORSE, [f"it is worse for region north, with {WORSE}"]),
+        ("not_worse", UNDECIDED, WORSE, [f"it is worse for region north, with {WORSE}"]),
+    ],
+)
+def test_champion_stays_unless_beaten_overall_and_by_group(require, overall, group, failures) -> None:
+    options = Champion(reference="s3://models/test:stable", require=require, group="region")
+    comparison = Comparison(
+        ChannelReference("s3://models", "test", "stable"), True, overall, {"north": group}
+    )
+    assert comparison.failures(options) == failures
+    if failures:
+        with pytest.raises(GateNotPassedError):
+            require_better("test", options, comparison)
+    else:
+        require_better("test", options, comparison)
