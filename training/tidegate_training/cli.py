@@ -6,6 +6,7 @@ The work itself is in :mod:`tidegate_training.run` and :mod:`tidegate_training.f
 only when a command runs.
 """
 
+from contextlib import nullcontext
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -33,7 +34,9 @@ class ExtraFormat(StrEnum):
 
 
 def train(
-    config: Annotated[Path, typer.Argument(help="The YAML file that describes the run.", metavar="CONFIG")],
+    config: Annotated[
+        Path | None, typer.Argument(help="The YAML file that describes the run.", metavar="CONFIG")
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="The bundle's directory.", show_default="out/bundles/<name>")
     ] = None,
@@ -48,13 +51,30 @@ def train(
         ExtraFormat | None,
         typer.Option(help="Also write the model in this format, for servers that load no other."),
     ] = None,
+    verify: Annotated[
+        str | None,
+        typer.Option(
+            help="Run the training of this bundle again, and compare. Without CONFIG, the bundle's own "
+            "configuration is used; its data path starts from the working directory.",
+            metavar="BUNDLE",
+        ),
+    ] = None,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
     """Train a model from a YAML file and seal it into a bundle.
 
     The rows are split before anything is fitted. If the model misses a gate, no bundle is written and the
-    exit code is 3.
+    exit code is 3. With --verify, it is 3 if the new predictions differ from the recorded ones.
     """
+    if verify is not None:
+        if out or push or channel or extra_format:
+            raise ConfigurationError(
+                "--verify keeps no bundle: remove --out, --push, --channel and --extra-format."
+            )
+        _verify(verify, config, output)
+        return
+    if config is None:
+        raise ConfigurationError("CONFIG is missing: name the YAML file, or a bundle with --verify.")
     if channel is not None and push is None:
         raise ConfigurationError(
             f"--channel {channel} requires --push STORE, because a channel belongs to a store: add --push."
@@ -222,6 +242,31 @@ def to_text(result: "TrainingResult", reference: "Reference | None") -> "Rendera
         f"Reference: {reference}" if reference is not None else f"Digest: sha256:{result.bundle.digest}"
     )
     return Group(table, "\n".join(lines))
+
+
+def _verify(source: str, config: Path | None, output: OutputFormat) -> None:
+    """Run the training of a bundle again, and print the comparison."""
+    from tempfile import TemporaryDirectory
+
+    from rich.text import Text
+
+    from tidegate.settings import Document
+    from tidegate.store import fetch
+    from tidegate_training.config import TrainingConfig
+    from tidegate_training.reproduction import reproduce
+
+    document = None if config is None else Document.read(config)
+    settings = None if document is None else document.parse_as(TrainingConfig)
+    base_dir = Path() if config is None else config.parent
+    with progress() as display, TemporaryDirectory() as cache:
+        task = display.add_task("reading the bundle", total=None)
+        bundle = fetch(source, Path(cache))
+        with nullcontext() if document is None else document.locate_field_errors():
+            result = reproduce(
+                bundle, settings, base_dir, lambda step: display.update(task, description=step)
+            )
+    print_result(output, result.to_json(), Text("\n".join(result.sentences())))
+    result.require()
 
 
 def _is_champion(settings: "TrainingConfig", channel: "ChannelReference") -> bool:

@@ -9,6 +9,7 @@ them.
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,15 @@ IMAGE_VARIABLE = "TIDEGATE_IMAGE"
 """The environment variable with the image that a Job runs."""
 
 
-def collect_provenance(folder: Path, started: datetime) -> dict[str, Any]:
+def collect_provenance(
+    folder: Path, started: datetime, run: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """Collect the document ``provenance.json``.
 
     Args:
         folder: A folder in the repository whose commit is recorded: that of the configuration.
         started: The start of the run.
+        run: What is necessary to repeat the run: its configuration and its environment.
     """
     commit = _run_git(folder, "rev-parse", "HEAD")
     status = _run_git(folder, "status", "--porcelain") if commit is not None else None
@@ -35,6 +39,7 @@ def collect_provenance(folder: Path, started: datetime) -> dict[str, Any]:
         "python": platform.python_version(),
         "started": started.isoformat(timespec="seconds"),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        **(run or {}),
     }
 
 

@@ -32,6 +32,7 @@ from tidegate_training.bundling.parity import ParityReport
 from tidegate_training.champion import Comparison, read_champion, require_better
 from tidegate_training.config import FeatureOptions, TrainingConfig
 from tidegate_training.decision import choose_threshold
+from tidegate_training.environment import describe_environment
 from tidegate_training.evaluation import (
     Evaluation,
     assess_overfitting,
@@ -99,9 +100,14 @@ def train(
     # On several threads the order of a sum varies, and with it the last bits of the model and its digest.
     with threadpool_limits(limits=1):
         trained = _fit_and_evaluate(config, base_dir, on_step)
+        environment = describe_environment()
     require_gates(config.name, trained.evaluation.gates)
     if config.champion is not None and trained.champion is not None:
         require_better(config.name, config.champion, trained.champion)
+    repeated = {
+        "configuration": config.model_dump(mode="json", exclude_unset=True),
+        "environment": environment,
+    }
     sealed = seal_model(
         trained.model,
         trained.built,
@@ -114,7 +120,7 @@ def train(
         seed=config.seed,
         n_golden_rows=config.golden_rows,
         joblib=joblib,
-        collect_provenance=partial(collect_provenance, base_dir, started),
+        collect_provenance=partial(collect_provenance, base_dir, started, repeated),
         on_step=on_step,
     )
     return TrainingResult(sealed.bundle, trained.evaluation, sealed.parity, trained.champion)
