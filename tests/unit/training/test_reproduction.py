@@ -110,5 +110,5 @@ def test_reproduction_without_a_known_cause_says_so() -> None:
     result = Reproduction("iris", "a", "b", "different", ["model.skops"], ["row 0: label 1, and now 2"], [])
     assert "No recorded fact differs" in result.sentences()[-1]
     assert str(Difference("seed", None, 1)) == "seed: nothing, and now 1"
-    with pytest.raises(GateNotPassedError, match="label 1, and now 2. Differs: no recorded fact"):
+    with pytest.raises(GateNotPassedError, match=r"label 1, and now 2\. Differs: no recorded fact"):
         result.require()
