@@ -8,7 +8,7 @@ LOCK_OPTIONS := --universal --python-version 3.11 --generate-hashes --no-emit-in
 	--quiet --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-keras test-catboost alerts fuzz lint format package release-dry-run e2e e2e-full bench bench-quick capacity rollout-error-rates hpa-oracle attacks algorithms docs charts lock clean examples
+.PHONY: help setup demo test test-keras test-catboost alerts kube-score fuzz lint format package release-dry-run e2e e2e-full bench bench-quick capacity rollout-error-rates hpa-oracle attacks algorithms docs charts lock clean examples
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -38,6 +38,9 @@ test: setup ## Run the tests: no network, no cluster
 
 alerts: setup ## Test the alerts with Prometheus' own promtool; builds it once (Go)
 	@$(BIN)/python -m tests.alerts
+
+kube-score: setup ## Score the charts' objects with kube-score; builds it once (Go)
+	@$(BIN)/python -m tests.charts
 
 # An environment of its own for each: the library needs 300 MB, and no other test needs it.
 .venv-%/.tests: $(VENV)/.uv requirements/build.lock requirements/%.lock pyproject.toml
@@ -73,12 +76,12 @@ examples: setup ## Train, serve, request and load-test each example (3 minutes)
 package: setup ## Build the wheel and use it with each extra in a clean environment
 	@$(BIN)/python -m tests.packaging
 
-RELEASE_OPTIONS = $(if $(TAG),--tag $(TAG)) $(if $(REGISTRY),--registry $(REGISTRY))
+RELEASE_OPTIONS = $(if $(TAG),--tag $(TAG)) $(if $(REGISTRY),--registry $(REGISTRY)) $(if $(SOURCE),--source $(SOURCE))
 release-dry-run: setup ## Build a release's wheel, sdist, charts and bills of materials; publish nothing
 	@$(BIN)/python -m tools.release $(RELEASE_OPTIONS)
 
-# promtool is built where the cluster is, because a build without Go's cache takes minutes.
-e2e: $(if $(filter current,$(E2E_CLUSTER)),setup,alerts) ## Run CI's scenarios on a real cluster: one built here (Linux, root), or E2E_CLUSTER=current
+# promtool and kube-score are built where the cluster is, because a build without Go's cache takes minutes.
+e2e: $(if $(filter current,$(E2E_CLUSTER)),setup,alerts kube-score) ## Run CI's scenarios on a real cluster: one built here (Linux, root), or E2E_CLUSTER=current
 	@$(BIN)/python -m tests.e2e
 
 e2e-full: setup ## Run all scenarios, with KEDA and Prometheus

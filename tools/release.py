@@ -3,7 +3,8 @@
 """The files of a release, without a registry: distributions, charts, bills of materials, names of images.
 
 ``python -m tools.release`` writes them to ``out/release``, and fails if two files name different versions.
-``--tag`` also compares the tag, and ``--registry`` names the registry of the images.
+``--tag`` also compares the tag, ``--registry`` names the registry of the images, and ``--source`` the address
+of the repository, which the packages of the charts then have.
 ``.github/workflows/release.yaml`` publishes the files; nothing is published here.
 """
 
@@ -19,6 +20,7 @@ import tempfile
 import tomllib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import helm_python
 import yaml
@@ -33,6 +35,13 @@ MENTION = re.compile(
     r"(?:registry\.example\.com/tidegate/[\w$<>-]+:|\bnewTag: |\btargetRevision: v)(\d+\.\d+\.\d+)\b"
 )
 """A mention of the release's version in examples, manifests and pages."""
+CHART_IMAGES = {
+    "tidegate": ("serving", "serving-boosters"),
+    "tidegate-training": ("training",),
+    "tidegate-loadtest": ("loadtest",),
+    "tidegate-monitoring": (),
+}
+"""The images that each chart can run."""
 LINT_WARNING = 2
 """Helm's number of a warning; 3 is an error, and 1 a recommendation."""
 
@@ -133,28 +142,59 @@ def lint_faults(chart: str) -> Iterator[str]:
                 yield f"helm/{chart}/ci/{file.name}: {message['path']}: {message['error']}"
 
 
-def package_chart(chart: str, folder: Path, created: int) -> None:
+def chart_metadata(chart: str, version: str, registry: str, source: str) -> dict[str, Any]:
+    """Return a chart's metadata with addresses, which only a release knows.
+
+    From Artifact Hub, "Supported annotations for Helm charts".
+
+    Args:
+        chart: The chart's folder.
+        version: The version of the release.
+        registry: The registry and the folder of the images.
+        source: The address of the repository; empty leaves out all addresses of pages.
+    """
+    metadata: dict[str, Any] = yaml.safe_load((HELM / chart / "Chart.yaml").read_text())
+    lists: dict[str, list[dict[str, Any]]] = {
+        "images": [{"name": name, "image": f"{registry}/{name}:{version}"} for name in CHART_IMAGES[chart]]
+    }
+    if source:
+        metadata |= {"home": source, "sources": [source]}
+        changes = {"name": "CHANGELOG.md", "url": f"{source}/blob/v{version}/CHANGELOG.md"}
+        lists["links"] = [{"name": "documentation", "url": f"{source}/tree/v{version}/docs"}, changes]
+        lists["changes"] = [{"description": f"Release {version}", "links": [changes]}]
+    annotations = {
+        f"artifacthub.io/{name}": yaml.safe_dump(entries, sort_keys=False)
+        for name, entries in lists.items()
+        if entries
+    }
+    return metadata | {"annotations": metadata["annotations"] | annotations}
+
+
+def package_chart(chart: str, metadata: dict[str, Any], folder: Path, created: int) -> None:
     """Package a chart like ``helm package``; the archive does not depend on the time of the checkout.
 
     Args:
         chart: The chart's folder.
+        metadata: The content of its ``Chart.yaml``.
         folder: The folder to write the archive into.
         created: The time of the archive's files in seconds since 1970.
     """
     with tempfile.TemporaryDirectory() as parent:
         copy = shutil.copytree(HELM / chart, Path(parent) / chart)
+        (copy / "Chart.yaml").write_text(yaml.safe_dump(metadata, sort_keys=False))
         for path in copy.rglob("*"):
             os.utime(path, (created, created))
         helm_python.package(copy, destination=folder)
 
 
-def write_release(out: Path, version: str, registry: str, created: int) -> None:
+def write_release(out: Path, version: str, registry: str, source: str, created: int) -> None:
     """Write the files of a release into an empty folder.
 
     Args:
         out: The folder.
         version: The version of the release.
         registry: The registry and the folder of the images.
+        source: The address of the repository; empty for none.
         created: The time of the release in seconds since 1970.
     """
     distributions = build_distributions(out / "dist", created)
@@ -169,7 +209,7 @@ def write_release(out: Path, version: str, registry: str, created: int) -> None:
 
     require(fault for chart in CHARTS for fault in lint_faults(chart))
     for chart in CHARTS:
-        package_chart(chart, out / "charts", created)
+        package_chart(chart, chart_metadata(chart, version, registry, source), out / "charts", created)
 
     dockerfile = (ROOT / "images" / "Dockerfile").read_text()
     python, targets = image_python(dockerfile), image_targets(dockerfile)
@@ -197,6 +237,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tools.release", description=__doc__)
     parser.add_argument("--tag", default="", help="the tag of the release, for example v0.1.0")
     parser.add_argument("--registry", default="registry.example.com/tidegate", help="where the images go")
+    parser.add_argument("--source", default="", help="the address of the repository, for the charts")
     arguments = parser.parse_args()
 
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
@@ -211,7 +252,7 @@ def main() -> None:
     shutil.rmtree(OUT, ignore_errors=True)
     for folder in ("dist", "charts", "sbom"):
         (OUT / folder).mkdir(parents=True)
-    write_release(OUT, version, arguments.registry, int(commit.stdout))
+    write_release(OUT, version, arguments.registry, arguments.source, int(commit.stdout))
     print((OUT / "SHA256SUMS").read_text(), end="")
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.charts.kube_score import KUBE_SCORE
 from tools.cluster import toolchain
 from tools.cluster.command import Runner
 from tools.cluster.errors import ClusterError
@@ -20,6 +21,7 @@ SET = ToolSet("one", "example.test/one", "1 s")
 ALL_TOOL_SETS = [
     *TOOL_SETS,
     *(tool_set for addon in OPTIONAL_ADDONS.values() for tool_set in addon.tool_sets),
+    KUBE_SCORE,
 ]
 
 

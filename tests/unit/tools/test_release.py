@@ -6,11 +6,22 @@ import re
 from pathlib import Path
 from typing import Any
 
+import helm_python
 import pytest
 import yaml
 
 from tools import release
-from tools.release import ROOT, image_targets, package_chart, require, sha256, version_faults
+from tools.release import (
+    CHART_IMAGES,
+    CHARTS,
+    ROOT,
+    chart_metadata,
+    image_targets,
+    package_chart,
+    require,
+    sha256,
+    version_faults,
+)
 
 WORKFLOWS = ROOT / ".github" / "workflows"
 CHART = {"version": "1.2.3", "appVersion": "1.2.3"}
@@ -68,10 +79,36 @@ def test_lint_warning_is_a_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_chart_package_depends_only_on_content_and_time(tmp_path: Path) -> None:
     archives = []
     for name, created in (("first", 1_700_000_000), ("second", 1_700_000_000), ("later", 1_800_000_000)):
-        package_chart("tidegate-monitoring", tmp_path / name, created)
+        metadata = chart_metadata("tidegate-monitoring", "1.2.3", "ghcr.io/a", "")
+        package_chart("tidegate-monitoring", metadata, tmp_path / name, created)
         [archive] = (tmp_path / name).iterdir()
         archives.append(sha256(archive))
     assert archives[0] == archives[1] != archives[2]
+
+
+@pytest.mark.parametrize("chart", CHARTS)
+def test_chart_package_has_the_addresses_of_the_release(chart: str, tmp_path: Path) -> None:
+    source = "https://github.com/a/b"
+    package_chart(chart, chart_metadata(chart, "1.2.3", "ghcr.io/a/b", source), tmp_path, 1_700_000_000)
+    [archive] = tmp_path.iterdir()
+    metadata = helm_python.Chart.load(archive).metadata
+    annotations = {name: yaml.safe_load(text) for name, text in metadata["annotations"].items()}
+    assert (metadata["home"], metadata["sources"]) == (source, [source])
+    assert annotations["artifacthub.io/links"][0]["url"] == f"{source}/tree/v1.2.3/docs"
+    assert annotations["artifacthub.io/changes"][0]["links"][0]["url"].endswith("/v1.2.3/CHANGELOG.md")
+    images = [entry["image"] for entry in annotations.get("artifacthub.io/images", [])]
+    assert images == [f"ghcr.io/a/b/{name}:1.2.3" for name in CHART_IMAGES[chart]]
+
+
+def test_chart_without_a_release_has_no_addresses() -> None:
+    metadata = chart_metadata("tidegate", "1.2.3", "ghcr.io/a", "")
+    assert not {"home", "sources", "icon"} & metadata.keys()
+    assert "http" not in str(metadata)
+
+
+def test_charts_run_every_image() -> None:
+    images = [name for names in CHART_IMAGES.values() for name in names]
+    assert images == image_targets((ROOT / "images" / "Dockerfile").read_text())
 
 
 def test_release_publishes_each_image_of_the_dockerfile() -> None:
