@@ -111,12 +111,12 @@ def _validate(document: Object) -> None:
     oldest = max([OLDEST_KUBERNETES, *(version for field, version in NEWER_FIELDS.items() if field in text)])
     group, _, version = document["apiVersion"].rpartition("/")
     name = "-".join(filter(None, [kind, group.partition(".")[0], version]))
-    for folder in _kubernetes_schemas(oldest):
+    for folder in kubernetes_schemas(oldest):
         _validator(folder / f"{name}.json").validate(document)
 
 
 @cache
-def _kubernetes_schemas(oldest: int) -> list[Path]:
+def kubernetes_schemas(oldest: int) -> list[Path]:
     """Return the folders of Kubernetes' strict schemas, from version 1.<oldest> to the newest."""
     folders = KUBERNETES_SCHEMAS.glob("v1.*-local-strict")
     return [folder for folder in folders if int(folder.name.split(".")[1]) >= oldest]

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every values file in ``ci/`` and every example in a schema renders, because users copy them."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,17 @@ import pytest
 import yaml
 
 from helm import generate
-from tests.charts.chart import HELM, containers, notes, pod_specs, render
+from tests.charts import vendor
+from tests.charts.chart import (
+    HELM,
+    OLDEST_KUBERNETES,
+    ROOT,
+    containers,
+    kubernetes_schemas,
+    notes,
+    pod_specs,
+    render,
+)
 
 CHARTS = sorted(path.parent.name for path in HELM.glob("*/Chart.yaml"))
 POD_CHARTS = [chart for chart in CHARTS if chart != "tidegate-monitoring"]
@@ -53,6 +64,23 @@ def test_ci_values_render_valid_objects_and_notes(path: Path) -> None:
     text = notes(values, chart)
     assert "<no value>" not in text
     assert "\n\n\n" not in text
+
+
+def test_objects_are_validated_by_the_documented_versions() -> None:
+    versions = sorted(int(folder.name.split(".")[1]) for folder in kubernetes_schemas(OLDEST_KUBERNETES))
+    assert versions == list(range(OLDEST_KUBERNETES, versions[-1] + 1))
+    text = " ".join((ROOT / "docs" / "install.md").read_text().split())
+    assert f"schemas of Kubernetes 1.{OLDEST_KUBERNETES} to 1.{versions[-1]}," in text
+    modules = {module.rpartition("/")[2].partition("@")[0]: module for module, _ in vendor.SOURCES.values()}
+    for name, module in modules.items():
+        minor = module.rpartition("@v")[2].rpartition(".")[0]
+        assert re.search(rf"[A-Za-z] {re.escape(minor)}[ ,]", text), f"{name} {minor}"
+
+
+@pytest.mark.parametrize("chart", CHARTS)
+def test_chart_needs_the_oldest_validated_kubernetes(chart: str) -> None:
+    metadata = yaml.safe_load((HELM / chart / "Chart.yaml").read_text())
+    assert metadata["kubeVersion"] == f">=1.{OLDEST_KUBERNETES}.0-0"
 
 
 @pytest.mark.parametrize("path", POD_CI_FILES, ids=lambda path: f"{path.parent.parent.name}/{path.name}")

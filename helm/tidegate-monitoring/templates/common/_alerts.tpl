@@ -162,7 +162,7 @@ label_replace({{ .expression }}, "service", {{ .service | quote }}, {{ .label | 
 {{- $labels := merge (dict) $identity $severity ($settings.labels | default dict) $scope.values.ruleLabels }}
 {{- $annotations := dict "summary" .summary "description" .description }}
 {{- with $scope.values.runbookUrl }}
-{{- $_ := set $annotations "runbook_url" (printf "%s#%s" . $anchor) }}
+{{- $_ := set $annotations "runbook_url" (printf "%s#%s" (trimSuffix "#" .) $anchor) }}
 {{- end }}
 {{- $for := $settings.for | default .for }}
 {{- $rules = append $rules (dict "alert" .alert "expr" (trim .expr) "for" $for "labels" $labels "annotations" $annotations) }}

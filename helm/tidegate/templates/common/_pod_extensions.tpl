@@ -108,6 +108,9 @@ Argument: (dict "root" $ "pod" <the parsed specification>).
 {{- end }}
 {{- end }}
 {{- range .root.Values.extraEnv }}
+{{- if not (regexMatch "^[-._a-zA-Z][-._a-zA-Z0-9]*$" .name) }}
+{{- $errors = append $errors (printf "extraEnv has a variable %q: expected letters, digits, '_', '-' and '.', with no digit first." .name) }}
+{{- end }}
 {{- if has .name $names }}
 {{- $errors = append $errors (printf "extraEnv sets %s, which the chart sets already: remove it, and use the chart's value for it." .name) }}
 {{- end }}
@@ -131,6 +134,9 @@ Argument: (dict "root" $ "pod" <the parsed specification>).
 {{- $errors = append $errors (printf "extraVolumes has %q, the name of another volume of the pod: use another name." .name) }}
 {{- end }}
 {{- $extra = append $extra .name }}
+{{- if gt (len .) 2 }}
+{{- $errors = append $errors (printf "extraVolumes has %q with the types %s: keep one of them." .name (omit . "name" | keys | sortAlpha | join " and ")) }}
+{{- end }}
 {{- range $type, $_ := omit . "name" }}
 {{- if not (has $type $types) }}
 {{- $errors = append $errors (printf "extraVolumes has a volume of type %s, and the restricted Pod Security Standard forbids it: expected one of %s." $type (join ", " $types)) }}
