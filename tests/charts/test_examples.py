@@ -74,7 +74,7 @@ def test_objects_are_validated_by_the_documented_versions() -> None:
     modules = {module.rpartition("/")[2].partition("@")[0]: module for module, _ in vendor.SOURCES.values()}
     for name, module in modules.items():
         minor = module.rpartition("@v")[2].rpartition(".")[0]
-        assert re.search(rf"[A-Za-z] {re.escape(minor)}[ ,]", text), f"{name} {minor}"
+        assert re.search(rf"[A-Za-z] {re.escape(minor)}[ ,.]", text), f"{name} {minor}"
 
 
 @pytest.mark.parametrize("chart", CHARTS)

@@ -23,7 +23,7 @@ from tidegate.store import Store
 from tidegate_training.bundled_model import BundledModel
 from tidegate_training.bundling.features import FeatureTable, Indices
 from tidegate_training.config import Champion as ChampionOptions
-from tidegate_training.config import FeatureOptions, Features, TrainingConfig
+from tidegate_training.config import DatatypeName, FeatureOptions, Features, TrainingConfig
 from tidegate_training.paired import PairedResult, compare_labels, compare_values
 from tidegate_training.source import Source
 from tidegate_training.table import Table, build_table, read_groups
@@ -33,7 +33,7 @@ Array = NDArray[Any]
 MAX_GROUPS = 50
 """Largest number of groups, because of many groups some differ by chance."""
 
-_DATATYPE_NAMES = {
+_DATATYPE_NAMES: dict[Datatype, DatatypeName] = {
     Datatype.FP32: "float32",
     Datatype.FP64: "float64",
     Datatype.INT32: "int32",
@@ -122,12 +122,14 @@ class Champion:
                 "name another one in champion.reference."
             ) from None
 
+        # Texts of one length would cut longer ones, and equal others.
+        dtype = np.float64 if config.task == "regression" else object
+
         def compared(selected: NDArray[np.bool_]) -> PairedResult:
-            arrays = target[selected], values[selected], champion[selected]
+            true, new, old = (array[selected].astype(dtype) for array in (target, values, champion))
             if config.task == "classification":
-                texts = target.dtype.kind == "U"
-                return compare_labels(*(array.astype(str) if texts else array for array in arrays))
-            return compare_values(*(array.astype(np.float64) for array in arrays), seed=config.seed)
+                return compare_labels(true, new, old)
+            return compare_values(true, new, old, config.seed)
 
         groups = None if self.groups is None else self.groups[rows]
         return Comparison(
@@ -196,6 +198,11 @@ def read_champion(config: TrainingConfig, source: Source) -> Champion | None:
 
 def require_better(name: str, options: ChampionOptions, comparison: Comparison) -> None:
     """Raise an error unless the challenger may replace the champion.
+
+    Args:
+        name: The model's name.
+        options: The configuration's section ``champion``.
+        comparison: The comparison of both models.
 
     Raises:
         GateNotPassedError: If it may not. The message has the figures of the paired test.

@@ -340,7 +340,7 @@ class Champion(_Section):
     reference: str
     """``<store>/<name>:<channel>``, or a digest instead of the channel."""
     require: Literal["better", "not_worse"] = "better"
-    """What a paired test must show at the 5 % level: better, or no evidence of worse."""
+    """The result of the paired test that a new model needs, at the 5 % level."""
     group: Annotated[str, Field(min_length=1)] | None = None
     """A column with groups of rows. The new model must be worse for none of them."""
 

@@ -48,7 +48,7 @@ def test_train_better_than_the_champion_makes_the_same_bundle(folder: Path, tmp_
     assert result.champion.overall.verdict == "better"
     assert result.champion.overall.champion < 0.7 < result.champion.overall.challenger
     assert result.champion.same_split
-    assert list(result.champion.groups) == ["0", "1"]
+    assert list(result.champion.groups) == ["False", "True"]
     assert sum(group.n_rows for group in result.champion.groups.values()) == 36
     alone = train(mixed_configuration(**fields), tmp_path / "alone", base_dir=folder)
     assert alone.bundle.digest == result.bundle.digest
