@@ -2,11 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The linter kube-score: where the cache has it, how it is built, and its findings in rendered objects.
 
-It knows no InferenceService, so it receives the Deployment that KServe makes of one. As promtool, it is built
-once, into the cache of the test cluster; ``make kube-score`` builds it, and ``make test`` uses it if it is
-built.
+It knows no controllers, so it receives what they make of the objects. As promtool, it is built once, into the
+cache of the test cluster; ``make kube-score`` builds it, and ``make test`` uses it if it is built.
 """
 
+import copy
 import json
 import os
 import subprocess
@@ -68,7 +68,7 @@ def find_faults(command: Path, objects: list[Object]) -> set[Finding]:
     assert completed.returncode in (0, 1), completed.stderr
     return {
         Finding(check["check"]["id"], scored["object_name"], comment["summary"])
-        for scored in json.loads(completed.stdout)
+        for scored in json.loads(completed.stdout) or []
         for check in scored["checks"]
         if not check["skipped"] and check["grade"] < _PASSED
         for comment in check["comments"] or [{"summary": ""}]
@@ -76,7 +76,11 @@ def find_faults(command: Path, objects: list[Object]) -> set[Finding]:
 
 
 def as_deployed(item: Object) -> Iterator[Object]:
-    """Yield an object, or the Deployment and the Service that KServe makes of an InferenceService."""
+    """Yield an object as controllers see it: KServe makes a Deployment, and Jobs label their pods."""
+    if item["kind"] == "Job":
+        item = copy.deepcopy(item)
+        labels = item["spec"]["template"]["metadata"].setdefault("labels", {})
+        labels["batch.kubernetes.io/job-name"] = item["metadata"]["name"]
     if item["kind"] != "InferenceService":
         yield item
         return

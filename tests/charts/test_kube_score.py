@@ -9,7 +9,20 @@ from tests.charts.chart import render
 from tests.charts.kube_score import find, find_faults
 from tests.charts.test_examples import CI_FILES
 
-ACCEPTED: dict[str, str] = {}
+ACCEPTED = {
+    "container-cpu-requests-equal-limits": "idle replicas cost little, and a burst may use more",
+    "container-memory-requests-equal-limits": "loading and fitting need more memory than the time after them",
+    "container-resource-requests-equal-limits": "the two checks above",
+    "container-ephemeral-storage-request-and-limit": "optional values, because a LimitRange usually has them",
+    "container-image-pull-policy": "tags of releases do not move, and image.digest cannot",
+    "container-security-context-user-group-id": "the image has the user 10001, and OpenShift assigns another",
+    "cronjob-has-deadline": "a late run is better than none; cronJob.startingDeadlineSeconds is a value",
+    "deployment-has-host-podantiaffinity": "topology spread constraints distribute the pods over nodes",
+    "deployment-has-poddisruptionbudget": "scheduling-values.yaml shows how to turn it off",
+    "deployment-replicas": "KEDA scales this Deployment, and kube-score does not know it",
+    "horizontalpodautoscaler-replicas": "one replica suffices for a trial; the chart's notes recommend two",
+    "pod-networkpolicy": "off by default, because a policy needs names of namespaces in the cluster",
+}
 """The reason by check."""
 
 KUBE_SCORE = find()
