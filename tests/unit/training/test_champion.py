@@ -19,6 +19,7 @@ from tidegate_training.source import read_source
 
 WEAK: dict[str, Any] = {"features": {"keep": ["big"]}}
 """The feature does not depend on the class."""
+STRONG: dict[str, Any] = {"features": {"drop": ["loss", "big"]}}
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +28,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("champion")
     write_loans(folder)
     store = Store((folder / "store").as_uri())
-    for channel, fields in (("weak", WEAK), ("strong", {})):
+    for channel, fields in (("weak", WEAK), ("strong", STRONG)):
         bundle = train(mixed_configuration(**fields), folder / channel, base_dir=folder).bundle
         store.push(bundle)
         store.move_channel("test", channel, bundle.digest)
@@ -39,19 +40,29 @@ def challenger(folder: Path, channel: str, fields: dict[str, Any], **champion: A
     return mixed_configuration(**fields, champion={"reference": reference, **champion})
 
 
-def test_train_better_than_the_champion_makes_the_same_bundle(folder: Path, tmp_path: Path) -> None:
-    """The champion has another feature, which the data has and the challenger does not use."""
-    fields = {"features": {"drop": ["loss", "big"]}}
-    config = challenger(folder, "weak", fields, group="owner")
-    result = train(config, tmp_path / "bundle", base_dir=folder)
-    assert result.champion is not None
-    assert result.champion.overall.verdict == "better"
-    assert result.champion.overall.champion < 0.7 < result.champion.overall.challenger
-    assert result.champion.same_split
-    assert list(result.champion.groups) == ["False", "True"]
-    assert sum(group.n_rows for group in result.champion.groups.values()) == 36
-    alone = train(mixed_configuration(**fields), tmp_path / "alone", base_dir=folder)
-    assert alone.bundle.digest == result.bundle.digest
+def arguments(folder: Path, config: TrainingConfig, bundle: Path) -> tuple[str | Path, ...]:
+    """Return the arguments of a training that moves the champion's channel."""
+    file = folder / "train.yaml"
+    file.write_text(config.model_dump_json(exclude_unset=True))
+    store, _, channel = config.champion.reference.rpartition("/test:")
+    return (file, "--out", bundle, "--push", store, "--channel", channel, "-o", "json")
+
+
+def test_train_better_than_the_champion_takes_its_channel(folder: Path, tmp_path: Path) -> None:
+    """The champion has another feature, and the bundle is the same as without a champion."""
+    store = Store((folder / "store").as_uri())
+    weak, strong = (store.resolve(ChannelReference(store.uri, "test", it)) for it in ("weak", "strong"))
+    store.move_channel("test", "beaten", weak.digest)
+    config = challenger(folder, "beaten", STRONG, group="owner")
+    document = json.loads(run(*arguments(folder, config, tmp_path / "bundle")).stdout)
+    champion = document["champion"]
+    assert (champion["reference"], champion["same_split"]) == (str(weak), True)
+    assert champion["overall"]["verdict"] == "better"
+    assert champion["overall"]["champion"] < 0.7 < champion["overall"]["challenger"]
+    assert list(champion["groups"]) == ["False", "True"]
+    assert sum(group["n_rows"] for group in champion["groups"].values()) == 36
+    assert document["digest"] == strong.digest
+    assert store.resolve(ChannelReference(store.uri, "test", "beaten")) == strong
 
 
 def test_train_worse_than_the_champion_makes_no_bundle(folder: Path, tmp_path: Path) -> None:
@@ -71,7 +82,7 @@ def test_train_worse_than_the_champion_makes_no_bundle(folder: Path, tmp_path: P
 def test_train_against_itself_is_not_better(folder: Path, tmp_path: Path) -> None:
     """The champion's outputs are those of training, so that no row differs."""
     with pytest.raises(GateNotPassedError, match=r"0 rows only the new model .* 0 only the champion, p = 1"):
-        train(challenger(folder, "strong", {}), tmp_path / "bundle", base_dir=folder)
+        train(challenger(folder, "strong", STRONG), tmp_path / "bundle", base_dir=folder)
 
 
 @pytest.mark.parametrize(
@@ -108,31 +119,23 @@ def test_read_champion_of_a_new_channel_is_none(folder: Path) -> None:
     assert read_champion(config, read_source(config.data, folder)) is None
 
 
-def test_train_moves_the_channel_of_the_compared_champion_only(
+def test_train_keeps_a_channel_that_moved_after_the_comparison(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = Store((folder / "store").as_uri())
     weak, strong = (store.resolve(ChannelReference(store.uri, "test", it)) for it in ("weak", "strong"))
     store.move_channel("test", "moving", weak.digest)
-    file = folder / "train.yaml"
-    config = challenger(folder, "moving", {"features": {"drop": ["loss", "big"]}})
-    file.write_text(config.model_dump_json(exclude_unset=True))
-    arguments = (file, "--out", tmp_path / "bundle", "--push", store.uri, "--channel", "moving", "-o", "json")
     push = Store.push
 
     def push_later(self: Store, *arguments: Any) -> Any:
         store.move_channel("test", "moving", strong.digest)
         return push(self, *arguments)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(Store, "push", push_later)
-        error = run(*arguments).exception
+    monkeypatch.setattr(Store, "push", push_later)
+    config = challenger(folder, "moving", STRONG)
+    error = run(*arguments(folder, config, tmp_path / "bundle")).exception
     assert isinstance(error, StoreError)
     assert f"points to {strong.digest}, expected {weak.digest}" in str(error)
-    store.move_channel("test", "moving", weak.digest)
-    document = json.loads(run(*arguments).stdout)
-    assert document["champion"]["reference"] == str(weak)
-    assert store.resolve(ChannelReference(store.uri, "test", "moving")).digest == document["digest"]
 
 
 BETTER, WORSE, UNDECIDED = (

@@ -1,16 +1,20 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
 import json
+import platform
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from tests.support.training import mixed_configuration, write_loans
 from tests.unit.training.test_cli import run
-from tidegate.bundle import PROVENANCE, Bundle, open_bundle
+from tidegate.bundle import MODEL_CARD, PROVENANCE, Bundle, open_bundle, seal
 from tidegate.errors import BundleError, ConfigurationError, GateNotPassedError
 from tidegate.store import Store
+from tidegate_training import environment, reproduction
 from tidegate_training.reproduction import Difference, Reproduction, reproduce
 from tidegate_training.run import train
 
@@ -30,8 +34,9 @@ def bundle(folder: Path) -> Bundle:
     return open_bundle(folder / "bundle")
 
 
-def facts(result: Reproduction) -> list[str]:
-    return [difference.fact for difference in result.differences]
+def returning(bundle: Bundle) -> Any:
+    """Return a training that ends with a bundle at once."""
+    return lambda *_, **__: SimpleNamespace(bundle=bundle)
 
 
 def test_train_verify_runs_the_recorded_configuration(
@@ -46,12 +51,15 @@ def test_train_verify_runs_the_recorded_configuration(
     assert document["differences"] == []
 
 
-def test_reproduce_with_other_bits_compares_the_predictions(folder: Path, bundle: Bundle) -> None:
-    described = CONFIG.model_copy(
-        update={"model_card": CONFIG.model_card.model_copy(update={"summary": "x"})}
-    )
-    result = reproduce(bundle, described, folder)
-    assert (result.verdict, result.files) == ("equivalent", ["MODEL_CARD.md"])
+def test_reproduce_with_other_bits_compares_the_predictions(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = shutil.copytree(bundle.path, tmp_path / "bundle")
+    (folder / MODEL_CARD).write_text("# Another text\n")
+    fields = bundle.manifest.model_dump(exclude={"format_version", "files"})
+    monkeypatch.setattr(reproduction, "train", returning(seal(folder, **fields)))
+    result = reproduce(bundle, CONFIG.model_copy(update={"golden_rows": 9}), tmp_path)
+    assert (result.verdict, result.files) == ("equivalent", [MODEL_CARD])
     assert "are within the tolerance" in result.sentences()[0]
     result.require()
 
@@ -73,17 +81,26 @@ def test_train_verify_of_another_model_is_a_missed_gate(folder: Path, bundle: Bu
     assert f"instead of sha256:{bundle.digest}" in result.stdout
 
 
-def test_reproduce_names_versions_threads_and_processor(folder: Path, bundle: Bundle, tmp_path: Path) -> None:
-    moved = shutil.copytree(bundle.path, tmp_path / "bundle")
-    provenance = json.loads((moved / PROVENANCE).read_bytes())
+def test_reproduce_names_what_differs(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = shutil.copytree(bundle.path, tmp_path / "bundle")
+    provenance = json.loads((folder / PROVENANCE).read_bytes())
     provenance["environment"] |= {"threads": 4, "processor": "Example CPU", "python": "3.9.0"}
-    (moved / PROVENANCE).write_text(json.dumps(provenance))
+    provenance["configuration"]["golden_rows"] = 9
+    (folder / PROVENANCE).write_text(json.dumps(provenance))
     versions = bundle.manifest.versions | {"numpy": "1.0"}
-    elsewhere = Bundle(moved, bundle.digest, bundle.manifest.model_copy(update={"versions": versions}))
-    result = reproduce(elsewhere, None, folder)
+    recorded = Bundle(folder, bundle.digest, bundle.manifest.model_copy(update={"versions": versions}))
+    monkeypatch.setattr(reproduction, "train", returning(bundle))
+    result = reproduce(recorded, CONFIG, tmp_path)
     assert result.verdict == "identical"
-    assert facts(result) == ["version of numpy", "processor", "python", "threads"]
-    assert str(result.differences[-1]) == "threads: 4, and now 1"
+    assert list(map(str, result.differences)) == [
+        f"version of numpy: 1.0, and now {bundle.manifest.versions['numpy']}",
+        f"processor: Example CPU, and now {environment.describe_environment()['processor']}",
+        f"python: 3.9.0, and now {platform.python_version()}",
+        "threads: 4, and now 1",
+        "configuration.golden_rows: 9, and now nothing",
+    ]
 
 
 @pytest.mark.parametrize("content", [None, b"{}", b"damaged", b'{"configuration": {"name": "a"}}'])
