@@ -254,6 +254,7 @@ class World:
             autoscaler={
                 "spec": {"minReplicas": minimum, "maxReplicas": self.values["autoscaling"]["maxReplicas"]}
             },
+            scaled_object=None,
             replica_sets=(),
             pods=(
                 {
