@@ -228,7 +228,7 @@ def run_command(argv: Sequence[str], on_wait: Callable[[], None]) -> Completed:
         try:
             while True:
                 try:
-                    exit_code = process.wait(timeout=1.0)
+                    exit_code = process.wait(timeout=_POLL_SECONDS)
                     break
                 except subprocess.TimeoutExpired:
                     if time.monotonic() > deadline:
@@ -247,7 +247,7 @@ def run_command(argv: Sequence[str], on_wait: Callable[[], None]) -> Completed:
 def _message(stderr: str) -> str:
     r"""Return Helm's error without its prefix and without warnings.
 
-    >>> _message("WARNING: old\\nError: UPGRADE FAILED: no such host\\n")
+    >>> _message("WARNING: old\nError: UPGRADE FAILED: no such host\n")
     'UPGRADE FAILED: no such host'
     """
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]

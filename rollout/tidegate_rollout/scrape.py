@@ -4,8 +4,8 @@
 
 A port-forward works from a laptop, from CI and from a Job. It passes NetworkPolicies, reaches a port that
 listens on the loopback interface alone, and is authorized by the permission ``create`` on
-``pods/portforward``. A pod that does not respond is left out: missing data is no evidence, neither good nor
-bad.
+``pods/portforward``. A pod that does not respond is left out: missing
+data is not evidence.
 """
 
 import json
@@ -99,12 +99,15 @@ def read_pods(
 
 
 def parse_lane(page: str, *, shadow: bool) -> Lane:
-    r"""Return a lane's counters from a page in Prometheus' text format, summed over the protocols.
+    """Return a lane's counters from a page in Prometheus' text format, summed over the protocols.
 
     Mirrored requests have the lowest priority, so their rejections because of load say nothing about the
     canary.
 
-    >>> parse_lane('tidegate_requests_total{protocol="v2",code="200"} 7.0\n', shadow=False).responses
+    >>> page = '''tidegate_requests_total{protocol="v2",code="200"} 7.0
+    ... tidegate_request_duration_seconds_bucket{protocol="v2",le="+Inf"} 7.0
+    ... '''
+    >>> parse_lane(page, shadow=False).responses
     {'200': 7.0}
 
     Raises:

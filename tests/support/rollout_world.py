@@ -53,6 +53,8 @@ class FakeTrack:
     """Whether its labels are wrong."""
     starts: bool = True
     """Whether its pods become ready."""
+    fails_with: str = ""
+    """A digest with which its pods never become ready."""
 
 
 @dataclass
@@ -227,7 +229,7 @@ class World:
 
     def _track(self, name: str, digest: str, minimum: int) -> Track:
         service = "iris" if name == "stable" else "iris-canary"
-        ready = self.tracks[name].starts
+        ready = self.tracks[name].starts and digest != self.tracks[name].fails_with
         checksum = {"annotations": {"checksum/pods": digest}}
         replicas = minimum if ready else 0
         return Track(

@@ -1,0 +1,125 @@
+# SPDX-FileCopyrightText: The Tidegate authors
+# SPDX-License-Identifier: Apache-2.0
+import json
+
+import pytest
+import yaml
+
+from tests.support.rollout_world import NEW, OLD, POLICY, FakeTrack, World
+from tidegate.console import OutputFormat
+from tidegate.errors import ConfigurationError, ExitCode, GateNotPassedError, NotFoundError
+from tidegate_rollout import commands
+from tidegate_rollout.helm import Helm
+
+FAST = "{steps: [{mirror: 10}], settle_seconds: 0, min_seconds: 10, block_seconds: 10, min_requests: 10,"
+
+
+@pytest.fixture
+def use(monkeypatch):
+    """Connect the commands to a world, each time as another process."""
+
+    def connect_to(world):
+        monkeypatch.setattr(commands, "connect", lambda name, namespace, chart: world.session())
+        return world
+
+    return connect_to
+
+
+@pytest.fixture
+def policy(tmp_path):
+    file = tmp_path / "rollout.yaml"
+    file.write_text(f"{FAST} max_seconds: 60, predictions: null, latency: null}}")
+    return file
+
+
+def test_start_writes_the_report_and_prints_json(use, policy, tmp_path, capsys):
+    use(World(rate=4000))
+    commands.start("iris", NEW, policy=policy, out=tmp_path / "out", output=OutputFormat.JSON)
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["result"] == "promoted"
+    assert json.loads((tmp_path / "out" / "rollout.json").read_text()) == printed
+    assert "<svg" in (tmp_path / "out" / "rollout.html").read_text()
+
+
+def test_stopped_rollout_exits_with_the_gates_code(use, policy, capsys):
+    use(World(rate=4000, canary=FakeTrack(error_ratio=0.2)))
+    with pytest.raises(
+        GateNotPassedError, match=r"^The rollout of iris is aborted: server errors: .*\.$"
+    ) as raised:
+        commands.start("iris", NEW, policy=policy)
+    assert raised.value.exit_code is ExitCode.GATE_NOT_PASSED
+    printed = capsys.readouterr().out
+    assert "mirror-10" in printed
+    assert "aborted" in printed
+
+
+def test_abort_of_a_held_rollout_succeeds(use, policy, capsys):
+    use(World(rate=0))
+    with pytest.raises(GateNotPassedError, match="is held: too little evidence"):
+        commands.start("iris", NEW, policy=policy)
+    commands.status("iris", output=OutputFormat.JSON)
+    commands.abort("iris")
+    with pytest.raises(ConfigurationError, match="no rollout in progress to promote"):
+        commands.promote("iris")
+
+
+def test_promote_of_a_held_rollout_succeeds(use, policy):
+    world = use(World(rate=0))
+    with pytest.raises(GateNotPassedError):
+        commands.start("iris", NEW, policy=policy)
+    commands.promote("iris")
+    assert world.rollout_values.digest == NEW
+
+
+def test_rehearsal_prints_the_false_alarms(use, policy, capsys):
+    use(World(rate=4000))
+    commands.rehearse("iris", policy=policy, rounds=3)
+    line = "The gate would have stopped 0 of 3 rounds, and held 0; 3 verdicts passed."
+    assert line in capsys.readouterr().out
+
+
+def test_status_without_a_rollout_is_an_error(use):
+    use(World())
+    with pytest.raises(NotFoundError, match="iris has had no rollout"):
+        commands.status("iris")
+
+
+def test_plan_reads_the_release(use, monkeypatch, tmp_path, capsys):
+    world = use(World())
+    monkeypatch.setattr(commands, "_stable_replicas", lambda release, namespace: 6)
+    commands.plan("iris", f"sha256:{NEW}", values_out=tmp_path / "steps", output=OutputFormat.JSON)
+    document = json.loads(capsys.readouterr().out)
+    files = sorted((tmp_path / "steps").iterdir())
+    assert [file.stem[3:] for file in files] == [step["name"] for step in document["steps"]]
+    assert [yaml.safe_load(file.read_text()) for file in files] == [
+        step["values"] for step in document["steps"]
+    ]
+    assert (
+        files[1]
+        .read_text()
+        .startswith("# Mirror 10 % of the requests to the canary. The step ends with a ver")
+    )
+    assert world.upgrades == []
+
+
+def test_plan_of_values_files_needs_no_cluster(monkeypatch, tmp_path, capsys):
+    file = tmp_path / "values.yaml"
+    file.write_text(f"model: {{digest: {OLD}}}\nautoscaling: {{minReplicas: 3}}\n")
+    monkeypatch.setattr(Helm, "verify_version", lambda self: None)
+    monkeypatch.setattr(Helm, "default_values", lambda self: World().values)
+    commands.plan("iris", NEW, values=[file])
+    printed = capsys.readouterr().out
+    assert "canary.weight=50" in printed
+    assert NEW not in printed
+
+
+def test_plan_of_a_failed_release_is_an_error(use):
+    world = use(World())
+    world.status = "failed"
+    with pytest.raises(ConfigurationError, match="is pending or has failed"):
+        commands.plan("iris", NEW, replicas=2)
+
+
+def test_policy_defaults_without_a_file(policy):
+    assert commands.load_policy(None).steps[0].mirror == 10
+    assert commands.load_policy(policy).steps != POLICY.steps
