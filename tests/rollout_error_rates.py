@@ -107,12 +107,19 @@ def render_table(results: Mapping[str, Mapping[str, Any]]) -> str:
     ]
     for name, result in results.items():
         until = [
-            f"{result[key]['p95']:,.0f}" if result["bar"]["ratio"] > 0.5 else "-"
+            f"{result[key]['p95']:,.0f}" if result["fail"] else "-"
             for key in ("requests_until_fail", "canary_users_until_fail")
         ]
         counts = [f"{result[key]:,}" for key in ("runs", "fail", "pass", "insufficient")]
         lines.append(f"| {' | '.join([name, *counts, *until])} |")
     return "\n".join(lines)
+
+
+def write_page(results: Mapping[str, Mapping[str, Any]]) -> None:
+    """Write the table into the page."""
+    head, rest = PAGE.read_text(encoding="utf-8").split(BEGIN)
+    page = f"{head}{BEGIN}\n\n{render_table(results)}\n\n{END}{rest.split(END)[1]}"
+    PAGE.write_text(page, encoding="utf-8")
 
 
 def main() -> int:
@@ -123,11 +130,7 @@ def main() -> int:
     document = {"equal_rollouts": equal, "false_fails": false_fails, "studies": results}
     OUT.parent.mkdir(parents=True, exist_ok=True)
     OUT.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-    text = PAGE.read_text(encoding="utf-8")
-    head, rest = text.split(BEGIN)
-    PAGE.write_text(
-        f"{head}{BEGIN}\n\n{render_table(results)}\n\n{END}{rest.split(END)[1]}", encoding="utf-8"
-    )
+    write_page(results)
     print(f"{OUT.relative_to(ROOT)}: {false_fails} of {equal:,} rollouts of an equal canary failed")
     return 0 if all(result["kept"] for result in results.values()) else 1
 
