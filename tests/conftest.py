@@ -88,7 +88,9 @@ def regression_server(
     regression_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[LiveServer]:
     log = tmp_path_factory.mktemp("log") / "log"
-    with serving(regression_bundle, log, "--metrics-port", "0") as server:
+    options = ("--metrics-port", "--shadow-http-port", "--shadow-grpc-port", "--pairs-port")
+    ports = [text for option in options for text in (option, "0")]
+    with serving(regression_bundle, log, *ports, "--pairs-sample-rate", "1") as server:
         yield server
 
 

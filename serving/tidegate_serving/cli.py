@@ -28,6 +28,7 @@ from tidegate_serving.config import (
     ALL_ADDRESSES,
     DRAIN_SECONDS,
     MAX_QUEUE_DELAY,
+    PAIRS_PORT,
     SHUTDOWN_TIMEOUT,
     EngineChoice,
     Recording,
@@ -120,6 +121,24 @@ def serve(
             help="The port for /metrics; 0 selects a free one. Default: the port for REST.",
         ),
     ] = None,
+    shadow_http_port: Annotated[
+        int | None,
+        typer.Option(
+            envvar="TIDEGATE_SHADOW_HTTP_PORT",
+            min=0,
+            max=65535,
+            help="The port for mirrored requests over REST; 0 selects a free one. Default: none.",
+        ),
+    ] = None,
+    shadow_grpc_port: Annotated[
+        int | None,
+        typer.Option(
+            envvar="TIDEGATE_SHADOW_GRPC_PORT",
+            min=0,
+            max=65535,
+            help="The port for mirrored requests over gRPC; 0 selects a free one. Default: none.",
+        ),
+    ] = None,
     drain_seconds: Annotated[
         float,
         typer.Option(
@@ -188,6 +207,25 @@ def serve(
             help="Export an OpenTelemetry span per response; the variables OTEL_… configure the exporter.",
         ),
     ] = False,
+    pairs_sample_rate: Annotated[
+        float,
+        typer.Option(
+            envvar="TIDEGATE_PAIRS_SAMPLE_RATE",
+            min=0,
+            max=1,
+            help="The fraction of the requests whose predictions are kept in memory, to compare them with "
+            "those of another server; 0 keeps none.",
+        ),
+    ] = 0.0,
+    pairs_port: Annotated[
+        int,
+        typer.Option(
+            envvar="TIDEGATE_PAIRS_PORT",
+            min=0,
+            max=65535,
+            help="The port for /pairs on the loopback interface; 0 selects a free one.",
+        ),
+    ] = PAIRS_PORT,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
     """Serve a bundle with KServe's protocols: V1 and V2 over REST, V2 over gRPC.
@@ -247,7 +285,9 @@ def serve(
             drain_seconds,
             shutdown_timeout,
             print_ready,
-            Recording(access_log, tuple(access_log_header or ()), traces),
+            Recording(access_log, tuple(access_log_header or ()), traces, pairs_sample_rate, pairs_port),
+            shadow_http_port,
+            shadow_grpc_port,
         )
         served = (own_class or Predictor)(
             model,

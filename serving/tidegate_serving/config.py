@@ -27,6 +27,10 @@ MAX_QUEUE_DELAY = 2.0
 A short one rejects bursts that the server would work off, and hardly a client prefers a rejection."""
 
 
+PAIRS_PORT = 8085
+"""The port of the sampled predictions, on the loopback interface."""
+
+
 @dataclass(frozen=True, slots=True)
 class Recording:
     """The records of each response in addition to the metrics."""
@@ -37,6 +41,10 @@ class Recording:
     """Headers whose values the line has."""
     traces: bool = False
     """Whether OpenTelemetry's exporter receives a span per response."""
+    pairs_sample_rate: float = 0.0
+    """The fraction of the requests whose predictions are kept, to compare them with another server's."""
+    pairs_port: int = PAIRS_PORT
+    """The port of the kept predictions, on the loopback interface; 0 selects a free one."""
 
 
 class EngineChoice(StrEnum):

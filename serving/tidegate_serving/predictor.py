@@ -10,7 +10,7 @@ import inspect
 import logging
 import re
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,8 @@ from tidegate_serving.hooks import HookedEngine, Hooks, validate_hook_inputs
 from tidegate_serving.loading.loader import LoadedModel, load
 from tidegate_serving.observability.baseline import load_baseline
 from tidegate_serving.observability.drift_monitor import DriftMonitor
-from tidegate_serving.observability.metrics import Metrics, Record
+from tidegate_serving.observability.metrics import Metrics
+from tidegate_serving.observability.request_metrics import Record, shadow_metrics
 from tidegate_serving.selfcheck import GoldenOutputs, compute_golden_outputs, verify_golden_outputs
 from tidegate_serving.service import Service
 
@@ -175,6 +176,14 @@ class Predictor(Model):
             raise ServerError(f"The model {self.name} is not loaded: call load() first.")
         return self._service
 
+    def create_shadow(self) -> "Shadow":
+        """Return the loaded model as the listeners of mirrored requests serve it.
+
+        Raises:
+            ServerError: If the model is not loaded.
+        """
+        return Shadow(self, self.service.create_shadow(shadow_metrics(self._registry)))
+
     @property
     def contract(self) -> Contract:
         """The contract of the loaded bundle, for hooks that need the features' names or the labels.
@@ -289,6 +298,20 @@ class Predictor(Model):
     def get_output_types(self) -> list[dict[str, Any]]:
         """Return the output tensors of the model metadata."""
         return self.service.outputs()
+
+
+@dataclass(frozen=True, slots=True)
+class Shadow:
+    """A predictor as the listeners of mirrored requests serve it."""
+
+    predictor: Predictor
+    service: Service
+    """The predictor's model, in the lane of mirrored requests."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether the model serves."""
+        return bool(self.predictor.ready)
 
 
 def import_predictor(path: str) -> type[Predictor]:

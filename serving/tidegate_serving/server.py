@@ -11,7 +11,7 @@ import errno
 import math
 import socket
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -24,12 +24,25 @@ from tidegate_serving.config import ALL_ADDRESSES, DRAIN_SECONDS, SHUTDOWN_TIMEO
 from tidegate_serving.drain import Drain
 from tidegate_serving.grpc.server import GrpcServer
 from tidegate_serving.http import endpoints
-from tidegate_serving.http.server import create_http_server, create_metrics_server
+from tidegate_serving.http.server import (
+    HttpServer,
+    create_http_server,
+    create_metrics_server,
+    create_pairs_server,
+    create_shadow_server,
+)
+from tidegate_serving.observability.pairs import PairRecorder
 from tidegate_serving.observability.recorder import Model, ResponseRecorder
 from tidegate_serving.observability.spans import SpanRecorder, create_provider
 from tidegate_serving.predictor import Predictor
 
 ALL_IPV4_ADDRESSES = "0.0.0.0"
+
+LOOPBACK_ADDRESS = "127.0.0.1"
+"""An address that only the containers of the same pod reach, and clients that may forward its ports."""
+
+SHADOW_GRACE = 1.0
+"""Seconds that mirrored calls in flight have after the drain: no client waits for them."""
 
 _NO_IPV6 = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
 """The errors of a kernel without IPv6, and of one that has it disabled for every interface."""
@@ -44,11 +57,24 @@ class Address:
     grpc_port: int
     metrics_port: int | None
     """The port of the metrics; None if REST's port serves them."""
+    shadow_http_port: int | None = None
+    """The port of mirrored requests over REST."""
+    shadow_grpc_port: int | None = None
+    """The port of mirrored requests over gRPC."""
+    pairs_port: int | None = None
+    """The port of the sampled predictions, on the loopback interface; None if none are sampled."""
 
     def __str__(self) -> str:
-        ports = {"http": self.http_port, "grpc": self.grpc_port, "metrics": self.metrics_port}
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return " ".join(f"{name}={host}:{port}" for name, port in ports.items() if port is not None)
+        ports = {
+            "http": (host, self.http_port),
+            "grpc": (host, self.grpc_port),
+            "metrics": (host, self.metrics_port),
+            "shadow-http": (host, self.shadow_http_port),
+            "shadow-grpc": (host, self.shadow_grpc_port),
+            "pairs": (LOOPBACK_ADDRESS, self.pairs_port),
+        }
+        return " ".join(f"{name}={host}:{port}" for name, (host, port) in ports.items() if port is not None)
 
 
 def _no_notification(address: Address) -> None:
@@ -67,6 +93,8 @@ class Server(ModelServer):
         shutdown_timeout: The seconds that requests in flight have after the drain.
         on_ready: Called when the server listens on all ports.
         recording: The records of each response in addition to the metrics.
+        shadow_http_port: The port of mirrored requests over REST; 0 selects a free one, and None has none.
+        shadow_grpc_port: The port of mirrored requests over gRPC, in the same way.
 
     Raises:
         ConfigurationError: If a port is not available, or OpenTelemetry is not installed for spans.
@@ -82,20 +110,34 @@ class Server(ModelServer):
         shutdown_timeout: float = SHUTDOWN_TIMEOUT,
         on_ready: Callable[[Address], None] = _no_notification,
         recording: Recording | None = None,
+        shadow_http_port: int | None = None,
+        shadow_grpc_port: int | None = None,
     ) -> None:
         self._recording = recording or Recording()
         self._span_provider = create_provider() if self._recording.traces else None
-        _check_ports_differ(http_port=http_port, grpc_port=grpc_port, metrics_port=metrics_port)
-        # gRPC binds its own socket, after the model is loaded; this finds out early whether it can.
+        pairs_port = self._recording.pairs_port if self._recording.pairs_sample_rate else None
+        _check_ports_differ(
+            http_port=http_port,
+            grpc_port=grpc_port,
+            metrics_port=metrics_port,
+            shadow_http_port=shadow_http_port,
+            shadow_grpc_port=shadow_grpc_port,
+            pairs_port=pairs_port,
+        )
+        # gRPC binds its own sockets, after the model is loaded; this finds out early whether it can.
         with bind_socket(host, grpc_port, "--grpc-port") as free:
             host = free.getsockname()[0]
         with ExitStack() as listeners:
+
+            def bind(host: str, port: int | None, option: str) -> socket.socket | None:
+                return None if port is None else listeners.enter_context(bind_socket(host, port, option))
+
+            if (free_socket := bind(host, shadow_grpc_port, "--shadow-grpc-port")) is not None:
+                free_socket.close()
             self._listener = listeners.enter_context(bind_socket(host, http_port, "--http-port"))
-            self._metrics_listener = (
-                None
-                if metrics_port is None
-                else listeners.enter_context(bind_socket(host, metrics_port, "--metrics-port"))
-            )
+            self._metrics_listener = bind(host, metrics_port, "--metrics-port")
+            self._shadow_listener = bind(host, shadow_http_port, "--shadow-http-port")
+            self._pairs_listener = bind(LOOPBACK_ADDRESS, pairs_port, "--pairs-port")
             listeners.pop_all()
         http_port = self._listener.getsockname()[1]
         super().__init__(
@@ -111,6 +153,7 @@ class Server(ModelServer):
         self._on_ready = on_ready
         self._drain = Drain(drain_seconds)
         self._shutdown_timeout = shutdown_timeout
+        self._shadow_grpc_port = shadow_grpc_port
         self._predictor: Predictor | None = None
 
     def start(self, models: list[Predictor]) -> None:
@@ -124,7 +167,10 @@ class Server(ModelServer):
         # KServe's own endpoints use a response class that FastAPI has deprecated.
         warnings.filterwarnings("ignore", message="ORJSONResponse is deprecated")
         self._predictor = models[0]
-        self._predictor.service.metrics.recorder = self._create_recorder(self._predictor)
+        service = self._predictor.service
+        service.metrics.recorder = self._create_recorder(self._predictor)
+        if self._pairs_listener is not None:
+            service.pairs = PairRecorder(service.contract, self._recording.pairs_sample_rate)
         endpoints.install(app, self._predictor, exposes_metrics=self._metrics_listener is None)
         super().start(models)
 
@@ -152,24 +198,54 @@ class Server(ModelServer):
         grpc_server = GrpcServer(
             self._predictor, (self._host, self.grpc_port), self._drain, self._shutdown_timeout
         )
-        self.servers += [grpc_server.serve(), self._drain.run()]
-        listening = [http_server.listening, grpc_server.listening]
+        side_servers = list(self._create_side_servers())
+        shadow_grpc_server = next((each for each in side_servers if isinstance(each, GrpcServer)), None)
+        self.servers += [grpc_server.serve(), self._drain.run(), *(each.serve() for each in side_servers)]
+        listening = [each.listening for each in (http_server, grpc_server, *side_servers)]
+        self.servers.append(self._notify_ready(grpc_server, shadow_grpc_server, listening))
+
+    def _create_side_servers(self) -> Iterator[HttpServer | GrpcServer]:
+        """Create the servers of the metrics, of mirrored requests and of the sampled predictions."""
+        assert self._predictor is not None
         if self._metrics_listener is not None:
-            metrics_server = create_metrics_server(self._metrics_listener, self._drain)
-            self.servers.append(metrics_server.serve())
-            listening.append(metrics_server.listening)
-        self.servers.append(self._notify_ready(grpc_server, listening))
+            yield create_metrics_server(self._metrics_listener, self._drain)
+        if self._pairs_listener is not None:
+            yield create_pairs_server(self._predictor.service, self._pairs_listener, self._drain)
+        if self._shadow_listener is None and self._shadow_grpc_port is None:
+            return
+        shadow = self._predictor.create_shadow()
+        if self._shadow_listener is not None:
+            keep_alive = self._rest_server.config.timeout_keep_alive
+            yield create_shadow_server(shadow, self._shadow_listener, self._drain, keep_alive)
+        if self._shadow_grpc_port is not None:
+            address = self._host, self._shadow_grpc_port
+            yield GrpcServer(shadow, address, self._drain, SHADOW_GRACE, "--shadow-grpc-port")
 
     def register_signal_handler(self) -> None:
         """Leave signals to the drain."""
 
-    async def _notify_ready(self, grpc_server: GrpcServer, listening: list[asyncio.Event]) -> None:
+    async def _notify_ready(
+        self, grpc_server: GrpcServer, shadow_grpc_server: GrpcServer | None, listening: list[asyncio.Event]
+    ) -> None:
         handler: Any = self.default_exception_handler
         asyncio.get_running_loop().set_exception_handler(handler)
         for event in listening:
             await event.wait()
-        metrics_port = None if self._metrics_listener is None else self._metrics_listener.getsockname()[1]
-        self._on_ready(Address(self._host, self.http_port, grpc_server.port, metrics_port))
+        self._on_ready(
+            Address(
+                self._host,
+                self.http_port,
+                grpc_server.port,
+                _port(self._metrics_listener),
+                _port(self._shadow_listener),
+                None if shadow_grpc_server is None else shadow_grpc_server.port,
+                _port(self._pairs_listener),
+            )
+        )
+
+
+def _port(listener: socket.socket | None) -> int | None:
+    return None if listener is None else int(listener.getsockname()[1])
 
 
 def _check_ports_differ(**ports: int | None) -> None:

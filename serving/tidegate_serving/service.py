@@ -7,16 +7,20 @@ neither transport.
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from tidegate.batch import Batch
 from tidegate.contract import MATRIX, Output
 from tidegate_serving.batching.admission import AdmissionController
-from tidegate_serving.batching.batcher import Batcher, Outcome
+from tidegate_serving.batching.batcher import Batcher
+from tidegate_serving.batching.pending import Lane
+from tidegate_serving.batching.runner import Outcome
 from tidegate_serving.batching.service_time import ServiceTimeEstimator
 from tidegate_serving.codecs import v1, v2
 from tidegate_serving.codecs.inputs import Inputs, validate_inputs
@@ -29,12 +33,16 @@ from tidegate_serving.errors import ErrorCode, RequestError
 from tidegate_serving.hooks import HookedEngine, HookedOutputs
 from tidegate_serving.loading.loader import LoadedModel
 from tidegate_serving.observability.drift_monitor import DriftMonitor
-from tidegate_serving.observability.metrics import Metrics, Record
+from tidegate_serving.observability.metrics import Metrics
+from tidegate_serving.observability.pairs import PairRecorder
+from tidegate_serving.observability.request_metrics import Record, RequestMetrics
+
+logger = logging.getLogger("tidegate.serving")
 
 
 @dataclass(slots=True)
 class _FutureRequest:
-    """A :class:`~tidegate_serving.batching.batcher.PendingRequest` whose result a coroutine awaits."""
+    """A :class:`~tidegate_serving.batching.pending.PendingRequest` whose result a coroutine awaits."""
 
     inputs: Inputs
     rows: int
@@ -79,8 +87,11 @@ class Service:
         self.name = name
         self.model = model
         self.limits = limits
-        self.metrics = metrics
-        self.drift_monitor = drift_monitor
+        self.metrics: RequestMetrics = metrics
+        self.drift_monitor: DriftMonitor | None = drift_monitor
+        """Counts features and predictions; None for mirrored requests."""
+        self.pairs: PairRecorder | None = None
+        """Keeps a sample of the predictions; None if none are sampled."""
         self.contract = model.contract
         self._v2_encoder = v2.ResponseEncoder(name, model.version, self.contract.outputs)
         self.batcher = Batcher(
@@ -90,12 +101,24 @@ class Service:
             service_time,
             admission=AdmissionController(max_queue_delay),
             on_result=(
-                self._record_model_values
+                partial(_record_model_values, drift_monitor)
                 if isinstance(model.engine, HookedEngine)
                 else drift_monitor.record_batch
             ),
             prepare_thread=model.engine.prepare_thread,
         )
+        self.lane: Lane = self.batcher
+        """The queue of the requests."""
+
+    def create_shadow(self, metrics: RequestMetrics) -> "Service":
+        """Return the service of mirrored requests: the same model and engine, in a lane of their own.
+
+        Args:
+            metrics: The counters of mirrored requests.
+        """
+        shadow = copy(self)
+        shadow.lane, shadow.metrics, shadow.drift_monitor = self.batcher.shadow, metrics, None
+        return shadow
 
     def validate_model(self, name: str, version: str | None) -> None:
         """Check that a request is for this model and version.
@@ -166,7 +189,7 @@ class Service:
         """
         started = time.perf_counter()
         try:
-            self.batcher.reject_if_overloaded(started)
+            self.lane.reject_if_overloaded(started)
             request = parse()
             record.rows = len(request.inputs)
             pending = _FutureRequest(
@@ -178,10 +201,10 @@ class Service:
                 result=asyncio.get_running_loop().create_future(),
             )
             self.metrics.record_parse(pending.enqueued_at - started)
-            self.batcher.submit(pending)
+            self.lane.submit(pending)
         except RequestError as error:
             if error.code is ErrorCode.RESOURCE_EXHAUSTED:
-                await asyncio.sleep(self.batcher.rejection_seconds)
+                await asyncio.sleep(self.lane.rejection_seconds)
             raise
         try:
             return request, await pending.result
@@ -189,15 +212,26 @@ class Service:
             pending.cancelled = True
             raise
 
-    def _record_model_values(self, _: Batch, outputs: Outputs) -> None:
-        """Count the rows and outputs between the hooks, because the baseline describes those of the model."""
-        assert isinstance(outputs, HookedOutputs)
-        self.drift_monitor.record_batch(outputs.batch, outputs.outputs)
-
     def record_error(self, error: RequestError) -> None:
         """Count an error response."""
         self.metrics.record_rejection(error)
-        self.drift_monitor.record_error(error)
+        if self.drift_monitor is not None:
+            self.drift_monitor.record_error(error)
+
+    def record_pairs(self, request_id: str | None, request: InferenceRequest, result: ResultSlice) -> None:
+        """Sample the predictions of a request, whose response never depends on it.
+
+        Args:
+            request_id: The value of ``X-Request-Id``.
+            request: The request.
+            result: Its rows of the batch's result.
+        """
+        if self.pairs is None:
+            return
+        try:
+            self.pairs.record(request_id, request.outputs, result)
+        except Exception:  # an error would fail the other requests of the batch
+            logger.exception("The predictions of a request cannot be sampled.")
 
     def server_metadata(self, version: str) -> dict[str, Any]:
         """Return the server metadata of the Open Inference Protocol."""
@@ -247,3 +281,21 @@ class Service:
     def close(self) -> None:
         """Stop the engine's thread after its current batch."""
         self.batcher.close()
+
+
+class Served(Protocol):
+    """A model as a listener sees it: a predictor, or its view for mirrored requests."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether the model serves."""
+
+    @property
+    def service(self) -> Service:
+        """The service of the loaded model."""
+
+
+def _record_model_values(drift_monitor: DriftMonitor, _: Batch, outputs: Outputs) -> None:
+    """Count the rows and outputs between the hooks, because the baseline describes those of the model."""
+    assert isinstance(outputs, HookedOutputs)
+    drift_monitor.record_batch(outputs.batch, outputs.outputs)

@@ -17,7 +17,7 @@ from tidegate.bundle import PARITY, Bundle
 from tidegate.errors import TidegateError
 from tidegate.protocol.requests import v2_body
 from tidegate_serving import Predictor
-from tidegate_serving.observability.metrics import Record
+from tidegate_serving.observability.request_metrics import Record
 from tidegate_training import bundle
 from tidegate_training.bundling.outputs import predict_outputs
 from tidegate_training.bundling.parity import TOLERANCE, output_differences

@@ -14,7 +14,8 @@ import numpy as np
 
 from tidegate.batch import Array, Batch
 from tidegate.contract import MATRIX, Output
-from tidegate_serving.batching.batcher import Outcome, PendingRequest
+from tidegate_serving.batching.pending import PendingRequest
+from tidegate_serving.batching.runner import Outcome
 from tidegate_serving.codecs.inputs import Inputs
 from tidegate_serving.engines.base import Engine, OutputNames
 from tidegate_serving.engines.result import ResultSlice

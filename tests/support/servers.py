@@ -29,6 +29,9 @@ class LiveServer:
         http: The URL of REST.
         grpc: The address of gRPC.
         metrics: The URL of the metrics.
+        shadow_http: The URL of mirrored requests, if the server has a port for them.
+        shadow_grpc: The address of mirrored requests over gRPC, in the same way.
+        pairs: The URL of the sampled predictions, if some are sampled.
     """
 
     process: subprocess.Popen[str]
@@ -38,6 +41,9 @@ class LiveServer:
     http: str
     grpc: str
     metrics: str
+    shadow_http: str
+    shadow_grpc: str
+    pairs: str
 
     def terminate(self) -> None:
         """Send SIGTERM."""
@@ -77,6 +83,9 @@ def serving(bundle: Bundle, log: Path, *options: str, source: str | None = None)
             f"http://127.0.0.1:{ready['http_port']}",
             f"127.0.0.1:{ready['grpc_port']}",
             f"http://127.0.0.1:{ready['metrics_port'] or ready['http_port']}/metrics",
+            f"http://127.0.0.1:{ready['shadow_http_port']}",
+            f"127.0.0.1:{ready['shadow_grpc_port']}",
+            f"http://127.0.0.1:{ready['pairs_port']}/pairs",
         )
     finally:
         process.terminate()

@@ -22,6 +22,7 @@ from tidegate_serving.service import Service
 
 NAME = "test"
 VERSION = "abc"
+BUNDLE = SimpleNamespace(digest="d" * 64)
 LIMITS = Limits(rows=20, body_bytes=4_000)
 
 
@@ -99,7 +100,9 @@ def make_predictor(
     limits: Limits = LIMITS,
     recorder: ResponseRecorder | None = None,
 ) -> StubPredictor:
-    model: Any = SimpleNamespace(contract=MATRIX, engine=engine or DoublingEngine(), version=VERSION)
+    model: Any = SimpleNamespace(
+        contract=MATRIX, engine=engine or DoublingEngine(), version=VERSION, bundle=BUNDLE
+    )
     metrics = Metrics(CollectorRegistry(), NAME)
     metrics.recorder = recorder
     monitor: Any = StubDriftMonitor()

@@ -17,20 +17,17 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Protocol
 
 from tidegate.batch import Batch
-from tidegate.contract import Output
 from tidegate_serving.batching.admission import AdmissionController, deadline_exceeded
+from tidegate_serving.batching.pending import PendingRequest
 from tidegate_serving.batching.queue_delay import QueueDelayEstimator
 from tidegate_serving.batching.runner import Outcome, Validate, run_batch
 from tidegate_serving.batching.service_time import ServiceTimeEstimator
-from tidegate_serving.codecs.inputs import Inputs
+from tidegate_serving.batching.shadow import ShadowLane
 from tidegate_serving.engines.base import Engine, Outputs
 from tidegate_serving.engines.result import BatchResult, ResultSlice
 from tidegate_serving.observability.metrics import Metrics
-
-__all__ = ["Batcher", "Outcome", "PendingRequest"]
 
 MAX_BATCH_ROWS = 8_192
 """Most rows of a batch of several requests. Beyond it a larger batch hardly saves time per row."""
@@ -58,6 +55,9 @@ alone the batches of an overloaded server would stay too small to empty its queu
 EXPLORED_BATCHES = 4
 """One in so many full batches is larger than its estimate allows, to measure the estimate again."""
 
+Resolve = Callable[[Sequence[PendingRequest], int, Sequence[Outcome], float], None]
+"""Deliver the outcomes of a batch, given its requests, its rows and its service time."""
+
 MAX_INLINE_SECONDS = 0.001
 """Longest expected service time of a batch that runs on the event loop, in seconds.
 
@@ -65,27 +65,8 @@ A health probe or the parsing of a large body blocks the event loop for as long.
 """
 
 
-class PendingRequest(Protocol):
-    """A parsed request that waits in the queue for its outcome."""
-
-    inputs: Inputs
-    rows: int
-    """Rows of ``inputs``."""
-    outputs: tuple[Output, ...]
-    """The outputs that the request selects."""
-    enqueued_at: float
-    """When the request was parsed, in seconds of the batcher's clock."""
-    deadline: float | None
-    """Until when the client waits, in seconds of the same clock; None without a deadline."""
-    cancelled: bool
-    """Whether the client has disconnected, so that no outcome is needed."""
-
-    def resolve(self, outcome: Outcome) -> None:
-        """Deliver the outcome. Must not raise."""
-
-
 class Batcher:
-    """One engine's queue, used from one event loop.
+    """One engine's queue, used from one event loop, with the lane of mirrored requests behind it.
 
     Args:
         engine: The engine that computes batches.
@@ -140,6 +121,8 @@ class Batcher:
         self._flush_scheduled = False
         self._collecting_since = 0.0
         """When the first request of the next batch arrived, in the clock's seconds."""
+        self.shadow = ShadowLane(self, clock)
+        """The queue of mirrored requests."""
         metrics.queued_rows = lambda: self.queued_rows
 
     def submit(self, request: PendingRequest) -> None:
@@ -150,7 +133,7 @@ class Batcher:
         """
         rows = request.rows
         if not self._flush_scheduled:
-            self._schedule_flush(request.enqueued_at)
+            self.schedule_flush(request.enqueued_at)
         queued = self.queued_rows
         if request.deadline is not None or (
             queued and (self._busy or queued + rows > self._always_admitted_rows)
@@ -172,7 +155,7 @@ class Batcher:
             RequestError: If the request would wait longer than the server allows.
         """
         if not self._flush_scheduled:
-            self._schedule_flush(now)
+            self.schedule_flush(now)
         queued, delay = self.queued_rows, self._delay
         late = now - delay.lag.earliest_arrival > self._short_delay
         if not (late or queued > self._always_admitted_rows or (queued and self._busy)):
@@ -190,6 +173,25 @@ class Batcher:
         """Stop the thread after its current batch."""
         self._thread.shutdown()
 
+    @property
+    def users_wait(self) -> bool:
+        """Whether requests in the queue wait for more than the next batch."""
+        return self.queued_rows > (0 if self._busy else self._always_admitted_rows)
+
+    @property
+    def min_service_time(self) -> float:
+        """The seconds of the shortest engine call."""
+        return self._service_time.minimum
+
+    def queue_delay(self, now: float, rows: int) -> float:
+        """Return the seconds until the engine has computed the queue and these rows, from their arrival.
+
+        Args:
+            now: When the server has received them, in seconds of the batcher's clock.
+            rows: Rows behind the queue.
+        """
+        return self._delay.queue_delay(now, self.queued_rows + rows)
+
     def _admit(self, request: PendingRequest, rows: int) -> None:
         now, queued = request.enqueued_at, self.queued_rows
         queue_delay = self._delay.queue_delay(now, queued)
@@ -201,7 +203,10 @@ class Batcher:
             if computed_at > request.deadline:
                 raise deadline_exceeded(computed_at - request.deadline)
 
-    def _schedule_flush(self, now: float) -> None:
+    def schedule_flush(self, now: float) -> None:
+        """Start the next batch after this event-loop iteration."""
+        if self._flush_scheduled:
+            return
         self._flush_scheduled = True
         self._collecting_since = now
         self._delay.lag.start_iteration(now)
@@ -213,24 +218,28 @@ class Batcher:
         self._metrics.record_iteration(self._clock() - self._delay.lag.earliest_arrival)
         if not self._busy:
             self._start_batch()
+        if self.shadow.queued_rows and not (self._busy or self._queue):
+            self._dispatch(*self.shadow.pop_batch(), self._resolve_shadow)
         now = self._clock()
         self._delay.lag.end_iteration(now)
-        if self._queue and not (self._busy or self._flush_scheduled):
-            self._schedule_flush(now)
+        if (self._queue or self.shadow.queued_rows) and not self._busy:
+            self.schedule_flush(now)
 
     def _start_batch(self) -> None:
-        """Compute the next batch on the event loop, or start it on the thread."""
-        requests, rows = self._pop_batch()
+        """Compute the next batch of users' requests on the event loop, or start it on the thread."""
+        self._dispatch(*self._pop_batch(), self._resolve)
+
+    def _dispatch(self, requests: Sequence[PendingRequest], rows: int, resolve: Resolve) -> None:
         if not requests:
             return
         expected_seconds = self._service_time.service_time(rows)
         if expected_seconds is not None and expected_seconds <= MAX_INLINE_SECONDS:
-            self._resolve(requests, rows, *self._compute(requests))
+            resolve(requests, rows, *self._compute(requests))
             return
         self._busy = True
         self._delay.start_batch(expected_seconds or 0.0)
         computed = asyncio.get_running_loop().run_in_executor(self._thread, self._compute, requests)
-        computed.add_done_callback(partial(self._end_batch, requests, rows))
+        computed.add_done_callback(partial(self._end_batch, requests, rows, resolve))
 
     def _pop_batch(self) -> tuple[list[PendingRequest], int]:
         """Pop the next batch in FIFO order.
@@ -245,13 +254,13 @@ class Batcher:
         rows, now = 0, self._clock()
         separate_seconds = 0.0
         max_rows = 0
-        all_fit = self._fits(self.queued_rows)  # one test for all requests, because they usually fit
+        all_fit = self.fits(self.queued_rows)  # one test for all requests, because they usually fit
         while self._queue:
             request = self._queue[0]
             request_rows = request.rows
             if not all_fit:
                 separate_seconds += self._service_time.service_time(request_rows) or 0.0
-                if batch and not self._fits(rows + request_rows, separate_seconds):
+                if batch and not self.fits(rows + request_rows, separate_seconds):
                     max_rows = max_rows or self._max_overload_rows(rows, waits[0])
                     if rows + request_rows > max_rows:
                         break
@@ -299,7 +308,7 @@ class Batcher:
             larger //= 2
         return explored
 
-    def _fits(self, rows: int, separate_seconds: float = 0.0) -> bool:
+    def fits(self, rows: int, separate_seconds: float = 0.0) -> bool:
         """Return whether several requests may form one batch.
 
         A batch may be long only if it saves time: otherwise its first requests would wait for the others.
@@ -343,6 +352,7 @@ class Batcher:
         self,
         requests: Sequence[PendingRequest],
         rows: int,
+        resolve: Resolve,
         computed: "asyncio.Future[tuple[list[Outcome], float]]",
     ) -> None:
         self._busy = False
@@ -350,11 +360,11 @@ class Batcher:
             return
         outcomes, service_seconds = computed.result()
         ended_at = self._delay.end_batch()
-        self._resolve(requests, rows, outcomes, service_seconds)
+        resolve(requests, rows, outcomes, service_seconds)
         now = self._clock()
         self._delay.lag.add_busy_time(ended_at, now)
-        if self._queue and not self._flush_scheduled:
-            self._schedule_flush(now)
+        if self._queue or self.shadow.queued_rows:
+            self.schedule_flush(now)
 
     def _resolve(
         self,
@@ -363,10 +373,7 @@ class Batcher:
         outcomes: Sequence[Outcome],
         service_seconds: float,
     ) -> None:
-        delay = self._delay
-        delay.record_service_time(rows, service_seconds)
-        self._always_admitted_rows = min(self._admission.max_queued_rows, delay.short_delay_rows)
-        self._metrics.record_service_time(service_seconds)
+        self._record_service_time(rows, service_seconds)
         started_at = self._clock()
         result: BatchResult | None = None
         for request, outcome in zip(requests, outcomes, strict=True):
@@ -380,3 +387,22 @@ class Batcher:
         predict_seconds = sum(started_at - request.enqueued_at for request in requests)
         self._metrics.record_stage("predict", predict_seconds, len(requests))
         self._metrics.record_stage("postprocess", ended_at - started_at, len(requests))
+
+    def _resolve_shadow(
+        self,
+        requests: Sequence[PendingRequest],
+        rows: int,
+        outcomes: Sequence[Outcome],
+        service_seconds: float,
+    ) -> None:
+        """Deliver the outcomes of mirrored requests, which count for the engine and not for users."""
+        self._record_service_time(rows, service_seconds)
+        self._metrics.record_shadow_batch(rows)
+        for request, outcome in zip(requests, outcomes, strict=True):
+            if not request.cancelled:
+                request.resolve(outcome)
+
+    def _record_service_time(self, rows: int, seconds: float) -> None:
+        self._delay.record_service_time(rows, seconds)
+        self._always_admitted_rows = min(self._admission.max_queued_rows, self._delay.short_delay_rows)
+        self._metrics.record_service_time(seconds)

@@ -12,7 +12,7 @@ import grpc
 from tidegate.errors import ConfigurationError
 from tidegate_serving.drain import Drain, wait_for_first
 from tidegate_serving.grpc.servicer import Servicer
-from tidegate_serving.predictor import Predictor
+from tidegate_serving.service import Served
 
 _MESSAGE_LIMIT_FACTOR = 2
 """gRPC rejects messages above this multiple of the limit, unread and uncounted.
@@ -25,19 +25,26 @@ class GrpcServer:
     """gRPC's server, stopped by a drain.
 
     Args:
-        predictor: The loaded model.
+        served: The loaded model.
         address: The host and the port to listen on; port 0 selects a free one.
         drain: The states of the shutdown.
         grace_seconds: The time that calls in flight have after the drain.
+        option: The option that chooses another port, for a message.
     """
 
     def __init__(
-        self, predictor: Predictor, address: tuple[str, int], drain: Drain, grace_seconds: float
+        self,
+        served: Served,
+        address: tuple[str, int],
+        drain: Drain,
+        grace_seconds: float,
+        option: str = "--grpc-port",
     ) -> None:
-        self._predictor = predictor
+        self._served = served
         self._host, self.port = address
         self._drain = drain
         self._grace_seconds = grace_seconds
+        self._option = option
         self.listening = asyncio.Event()
 
     async def serve(self) -> None:
@@ -48,17 +55,17 @@ class GrpcServer:
         """
         server = grpc.aio.server(
             options=server_options(
-                self._predictor.service.limits.body_bytes, self._drain.seconds, self._grace_seconds
+                self._served.service.limits.body_bytes, self._drain.seconds, self._grace_seconds
             )
         )
-        server.add_generic_rpc_handlers((Servicer(self._predictor).handlers(),))
+        server.add_generic_rpc_handlers((Servicer(self._served).handlers(),))
         host = f"[{self._host}]" if ":" in self._host else self._host
         try:
             self.port = server.add_insecure_port(f"{host}:{self.port}")
         except RuntimeError:
             raise ConfigurationError(
                 f"gRPC port {self.port} of {self._host} is not available, possibly because another server "
-                "uses it; choose another with --grpc-port."
+                f"uses it; choose another with {self._option}."
             ) from None
         await server.start()
         self.listening.set()

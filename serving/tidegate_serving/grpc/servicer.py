@@ -27,8 +27,8 @@ from tidegate_serving.errors import (
 )
 from tidegate_serving.grpc.coalescing import CallCoalescer
 from tidegate_serving.grpc.codec import encode_infer_response, parse_infer_request, parse_message
-from tidegate_serving.predictor import Predictor
 from tidegate_serving.request_context import REQUEST_ID_HEADER, RequestContext
+from tidegate_serving.service import Served
 
 SERVICE = "inference.GRPCInferenceService"
 
@@ -41,9 +41,9 @@ logger = logging.getLogger("tidegate.serving")
 class Servicer:
     """The calls of the service, each from a message to a message."""
 
-    def __init__(self, predictor: Predictor) -> None:
-        self._predictor = predictor
-        self._service = predictor.service
+    def __init__(self, served: Served) -> None:
+        self._served = served
+        self._service = served.service
         self._coalescer = CallCoalescer()
 
     def handlers(self) -> grpc.GenericRpcHandler:
@@ -69,12 +69,12 @@ class Servicer:
 
     async def server_ready(self, _: Any) -> Any:
         """Return whether the model is ready."""
-        return pb.ServerReadyResponse(ready=self._predictor.ready)
+        return pb.ServerReadyResponse(ready=self._served.ready)
 
     async def model_ready(self, request: Any) -> Any:
         """Return whether the model is ready."""
         self._service.validate_model(request.name, request.version)
-        return pb.ModelReadyResponse(ready=self._predictor.ready)
+        return pb.ModelReadyResponse(ready=self._served.ready)
 
     async def server_metadata(self, _: Any) -> Any:
         """Return the server's name and version. Raw contents are part of gRPC and not an extension."""
@@ -95,10 +95,15 @@ class Servicer:
         if (recorder := self._service.metrics.recorder) is not None:
             context = request_context(call, recorder.headers)
             call.set_trailing_metadata(((REQUEST_ID_HEADER.lower(), context.request_id),))
-        return await self.model_infer(content, call.time_remaining(), context)
+        request_id = None if self._service.pairs is None else _request_id(call)
+        return await self.model_infer(content, call.time_remaining(), context, request_id)
 
     async def model_infer(
-        self, content: bytes, timeout_seconds: float | None, context: RequestContext | None = None
+        self,
+        content: bytes,
+        timeout_seconds: float | None,
+        context: RequestContext | None = None,
+        request_id: str | None = None,
     ) -> Any:
         """Compute the outputs of a ``ModelInferRequest``.
 
@@ -106,6 +111,7 @@ class Servicer:
             content: The message.
             timeout_seconds: The seconds until the client's deadline, if it has one.
             context: The request's context, if the server has a recorder.
+            request_id: The client's id of the request, if predictions are sampled.
 
         Raises:
             RequestError: If the request is rejected, or the model fails on it.
@@ -124,6 +130,7 @@ class Servicer:
                     result,
                     as_raw=bool(message.raw_input_contents),
                 )
+                service.record_pairs(request_id, request, result)
             except RequestError as error:
                 service.record_error(error)
                 record.code = error.code.grpc_status
@@ -144,7 +151,7 @@ class Servicer:
             raise BodyTooLargeError(service.limits.body_bytes)
         message = parse_message(pb.ModelInferRequest, content)
         service.validate_model(message.model_name, message.model_version)
-        if not self._predictor.ready:
+        if not self._served.ready:
             raise model_not_ready(service.name)
         return message
 
@@ -163,6 +170,14 @@ class Servicer:
             RequestError: If called.
         """
         raise unimplemented("unload")
+
+
+def _request_id(call: grpc.aio.ServicerContext) -> str | None:
+    """Return the first request id in the metadata of a call."""
+    key = REQUEST_ID_HEADER.lower()
+    values = (value for name, value in call.invocation_metadata() or () if name == key)
+    value = next(values, None)
+    return value if isinstance(value, str) else None
 
 
 def request_context(call: grpc.aio.ServicerContext, recorded: Collection[str]) -> RequestContext:

@@ -47,9 +47,9 @@ from tidegate_serving.http.responses import (
     inference_response,
     json_response,
 )
-from tidegate_serving.observability.metrics import CLIENT_CLOSED_REQUEST
-from tidegate_serving.predictor import Predictor
+from tidegate_serving.observability.request_metrics import CLIENT_CLOSED_REQUEST
 from tidegate_serving.request_context import REQUEST_ID_HEADER, RequestContext
+from tidegate_serving.service import Served
 
 logger = logging.getLogger("tidegate.serving")
 
@@ -62,26 +62,26 @@ Encoder = Callable[[InferenceRequest, ResultSlice], tuple[bytes, int | None]]
 """From a request and its outputs to the body, and the bytes of it that are JSON if binary tensors follow."""
 
 
-def install(app: Starlette, predictor: Predictor, *, exposes_metrics: bool = True) -> None:
+def install(app: Starlette, served: Served, *, exposes_metrics: bool = True) -> None:
     """Put the endpoints before those of KServe's application, and remove its OpenAPI description.
 
     The description would be wrong about the endpoints that are replaced.
 
     Args:
         app: KServe's application.
-        predictor: The loaded model.
+        served: The loaded model.
         exposes_metrics: Whether the application keeps KServe's endpoint of the metrics.
     """
     openapi_url = getattr(app, "openapi_url", None)
     kept = [route for route in app.router.routes if getattr(route, "path", "") != openapi_url]
     hidden = [] if exposes_metrics else [Route("/metrics", _not_found)]
-    app.router.routes[:] = [*routes(predictor), *hidden, *kept]
+    app.router.routes[:] = [*routes(served), *hidden, *kept]
     app.add_exception_handler(HTTPException, http_exception_response)
 
 
-def routes(predictor: Predictor) -> list[Route]:
+def routes(served: Served) -> list[Route]:
     """Return the routes of the endpoints."""
-    endpoints = _Endpoints(predictor)
+    endpoints = _Endpoints(served)
     model = "/v2/models/{model}"
     version = f"{model}/versions/{{version}}"
     table: list[tuple[str, str, Handler]] = [
@@ -106,9 +106,9 @@ def routes(predictor: Predictor) -> list[Route]:
 
 
 class _Endpoints:
-    def __init__(self, predictor: Predictor) -> None:
-        self._predictor = predictor
-        self._service = predictor.service
+    def __init__(self, served: Served) -> None:
+        self._served = served
+        self._service = served.service
 
     async def predict(self, request: Request) -> Response:
         async def receive() -> Received:
@@ -148,6 +148,7 @@ class _Endpoints:
                 parse, timeout_seconds = received
                 result = await self._service.infer(parse, record, timeout_seconds)
                 response = inference_response(*encode(*result))
+                self._service.record_pairs(request.headers.get(REQUEST_ID_HEADER), *result)
             except RequestError as error:
                 self._service.record_error(error)
                 # Otherwise uvicorn would read the rest of the body, only to discard it.
@@ -172,7 +173,7 @@ class _Endpoints:
 
     def _validate_model(self, request: Request) -> None:
         self._service.validate_model(request.path_params["model"], request.path_params.get("version"))
-        if not self._predictor.ready:
+        if not self._served.ready:
             raise model_not_ready(self._service.name)
 
     async def server_metadata(self, _: Request) -> Response:
@@ -182,7 +183,7 @@ class _Endpoints:
         return json_response(orjson.dumps({"live": True}))
 
     async def server_ready(self, _: Request) -> Response:
-        ready = self._predictor.ready
+        ready = self._served.ready
         return json_response(orjson.dumps({"ready": ready}), 200 if ready else 503)
 
     async def model_ready(self, request: Request) -> Response:

@@ -18,9 +18,10 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from uvicorn.server import ServerState
 
-from tidegate_serving.batching.batcher import Outcome
+from tidegate_serving.batching.runner import Outcome
 from tidegate_serving.codecs.inputs import Inputs
 from tidegate_serving.codecs.request import InferenceRequest
+from tidegate_serving.engines.result import ResultSlice
 from tidegate_serving.errors import ErrorCode, RequestError, internal_error
 from tidegate_serving.http.connection import LINGER_BYTES, HttpConnection
 from tidegate_serving.http.head import MAX_HEAD_BYTES, RequestHead, RequestHeadParser
@@ -32,9 +33,9 @@ from tidegate_serving.http.responses import (
     error_body,
 )
 from tidegate_serving.http.timeouts import ConnectionTimeouts
-from tidegate_serving.observability.metrics import CLIENT_CLOSED_REQUEST
-from tidegate_serving.predictor import Predictor
-from tidegate_serving.request_context import RequestContext
+from tidegate_serving.observability.request_metrics import CLIENT_CLOSED_REQUEST
+from tidegate_serving.request_context import REQUEST_ID_HEADER, RequestContext
+from tidegate_serving.service import Served
 
 logger = logging.getLogger("tidegate.serving")
 
@@ -43,15 +44,15 @@ class FastPath:
     """The state that all connections of a server share.
 
     Args:
-        predictor: The loaded model.
+        served: The loaded model.
         timeouts: The timeouts of connections; None for the defaults.
     """
 
-    def __init__(self, predictor: Predictor, timeouts: ConnectionTimeouts | None = None) -> None:
-        self.service = service = predictor.service
-        self.predictor = predictor
+    def __init__(self, served: Served, timeouts: ConnectionTimeouts | None = None) -> None:
+        self.service = service = served.service
+        self.served = served
         self.metrics = service.metrics
-        self.batcher = service.batcher
+        self.lane = service.lane
         self.timeouts = timeouts or ConnectionTimeouts()
         # So that a client can send a body somewhat above any limit, and then read why it is rejected.
         self.linger_bytes = max(LINGER_BYTES, 2 * service.limits.body_bytes)
@@ -63,12 +64,19 @@ class FastPath:
                 f"{model}/versions/{service.model.version}/infer".encode(): "v2",
             },
             service.limits.body_bytes,
-            frozenset() if self.metrics.recorder is None else self.metrics.recorder.headers,
+            self._recorded_headers(),
         )
+        self.create_request = FastPathRequest if service.pairs is None else SampledRequest
         self._default_headers: list[tuple[bytes, bytes]] = []
         self._default_header_count = -1
         self._default_lines = b""
         self._draining = False
+
+    def _recorded_headers(self) -> frozenset[str]:
+        """Return the headers that the recorder or the sample of predictions needs, by lower-case name."""
+        if self.metrics.recorder is not None:
+            return self.metrics.recorder.headers
+        return frozenset() if self.service.pairs is None else frozenset((REQUEST_ID_HEADER.lower(),))
 
     def default_lines(self, state: ServerState) -> tuple[bytes, bool]:
         """Return the lines of uvicorn's default headers, and whether they end the connection.
@@ -131,6 +139,24 @@ class FastPathRequest:
             self.connection.send_response(self.protocol, 200, lines, body, self.rows, self.arrived_at)
 
 
+class SampledRequest(FastPathRequest):
+    """A plain request whose predictions may be sampled, after its response."""
+
+    __slots__ = ("request_id",)
+
+    def __init__(
+        self, connection: "FastPathProtocol", head: RequestHead, request: InferenceRequest, arrived_at: float
+    ) -> None:
+        super().__init__(connection, head, request, arrived_at)
+        self.request_id = head.recorded.get(REQUEST_ID_HEADER.lower())
+
+    def resolve(self, outcome: Outcome) -> None:
+        """Send the response, and sample the predictions."""
+        super().resolve(outcome)
+        if isinstance(outcome, ResultSlice):
+            self.connection.fast_path.service.record_pairs(self.request_id, self.request, outcome)
+
+
 class RejectedRequest:
     """A rejected request whose response is held, so that a client that retries at once uses little CPU.
 
@@ -158,7 +184,7 @@ class RejectedRequest:
         self.rows = rows
         self.arrived_at = arrived_at
         self.cancelled = False
-        connection.loop.call_later(connection.fast_path.batcher.rejection_seconds, self._send)
+        connection.loop.call_later(connection.fast_path.lane.rejection_seconds, self._send)
 
     def _send(self) -> None:
         if not self.cancelled:
@@ -251,7 +277,7 @@ class FastPathProtocol(HttpConnection):
                 super().data_received(data)
             return
         head = self.fast_path.head_parser.parse(data[:end])
-        if head is None or not self.fast_path.predictor.ready:
+        if head is None or not self.fast_path.served.ready:
             super().data_received(data)
             return
         bytes_remaining = end + head.content_length - len(data)
@@ -275,16 +301,16 @@ class FastPathProtocol(HttpConnection):
         fast_path.metrics.in_flight.start(arrived_at)
         rows = 0
         try:
-            fast_path.batcher.reject_if_overloaded(arrived_at)
+            fast_path.lane.reject_if_overloaded(arrived_at)
             body = data[end:]
             if head.protocol == "v1":
                 parsed = fast_path.service.parse_v1(body)
             else:
                 parsed = fast_path.service.parse_v2(body, head.json_length)
-            request = FastPathRequest(self, head, parsed, arrived_at)
+            request = fast_path.create_request(self, head, parsed, arrived_at)
             rows = request.rows
             fast_path.metrics.record_parse(request.enqueued_at - arrived_at)
-            fast_path.batcher.submit(request)
+            fast_path.lane.submit(request)
         except RequestError as error:
             if error.code is ErrorCode.RESOURCE_EXHAUSTED:
                 self._request = RejectedRequest(self, head.protocol, error, rows, arrived_at)

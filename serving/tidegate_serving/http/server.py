@@ -7,7 +7,7 @@ It configures uvicorn, listens, and finishes the requests in flight. Signals and
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from socket import socket
@@ -15,15 +15,17 @@ from socket import socket
 import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 
 from tidegate_serving._kserve import metrics_handler
 from tidegate_serving.drain import Drain, wait_for_first
 from tidegate_serving.http.connection import HttpConnection
+from tidegate_serving.http.endpoints import routes
 from tidegate_serving.http.fastpath import FastPath, FastPathProtocol
+from tidegate_serving.http.pairs import pairs_route
 from tidegate_serving.http.recorded import RecordedFastPathProtocol
 from tidegate_serving.http.responses import CONNECTION_CLOSE, http_exception_response
-from tidegate_serving.predictor import Predictor
+from tidegate_serving.service import Served, Service
 
 ACCEPTS_PER_ITERATION = 16
 """Connections that one event-loop iteration accepts.
@@ -99,20 +101,18 @@ class HttpServer(uvicorn.Server):
         self.force_exit = True
 
 
-def create_http_server(
-    config: uvicorn.Config, predictor: Predictor, listener: socket, drain: Drain
-) -> HttpServer:
+def create_http_server(config: uvicorn.Config, served: Served, listener: socket, drain: Drain) -> HttpServer:
     """Create the server of KServe's application with the fast path.
 
     Args:
         config: KServe's configuration of uvicorn; it is changed.
-        predictor: The loaded model.
+        served: The loaded model.
         listener: A bound socket.
         drain: The states of the shutdown.
     """
     # The application does nothing at startup and shutdown, and a forced exit would fail while it waits.
     config.lifespan = "off"
-    config.http = protocol_factory(FastPath(predictor))  # type: ignore[assignment]
+    config.http = protocol_factory(FastPath(served))  # type: ignore[assignment]
     return HttpServer(config, listener, drain)
 
 
@@ -120,6 +120,22 @@ def protocol_factory(fast_path: FastPath) -> partial[FastPathProtocol]:
     """Return what ``uvicorn.Config(http=…)`` calls for a new connection; with a recorder, it has contexts."""
     protocol = FastPathProtocol if fast_path.metrics.recorder is None else RecordedFastPathProtocol
     return partial(protocol, fast_path)
+
+
+def create_shadow_server(
+    served: Served, listener: socket, drain: Drain, timeout_keep_alive: int
+) -> HttpServer:
+    """Create the server of mirrored requests, with the fast path and the endpoints of the model alone.
+
+    Args:
+        served: The model as mirrored requests see it.
+        listener: A bound socket.
+        drain: The states of the shutdown.
+        timeout_keep_alive: The seconds after which an idle connection is closed.
+    """
+    config = _side_config(routes(served))
+    config.timeout_keep_alive = timeout_keep_alive
+    return create_http_server(config, served, listener, drain)
 
 
 def create_metrics_server(listener: socket, drain: Drain) -> HttpServer:
@@ -131,12 +147,26 @@ def create_metrics_server(listener: socket, drain: Drain) -> HttpServer:
         listener: A bound socket.
         drain: The states of the shutdown.
     """
-    app = Starlette(
-        routes=[Route("/metrics", metrics_handler)],
-        exception_handlers={HTTPException: http_exception_response},
-    )
-    # A scrape takes milliseconds; only a client that does not read would hold up the shutdown.
-    config = uvicorn.Config(
+    return HttpServer(_side_config([Route("/metrics", metrics_handler)]), listener, drain)
+
+
+def create_pairs_server(service: Service, listener: socket, drain: Drain) -> HttpServer:
+    """Create a server of the sampled predictions alone.
+
+    Args:
+        service: The service of the model, which samples.
+        listener: A socket that is bound to the loopback interface.
+        drain: The states of the shutdown.
+    """
+    return HttpServer(_side_config([pairs_route(service)]), listener, drain)
+
+
+def _side_config(endpoints: Sequence[BaseRoute]) -> uvicorn.Config:
+    """Return the configuration of a server in addition to that of KServe's application.
+
+    The shutdown does not wait long for its responses, because none of them is a prediction for a user.
+    """
+    app = Starlette(routes=endpoints, exception_handlers={HTTPException: http_exception_response})
+    return uvicorn.Config(
         app, http=HttpConnection, lifespan="off", log_config=None, timeout_graceful_shutdown=1
     )
-    return HttpServer(config, listener, drain)

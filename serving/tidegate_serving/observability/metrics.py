@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""Metrics: the counters of one server, for Prometheus.
+"""Metrics: the counters of one server, for Prometheus. Those of mirrored requests are a set of their own.
 
 Labels have few, known values: protocol, status code and reason, and no text from clients. Every known label
 set has a series from the first scrape on, with the value 0, because ``increase()`` does not see the event
@@ -11,35 +11,19 @@ Counting adds to plain numbers, from one event loop only. Prometheus' objects ar
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import suppress
 from typing import Any
 
 import prometheus_client
 from prometheus_client import REGISTRY, CollectorRegistry, Gauge, Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 
-from tidegate_serving.errors import ErrorCode, RequestError
 from tidegate_serving.loading.loader import SCIKIT_LEARN, LoadedModel
-from tidegate_serving.observability.histogram import BufferedHistogram, Histogram
-from tidegate_serving.observability.in_flight import RequestsInFlight
-from tidegate_serving.observability.recorder import Response, ResponseRecorder
-from tidegate_serving.request_context import RequestContext
-
-CLIENT_CLOSED_REQUEST = "499"
-"""nginx's status code for a client that disconnects before the response."""
-
-_HTTP_CODES = ("200", *dict.fromkeys(str(code.http_status) for code in ErrorCode), CLIENT_CLOSED_REQUEST)
-_GRPC_CODES = ("OK", *dict.fromkeys(code.grpc_status for code in ErrorCode), "CANCELLED")
-
-RESPONSE_CODES = {"v1": _HTTP_CODES, "v2": _HTTP_CODES, "grpc": _GRPC_CODES}
-"""By protocol, the values of the label ``code`` that exist from the first scrape on."""
+from tidegate_serving.observability.histogram import Histogram
+from tidegate_serving.observability.request_metrics import DURATION_BUCKETS, RequestMetrics
 
 STAGES = ("preprocess", "predict", "postprocess")
 """KServe's stages: parsing a request, waiting and computing, encoding the response."""
-
-DURATION_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-"""Upper bounds in seconds."""
 
 BATCH_DURATION_BUCKETS = (0.0001, 0.00025, *DURATION_BUCKETS)
 """Upper bounds in seconds. A compiled model computes a batch in less than half a millisecond."""
@@ -48,15 +32,7 @@ BATCH_SIZE_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096, 16384)
 """Upper bounds in rows."""
 
 
-@dataclass(slots=True)
-class Record:
-    """The status code and the number of rows of a request."""
-
-    code: str = "500"
-    rows: int = 0
-
-
-class Metrics:
+class Metrics(RequestMetrics):
     """The counters of one server.
 
     Args:
@@ -74,27 +50,16 @@ class Metrics:
         replaced: Iterable[Any] = (),
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
+        super().__init__(clock=clock)
         self._model = model
-        self._clock = clock
-        self._durations = {protocol: Histogram(DURATION_BUCKETS) for protocol in RESPONSE_CODES}
-        self._responses = {
-            (protocol, code): BufferedHistogram(self._durations[protocol])
-            for protocol, codes in RESPONSE_CODES.items()
-            for code in codes
-        }
-        self._rejections = {code.reason: 0 for code in ErrorCode}
         self._batch_sizes = Histogram(BATCH_SIZE_BUCKETS)
         self._batch_durations = Histogram(BATCH_DURATION_BUCKETS)
         self._queue_durations = Histogram(DURATION_BUCKETS)
         self._stages = {stage: Histogram(prometheus_client.Histogram.DEFAULT_BUCKETS) for stage in STAGES}
         self._parse_seconds, self._parsed_requests = 0.0, 0
         self._loop_wait_seconds, self._loop_wait_requests = 0.0, 0
-        self.in_flight = RequestsInFlight(clock())
-        """Requests for predictions without a response yet."""
         self.queued_rows: Callable[[], int] = lambda: 0
         """Return the rows that wait in the queue."""
-        self.recorder: ResponseRecorder | None = None
-        """Records each response that has a context."""
         for collector in replaced:
             with suppress(KeyError):  # an earlier model of this process has removed it
                 registry.unregister(collector)
@@ -134,6 +99,10 @@ class Metrics:
         self._queue_durations.add_descending(queue_seconds)
         self._flush_parsed()
 
+    def record_shadow_batch(self, rows: int) -> None:
+        """Count an engine call for mirrored requests, whose time in the queue is not that of users."""
+        self._batch_sizes.add(rows)
+
     def record_service_time(self, seconds: float) -> None:
         """Count the duration of an engine call."""
         self._batch_durations.add(seconds)
@@ -165,73 +134,9 @@ class Metrics:
         """
         self._stages[stage].add(seconds / requests, requests)
 
-    @contextmanager
-    def track_request(self, protocol: str, context: RequestContext | None = None) -> Iterator[Record]:
-        """Count a request and its duration, also if it raises. The caller sets the code and the rows."""
-        record = Record()
-        started_at = self._clock()
-        self.in_flight.start(started_at)
-        try:
-            yield record
-        finally:
-            self.record_response(protocol, record.code, record.rows, started_at, context)
-
-    def record_response(
-        self,
-        protocol: str,
-        code: str,
-        rows: int,
-        started_at: float,
-        context: RequestContext | None = None,
-    ) -> None:
-        """Count the end of a request that is in flight.
-
-        Args:
-            protocol: A key of ``RESPONSE_CODES``.
-            code: The HTTP status code, or the name of the gRPC status code.
-            rows: The rows of the request, for the recorder.
-            started_at: When the server received the request, in seconds of the clock.
-            context: The request's context; None without a recorder.
-        """
-        now = self._clock()
-        seconds = now - started_at
-        self.in_flight.end(now)
-        try:
-            responses = self._responses[protocol, code]
-        except KeyError:  # the code of a framework's own error
-            responses = self._responses[protocol, code] = BufferedHistogram(self._durations[protocol])
-        responses.add(seconds)
-        if context is not None and self.recorder is not None:
-            self.recorder.record(Response(protocol, code, rows, seconds, context))
-
-    def record_rejection(self, error: RequestError) -> None:
-        """Count an error response by its reason."""
-        self._rejections[error.code.reason] += 1
-
     def collect(self) -> Iterator[Metric]:
         """Yield the metric families of a scrape."""
-        yield from self._collect_requests()
-        yield from self._collect_batches()
-        yield from self._collect_stages()
-
-    def _collect_requests(self) -> Iterator[Metric]:
-        requests = CounterMetricFamily(
-            "tidegate_requests",
-            "Requests for predictions, by protocol and by status code (HTTP's number or gRPC's name).",
-            labels=["protocol", "code"],
-        )
-        for labels, responses in self._responses.items():
-            responses.flush()
-            requests.add_metric(labels, responses.count)
-        yield requests
-        durations = HistogramMetricFamily(
-            "tidegate_request_duration_seconds",
-            "Time from the last byte of a request to its response, by protocol.",
-            labels=["protocol"],
-        )
-        for protocol, histogram in self._durations.items():
-            histogram.expose(durations, [protocol])
-        yield durations
+        yield from super().collect()
         yield GaugeMetricFamily(
             "tidegate_requests_in_flight",
             "Requests for predictions without a response yet: the average of the last 15 seconds.",
@@ -242,12 +147,8 @@ class Metrics:
             "Estimated time of requests in their sockets, before tidegate_request_duration_seconds starts.",
             self._loop_wait_seconds,
         )
-        rejections = CounterMetricFamily(
-            "tidegate_requests_rejected", "Error responses, by reason.", labels=["reason"]
-        )
-        for reason, count in self._rejections.items():
-            rejections.add_metric([reason], count)
-        yield rejections
+        yield from self._collect_batches()
+        yield from self._collect_stages()
 
     def _collect_batches(self) -> Iterator[Metric]:
         yield GaugeMetricFamily(

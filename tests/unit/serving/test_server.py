@@ -10,7 +10,7 @@ import pytest
 from tests.support.ports import ipv6_is_available
 from tidegate.errors import ConfigurationError
 from tidegate_serving import Server
-from tidegate_serving.config import ALL_ADDRESSES
+from tidegate_serving.config import ALL_ADDRESSES, Recording
 from tidegate_serving.server import Address, bind_socket
 
 NEEDS_IPV6 = pytest.mark.skipif(not ipv6_is_available(), reason="this machine has no IPv6")
@@ -73,7 +73,7 @@ def test_bind_socket_port_in_use_names_the_option() -> None:
     assert "--http-port" in message
 
 
-@pytest.mark.parametrize("option", ["grpc_port", "metrics_port"])
+@pytest.mark.parametrize("option", ["grpc_port", "metrics_port", "shadow_http_port", "shadow_grpc_port"])
 def test_server_port_in_use_is_reported_before_loading(option: str) -> None:
     with (
         socket.create_server(("127.0.0.1", 0)) as taken,
@@ -88,11 +88,18 @@ def test_server_port_in_use_is_reported_before_loading(option: str) -> None:
         ((8080, 8080, None), "--grpc-port: .* as for --http-port"),
         ((8080, 8081, 8080), "--metrics-port: .* as for --http-port"),
         ((8080, 8081, 8081), "--metrics-port: .* as for --grpc-port"),
+        ((8080, 8081, 8085), "--pairs-port: .* as for --metrics-port"),
     ],
 )
 def test_server_equal_ports_are_rejected(ports: tuple[int, int, int | None], message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
-        Server("127.0.0.1", *ports)
+        Server("127.0.0.1", *ports, recording=Recording(pairs_sample_rate=0.1))
+
+
+@pytest.mark.parametrize("option", ["shadow_http_port", "shadow_grpc_port"])
+def test_server_ports_of_both_lanes_differ(option: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"--{option.replace('_', '-')}: .* as for --grpc-port"):
+        Server("127.0.0.1", **{option: 8081})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -100,6 +107,10 @@ def test_server_equal_ports_are_rejected(ports: tuple[int, int, int | None], mes
     [
         (Address("::1", 80, 81, None), "http=[::1]:80 grpc=[::1]:81"),
         (Address("0.0.0.0", 80, 81, 9090), "http=0.0.0.0:80 grpc=0.0.0.0:81 metrics=0.0.0.0:9090"),
+        (
+            Address("::1", 80, 81, None, 82, 83, 85),
+            "http=[::1]:80 grpc=[::1]:81 shadow-http=[::1]:82 shadow-grpc=[::1]:83 pairs=127.0.0.1:85",
+        ),
     ],
 )
 def test_address_as_text_names_each_port(address: Address, text: str) -> None:

@@ -17,7 +17,8 @@ from tidegate_serving.codecs.request import InferenceRequest, Limits
 from tidegate_serving.errors import ErrorCode, RequestError
 from tidegate_serving.observability.baseline import Baseline, CategoryBins, NumericBins
 from tidegate_serving.observability.drift_monitor import DriftMonitor
-from tidegate_serving.observability.metrics import Metrics, Record
+from tidegate_serving.observability.metrics import Metrics
+from tidegate_serving.observability.request_metrics import Record
 from tidegate_serving.service import Service
 
 NUMBERS = NumericBins(np.array([0.0]), np.array([1, 1, 1]))

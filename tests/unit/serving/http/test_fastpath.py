@@ -204,8 +204,8 @@ def reject_all(server: FakeHttpServer) -> None:
     def reject(now: float) -> None:
         raise RequestError("Server overloaded.", ErrorCode.RESOURCE_EXHAUSTED)
 
-    server.fast_path.batcher.reject_if_overloaded = reject  # type: ignore[method-assign]
-    server.fast_path.batcher.rejection_seconds = 1e-3
+    server.fast_path.lane.reject_if_overloaded = reject  # type: ignore[method-assign]
+    server.fast_path.lane.rejection_seconds = 1e-3
 
 
 @pytest.mark.parametrize("fast_path", [True, False])

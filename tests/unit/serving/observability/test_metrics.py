@@ -8,13 +8,8 @@ from prometheus_client import CollectorRegistry, Histogram
 from tests.support.fakes import FakeClock
 from tidegate_serving.errors import ErrorCode, RequestError
 from tidegate_serving.observability.in_flight import WINDOW_SECONDS
-from tidegate_serving.observability.metrics import (
-    BATCH_SIZE_BUCKETS,
-    DURATION_BUCKETS,
-    RESPONSE_CODES,
-    STAGES,
-    Metrics,
-)
+from tidegate_serving.observability.metrics import BATCH_SIZE_BUCKETS, STAGES, Metrics
+from tidegate_serving.observability.request_metrics import DURATION_BUCKETS, RESPONSE_CODES
 
 
 @pytest.fixture

@@ -1,0 +1,101 @@
+# SPDX-FileCopyrightText: The Tidegate authors
+# SPDX-License-Identifier: Apache-2.0
+"""The server's side of a rollout: the ports of mirrored requests, and the sampled predictions."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import grpc
+import httpx
+import pytest
+
+from tests.protocol.clients import JSON_HEADERS, SERVICE, infer_request, metric_value, one_row
+from tests.support.servers import LiveServer
+from tidegate.protocol.requests import v1_body, v2_body
+from tidegate_serving._kserve import pb
+
+
+@pytest.fixture
+def shadow(regression_server: LiveServer) -> LiveServer:
+    """The server as the Gateway's mirror sees it."""
+    return replace(regression_server, http=regression_server.shadow_http, grpc=regression_server.shadow_grpc)
+
+
+def send(server: LiveServer, request_id: str) -> list[float]:
+    """Send a row over REST on both paths and over gRPC, and return the predictions."""
+    contract, row = server.bundle.contract, one_row(server)
+    v1, v2 = f"/v1/models/{server.name}:predict", f"/v2/models/{server.name}/infer"
+    headers = JSON_HEADERS | {"X-Request-Id": request_id}
+    with httpx.Client(base_url=server.http, headers=headers, timeout=30) as client:
+        first = client.post(v1, content=v1_body(contract, row))
+        second = client.post(v2, content=v2_body(contract, row))
+        framework = client.post(v2, content=v2_body(contract, row), headers={"Connection": "close"})
+    with grpc.insecure_channel(server.grpc) as channel:
+        call = channel.unary_unary(
+            f"{SERVICE}ModelInfer",
+            lambda message: message.SerializeToString(),
+            pb.ModelInferResponse.FromString,
+        )
+        metadata = (("x-request-id", request_id),)
+        message = call(infer_request(server, row, raw=True), metadata=metadata, timeout=30)
+    assert message.model_name == server.name
+    rest = [each.json()["outputs"][0]["data"][0] for each in (second, framework)]
+    return [first.json()["predictions"][0], *rest]
+
+
+def read_pairs(server: LiveServer, after: int = 0) -> Any:
+    return httpx.get(server.pairs, params={"after": after}).json()
+
+
+def counts(server: LiveServer, lane: str) -> Iterator[float]:
+    for protocol, code in (("v1", "200"), ("v2", "200"), ("grpc", "OK")):
+        yield metric_value(server, f'{lane}_requests_total{{code="{code}",protocol="{protocol}"}}')
+
+
+def test_mirrored_requests_have_the_predictions_and_own_counters(
+    regression_server: LiveServer, shadow: LiveServer
+) -> None:
+    users = list(counts(regression_server, "tidegate"))
+    before = list(counts(regression_server, "tidegate_shadow"))
+    predictions = send(shadow, "mirrored")
+    assert list(counts(regression_server, "tidegate")) == users
+    assert [a - b for a, b in zip(counts(regression_server, "tidegate_shadow"), before, strict=True)] == [
+        1,
+        2,
+        1,
+    ]
+    assert predictions == send(regression_server, "of-a-user")
+
+
+def test_shadow_port_serves_the_model_alone(shadow: LiveServer) -> None:
+    assert httpx.get(f"{shadow.http}/v2/health/ready").json() == {"ready": True}
+    for path in ("/metrics", "/pairs", "/v1/models"):
+        assert httpx.get(f"{shadow.http}{path}").status_code == 404
+    error = httpx.post(f"{shadow.http}/v1/models/{shadow.name}:predict", json={})
+    assert (error.status_code, error.headers["content-type"]) == (400, "application/json")
+
+
+def test_pairs_of_a_user_and_of_the_mirror_are_equal(
+    regression_server: LiveServer, shadow: LiveServer
+) -> None:
+    before = read_pairs(regression_server)
+    assert before["digest"] == regression_server.bundle.digest
+    samples = []
+    for server in (regression_server, shadow):
+        start = read_pairs(regression_server)["next"]
+        predictions = send(server, "pair")
+        document = read_pairs(regression_server, start)
+        assert document["epoch"] == before["epoch"]
+        assert document["next"] == start + 4
+        assert [score for *_, score in document["samples"]] == pytest.approx([predictions[0]] * 4)
+        samples += document["samples"]
+    # V1 selects one output, and V2 all of them: here they are the same.
+    assert len({(key, digest) for key, digest, *_ in samples}) == 1
+    send(regression_server, "another")
+    assert read_pairs(regression_server)["samples"][-1][:2] != samples[-1][:2]
+
+
+def test_pairs_are_off_by_default(numeric_server: LiveServer) -> None:
+    assert numeric_server.pairs.endswith(":None/pairs")
+    assert numeric_server.shadow_http.endswith(":None")
