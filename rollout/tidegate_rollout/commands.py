@@ -198,6 +198,14 @@ def status(
     _print_report(session, state, out, output)
 
 
+@app.command()
+def schema() -> None:
+    """Print the JSON schema of policy files, by which editors check and complete them."""
+    from tidegate_rollout.policy import RolloutPolicy
+
+    typer.echo(json.dumps(RolloutPolicy.model_json_schema(), indent=2, ensure_ascii=False))
+
+
 def connect(name: str, namespace: str | None, chart: str) -> "Session":
     """Return the access to a release on the cluster of the current context.
 

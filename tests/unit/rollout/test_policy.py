@@ -1,12 +1,21 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
+import json
 from pathlib import Path
 
+import jsonschema
 import pytest
+import yaml
+from typer.testing import CliRunner
 
 from tidegate.errors import ConfigurationError
 from tidegate.settings import load_yaml
+from tidegate_rollout.commands import app
 from tidegate_rollout.policy import RolloutPolicy
+
+ROOT = Path(__file__).parents[3]
+SCHEMA = ROOT / "rollout" / "policy.schema.json"
+EXAMPLE = ROOT / "examples" / "breast-cancer" / "rollout.yaml"
 
 
 def load(tmp_path: Path, text: str) -> RolloutPolicy:
@@ -71,3 +80,22 @@ def test_latency_edges_beyond_the_histogram_are_rejected() -> None:
     with pytest.raises(ConfigurationError, match="expected at most 500, the largest upper bound"):
         policy.latency_edges([0.5, 0.01])
     assert RolloutPolicy(latency=None).latency_edges([0.5]) == ()
+
+
+def test_page_has_the_default_policy() -> None:
+    block = (ROOT / "docs" / "rollout.md").read_text().split("```yaml\nsteps:")[1].split("```")[0]
+    assert RolloutPolicy.model_validate(yaml.safe_load(f"steps:{block}")) == RolloutPolicy()
+
+
+def test_schema_is_that_of_the_model() -> None:
+    """Write it with ``tidegate rollout schema > rollout/policy.schema.json``."""
+    expected = RolloutPolicy.model_json_schema()
+    assert json.loads(SCHEMA.read_text()) == expected
+    assert json.loads(CliRunner().invoke(app, ["schema"]).output) == expected
+
+
+def test_example_keeps_the_schema_and_is_valid() -> None:
+    text = EXAMPLE.read_text()
+    jsonschema.validate(yaml.safe_load(text), json.loads(SCHEMA.read_text()))
+    assert (EXAMPLE.parent / text.splitlines()[0].partition("$schema=")[2]).resolve() == SCHEMA
+    assert load_yaml(EXAMPLE, RolloutPolicy).latency is not None
