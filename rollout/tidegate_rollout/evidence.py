@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The evidence of a rollout: counts of both tracks in blocks of time, and the state of the sequential tests.
 
-The evidence is a value: adding a block returns another one. It is small and can be written as JSON, so a
+The evidence is a value: adding a block returns another one. It is small, and pydantic writes it as JSON, so a
 command that was killed continues with it.
 """
 
@@ -12,7 +12,6 @@ from functools import lru_cache
 from typing import Self
 
 import numpy as np
-from pydantic import TypeAdapter
 
 from tidegate_rollout.pairs import PairCounts, Sample
 from tidegate_rollout.policy import EventLimit, RolloutPolicy
@@ -273,22 +272,6 @@ class Evidence:
         """
         history = self.history if len(self.history) < _POINTS else self.history[::2]
         return replace(self, history=(*history, Point(self.elapsed, self.step, progress)))
-
-    def to_json(self) -> bytes:
-        """Return the evidence as JSON."""
-        return _ADAPTER.dump_json(self)
-
-    @staticmethod
-    def from_json(text: bytes | str) -> "Evidence":
-        """Read the evidence.
-
-        Raises:
-            ValueError: If the text is not that of :meth:`to_json`.
-        """
-        return _ADAPTER.validate_json(text)
-
-
-_ADAPTER = TypeAdapter(Evidence)
 
 
 def slow_name(edge: float) -> str:
