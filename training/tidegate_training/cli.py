@@ -101,6 +101,12 @@ def train(
                 base_dir=config.parent,
                 on_step=lambda step: display.update(task, description=step),
             )
+        if settings.champion is not None and result.champion is None:
+            stderr.print(
+                f"{settings.champion.reference} does not exist yet, so the model has no champion to beat.",
+                soft_wrap=True,
+                markup=False,
+            )
         reference = None
         if store is not None:
             display.update(task, description="pushing")

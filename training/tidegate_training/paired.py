@@ -44,8 +44,8 @@ class PairedResult:
     def __str__(self) -> str:
         rows = "row" if self.n_rows == 1 else "rows"
         return (
-            f"{self.metric} {self.challenger:.4g}, and {self.champion:.4g} of the champion, on {self.n_rows} "
-            f"test {rows} ({self.evidence})"
+            f"{self.metric} {self.challenger:.4g} on {self.n_rows} test {rows}, the champion "
+            f"{self.champion:.4g} ({self.evidence})"
         )
 
 
@@ -58,7 +58,7 @@ def compare_labels(target: Array, challenger: Array, champion: Array) -> PairedR
     >>> target = np.array(["a"] * 20)
     >>> champion = np.array(["b"] * 8 + ["a"] * 12)
     >>> compare_labels(target, target, champion).evidence
-    'exact McNemar test: 8 rows only the new model labels correctly, 0 only the champion, p = 0.007812'
+    'exact McNemar test, p = 0.007812: the new model alone labels 8 correctly, the champion alone 0'
 
     Args:
         target: ``[rows]``, the true classes.
@@ -77,8 +77,8 @@ def compare_labels(target: Array, challenger: Array, champion: Array) -> PairedR
         float(correct.mean()),
         float(champion_correct.mean()),
         _verdict(p_value <= LEVEL, gained > lost),
-        f"exact McNemar test: {gained} rows only the new model labels correctly, {lost} only the champion, "
-        f"p = {p_value:.4g}",
+        f"exact McNemar test, p = {p_value:.4g}: the new model alone labels {gained} correctly, the champion "
+        f"alone {lost}",
     )
 
 

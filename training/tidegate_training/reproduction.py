@@ -25,6 +25,9 @@ from tidegate_training.config import TrainingConfig
 from tidegate_training.run import train
 from tidegate_training.sealing import ignore_step
 
+_NOT_COMPARED = ("champion", "seed")
+"""Fields of the configuration: the champion changes no content, and the manifest has the seed."""
+
 
 @dataclass(frozen=True, slots=True)
 class Difference:
@@ -104,6 +107,12 @@ class _Recorded(BaseModel):
     configuration: dict[str, JsonValue] | None = None
     environment: dict[str, JsonValue] = {}
 
+    @property
+    def compared_fields(self) -> dict[str, JsonValue]:
+        """The fields of the configuration that can change the bundle."""
+        fields = (self.configuration or {}).items()
+        return {name: value for name, value in fields if name not in _NOT_COMPARED}
+
 
 def reproduce(
     bundle: Bundle,
@@ -125,15 +134,13 @@ def reproduce(
         DataError: If the data does not fit the configuration.
         GateNotPassedError: If the new model misses a gate.
     """
-    recorded = _read_provenance(bundle)
-    # The champion decides whether a bundle is made, and never about its content.
-    used = (config or _recorded_config(bundle, recorded)).model_copy(update={"champion": None})
+    used = (config or _recorded_config(bundle)).model_copy(update={"champion": None})
     with TemporaryDirectory() as folder:
         again = train(
             used, Path(folder) / "bundle", joblib=JOBLIB in bundle, base_dir=base_dir, on_step=on_step
         ).bundle
         on_step("comparing")
-        now = _read_provenance(again)
+        differences = list(_differences(bundle, again))
         mismatches = [] if again.digest == bundle.digest else list(_mismatches(bundle.contract, again))
     files = bundle.manifest.files, again.manifest.files
     return Reproduction(
@@ -145,15 +152,7 @@ def reproduce(
             name for name in files[0].keys() | files[1].keys() if files[0].get(name) != files[1].get(name)
         ),
         mismatches,
-        [
-            *_manifest_differences(bundle, again),
-            *_changes("", recorded.environment, now.environment),
-            *(
-                _changes("configuration.", recorded.configuration or {}, now.configuration or {})
-                if config
-                else ()
-            ),
-        ],
+        differences,
     )
 
 
@@ -165,7 +164,8 @@ def _read_provenance(bundle: Bundle) -> _Recorded:
         return _Recorded()
 
 
-def _recorded_config(bundle: Bundle, recorded: _Recorded) -> TrainingConfig:
+def _recorded_config(bundle: Bundle) -> TrainingConfig:
+    recorded = _read_provenance(bundle)
     fix = "give the configuration: tidegate train CONFIG --verify REFERENCE."
     if recorded.configuration is None:
         raise BundleError(
@@ -196,11 +196,17 @@ def _mismatches(contract: Contract, again: Bundle) -> Iterator[str]:
                 break
 
 
-def _manifest_differences(bundle: Bundle, again: Bundle) -> Iterator[Difference]:
+def _differences(bundle: Bundle, again: Bundle) -> Iterator[Difference]:
+    """Yield what differs between two runs: in the manifests, and where both record it in the provenance."""
     recorded, now = bundle.manifest, again.manifest
     yield from _changes("data.", recorded.data.model_dump(), now.data.model_dump())
     yield from _changes("", {"seed": recorded.seed}, {"seed": now.seed})
     yield from _changes("version of ", recorded.versions, now.versions)
+    old, new = _read_provenance(bundle), _read_provenance(again)
+    if old.environment:
+        yield from _changes("", old.environment, new.environment)
+    if old.configuration is not None:
+        yield from _changes("configuration.", old.compared_fields, new.compared_fields)
 
 
 def _changes(prefix: str, recorded: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Difference]:
