@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A request's rows before validation, so that the rows of a whole batch are validated in one call.
 
-Validating numbers has a fixed cost per call, so a batch of requests is validated as one array. Only if that
+Validation has a fixed cost per data type, so the requests of a batch are validated together. Only if that
 fails is each request validated alone, to find the request that caused it.
 """
 
@@ -17,7 +17,7 @@ from tidegate.batch import Array, Batch
 from tidegate.contract import MATRIX, Contract
 from tidegate_serving.codecs.validation import Place, array_from_json, validate_values
 
-_ARRAY_VALUES = 2_048
+ARRAY_VALUES = 2_048
 """The number of values from which a request is converted at once, because an array in the queue takes less
 memory than a list of Python's numbers."""
 
@@ -39,8 +39,21 @@ class UncheckedMatrix:
         return self.rows
 
 
-Inputs = UncheckedMatrix | Batch
-"""A request's rows: a matrix that is not validated yet, or a validated batch."""
+@dataclass(slots=True)
+class UncheckedRows:
+    """One request's rows for a model whose features have several data types, or are texts."""
+
+    values: Sequence[Sequence[Any]]
+    """The JSON values, shape ``[rows, features]``. The client declared the contract's data types."""
+    place: Place
+    """Names an element's place in the request, from its index in row-major order."""
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+
+Inputs = UncheckedMatrix | UncheckedRows | Batch
+"""A request's rows: not validated yet, or a validated batch."""
 
 
 def unchecked_matrix(
@@ -58,10 +71,28 @@ def unchecked_matrix(
     Raises:
         RequestError: If a large matrix has a value that its data type does not allow.
     """
-    if len(elements) < _ARRAY_VALUES:
+    if len(elements) < ARRAY_VALUES:
         return UncheckedMatrix(rows, elements, datatype, place)
     array = array_from_json(elements, datatype, place, contract.features)
     return UncheckedMatrix(rows, array, datatype, place)
+
+
+def unchecked_rows(
+    contract: Contract, values: Sequence[Sequence[Any]], place: Place
+) -> UncheckedRows | Batch:
+    """Make rows from JSON values, one value per feature and row. Many values are validated at once.
+
+    Args:
+        contract: The model's contract, whose features are not numbers of one type.
+        values: The values, shape ``[rows, features]``.
+        place: Names an element's place in the request.
+
+    Raises:
+        RequestError: If the contract does not allow one of many values.
+    """
+    if len(values) * len(contract.features) < ARRAY_VALUES:
+        return UncheckedRows(values, place)
+    return _validate_rows(contract, values, place)
 
 
 def validate_inputs(contract: Contract, inputs: Sequence[Inputs]) -> Batch:
@@ -80,7 +111,7 @@ def validate_inputs(contract: Contract, inputs: Sequence[Inputs]) -> Batch:
 
 
 def _kind(inputs: Inputs) -> object:
-    return None if isinstance(inputs, Batch) else (inputs.datatype, type(inputs.elements))
+    return (inputs.datatype, type(inputs.elements)) if isinstance(inputs, UncheckedMatrix) else type(inputs)
 
 
 def _validate_like(contract: Contract, inputs: Sequence[Inputs]) -> Batch:
@@ -88,6 +119,9 @@ def _validate_like(contract: Contract, inputs: Sequence[Inputs]) -> Batch:
     first = inputs[0]
     if isinstance(first, Batch):
         return Batch.concatenate(inputs)  # type: ignore[arg-type]
+    if isinstance(first, UncheckedRows):
+        rows = [row for one in inputs for row in one.values]  # type: ignore[union-attr]
+        return _validate_rows(contract, rows, first.place)
     parts: list[Any] = [matrix.elements for matrix in inputs]  # type: ignore[union-attr]
     if isinstance(first.elements, list):
         values = parts[0] if len(parts) == 1 else list(chain.from_iterable(parts))
@@ -95,3 +129,21 @@ def _validate_like(contract: Contract, inputs: Sequence[Inputs]) -> Batch:
     else:
         elements = parts[0] if len(parts) == 1 else np.concatenate(parts)
     return Batch({MATRIX: validate_values(contract.features, elements, first.datatype, first.place)})
+
+
+def _validate_rows(contract: Contract, rows: Sequence[Sequence[Any]], place: Place) -> Batch:
+    """Validate JSON values, shape ``[rows, features]``, with one validation per data type."""
+    columns: dict[str, Array] = {}
+    for block in contract.blocks:
+        numbers, features = tuple(block), tuple(block.values())
+
+        def place_in_row(index: int, numbers: Sequence[int] = numbers) -> str:
+            row, column = divmod(index, len(numbers))
+            return place(row * len(contract.features) + numbers[column])
+
+        datatype = str(features[0].datatype)
+        elements = [row[number] for row in rows for number in numbers]
+        array = array_from_json(elements, datatype, place_in_row, features)
+        values = validate_values(features, array, datatype, place_in_row)
+        columns |= {feature.name: values[:, column] for column, feature in enumerate(features)}
+    return Batch.from_columns(contract, columns)

@@ -13,12 +13,11 @@ from typing import Any
 
 import orjson
 
-from tidegate.batch import Array, Batch
 from tidegate.contract import Contract, Output
-from tidegate_serving.codecs.inputs import Inputs, unchecked_matrix
+from tidegate_serving.codecs.inputs import Inputs, unchecked_matrix, unchecked_rows
 from tidegate_serving.codecs.json_rows import encode_elements, encode_rows, shown_keys
 from tidegate_serving.codecs.request import InferenceRequest, Limits, check_row_count, select_outputs
-from tidegate_serving.codecs.validation import Place, array_from_json, validate_values
+from tidegate_serving.codecs.validation import Place
 from tidegate_serving.engines.result import ResultSlice
 from tidegate_serving.errors import RequestError, Violation, shown
 
@@ -45,7 +44,7 @@ def parse(contract: Contract, document: Mapping[str, Any], limits: Limits) -> In
     check_row_count(len(rows), limits, "instances")
     types = set(map(type, rows))
     if types == _OBJECTS:
-        rows = [_values_by_name(contract, row, index) for index, row in enumerate(rows)]
+        rows = _rows_by_name(contract, rows)
         place = _place_by_name(contract)
     elif types == _LISTS:
         place = _place_by_index(contract)
@@ -87,25 +86,21 @@ def _inputs(contract: Contract, rows: list[list[Any]], place: Place) -> Inputs:
     if contract.matrix_datatype is not None:
         flat = rows[0] if len(rows) == 1 else list(chain.from_iterable(rows))
         return unchecked_matrix(contract, len(rows), flat, contract.matrix_datatype, place)
-    columns: dict[str, Array] = {}
-    # One validation per data type, because a validation has a fixed cost.
-    for block in contract.blocks:
-        numbers, features = tuple(block), tuple(block.values())
+    return unchecked_rows(contract, rows, place)
 
-        def place_in_row(index: int, numbers: Sequence[int] = numbers) -> str:
-            row, column = divmod(index, len(numbers))
-            return place(row * len(contract.features) + numbers[column])
 
-        datatype = str(features[0].datatype)
-        elements = [row[number] for row in rows for number in numbers]
-        array = array_from_json(elements, datatype, place_in_row, features)
-        values = validate_values(features, array, datatype, place_in_row)
-        columns |= {feature.name: values[:, column] for column, feature in enumerate(features)}
-    return Batch.from_columns(contract, columns)
+def _rows_by_name(contract: Contract, rows: list[dict[str, Any]]) -> list[list[Any]]:
+    """Return the values of each object in the order of the features."""
+    names = contract.feature_names
+    known = set(names)
+    return [
+        [row[name] for name in names] if row.keys() == known else _values_by_name(contract, row, index)
+        for index, row in enumerate(rows)
+    ]
 
 
 def _values_by_name(contract: Contract, row: dict[str, Any], index: int) -> list[Any]:
-    """Return an object's values in the order of the features. Features that may be missing may be omitted."""
+    """Return the values of an object with other keys than all features; a missing value may be omitted."""
     names = contract.feature_names
     known = set(names)
     if not row.keys() <= known:

@@ -14,6 +14,7 @@ import orjson
 
 from tidegate.contract import Contract, Output
 from tidegate.protocol.requests import encode_raw_tensor
+from tidegate_serving.codecs.inputs import ARRAY_VALUES, Inputs, UncheckedRows
 from tidegate_serving.codecs.json_rows import encode_elements, parse_object, shown_keys
 from tidegate_serving.codecs.request import InferenceRequest, Limits, select_outputs
 from tidegate_serving.codecs.tensors import (
@@ -30,6 +31,8 @@ from tidegate_serving.errors import RequestError, shown
 from tidegate_serving.request_context import new_request_id
 
 _NO_BYTES = memoryview(b"")
+
+_PLAIN_KEYS = ("name", "shape", "datatype", "data")
 
 _MAX_TEMPLATES = 64
 """The number of row counts for which a response's template is kept."""
@@ -65,8 +68,9 @@ def parse(contract: Contract, body: bytes, header_length: int | None, limits: Li
         received = shown(entries) if "inputs" in document else shown_keys(document)
         raise RequestError(f"inputs: expected a list of tensors, received {received}.")
     check_tensor_count(contract, len(entries))
+    inputs: Inputs | None = _parse_plain_columns(contract, entries, limits)
     tensors = []
-    for index, entry in enumerate(entries):
+    for index, entry in enumerate(entries if inputs is None else ()):
         tensor, raw = _parse_tensor(f"inputs[{index}]", entry, raw)
         tensors.append(tensor)
     if len(raw):
@@ -76,8 +80,50 @@ def parse(contract: Contract, body: bytes, header_length: int | None, limits: Li
     if request_id is not None and not isinstance(request_id, str):
         raise RequestError(f"id: expected a string, received {shown(request_id)}.")
     outputs = select_outputs(contract, names)
-    inputs = assemble_inputs(contract, tensors, limits)
+    if inputs is None:
+        inputs = assemble_inputs(contract, tensors, limits)
     return InferenceRequest(inputs, request_id or new_request_id(), outputs, binary)
+
+
+def _parse_plain_columns(contract: Contract, entries: list[Any], limits: Limits) -> UncheckedRows | None:
+    """Return the rows of the usual request for a model with several data types; None for any other request.
+
+    The usual request has one tensor per feature, in the features' order and data types, with few elements in
+    one list. Its tensors need no object and no array each, and its values are validated with those of other
+    requests.
+
+    Args:
+        contract: The model's contract.
+        entries: The request's tensors, not validated yet.
+        limits: The server's limits.
+    """
+    features = contract.features
+    if contract.matrix_datatype is not None or len(entries) != len(features):
+        return None
+    columns = []
+    for entry, feature in zip(entries, features, strict=True):
+        if type(entry) is not dict or len(entry) != len(_PLAIN_KEYS):
+            return None
+        shape, data = entry.get("shape"), entry.get("data")
+        if (
+            type(data) is not list
+            or type(shape) is not list
+            or len(shape) != 1
+            or type(shape[0]) is not int
+            or shape[0] != len(data)
+            or entry.get("name") != feature.name
+            or entry.get("datatype") != feature.datatype
+        ):
+            return None
+        columns.append(data)
+    rows, width = len(columns[0]), len(columns)
+    if not 1 <= rows <= limits.rows or rows * width >= ARRAY_VALUES or {*map(len, columns)} != {rows}:
+        return None
+    if any(type(column[0]) is list for column in columns):
+        return None
+    return UncheckedRows(
+        [*zip(*columns, strict=True)], lambda index: f"inputs[{index % width}].data[{index // width}]"
+    )
 
 
 def _parse_tensor(where: str, entry: object, raw: memoryview) -> tuple[Tensor, memoryview]:

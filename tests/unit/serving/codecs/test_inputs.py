@@ -5,10 +5,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.contracts import MATRIX
+from tests.support.contracts import MATRIX, MIXED
 from tidegate.batch import Batch
 from tidegate.contract import MATRIX as MATRIX_NAME
-from tidegate_serving.codecs.inputs import Inputs, UncheckedMatrix, unchecked_matrix, validate_inputs
+from tidegate_serving.codecs.inputs import (
+    ARRAY_VALUES,
+    Inputs,
+    UncheckedMatrix,
+    UncheckedRows,
+    unchecked_matrix,
+    unchecked_rows,
+    validate_inputs,
+)
 from tidegate_serving.errors import RequestError
 
 
@@ -85,3 +93,34 @@ def test_validate_inputs_together_equals_each_alone(inputs: list[Inputs]) -> Non
     together = rows_of(validate_inputs(MATRIX, inputs))
     alone = [row for one in inputs for row in rows_of(validate_inputs(MATRIX, [one]))]
     assert together == alone
+
+
+MIXED_ROW = [1.5, 3, True, "red", "Oslo"]
+
+
+def test_unchecked_rows_keep_few_values_unvalidated() -> None:
+    rows = unchecked_rows(MIXED, [[None] * 5], place)
+    assert isinstance(rows, UncheckedRows)
+    assert len(rows) == 1
+
+
+def test_unchecked_rows_validate_many_values_at_once() -> None:
+    n_rows = ARRAY_VALUES // 5 + 1
+    assert isinstance(unchecked_rows(MIXED, [MIXED_ROW] * n_rows, place), Batch)
+    with pytest.raises(RequestError, match=rf'here\[{5 * n_rows + 3}\].*"green"'):
+        unchecked_rows(MIXED, [*[MIXED_ROW] * n_rows, [1.5, 3, True, "green", "Oslo"]], place)
+
+
+def test_validate_inputs_joins_rows_and_batches_in_order() -> None:
+    row = validate_inputs(MIXED, [UncheckedRows([MIXED_ROW], place)])
+    other = UncheckedRows([[None, 4.0, False, "blue", None], MIXED_ROW], place)
+    arrays = validate_inputs(MIXED, [other, row, other]).arrays
+    assert arrays["count"].tolist() == [4, 3, 3, 4, 3]
+    assert arrays["colour"].tolist() == ["blue", "red", "red", "blue", "red"]
+    assert arrays["city"].tolist() == ["", "Oslo", "Oslo", "", "Oslo"]
+
+
+def test_validate_inputs_of_one_request_names_the_value() -> None:
+    rows = UncheckedRows([MIXED_ROW, [1.5, 3, 1, "red", "Oslo"]], place)
+    with pytest.raises(RequestError, match=r"here\[7\]: expected true or false, received 1"):
+        validate_inputs(MIXED, [rows])

@@ -23,7 +23,7 @@ from tests.support.contracts import (
 from tests.support.requests import validated_v1
 from tidegate.batch import Batch
 from tidegate.contract import Contract
-from tidegate_serving.codecs import v1
+from tidegate_serving.codecs import inputs, v1
 from tidegate_serving.codecs.json_rows import parse_object
 from tidegate_serving.codecs.request import InferenceRequest, Limits, select_outputs
 from tidegate_serving.codecs.validation import validate_values
@@ -97,7 +97,7 @@ def test_parse_mixed_rows_validates_once_per_type(width: int, monkeypatch: pytes
         datatypes.append(datatype)
         return validate_values(features, array, datatype, place)
 
-    monkeypatch.setattr(v1, "validate_values", counted)
+    monkeypatch.setattr(inputs, "validate_values", counted)
     arrays = parse(wide, {"instances": [[*range(width), 7]] * 3}).inputs.arrays
     assert datatypes == ["FP32", "INT64"]
     assert [arrays[f"x{i}"].tolist() for i in range(width)] == [[i] * 3 for i in range(width)]

@@ -23,6 +23,8 @@ from tests.support.contracts import (
 from tests.support.requests import validated_v2
 from tidegate.batch import Batch
 from tidegate.contract import Contract
+from tidegate_serving.codecs import v2
+from tidegate_serving.codecs.inputs import ARRAY_VALUES, UncheckedRows
 from tidegate_serving.codecs.request import InferenceRequest, Limits
 from tidegate_serving.codecs.tensors import parse_raw_tensor
 from tidegate_serving.codecs.v2 import ResponseEncoder
@@ -60,6 +62,16 @@ MIXED_COLUMNS = [
     tensor("colour", "BYTES", [2, 1], [["red"], ["blue"]]),
     tensor("count", "INT32", [2], [1, 2]),
 ]
+
+
+def plain_columns(rows: list[list[Any]]) -> list[dict[str, Any]]:
+    """Return the tensors of the usual request for ``MIXED``."""
+    columns = zip(MIXED.features, zip(*rows, strict=True), strict=True)
+    return [tensor(feature.name, feature.datatype, [len(rows)], [*column]) for feature, column in columns]
+
+
+def parse_unchecked(*inputs: Any, limits: Limits = LIMITS) -> object:
+    return v2.parse(MIXED, json.dumps({"inputs": inputs}).encode(), None, limits).inputs
 
 
 def test_parse_one_tensor_of_any_name_is_the_matrix() -> None:
@@ -430,3 +442,74 @@ def test_encode_several_targets_is_row_major_in_both_forms(datatype: str, repeat
     assert header["parameters"] == {"binary_data_size": len(body[length:])}
     raw = parse_raw_tensor("", datatype, tuple(header["shape"]), memoryview(body)[length:])
     assert list(raw) == values[1:].reshape(-1).tolist()
+
+
+ROW = [1.5, 3, True, "red", "Oslo"]
+VALUES = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(2**70), 2**70),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.sampled_from(["red", "", "x"]),
+)
+
+
+@st.composite
+def nearly_valid_rows(draw: st.DrawFn) -> list[list[Any]]:
+    """Return rows of which at most one value is invalid."""
+    rows = [[*ROW] for _ in range(draw(st.integers(1, 4)))]
+    rows[draw(st.integers(0, len(rows) - 1))][draw(st.integers(0, 4))] = draw(VALUES)
+    return rows
+
+
+@given(rows=nearly_valid_rows())
+def test_parse_plain_columns_equals_any_other_form(rows: list[list[Any]]) -> None:
+    plain = plain_columns(rows)
+    outcomes: list[object] = []
+    for columns in (plain, [column | {"parameters": {}} for column in plain]):
+        try:
+            outcomes.append(repr(parse(MIXED, *columns).inputs.arrays))
+        except RequestError as error:
+            outcomes.append((str(error), error.violation, error.feature))
+    assert outcomes[0] == outcomes[1]
+
+
+def unchecked_with(change: dict[str, Any]) -> object:
+    """Return the inputs of the usual request with a change to its second tensor."""
+    columns = plain_columns([ROW])
+    columns[1] |= change
+    return parse_unchecked(*columns)
+
+
+def test_parse_plain_columns_are_not_validated_yet() -> None:
+    assert isinstance(unchecked_with({}), UncheckedRows)
+    assert isinstance(unchecked_with({"data": ["x"]}), UncheckedRows)
+
+
+@pytest.mark.parametrize("change", [{"shape": [1, 1]}, {"datatype": "INT8"}, {"parameters": {}}])
+def test_parse_other_columns_are_validated_at_once(change: dict[str, Any]) -> None:
+    assert isinstance(unchecked_with(change), Batch)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"shape": [True]},
+        {"shape": [1.0]},
+        {"shape": [2]},
+        {"shape": [0], "data": []},
+        {"data": [[1]]},
+        {"datatype": "FP64"},
+        {"datatype": 7},
+        {"name": "size"},
+        {"data": None},
+    ],
+)
+def test_parse_invalid_columns_are_rejected_at_once(change: dict[str, Any]) -> None:
+    with pytest.raises(RequestError, match=r"^inputs"):
+        unchecked_with(change)
+
+
+def test_parse_many_plain_columns_validates_them_at_once() -> None:
+    rows = ARRAY_VALUES // len(ROW) + 1
+    assert isinstance(parse_unchecked(*plain_columns([ROW] * rows), limits=Limits(rows=rows)), Batch)
