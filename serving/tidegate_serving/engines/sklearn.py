@@ -6,6 +6,7 @@ It serves models that do not compile, or whose compiled form was not proven equa
 """
 
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 from tidegate.batch import Batch
@@ -37,7 +38,8 @@ class SklearnEngine:
 
     def __init__(self, pipeline: Any, contract: Contract) -> None:
         self._layout, self._feature_names = contract.layout, contract.feature_names
-        self._methods = [(output, _method(pipeline, output)) for output in contract.outputs]
+        self._transforms, estimator = _split(pipeline)
+        self._methods = [(output, _method(estimator, output)) for output in contract.outputs]
         # For the process and not per call: catch_warnings is not thread-safe, and resets which warnings
         # were shown, so that one that repeats would fill the log.
         warnings.filterwarnings("ignore", message=_UNKNOWN_CATEGORIES, category=UserWarning)
@@ -55,11 +57,27 @@ class SklearnEngine:
             if output_names is None or index == 0 or output.name in output_names
         ]
         rows = batch.for_sklearn(self._layout, self._feature_names)
+        for transform in self._transforms:
+            rows = transform(rows)
         return {output.name: conform(output, method(rows)) for output, method in methods}
 
 
-def _method(pipeline: Any, output: Output) -> Any:
-    method = output_method(pipeline, output.name)
+def _split(pipeline: Any) -> tuple[list[Callable[[Any], Any]], Any]:
+    """Return the transformations of a pipeline's rows, and the estimator that receives the result.
+
+    The pipeline's own methods would check with each call that it is fitted, and transform the rows once per
+    output.
+    """
+    from sklearn.pipeline import Pipeline
+
+    if type(pipeline) is not Pipeline:  # a subclass may compute something else
+        return [], pipeline
+    *transformers, estimator = (step for _, step in pipeline.steps)
+    return [step.transform for step in transformers if step not in (None, "passthrough")], estimator
+
+
+def _method(estimator: Any, output: Output) -> Any:
+    method = output_method(estimator, output.name)
     if method is None:
         raise BundleError(f"The pipeline cannot compute the contract's output '{output.name}'.")
     return method

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import OneHotEncoder
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from tests.support.contracts import MATRIX, contract
 from tests.support.fitted_models import sklearn_rows
@@ -73,6 +73,41 @@ def test_sklearn_engine_rejects_an_output_without_method(pipeline: FakePipeline,
     unknown = contract([{"name": "a", "datatype": "FP32"}], [{"name": name, "datatype": "FP32"}])
     with pytest.raises(BundleError, match=f"cannot compute the contract's output '{name}'"):
         SklearnEngine(pipeline, unknown)
+
+
+class CountingScaler(StandardScaler):
+    """A scaler that counts its calls."""
+
+    calls = 0
+
+    def transform(self, rows: Any, copy: bool | None = None) -> Any:
+        self.calls += 1
+        return super().transform(rows, copy)
+
+
+def test_sklearn_engine_transforms_rows_once_for_all_outputs() -> None:
+    rows = np.random.default_rng(0).normal(size=(50, 2)).astype(np.float32)
+    scaler = CountingScaler()
+    steps = [("none", "passthrough"), ("scale", scaler), ("model", LogisticRegression())]
+    pipeline = Pipeline(steps).fit(rows, rows[:, 0] > 0.1)
+    scaler.calls = 0
+    outputs = SklearnEngine(pipeline, MATRIX).run(Batch({MATRIX_NAME: rows}))
+    assert scaler.calls == 1
+    assert outputs["label"].tolist() == pipeline.predict(rows).astype(int).tolist()
+    assert outputs["probabilities"].tolist() == pipeline.predict_proba(rows).astype(np.float32).tolist()
+
+
+class Inverted(Pipeline):
+    """A pipeline that computes something else than its steps."""
+
+    def predict(self, rows: Any, **params: Any) -> Any:
+        return 1 - super().predict(rows, **params)
+
+
+def test_sklearn_engine_keeps_a_subclass_of_the_pipeline_whole() -> None:
+    rows = ROWS.arrays[MATRIX_NAME]
+    pipeline = Inverted([("scale", StandardScaler()), ("model", LogisticRegression())]).fit(rows, [0, 1])
+    assert SklearnEngine(pipeline, MATRIX).run(ROWS)["label"].tolist() == [1, 0]
 
 
 def fitted(encoder: OneHotEncoder) -> Pipeline:
