@@ -34,6 +34,7 @@ from benchmarks.columns_figures import (
     ServerCost,
     TrainingCost,
     memory_figures,
+    start_figures,
     training_figures,
 )
 from benchmarks.process import Cores, ServerProcess, pinned, run_generator, start_server
@@ -133,7 +134,7 @@ def _running(
 def measure_server(
     name: str, model: str, bundle: Path, installed: tools.Tools, cores: Cores
 ) -> tuple[ServerCost, float]:
-    """Measure a server's memory until it is ready, then the CPU of requests with one row.
+    """Measure a server's CPU and memory until it is ready, then the CPU of requests with one row.
 
     Args:
         name: One of ``servers.SERVERS``.
@@ -143,18 +144,18 @@ def measure_server(
         cores: The cores of server and generator.
 
     Returns:
-        The memory, and CPU milliseconds per request.
+        The cost of the start, and CPU milliseconds per request.
 
     Raises:
         ServerError: If a response is an error.
     """
     with _running(name, bundle, installed, cores) as (launch, process):
+        before = process.usage().cpu_s
         status = Path(f"/proc/{process.process.pid}/status").read_text()
         request = build_request(launch.model.bundle.contract, Protocol.V1, 1)
         body = launch.folder / "request"
         body.write_bytes(request.body)
         url = f"http://{HOST}:{launch.port}" + PATHS[Protocol.V1].format(name=launch.model_name)
-        before = process.usage().cpu_s
         argv = wrk.command(installed.wrk, url, body, request.headers, 1, _LOAD_SECONDS)
         report = wrk.parse(run_generator(argv, cores.generator, _LOAD_SECONDS + 30).output)
         if report.error_responses or report.failures:
@@ -169,6 +170,7 @@ def measure_server(
         _bytes(status, "VmRSS"),
         _bytes(status, "VmHWM"),
         memory_limit(manifest, compiled=compiled),
+        before,
     ), milliseconds
 
 
@@ -198,7 +200,7 @@ def measure() -> dict[str, Any]:
                 words = f"forest of {trees} trees"
                 servers.append(measure_server(name, words, folder / "bundle", installed, cores)[0])
                 print(f"columns: {servers[-1]}", flush=True)
-    figures = [*training_figures(trainings), *memory_figures(servers)]
+    figures = [*training_figures(trainings), *memory_figures(servers), *start_figures(servers)]
     return {
         "machine": facts,
         "figures": [asdict(figure) | {"met": figure.met} for figure in figures],

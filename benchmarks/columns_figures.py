@@ -56,7 +56,7 @@ RUNS = (
 """The training runs: data and algorithm."""
 FOREST = Data(4_000, 30)
 """The data of the forests whose server is measured."""
-TREES = (10, 100, 500)
+TREES = (10, 100, 750)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class TrainingCost:
 
 @dataclass(frozen=True, slots=True)
 class ServerCost:
-    """The memory of a server that became ready and received no request."""
+    """The cost of a server that became ready and received no request."""
 
     server: str
     model: str
@@ -86,6 +86,8 @@ class ServerCost:
     peak_bytes: int
     limit_bytes: int
     """The memory limit that follows from the sizes of the bundle's files."""
+    start_cpu_seconds: float
+    """CPU seconds from the start of the process to its readiness."""
 
 
 def training_figures(costs: Sequence[TrainingCost]) -> Iterator[Figure]:
@@ -109,7 +111,7 @@ def training_figures(costs: Sequence[TrainingCost]) -> Iterator[Figure]:
                 at_most=limit,
             )
     yield Figure(
-        "long_memory",
+        "train_peak_gib",
         f"{LONG.rows:,} rows of {LONG.columns} columns: GiB of training",
         max(cost.peak_bytes for cost in costs if cost.data == LONG) / GIB,
         at_most=2,
@@ -124,3 +126,15 @@ def memory_figures(costs: Sequence[ServerCost]) -> Iterator[Figure]:
         yield Figure(
             f"{server}_memory", f"{title}: largest memory ÷ limit by the bundle's size", largest, at_most=0.9
         )
+
+
+def start_figures(costs: Sequence[ServerCost]) -> Iterator[Figure]:
+    """Yield the start of the server with the largest bundle."""
+    largest = max(costs, key=lambda cost: (cost.model_bytes, cost.start_cpu_seconds))
+    what = f"{largest.model}, {largest.model_bytes / 1e6:.0f} MB, {SERVERS[largest.server].title}"
+    yield Figure(
+        "big_start_cpu_s",
+        f"{what}: CPU seconds to readiness",
+        largest.start_cpu_seconds,
+        at_most=6,
+    )

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from benchmarks import ghz, wrk
 from benchmarks.case import Case, Protocol
-from benchmarks.process import Cores, ServerProcess, run_generator
+from benchmarks.process import CPU_RESOLUTION_SECONDS, Cores, ServerProcess, run_generator
 from benchmarks.requests import BenchmarkRequest
 from benchmarks.servers import HOST, PATHS, Launch, Server
 from tidegate.errors import ServerError
@@ -100,12 +100,14 @@ class Target:
             report = parse(result.output)
         except ServerError as error:  # the server runs but was too slow; the other cases are still measured
             return Measurement({}, str(error))
+        server_cpu_s = after.cpu_s - before.cpu_s
         figures = {
             "rps": report.rps,
+            "responses_per_cpu_s": report.responses / max(server_cpu_s, CPU_RESOLUTION_SECONDS),
             "p50_ms": report.p50_ms,
             "p99_ms": report.p99_ms,
             "generator_cpu": result.cpu_utilization,
-            "server_cpu": (after.cpu_s - before.cpu_s) / elapsed,
+            "server_cpu": server_cpu_s / elapsed,
             "rss_mb": after.rss_mb,
         }
         expected_errors = report.responses if self.server.expected_status >= 400 else 0

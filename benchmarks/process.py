@@ -19,6 +19,9 @@ from tidegate.errors import ConfigurationError, ServerError
 from tools.procfs import ProcessStat
 
 _TICKS = os.sysconf("SC_CLK_TCK")
+CPU_RESOLUTION_SECONDS = 1 / _TICKS
+"""The unit in which the kernel reports CPU time."""
+
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _STOP_TIMEOUT_SECONDS = 15.0
 _REQUIRED_CORES = 2

@@ -169,6 +169,27 @@ RATIOS = (
         at_most=1.0,
     ),
     Ratio(
+        "sklearn_lr_c1_latency_vs_kserve",
+        "the same, logistic regression",
+        _latency("tidegate-sklearn", "lr", 1, "p50_ms"),
+        _latency("kserve", "lr", 1, "p50_ms"),
+        at_most=0.6,
+    ),
+    Ratio(
+        "mixed_vs_lr",
+        "Tidegate, V1, 64 connections: columns of text, numbers and truth values ÷ 30 numbers",
+        _rate("tidegate", "mixed"),
+        _rate("tidegate", "lr"),
+        at_least=0.6,
+    ),
+    Ratio(
+        "mixed_vs_lr_v2",
+        "the same, V2",
+        _rate("tidegate", "mixed", _V2),
+        _rate("tidegate", "lr", _V2),
+        at_least=0.6,
+    ),
+    Ratio(
         "grpc_vs_kserve",
         "gRPC, logistic regression, 64 connections: Tidegate ÷ KServe SDK",
         _rate("tidegate", "lr", _GRPC),
