@@ -24,7 +24,6 @@ from tidegate_serving.batching.runner import Outcome
 from tidegate_serving.batching.service_time import ServiceTimeEstimator
 from tidegate_serving.codecs import v1, v2
 from tidegate_serving.codecs.inputs import Inputs, validate_inputs
-from tidegate_serving.codecs.json_rows import parse_object
 from tidegate_serving.codecs.request import InferenceRequest, Limits
 from tidegate_serving.config import MAX_QUEUE_DELAY
 from tidegate_serving.engines.base import Outputs
@@ -145,7 +144,7 @@ class Service:
         Raises:
             RequestError: If the contract or the limits do not allow the request.
         """
-        return v1.parse(self.contract, parse_object(body), self.limits)
+        return v1.parse_body(self.contract, body, self.limits)
 
     def parse_v2(self, body: bytes, header_length: int | None) -> InferenceRequest:
         """Parse a V2 request.

@@ -14,14 +14,40 @@ from typing import Any
 import orjson
 
 from tidegate.contract import Contract, Output
-from tidegate_serving.codecs.inputs import Inputs, unchecked_matrix, unchecked_rows
-from tidegate_serving.codecs.json_rows import encode_elements, encode_rows, shown_keys
+from tidegate_serving.codecs.inputs import Inputs, UncheckedMatrix, unchecked_matrix, unchecked_rows
+from tidegate_serving.codecs.json_rows import encode_elements, encode_rows, parse_object, shown_keys
+from tidegate_serving.codecs.number_arrays import parse_number_array
 from tidegate_serving.codecs.request import InferenceRequest, Limits, check_row_count, select_outputs
 from tidegate_serving.codecs.validation import Place
 from tidegate_serving.engines.result import ResultSlice
 from tidegate_serving.errors import RequestError, Violation, shown
 
 _OBJECTS, _LISTS = {dict}, {list}
+
+
+def parse_body(contract: Contract, body: bytes, limits: Limits) -> InferenceRequest:
+    """Parse a request's body. Many numbers become an array at once.
+
+    Args:
+        contract: The model's contract.
+        body: The request's body.
+        limits: The server's limits.
+
+    Raises:
+        RequestError: If the contract or the limits do not allow the request.
+    """
+    datatype = contract.matrix_datatype
+    if datatype is not None and datatype.is_float:
+        parsed = parse_number_array(body, "instances")
+        if parsed is not None and parsed[0].get("instances") == [] and parsed[1].ndim == 2:
+            document, array = parsed
+            rows, width = array.shape
+            if width == len(contract.features):
+                check_row_count(rows, limits, "instances")
+                outputs = _parse_outputs(contract, document)
+                matrix = UncheckedMatrix(rows, array.reshape(-1), datatype, _place_by_index(contract))
+                return InferenceRequest(matrix, "", outputs)
+    return parse(contract, parse_object(body), limits)
 
 
 def parse(contract: Contract, document: Mapping[str, Any], limits: Limits) -> InferenceRequest:
@@ -61,12 +87,14 @@ def parse(contract: Contract, document: Mapping[str, Any], limits: Limits) -> In
             f"instances[{index}]: expected {width} values, one per feature, received {len(rows[index])}.",
             violation=Violation.SHAPE,
         )
-    outputs = _parse_outputs(contract, document) if "parameters" in document else (contract.prediction,)
+    outputs = _parse_outputs(contract, document)
     return InferenceRequest(_inputs(contract, rows, place), "", outputs)
 
 
 def _parse_outputs(contract: Contract, document: Mapping[str, Any]) -> tuple[Output, ...]:
     """Return the outputs that the request names, and the prediction if it names none."""
+    if "parameters" not in document:
+        return (contract.prediction,)
     parameters = document["parameters"]
     if not isinstance(parameters, dict):
         raise RequestError(f"parameters: expected an object, received {shown(parameters)}.")

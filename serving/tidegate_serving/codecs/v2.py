@@ -10,12 +10,14 @@ from collections.abc import Mapping
 from itertools import chain
 from typing import Any
 
+import numpy as np
 import orjson
 
 from tidegate.contract import Contract, Output
 from tidegate.protocol.requests import encode_raw_tensor
 from tidegate_serving.codecs.inputs import ARRAY_VALUES, Inputs, UncheckedRows
 from tidegate_serving.codecs.json_rows import encode_elements, parse_object, shown_keys
+from tidegate_serving.codecs.number_arrays import parse_number_array
 from tidegate_serving.codecs.request import InferenceRequest, Limits, select_outputs
 from tidegate_serving.codecs.tensors import (
     Tensor,
@@ -54,7 +56,7 @@ def parse(contract: Contract, body: bytes, header_length: int | None, limits: Li
         RequestError: If the protocol, the contract or the limits do not allow the request.
     """
     if header_length is None:
-        document, raw = parse_object(body), _NO_BYTES
+        document, raw = _parse_matrix_object(contract, body) or parse_object(body), _NO_BYTES
     elif 0 <= header_length <= len(body):
         content = memoryview(body)
         document, raw = parse_object(content[:header_length]), content[header_length:]
@@ -83,6 +85,27 @@ def parse(contract: Contract, body: bytes, header_length: int | None, limits: Li
     if inputs is None:
         inputs = assemble_inputs(contract, tensors, limits)
     return InferenceRequest(inputs, request_id or new_request_id(), outputs, binary)
+
+
+def _parse_matrix_object(contract: Contract, body: bytes) -> Mapping[str, Any] | None:
+    """Parse the JSON object of a request with a large matrix, whose data is an array; None for any other.
+
+    The array ``[elements]`` holds what the data type makes of JSON's numbers.
+    """
+    datatype = contract.matrix_datatype
+    if datatype is None or not datatype.is_float:
+        return None
+    parsed = parse_number_array(body, "data")
+    if parsed is None:
+        return None
+    document, array = parsed
+    match document:
+        case {"inputs": [{"data": [], "datatype": "FP32" | "FP64", "shape": list(shape)} as entry]} if (
+            array.ndim == 1 or shape == [*array.shape]
+        ):
+            entry["data"] = array.reshape(-1)
+            return document
+    return None
 
 
 def _parse_plain_columns(contract: Contract, entries: list[Any], limits: Limits) -> UncheckedRows | None:
@@ -149,7 +172,7 @@ def _parse_tensor(where: str, entry: object, raw: memoryview) -> tuple[Tensor, m
         return Tensor(where, name, datatype, sizes, elements, lambda i: f"{where} element {i}"), raw[
             raw_size:
         ]
-    if not isinstance(data, list):
+    if not isinstance(data, list | np.ndarray):
         raise RequestError(f"{where}.data: expected a list, received {shown(data)}.")
     if datatype == "FP16":
         raise RequestError(
@@ -159,7 +182,9 @@ def _parse_tensor(where: str, entry: object, raw: memoryview) -> tuple[Tensor, m
     def place(index: int) -> str:
         return f"{where}.data[{index}]"
 
-    flat = _flatten(f"{where}.data", data, sizes) if data and isinstance(data[0], list) else data
+    flat = data
+    if isinstance(data, list) and data and isinstance(data[0], list):
+        flat = _flatten(f"{where}.data", data, sizes)
     check_element_count(where, sizes, len(flat))
     return Tensor(where, name, datatype, sizes, flat, place), raw
 
