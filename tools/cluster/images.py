@@ -64,7 +64,8 @@ class ImageBuilder:
         self.ensure_base()
         with cache.building(self._layout, self._progress), self._progress.step(f"build image {name}"):
             self._bud(dockerfile, context, name, target=target, arguments=arguments, layers=True)
-        return self.image_id(name)
+            # Within the lock, because the next holder stops all programs of builds.
+            return self.image_id(name)
 
     def build_archive(self, dockerfile: Path, context: Path, name: str, archive: Path) -> None:
         """Build an image into an archive, and remove it from the storage.
