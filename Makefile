@@ -87,6 +87,10 @@ e2e: $(if $(filter current,$(E2E_CLUSTER)),setup,alerts kube-score) ## Run CI's 
 e2e-full: setup ## Run all scenarios, with KEDA and Prometheus
 	@$(BIN)/python -m tests.e2e --full
 
+.PHONY: upgrade
+upgrade: setup ## Upgrade releases from the charts of the last tag, or FROM=<commit>, with Helm 3 and 4 (Go)
+	@$(BIN)/python -m tests.upgrade $(if $(FROM),--from $(FROM))
+
 bench: setup ## Measure the server and its peers (55 minutes), and write docs/performance.md, overload.md and columns.md
 	@$(BIN)/python -m benchmarks full
 	@$(BIN)/python -m benchmarks.overload full

@@ -84,6 +84,11 @@ TOOL_SETS = (
     ),
 )
 
+HELM_3 = ToolSet(
+    "helm3", "helm.sh/helm/v3", "2 min", link_flags="-X helm.sh/helm/v3/internal/version.version={version}"
+)
+"""The older Helm, with which `make upgrade` installs releases."""
+
 
 @dataclass(frozen=True)
 class Toolchain:

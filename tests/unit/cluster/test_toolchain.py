@@ -15,11 +15,12 @@ from tools.cluster.errors import ClusterError
 from tools.cluster.layout import Layout
 from tools.cluster.optional_addons import OPTIONAL_ADDONS
 from tools.cluster.progress import Progress
-from tools.cluster.toolchain import TOOL_SETS, Toolchain, ToolSet
+from tools.cluster.toolchain import HELM_3, TOOL_SETS, Toolchain, ToolSet
 
 SET = ToolSet("one", "example.test/one", "1 s")
 ALL_TOOL_SETS = [
     *TOOL_SETS,
+    HELM_3,
     *(tool_set for addon in OPTIONAL_ADDONS.values() for tool_set in addon.tool_sets),
     KUBE_SCORE,
 ]
