@@ -195,6 +195,12 @@ def test_default_user_is_that_of_the_image_or_of_openshift(chart: str) -> None:
 
 
 @pytest.mark.parametrize("chart", POD_CHARTS)
+def test_null_in_the_security_context_is_left_out(chart: str) -> None:
+    values = merged(least(chart), {"podSecurityContext": {"runAsUser": None}})
+    assert render(values, chart) == render(least(chart), chart)
+
+
+@pytest.mark.parametrize("chart", POD_CHARTS)
 def test_cpu_limit_can_be_left_out(chart: str) -> None:
     none = {"limits": {"cpu": ""}}
     resources = {"master": none, "worker": none} if chart == "tidegate-loadtest" else none

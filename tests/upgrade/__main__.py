@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from typing import Any
 import jsonschema
 import yaml
 
-from tests.charts.chart import validated
+from tests.charts.chart import OLDEST_KUBERNETES, validated
 from tests.upgrade.api_server import ApiServer, run_api_server
 from tidegate.errors import ConfigurationError, TidegateError
 from tools.cluster import cache, toolchain
@@ -127,9 +127,11 @@ class Upgrade:
         server: The API server.
         installs: The Helm that installs.
         upgrades: The Helm that upgrades and rolls back.
+        settings: Values of the upgrade in addition to the older ones, as Helm's options.
     """
 
-    def __init__(self, server: ApiServer, installs: Path, upgrades: Path) -> None:
+    def __init__(self, server: ApiServer, installs: Path, upgrades: Path, settings: Sequence[str]) -> None:
+        self._settings = settings
         self._server = server
         self._installs = installs
         self._upgrades = upgrades
@@ -143,21 +145,24 @@ class Upgrade:
         """
         values = f"--values={case.values}"
         self._server.kubectl("create", "namespace", namespace)
-        for chart, options in ((case.old, []), (case.new, ["--is-upgrade"])):
-            rendered = self._helm(
-                self._upgrades, namespace, "template", case.name, str(chart), values, *options
-            )
-            objects = [item for item in yaml.safe_load_all(rendered) if item]
-            self._server.define((item["apiVersion"], item["kind"]) for item in objects)
-            for item in objects:
-                validated(item)
+        old = self._render(namespace, case.name, str(case.old), values)
+        new = self._render(namespace, case.name, str(case.new), values, "--is-upgrade", *self._settings)
+        self._server.define((item["apiVersion"], item["kind"]) for item in [*old, *new])
+        for item in new:
+            validated(item)
         self._helm(self._installs, namespace, "install", case.name, str(case.old), values)
         before = self._checksums(namespace)
-        self._helm(self._upgrades, namespace, "upgrade", case.name, str(case.new), values)
+        self._helm(self._upgrades, namespace, "upgrade", case.name, str(case.new), values, *self._settings)
         after = self._checksums(namespace)
         self._helm(self._upgrades, namespace, "rollback", case.name, "1")
         self._helm(self._upgrades, namespace, "uninstall", case.name)
         return sum(after.get(name) != checksum for name, checksum in before.items())
+
+    def _render(self, namespace: str, *arguments: str) -> list[Any]:
+        """Return the objects of a chart for the oldest supported Kubernetes."""
+        version = f"--kube-version=1.{OLDEST_KUBERNETES}.0"
+        text = self._helm(self._upgrades, namespace, "template", *arguments, version)
+        return [item for item in yaml.safe_load_all(text) if item]
 
     def _helm(self, helm: Path, namespace: str, *arguments: str) -> str:
         environment = {"KUBECONFIG": str(self._server.kubeconfig), "HELM_DRIVER": "secret"}
@@ -181,9 +186,17 @@ def main() -> int:
     """Run the command and return its exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.upgrade", description=__doc__)
     parser.add_argument("--from", dest="ref", metavar="COMMIT", help="by default the last release's tag")
+    parser.add_argument(
+        "--set",
+        dest="settings",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="a value of the upgrade",
+    )
     options = parser.parse_args()
     try:
-        results = run(options.ref or last_release())
+        results = run(options.ref or last_release(), [f"--set={pair}" for pair in options.settings])
     except TidegateError as error:
         print(f"upgrade: {error}", file=sys.stderr)
         return error.exit_code
@@ -193,8 +206,13 @@ def main() -> int:
     return 1 if any(result.error for result in results) else 0
 
 
-def run(ref: str) -> list[Result]:
-    """Upgrade every release from a commit's charts, and write the summary."""
+def run(ref: str, settings: Sequence[str]) -> list[Result]:
+    """Upgrade every release from a commit's charts, and write the summary.
+
+    Args:
+        ref: The commit.
+        settings: Helm's options with values that the newer version requires.
+    """
     progress, layout = Progress(), Layout.from_environment(os.environ)
     tool_sets = [HELM_3, *(tool_set for tool_set in TOOL_SETS if tool_set.name in REQUIRED)]
     tools = toolchain.ensure(layout, cache.runner(layout), progress, tool_sets)
@@ -209,13 +227,13 @@ def run(ref: str) -> list[Result]:
         selected = list(cases(export_charts(ref, folder), ROOT / "helm"))
         with run_api_server(binaries, folder) as server:
             for number, (installs, upgrades) in enumerate(PAIRS):
-                upgrade = Upgrade(server, helms[installs], helms[upgrades])
+                upgrade = Upgrade(server, helms[installs], helms[upgrades], settings)
                 for case in selected:
                     error, restarts = None, 0
                     try:
                         restarts = upgrade.run(case, f"{case.name}-{number}")
                     except (ClusterError, jsonschema.ValidationError) as failure:
-                        error = str(failure)
+                        error = str(failure).partition("\n\n")[0]
                     versions = (tools.versions[installs], tools.versions[upgrades])
                     results.append(Result(case.name, versions, error, restarts))
                     print(
@@ -224,6 +242,7 @@ def run(ref: str) -> list[Result]:
     OUT.mkdir(parents=True, exist_ok=True)
     summary = {
         "from": ref,
+        "settings": settings,
         "kubernetes": tools.versions["kubernetes"],
         "upgrades": [asdict(result) for result in results],
     }

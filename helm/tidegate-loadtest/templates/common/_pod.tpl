@@ -32,7 +32,14 @@ default
 serviceAccountName: {{ include "tidegate.serviceAccountName" .root | quote }}
 automountServiceAccountToken: false
 enableServiceLinks: false
-securityContext: {{- toYaml $values.podSecurityContext | nindent 2 }}
+{{- /* A null, by which older values removed a default, would be invalid. */}}
+{{- $security := dict }}
+{{- range $key, $value := $values.podSecurityContext }}
+{{- if not (kindIs "invalid" $value) }}
+{{- $_ := set $security $key $value }}
+{{- end }}
+{{- end }}
+securityContext: {{- toYaml $security | nindent 2 }}
 {{- $secrets := $values.imagePullSecrets }}
 {{- range $values.global.imagePullSecrets }}
 {{- $secrets = append $secrets (kindIs "string" . | ternary (dict "name" .) .) }}
