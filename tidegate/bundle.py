@@ -59,6 +59,7 @@ JOBLIB = "model.joblib"
 BASELINE = "baseline.json"
 METRICS = "metrics.json"
 MODEL_CARD = "MODEL_CARD.md"
+REPORT = "report.html"
 PROVENANCE = "provenance.json"
 
 REQUIRED = frozenset({CONTRACT, SKOPS, PARITY, BASELINE, METRICS, MODEL_CARD})

@@ -1,20 +1,19 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""The report's plots: as inline SVG, whose colours follow the page's theme, and as PNG in light colours.
+"""The report's plots.
 
 Each plot is a pure function of its data. A plot has no script, no link and no font of its own.
 """
 
-import io
-import re
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
+from tidegate.charts import Colours, Draw, to_png
 from tidegate.formatting import format_milliseconds
 from tidegate_loadtests.campaign import Campaign
 from tidegate_loadtests.checks import CheckResult
@@ -23,33 +22,6 @@ from tidegate_loadtests.scaling_checks import StepFunction, replica_counts
 from tidegate_loadtests.time_series import TimeSeries
 from tidegate_loadtests.timeline.records import Timeline
 
-Colours = Mapping[str, str]
-Draw = Callable[[Figure, Colours], None]
-
-# Placeholders that matplotlib accepts as colours; each is replaced by the CSS variable of its name.
-_PLACEHOLDERS: Colours = {
-    "ink": "#010101",
-    "muted": "#020202",
-    "grid": "#030303",
-    "blue": "#040404",
-    "teal": "#050505",
-    "amber": "#060606",
-    "red": "#070707",
-    "shade": "#080808",
-    "card": "#090909",
-}
-LIGHT: Colours = {
-    "ink": "#1a1d21",
-    "muted": "#626a73",
-    "grid": "#e4e6e9",
-    "blue": "#2463c4",
-    "teal": "#0f8a7a",
-    "amber": "#c77700",
-    "red": "#c8322b",
-    "shade": "#626a73",
-    "card": "#ffffff",
-}
-"""The colours of the page in its light theme, and of PNG files."""
 _MIN_LATENCY_MS = 1e-3
 """The smallest value on a logarithmic axis, which is the resolution of a sample."""
 _PERCENTILE_COLOURS = {50.0: "teal", 95.0: "blue", 99.0: "amber"}
@@ -332,28 +304,7 @@ def _plain_log(axis: Any) -> None:
     axis.set_minor_locator(mpl.ticker.NullLocator())
 
 
-def to_svg(draw: Draw) -> str:
-    """Return a plot as inline SVG, whose colours are the variables of the page."""
-    file = io.StringIO()
-    # Without a date, so that two reports of the same samples are equal.
-    metadata = {"Date": None, "Creator": None}
-    _save(draw, _PLACEHOLDERS, file, format="svg", transparent=True, metadata=metadata)
-    svg = file.getvalue()
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
-    # HTML needs no namespaces, and the page sets the size.
-    svg = (
-        re.sub(r' (?:xmlns(?::\w+)?|version|width|height)="[^"]*"', "", svg[: svg.index(">")])
-        + svg[svg.index(">") :]
-    )
-    # Without a font, so that text has the page's font.
-    svg = re.sub(r"font-family: [^;\"]*; ?", "", svg)
-    svg = re.sub(r"(font: (?:\w+ )*[\d.]+px) [^;\"]*", r"\1 var(--sans)", svg)
-    for name, stand_in in _PLACEHOLDERS.items():
-        svg = svg.replace(stand_in, f"var(--{name})")
-    return svg
-
-
-def to_png(draw: Draw, captions: Sequence[str]) -> bytes:
+def to_captioned_png(draw: Draw, captions: Sequence[str]) -> bytes:
     """Return a plot as PNG in light colours, below its captions, of which the first is the title."""
 
     def draw_with_captions(figure: Figure, colours: Colours) -> None:
@@ -363,38 +314,4 @@ def to_png(draw: Draw, captions: Sequence[str]) -> bytes:
         if others:
             figure.supxlabel("\n".join(others), x=0.01, ha="left", fontsize=9, color=colours["ink"])
 
-    file = io.BytesIO()
-    _save(draw_with_captions, LIGHT, file, format="png", dpi=144, metadata={"Software": None})
-    return file.getvalue()
-
-
-def _save(draw: Draw, colours: Colours, file: Any, **options: Any) -> None:
-    with mpl.rc_context(_style(colours)):
-        figure = Figure(layout="constrained", facecolor=colours["card"])
-        draw(figure, colours)
-        figure.savefig(file, **options)
-
-
-def _style(colours: Colours) -> dict[str, Any]:
-    return {
-        "svg.fonttype": "none",
-        "svg.hashsalt": "tidegate",
-        "font.size": 10,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.spines.left": False,
-        "axes.edgecolor": colours["muted"],
-        "axes.labelcolor": colours["muted"],
-        "axes.facecolor": "none",
-        "axes.grid": True,
-        "axes.grid.axis": "y",
-        "axes.axisbelow": True,
-        "grid.color": colours["grid"],
-        "grid.linewidth": 0.8,
-        "hatch.linewidth": 0.6,
-        "xtick.color": colours["muted"],
-        "ytick.color": colours["muted"],
-        "ytick.major.size": 0,
-        "text.color": colours["ink"],
-        "legend.frameon": False,
-    }
+    return to_png(draw_with_captions, dpi=144)

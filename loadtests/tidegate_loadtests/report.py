@@ -11,15 +11,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import jinja2
-from markupsafe import Markup
-
-from tidegate.formatting import REPORT_STYLE, format_number, format_percent, format_seconds
+from tidegate.charts import render_svg
+from tidegate.formatting import format_number, format_percent, format_seconds
+from tidegate.pages import render_page
 from tidegate_loadtests.campaign import Campaign
 from tidegate_loadtests.checks import CheckResult
 from tidegate_loadtests.generator_cpu import Generator, busiest
 from tidegate_loadtests.load_models import Load
-from tidegate_loadtests.plots import plot_campaign, plot_distribution, to_png, to_svg
+from tidegate_loadtests.plots import plot_campaign, plot_distribution, to_captioned_png
 from tidegate_loadtests.scaling_checks import StepResponse, replica_counts, terminating_times
 from tidegate_loadtests.summary import CampaignSummary, PhaseSummary, Summary
 from tidegate_loadtests.timeline.records import Timeline
@@ -122,35 +121,27 @@ class Report:
             if check.outcome != "pass"
         ]
         draw = plot_campaign(self.campaign, self.summary.series, self.checks, self.timeline)
-        return to_png(draw, captions)
+        return to_captioned_png(draw, captions)
 
     def html(self) -> str:
         """Render the page."""
-        environment = jinja2.Environment(
-            loader=jinja2.FileSystemLoader(Path(__file__).with_name("templates")),
-            autoescape=True,
-            undefined=jinja2.StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        environment.filters |= {
-            "number": format_number,
-            "percent": format_percent,
-            "seconds": format_seconds,
-            "plural": _plural,
-            "load": _describe_load,
-        }
         summary = self.summary
-        return environment.get_template("report.html.j2").render(
-            report=self,
-            style=Markup(REPORT_STYLE.read_text("utf-8")),  # safe without escapes: a file of the package
-            plots={
-                name: Markup(to_svg(draw))  # safe without escapes: drawn here, from numbers and phase names
-                for name, draw in {
-                    "campaign": plot_campaign(self.campaign, summary.series, self.checks, self.timeline),
-                    "distribution": plot_distribution(summary.latency, summary.service_time),
-                }.items()
+        return render_page(
+            Path(__file__).with_name("templates") / "report.html.j2",
+            {
+                "number": format_number,
+                "percent": format_percent,
+                "seconds": format_seconds,
+                "plural": _plural,
+                "load": _describe_load,
             },
+            {
+                "campaign": render_svg(
+                    plot_campaign(self.campaign, summary.series, self.checks, self.timeline)
+                ),
+                "distribution": render_svg(plot_distribution(summary.latency, summary.service_time)),
+            },
+            report=self,
         )
 
 

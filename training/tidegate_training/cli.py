@@ -238,7 +238,7 @@ def to_text(result: "TrainingResult", reference: "Reference | None") -> "Rendera
     for metric in evaluation.metrics["test"]:
         values = [format_number(evaluation.metrics[split][metric]) for split in evaluation.sizes]
         table.add_row(metric, *values, format_number(evaluation.gap[metric]))
-    lines = [] if evaluation.overfitting is None else [evaluation.overfitting.text]
+    lines = [part.text for part in (evaluation.dummy, evaluation.overfitting) if part is not None]
     lines += [f"Gate {gate_result}." for gate_result in evaluation.gates]
     lines += _champion_sentences(result.champion)
     lines += [f"Warning: {warning}" for warning in evaluation.warnings]

@@ -334,6 +334,68 @@ class Threshold(_Section):
         return "set by the model's owner"
 
 
+class GroupColumn(_Section):
+    """A column whose groups have metrics of their own. It need not be a feature."""
+
+    column: Annotated[str, Field(min_length=1)]
+    edges: Annotated[list[float], Field(min_length=1)] | None = None
+    """Numbers in ascending order that divide a column of numbers into groups."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name(cls, value: Any) -> Any:
+        return {"column": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _ascending(self) -> Self:
+        if self.edges is not None and sorted(set(self.edges)) != self.edges:
+            raise FieldError(("edges",), "expected different numbers in ascending order")
+        return self
+
+
+class EvaluationOptions(_Section):
+    """Breakdowns and costs of the evaluation."""
+
+    costs: Costs | None = None
+    """The costs of wrong decisions between two classes; by default those of ``threshold.costs``."""
+    cost_matrix: dict[str, dict[str, Annotated[float, Field(ge=0)]]] | None = None
+    """The cost of a row by its true and its predicted class; a pair without an entry costs nothing."""
+    groups: list[GroupColumn] = []
+    cross_validation: Annotated[int, Field(ge=2, le=20)] | None = None
+    """The number of folds of the training and validation rows; by default there is no cross-validation."""
+
+    @field_validator("cost_matrix", mode="before")
+    @classmethod
+    def _classes(cls, matrix: Any) -> Any:
+        """Convert whole numbers that are classes to texts, as JSON has them."""
+        if not isinstance(matrix, dict):
+            return matrix
+        return {
+            _class_name(actual): {_class_name(label): cost for label, cost in row.items()}
+            if isinstance(row, dict)
+            else row
+            for actual, row in matrix.items()
+        }
+
+    @model_validator(mode="after")
+    def _one_kind_of_costs(self) -> Self:
+        if self.costs is not None and self.cost_matrix is not None:
+            raise ValueError("expected 'costs' or 'cost_matrix', received both; remove one")
+        columns = [group.column for group in self.groups]
+        if len(set(columns)) < len(columns):
+            raise FieldError(("groups",), "expected each column once")
+        return self
+
+
+def _class_name(label: Any) -> Any:
+    if isinstance(label, bool):
+        raise ValueError(
+            "a class is true or false, expected a text or a whole number: quote it, because YAML reads a "
+            "bare yes as true"
+        )
+    return str(label) if isinstance(label, int) else label
+
+
 class Champion(_Section):
     """The bundle that a new model must beat on the same test rows."""
 
@@ -399,6 +461,7 @@ class TrainingConfig(_Section):
     """The type of features with fractions, in training and in requests."""
     gates: dict[str, str] = {}
     """Thresholds by scope and metric, as ``test.f1: ">= 0.9"`` or ``gap.f1: "<= 0.05"``."""
+    evaluation: EvaluationOptions = EvaluationOptions()
     champion: Champion | None = None
     """The bundle to compare the model with. It changes nothing in the new bundle."""
     golden_rows: Annotated[int, Field(ge=1, le=100)] = 8
@@ -469,6 +532,10 @@ class TrainingConfig(_Section):
             raise FieldError(("threshold",), f"allowed for a classification only, {reason}")
         if self.champion is not None and self.task not in ("classification", "regression"):
             raise FieldError(("champion",), "allowed for a classification or a regression only: remove it")
+        if self.task != "classification":
+            for field in ("costs", "cost_matrix"):
+                if getattr(self.evaluation, field) is not None:
+                    raise FieldError(("evaluation", field), f"allowed for a classification only, {reason}")
         if self.split.stratify and self.task != "classification":
             raise FieldError(("split", "stratify"), f"allowed for a classification only, {reason}")
         if (
@@ -480,6 +547,17 @@ class TrainingConfig(_Section):
         return self
 
     @model_validator(mode="after")
+    def _cross_validation(self) -> Self:
+        if self.evaluation.cross_validation is None:
+            for metric in self.gates:
+                if metric.startswith("cross_validation."):
+                    raise FieldError(
+                        ("gates", metric),
+                        "there is no cross-validation: set evaluation.cross_validation, the number of folds",
+                    )
+        return self
+
+    @model_validator(mode="after")
     def _recommendation(self) -> Self:
         if self.task != "recommendation":
             return self
@@ -487,6 +565,16 @@ class TrainingConfig(_Section):
             raise FieldError(
                 ("data", "dataset"),
                 "a recommendation is trained on interactions of users with items: set data.path instead",
+            )
+        if self.evaluation.cross_validation is not None:
+            raise FieldError(
+                ("evaluation", "cross_validation"),
+                "a recommendation has no folds, because each user needs training interactions: remove it",
+            )
+        if self.evaluation.groups:
+            raise FieldError(
+                ("evaluation", "groups"),
+                "a recommendation is evaluated by the number of a user's interactions: remove it",
             )
         if self.split.group is not None:
             raise FieldError(

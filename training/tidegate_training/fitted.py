@@ -36,7 +36,9 @@ from tidegate_training.bundling.parity import TOLERANCE
 from tidegate_training.bundling.samples import Samples, read_samples
 from tidegate_training.config import ModelCard, Threshold
 from tidegate_training.decision import choose_threshold
-from tidegate_training.evaluation import Evaluation, choose_positive_label, compute_metrics
+from tidegate_training.estimates import Evaluator
+from tidegate_training.evaluation import evaluate
+from tidegate_training.metrics import choose_positive_label
 from tidegate_training.model_card import CardContext
 from tidegate_training.networks.translation import is_keras_model
 from tidegate_training.networks.wrapping import wrap_model
@@ -177,8 +179,7 @@ def bundle(
         },
         threshold=decision,
     )
-    metrics = compute_metrics(fitted, rows, predicted, positive_label)
-    evaluation = Evaluation({SAMPLE: metrics}, {SAMPLE: len(rows)}, {SAMPLE: predicted}, positive_label)
+    evaluation = evaluate(Evaluator(fitted, positive_label, seed=seed), {SAMPLE: rows}, {SAMPLE: predicted})
     digest = _digest(samples.features, target)
     sealed = seal_model(
         fitted,
@@ -194,7 +195,6 @@ def bundle(
             threshold=None if options is None else options.origin(SAMPLE),
         ),
         target_dir,
-        split=SAMPLE,
         data={"sha256": digest, "rows": len(rows)},
         parameters=_own_parameters(estimator),
         seed=seed,

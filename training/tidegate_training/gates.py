@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Gates: thresholds on metrics. A model that misses a gate makes no bundle.
 
-Gates are parsed and evaluated here, on numbers alone. :mod:`tidegate_training.evaluation` computes the
+Gates are parsed and evaluated here, on numbers alone. :mod:`tidegate_training.metrics` computes the
 metrics.
 """
 
@@ -15,7 +15,17 @@ from typing import Literal
 from tidegate.contract import Task
 from tidegate.errors import GateNotPassedError
 
-CLASSIFICATION_METRICS = ("accuracy", "precision", "recall", "f1", "roc_auc")
+CLASSIFICATION_METRICS = (
+    "accuracy",
+    "precision",
+    "recall",
+    "f1",
+    "roc_auc",
+    "average_precision",
+    "brier",
+    "ece",
+    "cost",
+)
 REGRESSION_METRICS = ("mse", "rmse", "mae", "r2", "pinball", "coverage")
 METRICS: Mapping[Task, tuple[str, ...]] = {
     "classification": CLASSIFICATION_METRICS,
@@ -32,9 +42,9 @@ METRICS: Mapping[Task, tuple[str, ...]] = {
     ),
 }
 """By task, the names of its metrics."""
-ERROR_METRICS = frozenset({"mse", "rmse", "mae", "pinball"})
+ERROR_METRICS = frozenset({"mse", "rmse", "mae", "pinball", "brier", "ece", "cost"})
 """Metrics for which lower is better."""
-SCOPES = ("train", "validation", "test", "gap")
+SCOPES = ("train", "validation", "test", "gap", "cross_validation")
 
 ScopedMetrics = Mapping[str, Mapping[str, float | None]]
 """Metrics by scope (a split, or the gap) and name. None where a metric is not defined."""

@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from tidegate.contract import Contract, Feature
+from tidegate_training.breakdown import Group, shown_metrics
 from tidegate_training.bundling.parity import ParityReport
 from tidegate_training.config import ModelCard
 from tidegate_training.evaluation import Evaluation
+from tidegate_training.intervals import Interval
 
 NOT_STATED = "Not stated by the model's owner."
 
@@ -61,6 +63,7 @@ def render_model_card(
     """
     texts = context.texts
     task = contract.task.replace("_", " ")
+    breakdown = evaluation.breakdown
     sections = [
         f"# {contract.name}",
         texts.summary or f"A {task} model: {context.algorithm}.",
@@ -70,6 +73,11 @@ def render_model_card(
         "## Model\n\n" + _model(context, contract, parity),
         "## Metrics\n\n" + _metrics(evaluation, contract),
     ]
+    if breakdown.classes:
+        sections.append("## Classes\n\n" + render_groups(breakdown.classes))
+    for column in dict.fromkeys(group.column for group in breakdown.groups):
+        own = [group for group in breakdown.groups if group.column == column]
+        sections.append(f"## Groups by {column}\n\n" + render_groups(own))
     if evaluation.gates:
         sections.append("## Gates\n\n" + "\n".join(f"- {result}" for result in evaluation.gates))
     sections.append("## Features\n\n" + _features(contract.features))
@@ -139,10 +147,25 @@ def _model(context: CardContext, contract: Contract, parity: ParityReport) -> st
 
 
 def _metrics(evaluation: Evaluation, contract: Contract) -> str:
-    metrics = evaluation.metrics
-    names = list(next(iter(metrics.values())))
-    rows = [[name, *(format_number(metrics[split][name]) for split in metrics)] for name in names]
-    text = _table(["metric", *metrics], rows)
+    metrics, split, dummy = evaluation.metrics, evaluation.split, evaluation.dummy
+    intervals = evaluation.intervals.get(split, {})
+    header = ["metric", *metrics, f"95 % interval ({split})", *([dummy.strategy] if dummy else [])]
+    folds = evaluation.cross_validation
+    if folds is not None:
+        header.append(f"mean of {len(folds.folds)} folds")
+    rows = [
+        [
+            name,
+            *(format_number(metrics[split][name]) for split in metrics),
+            format_interval(intervals.get(name)),
+            *([format_number(dummy.metrics[name])] if dummy else []),
+            *([format_estimate(folds.metrics[name], folds.intervals[name])] if folds else []),
+        ]
+        for name in metrics[split]
+    ]
+    text = _table(header, rows)
+    if dummy is not None:
+        text += f"\n\n{dummy.text}"
     if evaluation.overfitting is not None:
         text += f"\n\n{evaluation.overfitting.text}"
     if contract.task == "classification" and len(contract.labels) == 2:
@@ -161,6 +184,24 @@ def _metrics(evaluation: Evaluation, contract: Contract) -> str:
     for warning in evaluation.warnings:
         text += f"\n\nWarning: {warning}"
     return text
+
+
+def render_groups(groups: Sequence[Group]) -> str:
+    """Render the metrics of classes or groups as a table, with intervals where they are defined."""
+    names = shown_metrics(groups)
+    rows = [
+        [
+            group.name,
+            group.estimates.rows,
+            *(
+                format_estimate(group.estimates.metrics.get(name), group.estimates.intervals.get(name))
+                for name in names
+            ),
+        ]
+        for group in groups
+    ]
+    kind = groups[0].column or "class"
+    return _table([kind, "rows", *(name.replace("_", " ") for name in names)], rows)
 
 
 def _features(features: Sequence[Feature]) -> str:
@@ -187,6 +228,16 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     return "\n".join(
         "| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines
     )
+
+
+def format_interval(interval: Interval | None) -> str:
+    """Format an interval; "-" if it is not defined."""
+    return "-" if interval is None else f"{interval.low:.3g} to {interval.high:.3g}"
+
+
+def format_estimate(value: float | None, interval: Interval | None) -> str:
+    """Format a metric with its interval."""
+    return format_number(value) if interval is None else f"{value:.3g} ({format_interval(interval)})"
 
 
 def format_number(value: float | None) -> str:

@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tidegate_training.intervals import Series, Weights
+
 Array = NDArray[Any]
 
 
 def ranking_metrics(
-    users: Array, items: Array, recommended: Array, *, popular: Array, n_items: int
-) -> dict[str, float | None]:
+    users: Array, items: Array, recommended: Array, *, popular: Array, n_items: int, weights: Weights
+) -> dict[str, Series]:
     """Compute NDCG and recall of the recommended items and of the most popular ones, and the coverage.
 
     Args:
@@ -25,26 +27,34 @@ def ranking_metrics(
         recommended: ``[rows, k]``, the items that are recommended to the user, the best first.
         popular: ``[rows, k]``, the most popular items, the baseline.
         n_items: The number of items that could be recommended.
+        weights: ``[resamples, rows]``, how much each row's user counts; the coverage counts each once.
+
+    Returns:
+        By metric, ``[resamples]``.
     """
-    ndcg, recall = _rank(users, items, recommended)
-    popularity_ndcg, popularity_recall = _rank(users, items, popular)
+    ndcg, recall, first = rank_users(users, items, recommended)
+    popularity_ndcg, popularity_recall, _ = rank_users(users, items, popular)
+    counted = weights[:, first]
+    total = counted.sum(axis=1)
+    coverage = len(set(recommended.ravel().tolist())) / n_items
     return {
-        "ndcg": ndcg,
-        "recall": recall,
-        "popularity_ndcg": popularity_ndcg,
-        "popularity_recall": popularity_recall,
-        "ndcg_over_popularity": ndcg - popularity_ndcg,
-        "coverage": len(set(recommended.ravel().tolist())) / n_items,
+        "ndcg": counted @ ndcg / total,
+        "recall": counted @ recall / total,
+        "popularity_ndcg": counted @ popularity_ndcg / total,
+        "popularity_recall": counted @ popularity_recall / total,
+        "ndcg_over_popularity": counted @ (ndcg - popularity_ndcg) / total,
+        "coverage": np.full(len(weights), coverage),
     }
 
 
-def _rank(users: Array, items: Array, recommended: Array) -> tuple[float, float]:
-    """Return NDCG and recall of lists of k items, as means over the users.
+def rank_users(users: Array, items: Array, recommended: Array) -> tuple[Array, Array, Array]:
+    """Return NDCG, recall and the first row of each user, ``[users]`` each.
 
     >>> users, items = np.array(["ann", "ann", "ben"]), np.array(["mug", "tea", "tea"])
-    >>> ndcg, recall = _rank(users, items, np.array([["mug", "tent"], ["mug", "tent"], ["rope", "tent"]]))
-    >>> round(ndcg, 3), recall
-    (0.307, 0.25)
+    >>> lists = np.array([["mug", "tent"], ["mug", "tent"], ["rope", "tent"]])
+    >>> ndcg, recall, _ = rank_users(users, items, lists)
+    >>> ndcg.round(3).tolist(), recall.tolist()
+    ([0.613, 0.0], [0.5, 0.0])
 
     Args:
         users: ``[rows]``, the user of each interaction.
@@ -53,9 +63,9 @@ def _rank(users: Array, items: Array, recommended: Array) -> tuple[float, float]
     """
     hits = recommended == items[:, np.newaxis]
     discounts = 1 / np.log2(np.arange(hits.shape[1]) + 2)
-    _, user_of, counts = np.unique(users, return_inverse=True, return_counts=True)
+    _, first, user_of, counts = np.unique(users, return_index=True, return_inverse=True, return_counts=True)
     possible = np.minimum(counts, hits.shape[1])
     gains = np.bincount(user_of, hits @ discounts)
-    ndcg = (gains / np.cumsum(discounts)[possible - 1]).mean()
-    recall = (np.bincount(user_of, hits.any(axis=1)) / possible).mean()
-    return float(ndcg), float(recall)
+    ndcg = gains / np.cumsum(discounts)[possible - 1]
+    recall = np.bincount(user_of, hits.any(axis=1)) / possible
+    return ndcg, recall, first

@@ -6,7 +6,7 @@ It orders the steps. A run that fails or is stopped, and a model that misses a g
 only SIGKILL can leave a hidden folder next to the bundle.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -18,30 +18,21 @@ from numpy.typing import NDArray
 
 from tidegate.bundle import Bundle
 from tidegate.errors import BundleError, FieldError
-from tidegate.outputs import decide_labels
 from tidegate.trust.policy import Policy
-from tidegate_training.bundling.features import FeaturePolicy
+from tidegate_training.breakdown import Grouping
 from tidegate_training.bundling.fitted_model import FittedModel
-from tidegate_training.bundling.outputs import (
-    detect_labels,
-    detect_outputs,
-    predict_outputs,
-    prediction_datatype,
-)
 from tidegate_training.bundling.parity import ParityReport
 from tidegate_training.champion import Comparison, read_champion, require_better
-from tidegate_training.config import FeatureOptions, TrainingConfig
-from tidegate_training.decision import choose_threshold
+from tidegate_training.config import TrainingConfig
+from tidegate_training.cross_validation import cross_validate
 from tidegate_training.environment import describe_environment
-from tidegate_training.evaluation import (
-    Evaluation,
-    assess_overfitting,
-    choose_positive_label,
-    compute_metrics,
-    metric_gaps,
-)
-from tidegate_training.gates import evaluate_gates, parse_gate, require_gates
+from tidegate_training.estimates import Evaluator
+from tidegate_training.evaluation import Evaluation, evaluate
+from tidegate_training.gates import parse_gate, require_gates
+from tidegate_training.grouping import group_users
+from tidegate_training.metrics import choose_positive_label
 from tidegate_training.model_card import CardContext
+from tidegate_training.modelling import build_model
 from tidegate_training.output_dir import validate_output_dir
 from tidegate_training.pipeline import fit_pipeline
 from tidegate_training.provenance import collect_provenance
@@ -114,7 +105,6 @@ def train(
         trained.evaluation,
         _describe(config, trained),
         directory,
-        split="test",
         data={"sha256": trained.source.sha256, "rows": len(trained.table)},
         parameters=config.manifest_parameters(),
         seed=config.seed,
@@ -154,87 +144,70 @@ def _fit_and_evaluate(
     fitted, warnings = fit_pipeline(config, table, splits.train)
     built = _build_as_server(config, fitted)
     on_step("evaluating")
-    features = table.features
-    outputs = detect_outputs(
-        built.pipeline,
-        features.sklearn_rows(splits.train[:1], features.layout),
-        task=config.task,
-        datatype=prediction_datatype(features.datatypes.values()),
-    )
-    predicted = {
-        name: predict_outputs(built.pipeline, features.sklearn_rows(rows, features.layout), outputs)
-        for name, rows in splits.items()
-    }
-    prediction = outputs[0]
-    labels = detect_labels(
-        built.pipeline,
-        config.task,
-        prediction,
-        np.concatenate([values[prediction.name] for values in predicted.values()]),
-    )
-    threshold = None
-    if config.threshold is not None:
-        assert table.target is not None  # it is a classification
-        threshold = choose_threshold(
-            config.threshold,
-            config.algorithm.name,
-            labels,
-            choose_positive_label(config.positive_label, labels),
-            predicted["validation"],
-            table.target[splits.validation],
-            None if table.weights is None else table.weights[splits.validation],
-        )
-    predicted = {name: decide_labels(threshold, labels, values) for name, values in predicted.items()}
-    model = FittedModel(
-        config.name,
-        config.task,
-        built.pipeline,
-        features.layout,
-        outputs,
-        labels,
-        features,
-        table.target,
-        splits.train,
-        splits.test,
-        held_out_outputs={
-            name: np.concatenate([predicted["validation"][name], predicted["test"][name]])
-            for name in predicted["test"]
-        },
-        policies={name: _feature_policy(config, name) for name in features.datatypes},
-        threshold=threshold,
-        weights=table.weights,
+    model, predicted = build_model(config, table, built.pipeline, dict(splits.items()))
+    positive_label = choose_positive_label(config.positive_label, model.labels)
+    costs = _cost_matrix(config, model.labels)
+    cross_validation = None
+    if config.evaluation.cross_validation is not None:
+        on_step("cross-validating")
+        cross_validation = cross_validate(config, table, splits, model.threshold, costs)
+    evaluation = evaluate(
+        Evaluator(model, positive_label, costs=costs, units=table.groups, seed=config.seed),
+        dict(splits.items()),
+        predicted,
+        gates=[parse_gate(key, rule, config.task) for key, rule in config.gates.items()],
+        warnings=warnings,
+        groups=_groups(config, table, splits),
+        cross_validation=cross_validation,
     )
     comparison = None
     if champion is not None:
         on_step("comparing with the champion")
-        comparison = champion.compare(config, table, splits.test, labels, predicted["test"])
-    evaluation = _evaluate(config, model, splits, predicted, warnings)
+        comparison = champion.compare(config, table, splits.test, model.labels, predicted["test"])
     return _TrainedModel(source, table, built, model, evaluation, comparison)
 
 
-def _evaluate(
-    config: TrainingConfig,
-    model: FittedModel,
-    splits: Splits,
-    outputs: dict[str, dict[str, Array]],
-    warnings: list[str],
-) -> Evaluation:
-    positive_label = choose_positive_label(config.positive_label, model.labels)
-    metrics = {
-        name: compute_metrics(model, rows, outputs[name], positive_label) for name, rows in splits.items()
-    }
-    gap = metric_gaps(metrics["train"], metrics["test"])
-    gates = [parse_gate(key, rule, config.task) for key, rule in config.gates.items()]
-    return Evaluation(
-        metrics,
-        {name: len(rows) for name, rows in splits.items()},
-        outputs,
-        positive_label,
-        gap,
-        assess_overfitting(config.task, metrics["train"], metrics["test"]),
-        evaluate_gates(gates, {**metrics, "gap": gap}),
-        warnings,
-    )
+def _groups(config: TrainingConfig, table: Table, splits: Splits) -> Mapping[str, Grouping]:
+    """Return the groups that have metrics of their own; those of a recommendation are users by activity."""
+    if config.task != "recommendation":
+        return table.evaluation_groups
+    users = next(iter(table.features.columns.values()))
+    return {"training interactions": group_users(users, splits.train)}
+
+
+def _cost_matrix(config: TrainingConfig, labels: Sequence[int | str]) -> Array | None:
+    """Return the cost by true and predicted class, ``[classes, classes]``; None without costs.
+
+    Raises:
+        FieldError: If the costs do not fit the classes.
+    """
+    options = config.evaluation
+    costs = options.costs or (None if config.threshold is None else config.threshold.costs)
+    if costs is None and options.cost_matrix is None:
+        return None
+    matrix = np.zeros((len(labels), len(labels)))
+    names = [str(label) for label in labels]
+    if options.cost_matrix is not None:
+        for actual, row in options.cost_matrix.items():
+            for predicted, cost in row.items():
+                for name in (actual, predicted):
+                    if name not in names:
+                        raise FieldError(
+                            ("evaluation", "cost_matrix", actual),
+                            f"'{name}' is not a class, expected one of {', '.join(names)}",
+                        )
+                matrix[names.index(actual), names.index(predicted)] = cost
+        return matrix
+    assert costs is not None
+    if len(labels) != 2:
+        raise FieldError(
+            ("evaluation", "costs"),
+            f"expected two classes, and the data has {len(labels)}: set evaluation.cost_matrix instead",
+        )
+    positive = list(labels).index(choose_positive_label(config.positive_label, labels))
+    matrix[1 - positive, positive] = costs.false_positive
+    matrix[positive, 1 - positive] = costs.false_negative
+    return matrix
 
 
 def _build_as_server(config: TrainingConfig, fitted: Any) -> ServerBuild:
@@ -277,19 +250,6 @@ def _split_table(config: TrainingConfig, table: Table) -> Splits:
     elif config.task == "regression":
         require_two_rows(counted)
     return splits
-
-
-def _feature_policy(config: TrainingConfig, name: str) -> FeaturePolicy:
-    options = config.features.overrides.get(name, FeatureOptions())
-    is_user = config.task == "recommendation"
-    return FeaturePolicy(
-        handle_unknown=options.handle_unknown or ("accept" if is_user else "reject"),
-        sensitivity=options.sensitivity or config.features.sensitivity,
-        categorical=options.categorical or is_user,
-        free_text=options.free_text,
-        format=options.format,
-        order=None if options.order is None else tuple(options.order),
-    )
 
 
 def _describe(config: TrainingConfig, trained: _TrainedModel) -> CardContext:

@@ -7,11 +7,12 @@ nothing and computes no metrics.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from tidegate.bundle import METRICS, MODEL_CARD, Bundle
+from tidegate.bundle import METRICS, MODEL_CARD, REPORT, Bundle
+from tidegate.charts import render_svg, standalone_svg
 from tidegate.digest import canonical_json
 from tidegate.errors import BundleError, ConfigurationError
 from tidegate.trust.archive import build_pipeline
@@ -27,7 +28,8 @@ from tidegate_training.bundling.persistence import to_skops
 from tidegate_training.evaluation import Evaluation
 from tidegate_training.model_card import CardContext, render_model_card
 from tidegate_training.networks.estimators import keras_libraries, without_keras
-from tidegate_training.plots import plot_model
+from tidegate_training.plots import plot_evaluation
+from tidegate_training.report import render_report
 
 
 def ignore_step(step: str) -> None:
@@ -104,7 +106,6 @@ def seal_model(
     context: CardContext,
     directory: Path,
     *,
-    split: str,
     data: Mapping[str, Any],
     parameters: Mapping[str, Any],
     seed: int,
@@ -121,7 +122,6 @@ def seal_model(
         evaluation: The evaluation.
         context: What the model card says besides.
         directory: The bundle's directory. An existing bundle is replaced, any other content stays untouched.
-        split: The split that the plots show.
         data: The manifest's description of the data: SHA-256 and rows.
         parameters: The manifest's parameters.
         seed: The seed, also of the random rows of the comparison.
@@ -157,7 +157,7 @@ def seal_model(
     bundle = write_bundle(
         directory,
         packaged,
-        _build_evidence(model, packaged, evaluation, context, split, versions, built.reference),
+        _build_evidence(model, packaged, evaluation, context, versions, built.reference),
         collect_provenance(),
         algorithm=context.algorithm,
         parameters=dict(parameters),
@@ -173,27 +173,24 @@ def _build_evidence(
     packaged: PackagedModel,
     evaluation: Evaluation,
     context: CardContext,
-    split: str,
     versions: Mapping[str, str],
     reference: str,
 ) -> dict[str, bytes]:
-    """Return metrics, model card and plots by the names of their files."""
-    plots = plot_model(model, model.test, evaluation.outputs[split], split, evaluation.positive_label)
+    """Return metrics, model card, report and plots by the names of their files."""
+    plots = {name: render_svg(draw) for name, draw in plot_evaluation(model, evaluation).items()}
+    pictures = {f"plots/{name}.svg": standalone_svg(svg).encode() for name, svg in plots.items()}
     card = render_model_card(
         packaged.contract,
         replace(context, reference=reference),
         evaluation,
         parity=packaged.parity,
-        plots=list(plots),
+        plots=list(pictures),
         versions=versions,
     )
-    overfitting = evaluation.overfitting
-    metrics = {
-        **evaluation.metrics,
-        "gap": evaluation.gap,
-        "rows": evaluation.sizes,
-        "overfitting": None if overfitting is None else asdict(overfitting),
-        "gates": [{"gate": str(result.gate), "value": result.value} for result in evaluation.gates],
-        "warnings": evaluation.warnings,
+    report = render_report(packaged.contract, context, evaluation, plots)
+    return {
+        METRICS: canonical_json(evaluation.to_json()),
+        MODEL_CARD: card.encode(),
+        REPORT: report.encode(),
+        **pictures,
     }
-    return {METRICS: canonical_json(metrics), MODEL_CARD: card.encode(), **plots}

@@ -7,7 +7,7 @@ counted from 1, without the header.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 
 from tidegate.contract import MATRIX, MAX_NAME_LENGTH, Datatype
 from tidegate.errors import DataError, FieldError, Location
+from tidegate_training.breakdown import Grouping
 from tidegate_training.bundling.features import FeatureTable, Indices
 from tidegate_training.bundling.outputs import OUTLIER, prediction_datatype
 from tidegate_training.columns import Column, DeclaredKind, Kind
 from tidegate_training.config import FeatureOptions, TrainingConfig
+from tidegate_training.grouping import read_groupings
 from tidegate_training.interactions import merge_repeats
 from tidegate_training.source import Source
 
@@ -67,6 +69,7 @@ class Table:
         groups: ``[rows]``, the column ``split.group``.
         times: ``[rows]``, the column ``split.time``.
         weights: ``[rows]`` of float64, the column ``sample_weight``.
+        evaluation_groups: By column, the groups that have metrics of their own.
     """
 
     features: FeatureTable
@@ -74,6 +77,7 @@ class Table:
     groups: Array | None = None
     times: Array | None = None
     weights: Array | None = None
+    evaluation_groups: Mapping[str, Grouping] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.features)
@@ -127,6 +131,7 @@ def build_table(source: Source, config: TrainingConfig) -> Table:
         groups=read_groups(source, split.group) if split.group is not None else None,
         times=_times(source, split.time) if split.time is not None else None,
         weights=_weights(source, config.sample_weight) if config.sample_weight is not None else None,
+        evaluation_groups=read_groupings(source, config.evaluation.groups),
     )
     return table.without_repeats() if config.task == "recommendation" else table
 
@@ -240,10 +245,10 @@ def _feature_names(source: Source, config: TrainingConfig) -> list[str]:
     listed = [(("features", "keep", index), name) for index, name in enumerate(keep)]
     listed += [(("features", "drop", index), name) for index, name in enumerate(drop)]
     known = set(source.names)
-    for field, column in [*special, *listed]:
+    for location, column in [*special, *listed]:
         if column is not None and column not in known:
             raise FieldError(
-                field,
+                location,
                 f"{source.name} has no column '{column}', expected one of {', '.join(source.names)}",
             )
     reserved = {name for _, name in special if name is not None}

@@ -11,8 +11,9 @@ from matplotlib.figure import Figure
 from tests.support.campaigns import make_campaign, make_phase
 from tests.support.reports import make_report, make_scaling_report, simulate
 from tests.support.samples import make_samples
+from tidegate.charts import to_svg
 from tidegate_loadtests.checks import CheckResult
-from tidegate_loadtests.plots import plot_campaign, plot_distribution, to_png, to_svg
+from tidegate_loadtests.plots import plot_campaign, plot_distribution, to_captioned_png
 from tidegate_loadtests.report import Report
 from tidegate_loadtests.samples import Samples
 
@@ -102,7 +103,7 @@ def test_png_has_its_captions_and_no_line_of_them_is_cut() -> None:
         figures.append(figure)
 
     figures: list[Figure] = []
-    to_png(draw_captions, ["stub: fail. 1 of 2 checks failed.", "1  " + "word " * 60, "2  short"])
+    to_captioned_png(draw_captions, ["stub: fail. 1 of 2 checks failed.", "1  " + "word " * 60, "2  short"])
     (figure,) = figures
     assert figure.get_suptitle() == "stub: fail. 1 of 2 checks failed."
     lines = figure.get_supxlabel().splitlines()

@@ -4,13 +4,18 @@ import pytest
 
 from tests.support.bundles import contract
 from tidegate.contract import Contract
+from tidegate_training.breakdown import Breakdown, Group
 from tidegate_training.bundling.parity import ParityReport
 from tidegate_training.config import ModelCard
-from tidegate_training.evaluation import Evaluation, Overfitting
+from tidegate_training.estimates import Estimates
+from tidegate_training.evaluation import Evaluation
 from tidegate_training.gates import evaluate_gates, parse_gate
+from tidegate_training.intervals import Interval
 from tidegate_training.model_card import NOT_STATED, CardContext, render_model_card
+from tidegate_training.overfitting import Overfitting
 
 METRICS = {split: {"f1": 0.5, "roc_auc": None} for split in ("train", "validation", "test")}
+INTERVAL = Interval(0.3, 0.7, "bootstrap")
 EQUAL = ParityReport("equal", rows=100, max_abs_difference=1e-7)
 
 
@@ -28,6 +33,8 @@ def render(
         overfitting=Overfitting("no", "f1", 0.0, "No overfitting: F1 is 0.500."),
         gates=evaluate_gates([parse_gate("test.f1", ">= 0.4")], METRICS),
         warnings=list(warnings),
+        intervals={"test": {"f1": INTERVAL}},
+        breakdown=Breakdown(classes=(Group(None, "yes", Estimates(12, {"f1": 0.5}, {"f1": INTERVAL})),)),
     )
     context = CardContext(ModelCard(**(texts or {})), "Ridge", {"alpha": 2}, "loans.csv, 100 rows.")
     return render_model_card(
@@ -35,7 +42,7 @@ def render(
         context,
         evaluation,
         parity=parity,
-        plots=["plots/roc.png"],
+        plots=["plots/roc.svg"],
         versions={"numpy": "2.0"},
     )
 
@@ -56,13 +63,14 @@ def test_render_model_card_without_texts_says_so() -> None:
 def test_render_model_card_has_metrics_gates_and_features() -> None:
     card = render(warnings=("ConvergenceWarning: slow",))
     for line in (
-        "| f1 | 0.5 | 0.5 | 0.5 |",
-        "| roc_auc | - | - | - |",
+        "| f1 | 0.5 | 0.5 | 0.5 | 0.3 to 0.7 |",
+        "| roc_auc | - | - | - | - |",
+        "| yes | 12 | 0.5 (0.3 to 0.7) |",
         "- test.f1 >= 0.4 is passed by 0.1 (measured 0.5)",
         "| colour | BYTES | blue, red | yes | internal |",
         "| length | FP32 | 1 to 7 | yes | internal |",
         "Warning: ConvergenceWarning: slow",
-        "![plots/roc.png](plots/roc.png)",
+        "![plots/roc.svg](plots/roc.svg)",
         "| numpy | 2.0 |",
     ):
         assert line in card.splitlines()

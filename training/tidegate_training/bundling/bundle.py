@@ -31,6 +31,7 @@ from tidegate_training.bundling.thresholds import threshold_rows
 from tidegate_training.output_dir import replace_directory
 
 RECORDED_PACKAGES = (
+    "jinja2",
     "joblib",
     "matplotlib",
     "numpy",
@@ -46,8 +47,8 @@ RECORDED_PACKAGES = (
     "skops",
     "tidegate",
 )
-"""Packages whose version can change a byte of the bundle, or whether the bundle loads. Pillow writes the PNG
-plots, and protobuf the compiled model."""
+"""Packages whose version can change a byte of the bundle, or whether the bundle loads. Jinja2 writes the
+report, Pillow the PNG plots, and protobuf the compiled model."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,43 @@
+# SPDX-FileCopyrightText: The Tidegate authors
+# SPDX-License-Identifier: Apache-2.0
+"""Pages of the reports: one HTML file each, without scripts and external links.
+
+A page can be mailed, archived and printed. It needs jinja2, which the extras ``training`` and ``loadtest``
+install; no other module of the core imports this one.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from tidegate.charts import inline_svg
+from tidegate.formatting import REPORT_STYLE
+
+
+def render_page(
+    template: Path, filters: Mapping[str, Callable[..., Any]], plots: Mapping[str, str], **context: Any
+) -> str:
+    """Render a page that extends ``page.html.j2``, the frame and the style of every report.
+
+    Args:
+        template: The page's template.
+        filters: The template's filters by name.
+        plots: The rendered SVG of each plot by name. The template has them inline, as ``plots``.
+        **context: The template's other variables.
+    """
+    folders = [template.parent, Path(__file__).with_name("templates")]
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(folders),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= filters
+    # Safe without escapes: matplotlib writes the SVG, and escapes the texts in it.
+    drawn = {name: Markup(inline_svg(svg)) for name, svg in plots.items()}
+    style = Markup(REPORT_STYLE.read_text("utf-8"))  # safe without escapes: a file of the package
+    return environment.get_template(template.name).render(plots=drawn, style=style, **context)
