@@ -202,6 +202,25 @@ MESSAGES = [
         ["rollingUpdate.maxSurge and rollingUpdate.maxUnavailable are both 0", "raise one"],
     ),
     ("server: {metricsPort: 8081}", ["server.metricsPort is 8081", "set another"]),
+    ("server: {metricsPort: 8084}", ["server.metricsPort is 8084", "set another"]),
+    ("server: {env: [{name: TIDEGATE_PAIRS_SAMPLE_RATE, value: '1'}]}", ["use server.pairsSampleRate"]),
+    ("server: {env: [{name: TIDEGATE_SHADOW_HTTP_PORT, value: '1'}]}", ["sets TIDEGATE_SHADOW_HTTP_PORT"]),
+    (
+        "canary: {mirrorPercent: 5}",
+        ["canary.mirrorPercent is 5", "no canary", "set canary.digest", "no route", "set route.enabled"],
+    ),
+    (
+        f"canary: {{digest: {OTHER}, weight: 100, mirrorPercent: 5}}",
+        ["canary.mirrorPercent is 5 and canary.weight is 100", "set canary.mirrorPercent to 0"],
+    ),
+    (
+        "canary: {splitByReplicas: true}",
+        ["canary.splitByReplicas is true", "no canary", "set canary.digest", "set service.enabled"],
+    ),
+    (
+        f"{{service: {{enabled: true}}, canary: {{digest: {OTHER}, weight: 5, splitByReplicas: true}}}}",
+        ["canary.splitByReplicas is true, and canary.weight is 5", "the two others to 0"],
+    ),
     (
         "networkPolicy: {metricsFrom: [{podSelector: {}}]}",
         ["networkPolicy.metricsFrom is set", "set server.metricsPort"],

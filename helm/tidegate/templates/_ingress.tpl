@@ -38,6 +38,11 @@ matchExpressions:
   ports:
     - {protocol: TCP, port: 8080}
     - {protocol: TCP, port: 8081}
+    {{- if and .Values.canary.digest .Values.route.enabled }}
+    # The ports of mirrored requests.
+    - {protocol: TCP, port: {{ include "tidegate.shadowHTTPPort" . }}}
+    - {protocol: TCP, port: {{ include "tidegate.shadowGRPCPort" . }}}
+    {{- end }}
 {{- if .Values.server.metricsPort }}
 - from: {{- $policy.metricsFrom | empty | ternary (include "tidegate.clients" .) (toYaml $policy.metricsFrom) | nindent 4 }}
   ports:

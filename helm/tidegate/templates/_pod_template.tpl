@@ -40,6 +40,17 @@ containers:
         value: {{ $.root.Values.server.maxQueueDelaySeconds | quote }}
       - name: TIDEGATE_ACCESS_LOG
         value: {{ $.root.Values.server.accessLog | quote }}
+      {{- with $.root.Values.server.pairsSampleRate }}
+      - name: TIDEGATE_PAIRS_SAMPLE_RATE
+        value: {{ . | quote }}
+      {{- end }}
+      {{- if eq $.track "canary" }}
+      # Always, so that a change of canary.mirrorPercent restarts no pod.
+      - name: TIDEGATE_SHADOW_HTTP_PORT
+        value: {{ include "tidegate.shadowHTTPPort" $.root | quote }}
+      - name: TIDEGATE_SHADOW_GRPC_PORT
+        value: {{ include "tidegate.shadowGRPCPort" $.root | quote }}
+      {{- end }}
       {{- include "tidegate.loadingEnv" $.root | nindent 6 }}
       {{- with $.root.Values.server.env }}
       {{- toYaml . | nindent 6 }}

@@ -44,6 +44,26 @@ with the name of its application.
 serving.kserve.io/inferenceservice: {{ include "tidegate.inferenceServiceName" . | quote }}
 {{- end }}
 
+{{/* A label of both tracks' pods, by which a Service selects them. No other tool sets it. */}}
+{{- define "tidegate.releaseLabel" -}}
+tidegate/release: {{ include "tidegate.fullname" . | quote }}
+{{- end }}
+
+{{/*
+The canary's ports for mirrored requests. KServe would add named container ports to its Service, so the pods do not name them.
+*/}}
+{{- define "tidegate.shadowName" -}}
+{{ include "tidegate.inferenceServiceName" (dict "root" . "track" "canary") }}-shadow
+{{- end }}
+
+{{- define "tidegate.shadowHTTPPort" -}}
+8083
+{{- end }}
+
+{{- define "tidegate.shadowGRPCPort" -}}
+8084
+{{- end }}
+
 {{/* A selector of both tracks' pods or Services, also while the canary is added or removed. */}}
 {{- define "tidegate.tracksSelector" -}}
 matchExpressions:

@@ -123,7 +123,29 @@ returns a JSON list of messages.
 {{- $errors = append $errors (printf "canary.weight is %d, but there is no canary: set canary.digest with weight 0 first, and set the weight after 'tidegate status --wait' succeeds." (int $canary.weight)) }}
 {{- end }}
 {{- if and (gt (int $canary.weight) 0) (not .Values.route.enabled) }}
-{{- $errors = append $errors (printf "canary.weight is %d, but there is no route, and only a Gateway divides requests by weight: set route.enabled, route.parentRefs and route.hostnames." (int $canary.weight)) }}
+{{- $errors = append $errors (printf "canary.weight is %d, but there is no route, and only a Gateway divides requests by weight: set route.enabled, route.parentRefs and route.hostnames. In a cluster without a Gateway, set service.enabled and canary.splitByReplicas instead." (int $canary.weight)) }}
+{{- end }}
+{{- with int $canary.mirrorPercent }}
+{{- if not $canary.digest }}
+{{- $errors = append $errors (printf "canary.mirrorPercent is %d, but there is no canary: set canary.digest with canary.mirrorPercent 0 first, and set the percentage after 'tidegate status --wait' succeeds." .) }}
+{{- end }}
+{{- if not $.Values.route.enabled }}
+{{- $errors = append $errors (printf "canary.mirrorPercent is %d, but there is no route, and only a Gateway mirrors requests: set route.enabled, route.parentRefs and route.hostnames, or set canary.mirrorPercent to 0 and compare the tracks by golden requests." .) }}
+{{- end }}
+{{- if eq (int $canary.weight) 100 }}
+{{- $errors = append $errors (printf "canary.mirrorPercent is %d and canary.weight is 100, so the canary would receive its own requests twice: set canary.mirrorPercent to 0." .) }}
+{{- end }}
+{{- end }}
+{{- if $canary.splitByReplicas }}
+{{- if not $canary.digest }}
+{{- $errors = append $errors "canary.splitByReplicas is true, but there is no canary: set canary.digest with canary.splitByReplicas false first, and set it to true after 'tidegate status --wait' succeeds." }}
+{{- end }}
+{{- if not .Values.service.enabled }}
+{{- $errors = append $errors "canary.splitByReplicas is true, but there is no Service that selects both tracks: set service.enabled." }}
+{{- end }}
+{{- if or (int $canary.weight) (int $canary.mirrorPercent) }}
+{{- $errors = append $errors (printf "canary.splitByReplicas is true, and canary.weight is %d and canary.mirrorPercent is %d: requests are divided by a Gateway or by replicas. Set canary.splitByReplicas to false, or the two others to 0." (int $canary.weight) (int $canary.mirrorPercent)) }}
+{{- end }}
 {{- end }}
 {{- toJson $errors }}
 {{- end }}
@@ -270,10 +292,10 @@ values are the same for both tracks, and the digests always differ.
       "TIDEGATE_DRAIN_SECONDS" "drainSeconds" "TIDEGATE_SHUTDOWN_TIMEOUT" "shutdownTimeoutSeconds"
       "TIDEGATE_MAX_ROWS" "maxRows" "TIDEGATE_MAX_BODY_BYTES" "maxBodyBytes" "TIDEGATE_ENGINE" "engine"
       "TIDEGATE_PREDICTOR" "predictor" "TIDEGATE_METRICS_PORT" "metricsPort"
-      "TIDEGATE_MAX_QUEUE_DELAY" "maxQueueDelaySeconds"
+      "TIDEGATE_MAX_QUEUE_DELAY" "maxQueueDelaySeconds" "TIDEGATE_PAIRS_SAMPLE_RATE" "pairsSampleRate"
       "TIDEGATE_TRUSTED_TYPE" "trustedTypes" "TIDEGATE_ALLOW_JOBLIB_DIGEST" "allowedJoblibDigests" "TIDEGATE_ACCESS_LOG" "accessLog" }}
-{{- if has (toString .Values.server.metricsPort) (list "8080" "8081") }}
-{{- $errors = append $errors (printf "server.metricsPort is %v, the port of REST or gRPC: set another, for example 8082." .Values.server.metricsPort) }}
+{{- if has (toString .Values.server.metricsPort) (list "8080" "8081" "8083" "8084" "8085") }}
+{{- $errors = append $errors (printf "server.metricsPort is %v, which the server uses for requests, mirrored requests or samples: set another, for example 8082." .Values.server.metricsPort) }}
 {{- end }}
 {{- if and .Values.networkPolicy.metricsFrom (not .Values.server.metricsPort) }}
 {{- $errors = append $errors "networkPolicy.metricsFrom is set, but /metrics is on the port of REST, which all clients reach: set server.metricsPort, for example 8082." }}
@@ -287,8 +309,8 @@ values are the same for both tracks, and the digests always differ.
 {{- range $variables }}
 {{- if eq .name "PYTHONPATH" }}
 {{- $errors = append $errors (printf "%s sets PYTHONPATH, which KServe rejects because it adds code to the server: remove it, and add the code to the image." $value) }}
-{{- else if has .name (list "TIDEGATE_HTTP_PORT" "TIDEGATE_GRPC_PORT" "TIDEGATE_HOST") }}
-{{- $errors = append $errors (printf "%s sets %s, but KServe's Service and the probes expect the server at the chart's address and ports: remove it." $value .name) }}
+{{- else if has .name (list "TIDEGATE_HTTP_PORT" "TIDEGATE_GRPC_PORT" "TIDEGATE_HOST" "TIDEGATE_SHADOW_HTTP_PORT" "TIDEGATE_SHADOW_GRPC_PORT" "TIDEGATE_PAIRS_PORT") }}
+{{- $errors = append $errors (printf "%s sets %s, but the Services and the probes expect the server at the chart's address and ports: remove it." $value .name) }}
 {{- else if hasKey $valueOfVariable .name }}
 {{- $errors = append $errors (printf "%s sets %s, which the chart sets from a value: use server.%s." $value .name (get $valueOfVariable .name)) }}
 {{- end }}
