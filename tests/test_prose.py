@@ -66,7 +66,7 @@ _PATTERNS = {
 OLD_NAMES = frozenset(
     {
         *("Sheet", "HotPath", "HotProtocol", "Heads", "Gathering", "Tally", "Observer", "References", "Team"),
-        *("Assignment", "Question", "Answers", "Certificate", "Parts", "deferral", "grow_older", "trouble"),
+        *("Assignment", "Question", "Answers", "Parts", "deferral", "grow_older", "trouble"),
         *("said_by", "ends_of", "answers_of", "our_fault", "sentence", "ask", "at_ease"),
     }
 )

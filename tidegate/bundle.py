@@ -61,15 +61,22 @@ METRICS = "metrics.json"
 MODEL_CARD = "MODEL_CARD.md"
 REPORT = "report.html"
 PROVENANCE = "provenance.json"
+SIGNATURE = "bundle.sig"
+SLSA_PROVENANCE = "slsa-provenance.sigstore.json"
+ML_BOM = "ml-bom.sigstore.json"
 
 REQUIRED = frozenset({CONTRACT, SKOPS, PARITY, BASELINE, METRICS, MODEL_CARD})
 """The files that every bundle has in addition to its manifest. A bundle of an ONNX file has ``model.onnx``
 instead of ``model.skops``."""
-EXCLUDED_FROM_DIGEST = frozenset({PROVENANCE})
+ATTESTATIONS = (SIGNATURE, SLSA_PROVENANCE, ML_BOM)
+"""The files that a signer adds to a sealed bundle. Signing again replaces them."""
+EXCLUDED_FROM_DIGEST = frozenset({PROVENANCE, *ATTESTATIONS})
 """Files that differ between two runs with the same result, and must not change the result's digest."""
 
 MAX_MANIFEST_BYTES = 1 << 20
 """The maximum size of a manifest, because it is read whole before its digest is known."""
+MAX_EXCLUDED_BYTES = 1 << 20
+"""The maximum size of a file outside the digest, because no manifest has its size."""
 
 # One or two plain path segments: a name cannot leave the directory and cannot be hidden in it.
 _FILE_NAME = re.compile(r"(?:[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}/)?[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
@@ -159,19 +166,40 @@ class Bundle:
             )
         return content
 
-    def provenance(self) -> bytes | None:
-        """Read ``provenance.json``, which the digest does not cover; None if it does not exist.
+    @property
+    def label(self) -> str:
+        """The bundle's name and digest, for messages."""
+        return f"{self.manifest.name}@sha256:{self.digest}"
+
+    def read_excluded(self, name: str) -> bytes | None:
+        """Read a file that the digest does not cover; None if it does not exist.
 
         Raises:
-            BundleError: If the file exists and cannot be read.
+            BundleError: If the file exists and cannot be read, or is larger than such files are.
         """
-        file = self.path / PROVENANCE
+        file = self.path / name
         if file.is_symlink() or not file.is_file():
             return None
         try:
-            return file.read_bytes()
+            with file.open("rb") as source:
+                content = source.read(MAX_EXCLUDED_BYTES + 1)
         except OSError as error:
             raise BundleError(f"{file} cannot be read: {error.strerror}.") from None
+        if len(content) > MAX_EXCLUDED_BYTES:
+            raise BundleError(f"{file} is larger than {MAX_EXCLUDED_BYTES} bytes; remove it.")
+        return content
+
+    def write_excluded(self, name: str, content: bytes) -> None:
+        """Write a file that the digest does not cover, or replace it.
+
+        Raises:
+            BundleError: If the directory cannot be written.
+        """
+        assert name in EXCLUDED_FROM_DIGEST
+        try:
+            _write_atomically(self.path / name, content)
+        except OSError as error:
+            raise BundleError(f"{self.path / name} cannot be written: {error.strerror}.") from None
 
     @cached_property
     def contract(self) -> Contract:
@@ -208,10 +236,8 @@ def seal(path: Path, **fields: Any) -> Bundle:
         raise BundleError(f"{path} cannot be sealed: it misses {', '.join(sorted(missing))}.")
     manifest = Manifest(format_version=FORMAT_VERSION, files=files, **fields)
     content = manifest.to_bytes()
-    # The rename is atomic: a directory without a manifest is not a bundle, and half a manifest never exists.
-    partial = path / f".{MANIFEST}"
-    partial.write_bytes(content)
-    partial.replace(path / MANIFEST)
+    # A directory without a manifest is not a bundle, and half a manifest never exists.
+    _write_atomically(path / MANIFEST, content)
     return Bundle(path, sha256(content), manifest)
 
 
@@ -328,6 +354,12 @@ def verify(path: Path, digest: str | None = None) -> Bundle:
     if problems := find_problems(bundle):
         raise BundleError(f"The bundle {path} differs from its digest: {'; '.join(map(str, problems))}.")
     return bundle
+
+
+def _write_atomically(file: Path, content: bytes) -> None:
+    partial = file.with_name(f".{file.name}")
+    partial.write_bytes(content)
+    partial.replace(file)
 
 
 def _missing(files: Mapping[str, FileEntry]) -> frozenset[str]:

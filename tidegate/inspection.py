@@ -15,7 +15,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from tidegate.bundle import METRICS, ONNX, PARITY, SKOPS, Bundle
+from tidegate.bundle import METRICS, ONNX, PARITY, PROVENANCE, SIGNATURE, SKOPS, Bundle
 from tidegate.contract import Contract, Feature
 from tidegate.errors import BundleError, first_problem
 from tidegate.memory import MIB, memory_limit
@@ -55,8 +55,12 @@ class _Parity(_Document):
     rows: int
 
 
-def describe(bundle: Bundle) -> dict[str, Any]:
+def describe(bundle: Bundle, signer: str | None = None) -> dict[str, Any]:
     """Return a bundle's digest, manifest, contract, metrics, parity report and provenance as JSON values.
+
+    Args:
+        bundle: The bundle.
+        signer: The signer's name, if a policy has verified the signature.
 
     Raises:
         BundleError: If a file that the digest covers is altered or is not a JSON object.
@@ -68,6 +72,7 @@ def describe(bundle: Bundle) -> dict[str, Any]:
         "metrics": _read_object(bundle, METRICS),
         "parity": _read_object(bundle, PARITY),
         "provenance": _read_provenance(bundle),
+        "signature": {"present": (bundle.path / SIGNATURE).is_file(), "verified_signer": signer},
     }
 
 
@@ -97,6 +102,9 @@ def render(bundle: Bundle, description: dict[str, Any]) -> Group:
     }
     if (threshold := bundle.contract.threshold) is not None:
         facts["threshold"] = f"{threshold.positive_label} from a probability of {threshold.value:g}"
+    signature = description["signature"]
+    if signature["present"]:
+        facts["signature"] = signature["verified_signer"] or "not verified; give --policy FILE"
     if description["provenance"] == UNREADABLE:
         facts["provenance"] = f"{UNREADABLE}; the model is not affected"
     # Lines, because a table would truncate the digest on a narrow terminal.
@@ -134,7 +142,7 @@ def _read_object(bundle: Bundle, name: str) -> dict[str, Any]:
 def _read_provenance(bundle: Bundle) -> Any:
     """Read the provenance. Damage to it is not an error, because the digest does not cover it."""
     try:
-        content = bundle.provenance()
+        content = bundle.read_excluded(PROVENANCE)
         return None if content is None else from_json(content, allow_inf_nan=False)
     except (BundleError, ValueError):
         return UNREADABLE

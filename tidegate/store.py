@@ -36,7 +36,10 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tidegate.bundle import (
+    ATTESTATIONS,
+    EXCLUDED_FROM_DIGEST,
     MANIFEST,
+    MAX_EXCLUDED_BYTES,
     MAX_MANIFEST_BYTES,
     PROVENANCE,
     Bundle,
@@ -48,7 +51,6 @@ from tidegate.errors import BundleError, ConfigurationError, NotFoundError, Stor
 from tidegate.objects import Objects
 from tidegate.reference import ChannelReference, Reference, looks_like_reference, parse_reference
 
-_MAX_PROVENANCE_BYTES = 1 << 20
 _MAX_CHANNEL_ENTRY_BYTES = 4096
 
 
@@ -62,6 +64,10 @@ class _ChannelEntry(BaseModel):
 
 def _ignore(name: str, size: int) -> None:
     """Do nothing."""
+
+
+def _accept(bundle: Bundle) -> None:
+    """Accept each bundle that has its digest."""
 
 
 class Store:
@@ -85,7 +91,7 @@ class Store:
 
         Files that the digest covers are written again if they exist: the digest allows one content only, so
         this repairs damage and changes nothing else. An existing provenance stays, because the digest does
-        not cover it.
+        not cover it. The bundle's signature replaces that of the store.
 
         Args:
             bundle: The bundle; the bytes of each file are verified and then stored.
@@ -100,17 +106,32 @@ class Store:
         for name, entry in bundle.manifest.files.items():
             self.put(f"{prefix}/{name}", bundle.read(name))
             on_file(name, entry.size)
-        if (provenance := bundle.provenance()) is not None:
+        if (provenance := bundle.read_excluded(PROVENANCE)) is not None:
             with suppress(FileExistsError):
                 self._objects.write(f"{prefix}/{PROVENANCE}", provenance, "create")
                 on_file(PROVENANCE, len(provenance))
+        self.push_attestations(bundle)
         manifest = bundle.manifest.to_bytes()
         self.put(f"{prefix}/{MANIFEST}", manifest)  # the last object: it makes the bundle exist
         on_file(MANIFEST, len(manifest))
         return reference
 
+    def push_attestations(self, bundle: Bundle) -> None:
+        """Store the signature of a bundle that the store holds, and replace an earlier one.
+
+        Raises:
+            StoreError: If the store is unreachable or fails.
+        """
+        for name in reversed(ATTESTATIONS):  # the signature last: it says that the others are there
+            if (content := bundle.read_excluded(name)) is not None:
+                self.put(f"{bundle.manifest.name}/{bundle.digest}/{name}", content)
+
     def pull(
-        self, reference: Reference, directory: Path, on_file: Callable[[str, int], None] = _ignore
+        self,
+        reference: Reference,
+        directory: Path,
+        on_file: Callable[[str, int], None] = _ignore,
+        admit: Callable[[Bundle], object] = _accept,
     ) -> Bundle:
         """Download a bundle and verify it. The directory appears only after every file is verified.
 
@@ -121,10 +142,12 @@ class Store:
             reference: The bundle.
             directory: A directory that does not exist yet, or already holds this bundle.
             on_file: Called with name and size in bytes after each file that was downloaded.
+            admit: Called before the files that the manifest lists are downloaded; raises an error for a
+                bundle that must not be used here.
 
         Raises:
             BundleError: If the store or the directory holds content that differs from the digest, or the
-                bundle is that of another name.
+                bundle is that of another name, or it is not admitted.
             ConfigurationError: If the directory cannot be written.
             NotFoundError: If the store does not contain the bundle.
             StoreError: If the store is unreachable or fails.
@@ -133,7 +156,9 @@ class Store:
         partial = directory.parent / f".{directory.name}.{secrets.token_hex(4)}"
         try:
             if directory.exists():
-                return verify(directory, reference.digest)
+                present = verify(directory, reference.digest)
+                admit(present)
+                return present
             content = self._objects.read(
                 f"{prefix}/{MANIFEST}", MAX_MANIFEST_BYTES, f"the bundle {reference}"
             )
@@ -144,14 +169,16 @@ class Store:
                     "channel to a bundle of its own model, or pull the other one by its name."
                 )
             partial.mkdir(parents=True)
+            (partial / MANIFEST).write_bytes(content)
+            for name in sorted(EXCLUDED_FROM_DIGEST):
+                with suppress(NotFoundError):
+                    excluded = self._objects.read(f"{prefix}/{name}", MAX_EXCLUDED_BYTES, name)
+                    (partial / name).write_bytes(excluded)
+            admit(Bundle(partial, reference.digest, manifest))
             for name, entry in manifest.files.items():
                 label = f"{name} of {reference}"
                 self._objects.download(f"{prefix}/{name}", partial / name, entry.size, label)
                 on_file(name, entry.size)
-            with suppress(NotFoundError):
-                provenance = self._objects.read(f"{prefix}/{PROVENANCE}", _MAX_PROVENANCE_BYTES, PROVENANCE)
-                (partial / PROVENANCE).write_bytes(provenance)
-            (partial / MANIFEST).write_bytes(content)
             verify(partial, reference.digest)
             partial.rename(directory)
         except OSError as error:

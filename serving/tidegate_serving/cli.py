@@ -22,6 +22,7 @@ import typer
 from tidegate.console import OutputFormat, OutputOption, print_result
 from tidegate.contract import NAME_PATTERN
 from tidegate.errors import BundleError, ConfigurationError, GateNotPassedError
+from tidegate.options import JoblibDigestOption, PolicyOption, TrustedTypeOption, combine_policy
 from tidegate.protocol.constants import Protocol
 from tidegate_serving.codecs.request import Limits
 from tidegate_serving.config import (
@@ -56,20 +57,6 @@ PredictorOption = Annotated[
         envvar="TIDEGATE_PREDICTOR",
         help="A subclass of tidegate_serving.Predictor, as package.module:Class, whose hooks run around the "
         "model.",
-    ),
-]
-TrustedTypeOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        envvar="TIDEGATE_TRUSTED_TYPE",
-        help="The full name of an additional type that may be built; repeatable.",
-    ),
-]
-JoblibDigestOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        envvar="TIDEGATE_ALLOW_JOBLIB_DIGEST",
-        help="The digest of a bundle whose pickle, model.joblib, may be loaded; repeatable.",
     ),
 ]
 
@@ -175,6 +162,7 @@ def serve(
     ] = MAX_QUEUE_DELAY,
     engine: EngineOption = EngineChoice.AUTO,
     predictor: PredictorOption = None,
+    policy: PolicyOption = None,
     trusted_type: TrustedTypeOption = None,
     allow_joblib_digest: JoblibDigestOption = None,
     cache_dir: Annotated[
@@ -242,7 +230,7 @@ def serve(
         raise ConfigurationError(
             "--access-log-header names headers of the access log; give --access-log, too."
         )
-    policy = _policy(trusted_type, allow_joblib_digest)
+    deployed = combine_policy(policy, trusted_type, allow_joblib_digest)
     _configure_logging()
 
     # Before the startup's settings, because the module of a user may need what they hide.
@@ -250,7 +238,7 @@ def serve(
 
     with (
         _startup() as end_startup,
-        _local_bundle(source, digest, cache_dir) as (path, expected_digest, bundle_name),
+        _local_bundle(source, digest, cache_dir, deployed) as (path, expected_digest, bundle_name),
     ):
         from tidegate_serving.predictor import Predictor
         from tidegate_serving.server import Address, Server
@@ -264,6 +252,7 @@ def serve(
                 "name": model,
                 "digest": loaded.bundle.digest,
                 "engine": loaded.engine.name,
+                "signer": loaded.signer,
                 "predictor": predictor,
                 **asdict(address),
             }
@@ -271,9 +260,10 @@ def serve(
                 print(json.dumps(payload), flush=True)
             else:
                 own = "" if predictor is None else f"predictor={predictor} "
+                signer = "" if loaded.signer is None else f"signer={loaded.signer!r} "
                 print(
                     f"ready: {model}@sha256:{loaded.bundle.digest} engine={loaded.engine.name} "
-                    f"{own}{address}",
+                    f"{signer}{own}{address}",
                     flush=True,
                 )
 
@@ -293,19 +283,13 @@ def serve(
             model,
             path,
             expected_digest,
-            policy=policy,
+            policy=deployed,
             engine=engine,
             limits=Limits(max_rows, max_body_bytes),
             max_queue_delay=max_queue_delay,
         )
         served.load()
         server.start([served])
-
-
-def _policy(trusted_types: list[str] | None, joblib_digests: list[str] | None) -> "Policy":
-    from tidegate.trust.policy import Policy
-
-    return Policy.trusting(trusted_types or (), joblib_digests or ())
 
 
 def _import_predictor(path: str) -> "type[Predictor]":
@@ -332,13 +316,14 @@ def _startup() -> Iterator[Callable[[], None]]:
 
 @contextmanager
 def _local_bundle(
-    source: str, digest: str | None, cache: Path | None
+    source: str, digest: str | None, cache: Path | None, policy: "Policy"
 ) -> Iterator[tuple[Path, str | None, str]]:
     """Provide a bundle's directory, expected digest and name; without a cache, the directory is temporary."""
     from tidegate.bundle import open_bundle
     from tidegate.digest import parse_digest
     from tidegate.reference import looks_like_reference
     from tidegate.store import Store, locate
+    from tidegate.trust.admission import admit
 
     if not looks_like_reference(source):
         path = Path(source)
@@ -349,7 +334,7 @@ def _local_bundle(
         raise BundleError(f"{source}: expected the digest {digest} of --digest, received {reference.digest}.")
     with tempfile.TemporaryDirectory(prefix="tidegate-") as folder:
         directory = (cache or Path(folder)) / reference.name / reference.digest
-        Store(reference.store).pull(reference, directory)
+        Store(reference.store).pull(reference, directory, admit=lambda bundle: admit(bundle, policy))
         yield directory, reference.digest, reference.name
 
 
@@ -394,6 +379,7 @@ def predict(
     ] = None,
     predictor: PredictorOption = None,
     engine: EngineOption = EngineChoice.AUTO,
+    policy: PolicyOption = None,
     trusted_type: TrustedTypeOption = None,
     allow_joblib_digest: JoblibDigestOption = None,
     output: OutputOption = OutputFormat.TEXT,
@@ -411,8 +397,8 @@ def predict(
     elif predictor is None:
         contract = _fetch_contract(golden)
     else:
-        policy = _policy(trusted_type, allow_joblib_digest)
-        contract = _contract_of_predictor(golden, _import_predictor(predictor), engine, policy)
+        deployed = combine_policy(policy, trusted_type, allow_joblib_digest)
+        contract = _contract_of_predictor(golden, _import_predictor(predictor), engine, deployed)
     if contract is None:
         assert rows is not None  # one of both is given
         requested = _read_rows(rows)
@@ -480,7 +466,7 @@ def _contract_of_predictor(
     """Return a bundle's contract with the golden outputs that a predictor computes on this machine."""
     from prometheus_client import CollectorRegistry
 
-    with _local_bundle(source, None, None) as (path, digest, name):
+    with _local_bundle(source, None, None, policy) as (path, digest, name):
         local = predictor(name, path, digest, policy=policy, engine=engine, registry=CollectorRegistry())
         local.load()
         local.stop()

@@ -1,19 +1,23 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""The deployer's policy: the types that a bundle may have built, and the bundles whose pickles may be loaded.
+"""The deployer's policy: signers, sizes, types that a bundle may have built, and pickles that may be loaded.
 
-The policy comes from the server's options, never from the bundle. The default trusts the types of every
-classifier, regressor, clusterer and outlier detector of scikit-learn that skops saves, except
-``TunedThresholdClassifierCV``, whose state holds functions that it calls. It allows no pickle.
+The policy comes from the deployer's file and options, never from the bundle. The default trusts the types of
+every classifier, regressor, clusterer and outlier detector of scikit-learn that skops saves, except
+``TunedThresholdClassifierCV``, whose state holds functions that it calls. It allows no pickle, and requires
+no signature. :mod:`tidegate.trust.policy_file` reads a policy, :mod:`tidegate.trust.admission` applies it.
 """
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Self
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Self
 
 from tidegate.digest import parse_digest
 from tidegate.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from tidegate.trust.signers import TrustedSigner  # needs cryptography, which takes time to import
 
 _KERNELS = (
     "CompoundKernel",
@@ -75,13 +79,17 @@ _TYPE_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The deployer's decisions on what a server may build from a bundle.
+    """The deployer's decisions on the bundles that may be used, and on what may be built from them.
 
     Args:
         trusted_types: Full names of types that may be built, in addition to those that skops trusts by
             default.
         allowed_joblib_digests: Digests of bundles whose ``model.joblib`` may be loaded, which can run any
             code. The prefix ``sha256:`` is optional, and removed.
+        signers: The signers of whom one must have signed a bundle. Empty if no signature is required.
+        revoked: Digests of bundles, public keys and certificates that are trusted no longer, with the same
+            optional prefix.
+        max_bundle_bytes: The largest size of a bundle's files together; None for no limit.
 
     Raises:
         ConfigurationError: If a name is not the full name of one type, or a digest is not a SHA-256.
@@ -89,11 +97,22 @@ class Policy:
 
     trusted_types: frozenset[str] = TRUSTED_TYPES
     allowed_joblib_digests: frozenset[str] = frozenset()
+    signers: tuple["TrustedSigner", ...] = ()
+    revoked: frozenset[str] = frozenset()
+    max_bundle_bytes: int | None = None
 
     @classmethod
     def trusting(cls, types: Iterable[str] = (), joblib_digests: Iterable[str] = ()) -> Self:
         """Return the default policy with additional types, and with pickles of these digests."""
-        return cls(TRUSTED_TYPES | frozenset(types), frozenset(joblib_digests))
+        return cls().adding(types, joblib_digests)
+
+    def adding(self, types: Iterable[str] = (), joblib_digests: Iterable[str] = ()) -> Self:
+        """Return this policy with additional types, and with pickles of these digests."""
+        return replace(
+            self,
+            trusted_types=self.trusted_types | frozenset(types),
+            allowed_joblib_digests=self.allowed_joblib_digests | frozenset(joblib_digests),
+        )
 
     def __post_init__(self) -> None:
         for name in self.trusted_types:
@@ -102,5 +121,6 @@ class Policy:
                     f"The policy cannot trust '{name}': expected the full name of one type, such as "
                     "'package.module.Type'."
                 )
-        digests = frozenset(map(parse_digest, self.allowed_joblib_digests))
-        object.__setattr__(self, "allowed_joblib_digests", digests)  # the dataclass is frozen
+        for field in ("allowed_joblib_digests", "revoked"):
+            digests = frozenset(map(parse_digest, getattr(self, field)))
+            object.__setattr__(self, field, digests)  # the dataclass is frozen

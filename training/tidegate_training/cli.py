@@ -16,6 +16,7 @@ import typer
 
 from tidegate.console import OutputFormat, OutputOption, print_result, progress, stderr
 from tidegate.errors import ConfigurationError
+from tidegate.options import CertificateOption, SignOption, read_signing_key
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -59,6 +60,8 @@ def train(
             metavar="BUNDLE",
         ),
     ] = None,
+    sign: SignOption = None,
+    certificate: CertificateOption = None,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
     """Train a model from a YAML file and seal it into a bundle.
@@ -85,6 +88,7 @@ def train(
     from tidegate_training.config import TrainingConfig
     from tidegate_training.run import train as run
 
+    key = read_signing_key(sign, certificate)
     document = Document.read(config)
     settings = document.parse_as(TrainingConfig)
     store = Store(push) if push is not None else None
@@ -107,6 +111,10 @@ def train(
                 soft_wrap=True,
                 markup=False,
             )
+        if key is not None:
+            from tidegate.trust.attestations import sign_bundle
+
+            sign_bundle(result.bundle, key)
         reference = None
         if store is not None:
             display.update(task, description="pushing")

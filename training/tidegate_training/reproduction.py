@@ -16,7 +16,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 from tidegate.batch import Batch
-from tidegate.bundle import JOBLIB, Bundle
+from tidegate.bundle import JOBLIB, PROVENANCE, Bundle
 from tidegate.contract import Contract
 from tidegate.errors import BundleError, GateNotPassedError, first_problem
 from tidegate_training.bundled_model import BundledModel
@@ -159,7 +159,7 @@ def reproduce(
 def _read_provenance(bundle: Bundle) -> _Recorded:
     """Read the provenance. The digest does not cover it, so a damaged one counts as none."""
     try:
-        return _Recorded.model_validate_json(bundle.provenance() or b"{}")
+        return _Recorded.model_validate_json(bundle.read_excluded(PROVENANCE) or b"{}")
     except ValidationError:
         return _Recorded()
 

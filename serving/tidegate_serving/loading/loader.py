@@ -19,6 +19,7 @@ import orjson
 from tidegate.bundle import JOBLIB, ONNX, PARITY, SKOPS, Bundle, verify
 from tidegate.contract import Contract
 from tidegate.errors import BundleError
+from tidegate.trust.admission import admit
 from tidegate.trust.archive import build_pipeline
 from tidegate.trust.policy import Policy
 from tidegate_serving.config import EngineChoice
@@ -38,6 +39,8 @@ class LoadedModel:
     bundle: Bundle
     engine: Engine
     load_seconds: float
+    signer: str | None = None
+    """The signer's name in the policy; None if the policy requires no signature."""
 
     @property
     def contract(self) -> Contract:
@@ -66,12 +69,7 @@ def load(
     """
     started = time.perf_counter()
     bundle = verify(path, digest)
-    if JOBLIB in bundle and bundle.digest not in policy.allowed_joblib_digests:
-        raise BundleError(
-            f"The bundle {path} contains {JOBLIB}, a pickle, which can run any code, and the policy does "
-            f"not allow it for the digest {bundle.digest}; train without joblib, or allow this digest with "
-            "--allow-joblib-digest."
-        )
+    signer = admit(bundle, policy)
     contract, parity = bundle.contract, _read_parity(bundle)
     compiled = _use_onnx(bundle, parity, choice)
     warn_if_memory_is_short(bundle, compiled=compiled)
@@ -88,7 +86,7 @@ def load(
     if contract.threshold is not None:
         engine = ThresholdEngine(engine, contract)
     return_freed_memory()
-    return LoadedModel(bundle, engine, time.perf_counter() - started)
+    return LoadedModel(bundle, engine, time.perf_counter() - started, signer)
 
 
 def _unpickle(content: bytes) -> Any:

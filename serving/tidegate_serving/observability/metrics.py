@@ -71,7 +71,7 @@ class Metrics(RequestMetrics):
         self._model_info = Gauge(
             "tidegate_model_info",
             "The served model in the labels. The value is 1.",
-            ["model_name", "digest", "engine", "task", "sklearn_version"],
+            ["model_name", "digest", "engine", "task", "sklearn_version", "signer"],
             registry=registry,
         )
         registry.register(self)  # a registry accepts any object with collect()
@@ -86,6 +86,7 @@ class Metrics(RequestMetrics):
             model.engine.name,
             manifest.task,
             manifest.versions.get(SCIKIT_LEARN, ""),
+            model.signer or "",
         ).set(1)
 
     def record_parse(self, seconds: float) -> None:

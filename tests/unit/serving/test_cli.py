@@ -20,6 +20,7 @@ from tidegate.csv_file import CsvFile
 from tidegate.errors import BundleError, ConfigurationError, GateNotPassedError
 from tidegate.protocol.constants import Protocol
 from tidegate.store import Store
+from tidegate.trust.policy import Policy
 from tidegate_serving import cli, client
 from tidegate_serving.client import Prediction
 
@@ -238,24 +239,24 @@ def test_configure_logging_leaves_requests_to_the_access_log(capsys: pytest.Capt
 
 
 def test_local_bundle_of_a_directory_keeps_the_digest(numeric_bundle: Bundle) -> None:
-    with cli._local_bundle(str(numeric_bundle.path), numeric_bundle.digest, None) as found:
+    with cli._local_bundle(str(numeric_bundle.path), numeric_bundle.digest, None, Policy()) as found:
         assert found == (numeric_bundle.path, numeric_bundle.digest, "tumour")
 
 
 def test_local_bundle_of_a_reference_is_pulled(numeric_bundle: Bundle, tmp_path: Path) -> None:
     reference = Store((tmp_path / "store").as_uri()).push(numeric_bundle)
-    with cli._local_bundle(str(reference), None, None) as (path, digest, name):
+    with cli._local_bundle(str(reference), None, None, Policy()) as (path, digest, name):
         assert (path / "manifest.json").is_file()
         assert (digest, name) == (numeric_bundle.digest, "tumour")
     assert not path.exists(), "without a cache, the folder is temporary"
-    with cli._local_bundle(str(reference), None, tmp_path / "cache") as (path, _, _):
+    with cli._local_bundle(str(reference), None, tmp_path / "cache", Policy()) as (path, _, _):
         assert path == tmp_path / "cache" / "tumour" / numeric_bundle.digest
     assert path.exists()
 
 
 def test_local_bundle_rejects_another_digest(numeric_bundle: Bundle, tmp_path: Path) -> None:
     reference = Store((tmp_path / "store").as_uri()).push(numeric_bundle)
-    with pytest.raises(BundleError) as caught, cli._local_bundle(str(reference), "0" * 64, None):
+    with pytest.raises(BundleError) as caught, cli._local_bundle(str(reference), "0" * 64, None, Policy()):
         pass
     assert "0" * 64 in str(caught.value)
     assert f"received {numeric_bundle.digest}" in str(caught.value)

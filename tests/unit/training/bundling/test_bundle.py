@@ -15,7 +15,18 @@ from sklearn.preprocessing import StandardScaler
 
 from tests.support.fitted_models import fitted_model
 from tidegate.batch import Batch
-from tidegate.bundle import BASELINE, CONTRACT, JOBLIB, METRICS, MODEL_CARD, ONNX, PARITY, SKOPS, verify
+from tidegate.bundle import (
+    BASELINE,
+    CONTRACT,
+    JOBLIB,
+    METRICS,
+    MODEL_CARD,
+    ONNX,
+    PARITY,
+    PROVENANCE,
+    SKOPS,
+    verify,
+)
 from tidegate.contract import MATRIX, Datatype, Sensitivity
 from tidegate.errors import BundleError
 from tidegate_training.bundling import compile as compile_module
@@ -109,7 +120,7 @@ def test_write_bundle_seals_model_and_evidence(model: FittedModel, tmp_path: Pat
     )
     assert verify(tmp_path / "bundle", bundle.digest).contract == packaged.contract
     assert bundle.read("plots/roc.png") == b"a picture"
-    provenance = bundle.provenance()
+    provenance = bundle.read_excluded(PROVENANCE)
     assert provenance is not None
     assert json.loads(provenance) == {"host": "here"}
 
