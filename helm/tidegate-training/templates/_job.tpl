@@ -21,6 +21,9 @@ the Job that exists then stays as it is.
       "store" "channel" "extraFormat" "data" "resources" "backoffLimit" "activeDeadlineSeconds" "objectStore"
       "extraEnv" "extraEnvFrom" "extraVolumes" "extraVolumeMounts"
       "extraInitContainers" "extraContainers" "extraPodSpec" -}}
+{{- if .Values.signing.secretName }}
+{{- $_ := set $inputs "signing" .Values.signing }}
+{{- end -}}
 {{ include "tidegate.hashedName" (dict "root" . "inputs" $inputs "content" (include "training.configFiles" .)) }}
 {{- end }}
 
@@ -95,6 +98,14 @@ template:
           - --extra-format
           - {{ . }}
           {{- end }}
+          {{- if $values.signing.secretName }}
+          - --sign
+          - /etc/signing/{{ $values.signing.key }}
+          {{- with $values.signing.certificate }}
+          - --certificate
+          - /etc/signing/{{ . }}
+          {{- end }}
+          {{- end }}
         {{- with include "tidegate.objectStoreEnv" .root }}
         {{- trim . | nindent 8 }}
         {{- end }}
@@ -110,6 +121,11 @@ template:
             mountPath: /work
           - name: tmp
             mountPath: /tmp
+          {{- if $values.signing.secretName }}
+          - name: signing
+            mountPath: /etc/signing
+            readOnly: true
+          {{- end }}
           {{- if $values.data.existingClaim }}
           - name: data
             mountPath: /data
@@ -126,6 +142,11 @@ template:
         emptyDir: {}
       - name: tmp
         emptyDir: {}
+      {{- with $values.signing.secretName }}
+      - name: signing
+        secret:
+          secretName: {{ . | quote }}
+      {{- end }}
       {{- with $values.data.existingClaim }}
       - name: data
         persistentVolumeClaim:

@@ -5,7 +5,8 @@ The bundle's place, and how a pod gets the bundle. The URI and the digest determ
   pvc://<claim>/<folder>/<name>        the claim holds a store; the bundle is its directory <folder>/<name>/<digest>
   oci://<registry>/<repository>/<name> an image volume; the bundle is the root of the image whose tag is the digest
 
-In every form, the server verifies the digest again before it parses the bundle.
+In every form, the server verifies the digest again before it parses the bundle. With a policy (_trust.tpl), the init container
+and the server both check the bundle against it.
 */}}
 
 {{- define "tidegate.bundleScheme" -}}
@@ -66,6 +67,9 @@ readOnly: true
 {{- with include "tidegate.caVolume" .root }}
 {{- nindent 0 . }}
 {{- end }}
+{{- with include "tidegate.policyVolume" .root }}
+{{- nindent 0 . }}
+{{- end }}
 {{- end }}
 
 {{/*
@@ -82,6 +86,14 @@ Argument: (dict "root" $ "track" "stable" "resources" <the container's resources
     - pull
     - {{ printf "%s@sha256:%s" .root.Values.model.uri (include "tidegate.bundleDigest" .) | quote }}
     - {{ include "tidegate.bundleDirectory" . | quote }}
+    {{- with include "tidegate.policyFile" .root }}
+    - --policy
+    - {{ . | quote }}
+    {{- range $.root.Values.server.allowedJoblibDigests }}
+    - --allow-joblib-digest
+    - {{ . | quote }}
+    {{- end }}
+    {{- end }}
   {{- with include "tidegate.objectStoreEnv" .root }}
   {{- trim . | nindent 2 }}
   {{- end }}
@@ -94,6 +106,9 @@ Argument: (dict "root" $ "track" "stable" "resources" <the container's resources
     - name: model
       mountPath: /mnt/models
     {{- with include "tidegate.caVolumeMount" .root }}
+    {{- nindent 4 . }}
+    {{- end }}
+    {{- with include "tidegate.policyVolumeMount" .root }}
     {{- nindent 4 . }}
     {{- end }}
 {{- end }}

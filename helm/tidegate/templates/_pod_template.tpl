@@ -99,6 +99,9 @@ containers:
       - {{- include "tidegate.bundleVolumeMount" $ | nindent 8 }}
       - name: tmp
         mountPath: /tmp
+      {{- with include "tidegate.policyVolumeMount" $.root }}
+      {{- nindent 6 . }}
+      {{- end }}
 volumes:
   {{- include "tidegate.volumes" $ | nindent 2 }}
 {{- end }}
@@ -111,6 +114,10 @@ Variables that decide how a bundle is loaded, for the server and for the test th
   value: {{ .Values.server.engine | quote }}
 {{- with .Values.server.predictor }}
 - name: TIDEGATE_PREDICTOR
+  value: {{ . | quote }}
+{{- end }}
+{{- with include "tidegate.policyFile" . }}
+- name: TIDEGATE_POLICY
   value: {{ . | quote }}
 {{- end }}
 {{- with .Values.server.trustedTypes }}

@@ -12,6 +12,7 @@ returns a JSON list of messages.
       (include "tidegate.validate.autoscaling" . | fromJsonArray)
       (include "tidegate.validate.route" . | fromJsonArray)
       (include "tidegate.validate.server" . | fromJsonArray)
+      (include "tidegate.validate.trust" . | fromJsonArray)
       (include "tidegate.validate.metadata" . | fromJsonArray)
       (include "tidegate.validate.availability" . | fromJsonArray)
       (include "tidegate.validate.common" . | fromJsonArray) }}
@@ -311,6 +312,8 @@ values are the same for both tracks, and the digests always differ.
 {{- $errors = append $errors (printf "%s sets PYTHONPATH, which KServe rejects because it adds code to the server: remove it, and add the code to the image." $value) }}
 {{- else if has .name (list "TIDEGATE_HTTP_PORT" "TIDEGATE_GRPC_PORT" "TIDEGATE_HOST" "TIDEGATE_SHADOW_HTTP_PORT" "TIDEGATE_SHADOW_GRPC_PORT" "TIDEGATE_PAIRS_PORT") }}
 {{- $errors = append $errors (printf "%s sets %s, but the Services and the probes expect the server at the chart's address and ports: remove it." $value .name) }}
+{{- else if eq .name "TIDEGATE_POLICY" }}
+{{- $errors = append $errors (printf "%s sets TIDEGATE_POLICY, which the chart sets from values: use trust." $value) }}
 {{- else if hasKey $valueOfVariable .name }}
 {{- $errors = append $errors (printf "%s sets %s, which the chart sets from a value: use server.%s." $value .name (get $valueOfVariable .name)) }}
 {{- end }}
