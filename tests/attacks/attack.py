@@ -48,9 +48,21 @@ def train_targets(folder: Path) -> Targets:
     )
 
 
-def start(path: Path, digest: str | None = None, choice: EngineChoice = EngineChoice.AUTO) -> None:
-    """Load a bundle and run its golden requests, as a server does before it is ready."""
-    verify_golden_outputs(load(path, digest, Policy(), choice), Limits())
+def start(
+    path: Path,
+    digest: str | None = None,
+    choice: EngineChoice = EngineChoice.AUTO,
+    policy: Policy | None = None,
+) -> None:
+    """Load a bundle and run its golden requests, as a server does before it is ready.
+
+    Args:
+        path: The bundle's directory.
+        digest: The digest of the deployment.
+        choice: The engine.
+        policy: The deployer's policy; by default the default one.
+    """
+    verify_golden_outputs(load(path, digest, policy or Policy(), choice), Limits())
 
 
 def with_archive(build: Callable[[], bytes]) -> Attack:
