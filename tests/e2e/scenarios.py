@@ -54,6 +54,7 @@ SCENARIOS = (
     Scenario("pod_kill"),
     Scenario("node_lost"),
     Scenario("tampered_bundle"),
+    Scenario("signed_bundles", full=True),
     Scenario("store_down"),
     Scenario("quota_refused"),
     Scenario("no_credentials"),

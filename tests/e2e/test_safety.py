@@ -1,20 +1,32 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""Rejected bundles and pods, an outage of the store, and a server without credentials."""
+"""Rejected bundles and pods, signatures, an outage of the store, and a server without credentials."""
 
 import json
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import obstore
 import pytest
 
 from tests.e2e.confinement import assert_confined, inspect_container
-from tests.e2e.kube import CommandError, Namespace, Object, last_termination_message, termination_messages
+from tests.e2e.kube import (
+    CommandError,
+    Namespace,
+    Object,
+    last_termination_message,
+    termination_messages,
+    tidegate,
+)
 from tests.e2e.model import Model, push
 from tests.e2e.release import Release
 from tests.e2e.store import bucket, outage
 from tests.e2e.target import Target
 from tests.e2e.traffic import StartTraffic
+from tests.support.signing import new_key, public_pem, write_private
+from tidegate.bundle import ATTESTATIONS
+from tidegate.trust.signing_key import SigningKey
 
 PREFIX = "tampered"
 
@@ -88,11 +100,7 @@ def test_tampered_bundle(
         assert "model.onnx" in evidence["tampered_object"]["pod_status"]
         push(v2.bundle, target, PREFIX)
 
-        # Remove the canary, so that its next pods start from the beginning.
-        release.upgrade({"canary.digest": ""}, wait=False)
-        release.namespace.wait(
-            "the canary's end", lambda: "it has pods" if release.pods("canary") else None, timeout=60
-        )
+        remove_canary(release)
         traffic.phase("an object is missing")
         obstore.delete(objects, f"{folder}/contract.json")
         evidence["missing_object"] = deploy_rejected_canary(release, v2.digest)
@@ -108,6 +116,62 @@ def test_tampered_bundle(
     for client, stats in traffic.report.clients.items():
         for phase in stats["versions"]:
             assert set(traffic.report.versions(client, phase)) == {v1.version}
+
+
+def remove_canary(release: Release) -> None:
+    """Remove the canary, so that its next pods start from the beginning."""
+    release.upgrade({"canary.digest": ""}, wait=False)
+    release.namespace.wait(
+        "the canary's end", lambda: "it has pods" if release.pods("canary") else None, timeout=60
+    )
+
+
+def test_signed_bundles(
+    release: Release,
+    start_traffic: StartTraffic,
+    target: Target,
+    models: tuple[Model, Model],
+    tmp_path: Path,
+    evidence: dict[str, Any],
+) -> None:
+    v1, v2 = (push(model.bundle, target, "signed") for model in models)
+    trusted, unknown = new_key(), new_key()
+
+    def sign(model: Model, key: SigningKey) -> None:
+        file = write_private(key, tmp_path / f"{key.fingerprint}.pem")
+        tidegate("sign", model.reference, f"--key={file}", env=target.store_environment())
+
+    for name in ATTESTATIONS:  # of an earlier run
+        with suppress(FileNotFoundError):
+            obstore.delete(bucket(target, target.models), f"signed/{v2.name}/{v2.digest}/{name}")
+    sign(v1, trusted)
+    signers = [{"name": "training", "publicKey": public_pem(trusted)}]
+    evidence["seconds_until_signed_stable_serves"] = release.install(v1, {"trust": {"signers": signers}})
+    with start_traffic(release) as traffic:
+        traffic.phase("the canary is not signed")
+        evidence["unsigned"] = deploy_rejected_canary(release, v2.digest)
+        assert "is not signed: it has no bundle.sig" in evidence["unsigned"]["pod_status"]
+
+        remove_canary(release)
+        traffic.phase("an unknown key has signed the canary")
+        sign(v2, unknown)
+        evidence["unknown_key"] = deploy_rejected_canary(release, v2.digest)
+        assert "training: it is by another key" in evidence["unknown_key"]["pod_status"]
+
+        remove_canary(release)
+        traffic.phase("the trusted key has signed the canary")
+        sign(v2, trusted)
+        release.upgrade({"canary.digest": v2.digest})
+        assert release.ready_pods("canary")
+
+        remove_canary(release)
+        traffic.phase("the canary's digest is revoked")
+        release.upgrade({"trust.revoked": [v2.digest]})
+        evidence["revoked"] = deploy_rejected_canary(release, v2.digest)
+        assert "is revoked by the policy" in evidence["revoked"]["pod_status"]
+
+    evidence["stable"] = traffic.report.evidence()
+    traffic.report.assert_nothing_lost(at_least=200)
 
 
 def test_store_down(
