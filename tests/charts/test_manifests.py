@@ -8,9 +8,10 @@ import shutil
 import subprocess
 import sys
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
+import typer
 import yaml
 
 from tests.charts.chart import HELM, ROOT, Object, containers, of_kind, pod_specs, render, validated
@@ -18,10 +19,13 @@ from tests.charts.conftest import DIGEST, IMAGE
 from tests.charts.test_examples import assert_restricted
 from tidegate.reference import Reference
 from tidegate.settings import load_yaml
+from tidegate_rollout import commands
+from tidegate_rollout.plan import parse_digest
+from tidegate_rollout.policy import RolloutPolicy
 from tidegate_serving.config import DRAIN_SECONDS, SHUTDOWN_TIMEOUT
 from tidegate_training.config import TrainingConfig
 
-BASES = ("runtime", "model", "training", "deployer", "object-store")
+BASES = ("runtime", "model", "training", "deployer", "rollout", "object-store")
 
 
 @cache
@@ -49,7 +53,7 @@ def test_base_renders_valid_objects_with_versioned_images(base) -> None:
             assert ":" in container["image"]
 
 
-@pytest.mark.parametrize("base", ["training", "object-store"])
+@pytest.mark.parametrize("base", ["training", "rollout", "object-store"])
 def test_pods_pass_the_restricted_pod_security_standard(base) -> None:
     pods = pod_specs(kustomize(base))
     assert pods
@@ -256,6 +260,57 @@ def test_deployer_role_has_the_required_permissions_only() -> None:
         **{resource: {"list"} for resource in read},
         ("", "pods/log"): {"get"},
     }
+
+
+def test_rollout_role_has_the_required_permissions_only() -> None:
+    def names(values: Object) -> dict[tuple[str, str], set[str]]:
+        rendered: dict[tuple[str, str], set[str]] = {}
+        for item in render(values):
+            rendered.setdefault(resource_of(item), set()).add(item["metadata"]["name"])
+        return rendered
+
+    expected: dict[tuple[str, str], set[str]] = {}
+    for file in sorted((HELM / "tidegate" / "ci").glob("*-values.yaml")):
+        values = yaml.safe_load(file.read_text())
+        without, canary = ({**values, "canary": {"digest": digest}} for digest in ("", "b" * 64))
+        before, during = names(without), names(canary)
+        for resource, objects in during.items():
+            # A rollout creates and deletes what belongs to the canary, and patches everything else.
+            appears = objects != before.get(resource)
+            verbs = {"get", "patch"} | ({"create", "delete"} if appears else set())
+            expected.setdefault(resource, set()).update(verbs)
+    # An upgrade does not run the pod of "helm test".
+    expected.pop(("", "pods"), None)
+    expected["", "configmaps"] |= {"list", "create", "update", "delete"}
+    # rollout/tidegate_rollout/release.py lists these.
+    for resource in (
+        ("serving.kserve.io", "inferenceservices"),
+        ("autoscaling", "horizontalpodautoscalers"),
+        ("gateway.networking.k8s.io", "httproutes"),
+        ("apps", "deployments"),
+        ("apps", "replicasets"),
+        ("", "pods"),
+    ):
+        expected.setdefault(resource, set()).add("list")
+    assert granted_by_role("rollout") == expected | {
+        # rollout/tidegate_rollout/cluster.py.
+        ("", "pods/portforward"): {"get", "create"},
+        ("", "events"): {"create"},
+        ("coordination.k8s.io", "leases"): {"get", "create", "update"},
+    }
+
+
+def test_rollout_job_runs_the_command_with_its_policy() -> None:
+    [container] = the("rollout", "Job")["spec"]["template"]["spec"]["containers"]
+    options = [argument for argument in container["args"] if argument.startswith("--")]
+    command, *arguments = container["args"]
+    assert command == "rollout"
+    [policy] = [value for option in options if (value := option.removeprefix("--policy=")) != option]
+    data = the("rollout", "ConfigMap")["data"]
+    assert RolloutPolicy.model_validate(yaml.safe_load(data[PurePosixPath(policy).name])) == RolloutPolicy()
+    parsed = typer.main.get_command(commands.app).commands["start"].make_context("start", arguments[1:])
+    assert parsed.params["release"] == "breast-cancer"
+    assert parse_digest(parsed.params["digest"])
 
 
 def test_development_store_probe_tolerates_a_stall() -> None:
