@@ -17,15 +17,15 @@ from kubernetes.stream import portforward
 from tidegate.errors import ServerError
 from tidegate.kubernetes.client import load_api_client, translate_errors
 from tidegate.kubernetes.pods import Object
-from tidegate_rollout.lease import ConflictError
+from tidegate_rollout.lease import ConflictError, Identity
 
-COMPONENT = "tidegate-rollout"
+COMPONENT = "tidegate/rollout"
 
 _TIMEOUT_SECONDS = 15.0
 _NOT_FOUND, _CONFLICT = 404, 409
 _HANDSHAKE = re.compile(r"Handshake status (\d+) ([A-Za-z ]*)")
-_LONGEST_MESSAGE = 1024
-"""Characters that the API server allows in an Event."""
+_LONGEST_NOTE, _LONGEST_INSTANCE = 1024, 128
+"""Bytes that the API server allows in an Event."""
 
 
 class KubernetesLeases:
@@ -89,7 +89,7 @@ class EventRecorder:
     """
 
     def __init__(self, service: Object) -> None:
-        self._api: Any = CoreV1Api(load_api_client())
+        self._api: Any = CustomObjectsApi(load_api_client())
         self._service = service
 
     def record(self, reason: str, message: str, *, warning: bool = False) -> None:
@@ -105,26 +105,34 @@ class EventRecorder:
             ConfigurationError: If the cluster denies access.
         """
         metadata = self._service["metadata"]
-        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         event = {
+            "apiVersion": "events.k8s.io/v1",
+            "kind": "Event",
             "metadata": {"generateName": f"{metadata['name']}-rollout-"},
-            "involvedObject": {
+            "regarding": {
                 "apiVersion": self._service["apiVersion"],
                 "kind": self._service["kind"],
                 "name": metadata["name"],
                 "namespace": metadata["namespace"],
                 "uid": metadata["uid"],
             },
+            "eventTime": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
             "type": "Warning" if warning else "Normal",
             "reason": reason,
-            "message": message[:_LONGEST_MESSAGE],
-            "source": {"component": COMPONENT},
-            "firstTimestamp": now,
-            "lastTimestamp": now,
-            "count": 1,
+            "action": "Rollout",
+            "note": message.encode()[:_LONGEST_NOTE].decode(errors="ignore"),
+            "reportingController": COMPONENT,
+            "reportingInstance": str(Identity.of_this_process())[:_LONGEST_INSTANCE],
         }
         with translate_errors("recording an Event"):
-            self._api.create_namespaced_event(metadata["namespace"], event, _request_timeout=_TIMEOUT_SECONDS)
+            self._api.create_namespaced_custom_object(
+                "events.k8s.io",
+                "v1",
+                metadata["namespace"],
+                "events",
+                event,
+                _request_timeout=_TIMEOUT_SECONDS,
+            )
 
 
 class PodClient:

@@ -77,7 +77,13 @@ def plan(
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
     """Print the steps of a rollout, and write the values of each. Changes nothing."""
-    from tidegate_rollout.plan import RolloutValues, baseline_of, parse_digest, plan_rollout
+    from tidegate_rollout.plan import (
+        RolloutValues,
+        baseline_of,
+        parse_digest,
+        plan_rollout,
+        policy_by_replicas,
+    )
 
     new = parse_digest(digest)
     settings = load_policy(policy)
@@ -85,7 +91,10 @@ def plan(
     before = RolloutValues.parse(current)
     if replicas is None:
         replicas = before.min_replicas if values else _stable_replicas(release, namespace)
-    steps = plan_rollout(baseline_of(before, new), new, settings, replicas)
+    by_replicas = not current["route"]["enabled"]
+    if by_replicas:
+        settings = policy_by_replicas(settings, replicas)
+    steps = plan_rollout(baseline_of(before, new), new, settings, replicas, by_replicas=by_replicas)
     if values_out is not None:
         write_values(steps, values_out)
     payload = {

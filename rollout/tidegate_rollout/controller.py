@@ -159,7 +159,8 @@ class Controller:
         if isinstance(action, Apply):
             step = state.current
             effects.helm.upgrade(step.values.chart_values(), f"rollout to {state.digest[:12]}: {step.name}")
-        if isinstance(action, Advance) and (state.current.measured or state.step == START):
+        learns = not state.by_replicas and (state.current.measured or state.step == START)
+        if isinstance(action, Advance) and learns:
             state = state.model_copy(update={"replicas": self._required_replicas(state, release)})
         after = transition(state, action, effects.clock())
         if after != before or requested is not None:

@@ -27,6 +27,7 @@ PROMOTE = "promote"
 RETURN = "return"
 REMOVE = "remove"
 
+_NO_TRAFFIC = {"weight": 0, "mirror_percent": 0, "split_by_replicas": False}
 _DIGEST = re.compile(r"(?:sha256:)?([0-9a-f]{64})")
 
 
@@ -40,6 +41,7 @@ class RolloutValues(BaseModel):
     canary_digest: str
     weight: int
     mirror_percent: int
+    split_by_replicas: bool
     canary_min_replicas: int | None
     min_replicas: int
 
@@ -58,6 +60,7 @@ class RolloutValues(BaseModel):
                 canary_digest=parse_digest(canary["digest"]) if canary["digest"] else "",
                 weight=canary["weight"],
                 mirror_percent=canary["mirrorPercent"],
+                split_by_replicas=canary["splitByReplicas"],
                 canary_min_replicas=canary.get("minReplicas"),
                 min_replicas=values["autoscaling"]["minReplicas"],
             )
@@ -75,6 +78,7 @@ class RolloutValues(BaseModel):
                 "digest": self.canary_digest,
                 "weight": self.weight,
                 "mirrorPercent": self.mirror_percent,
+                "splitByReplicas": self.split_by_replicas,
                 "minReplicas": self.canary_min_replicas,
             },
             "autoscaling": {"minReplicas": self.min_replicas},
@@ -130,12 +134,48 @@ def baseline_of(values: RolloutValues, digest: str) -> RolloutValues:
             f"{digest[:12]}. Remove it with 'helm upgrade --set canary.weight=0', then '--set "
             "canary.digest='."
         )
-    return values.changed(canary_digest="", weight=0, mirror_percent=0)
+    return values.changed(canary_digest="", **_NO_TRAFFIC)
+
+
+def policy_by_replicas(policy: RolloutPolicy, replicas: int) -> RolloutPolicy:
+    """Return the policy without the steps that a release without a Gateway cannot have.
+
+    One Service sends each pod the same part of the requests. So a step is a number of the canary's replicas,
+    and weights with the same number are one step.
+
+    Args:
+        policy: The policy.
+        replicas: The stable track's replicas.
+
+    Raises:
+        ConfigurationError: If the policy has no weight.
+    """
+    weights = {
+        canary_replicas(step.weight, replicas): step
+        for step in reversed(policy.steps)
+        if step.weight is not None
+    }
+    if not weights:
+        raise ConfigurationError(
+            "The policy only mirrors requests, and without a Gateway nothing mirrors them: add a weight to "
+            "'steps'."
+        )
+    return policy.model_copy(update={"steps": tuple(reversed(weights.values()))})
+
+
+def canary_replicas(weight: int, replicas: int) -> int:
+    """Return the canary's replicas with which one Service sends it a percentage of the requests, at least
+    one.
+
+    >>> [canary_replicas(weight, 4) for weight in (5, 25, 50)]
+    [1, 1, 4]
+    """
+    return max(1, round(replicas * weight / (FULL_WEIGHT - weight)))
 
 
 @lru_cache(maxsize=16)
 def plan_rollout(
-    baseline: RolloutValues, digest: str, policy: RolloutPolicy, replicas: int
+    baseline: RolloutValues, digest: str, policy: RolloutPolicy, replicas: int, *, by_replicas: bool = False
 ) -> tuple[PlannedStep, ...]:
     """Plan the steps from a new digest to its promotion.
 
@@ -148,21 +188,28 @@ def plan_rollout(
         digest: The new digest.
         policy: The steps with a verdict.
         replicas: The replicas that serve all requests.
+        by_replicas: Whether one Service divides the requests, because there is no Gateway.
     """
-    measured = tuple(_measured_steps(baseline, digest, policy, replicas))
-    return (*measured, *_promotion(baseline, measured[-1].values, max(replicas, baseline.min_replicas)))
+    measured = tuple(_measured_steps(baseline, digest, policy, replicas, by_replicas=by_replicas))
+    replicas = max(replicas, baseline.min_replicas)
+    promotion = _promotion(baseline, measured[-1].values, replicas, by_replicas=by_replicas)
+    return (*measured, *promotion)
 
 
 @lru_cache(maxsize=16)
-def plan_rehearsal(baseline: RolloutValues, policy: RolloutPolicy, replicas: int) -> tuple[PlannedStep, ...]:
+def plan_rehearsal(
+    baseline: RolloutValues, policy: RolloutPolicy, replicas: int, *, by_replicas: bool = False
+) -> tuple[PlannedStep, ...]:
     """Plan the steps of a rollout of the release's own digest, which end without a promotion.
 
     Args:
         baseline: The release's values without a canary.
         policy: The steps with a verdict.
         replicas: The replicas that serve all requests.
+        by_replicas: Whether one Service divides the requests, because there is no Gateway.
     """
-    measured = tuple(_measured_steps(baseline, baseline.digest, policy, replicas))
+    digest = baseline.digest
+    measured = tuple(_measured_steps(baseline, digest, policy, replicas, by_replicas=by_replicas))
     return (*measured, *plan_abort(baseline, measured[-1].values))
 
 
@@ -173,7 +220,7 @@ def plan_abort(baseline: RolloutValues, current: RolloutValues) -> tuple[Planned
         baseline: The release's values without a canary.
         current: The values of the last step, whose replicas stay until the canary is removed.
     """
-    returned = current.changed(weight=0, mirror_percent=0)
+    returned = current.changed(**_NO_TRAFFIC)
     return (
         PlannedStep(RETURN, "Return all requests to the stable track", returned, settles=True),
         PlannedStep(REMOVE, "Remove the canary", baseline),
@@ -181,15 +228,24 @@ def plan_abort(baseline: RolloutValues, current: RolloutValues) -> tuple[Planned
 
 
 def _measured_steps(
-    baseline: RolloutValues, digest: str, policy: RolloutPolicy, replicas: int
+    baseline: RolloutValues, digest: str, policy: RolloutPolicy, replicas: int, *, by_replicas: bool
 ) -> Iterator[PlannedStep]:
     values = baseline.changed(canary_digest=digest)
+    if by_replicas:
+        values = values.changed(canary_min_replicas=1)
     yield PlannedStep(START, "Start the canary without requests", values)
     for step in policy.steps:
         if step.mirror is not None:
             purpose = f"Mirror {step.mirror} % of the requests to the canary"
             mirrored = values.changed(mirror_percent=step.mirror)
             yield PlannedStep(f"mirror-{step.mirror}", purpose, mirrored, measured=True, settles=True)
+        elif step.weight is not None and by_replicas:
+            count = canary_replicas(step.weight, replicas)
+            values = values.changed(canary_min_replicas=count, split_by_replicas=True)
+            purpose = (
+                f"Send the requests to all {count + replicas} replicas, of which {count} are the canary's"
+            )
+            yield PlannedStep(f"weight-{step.weight}", purpose, values, measured=True, settles=True)
         elif step.weight is not None:
             yield from (sizing := tuple(_sizing(values, step.weight, replicas)))
             values = (sizing[-1].values if sizing else values).changed(weight=step.weight)
@@ -206,18 +262,27 @@ def _sizing(values: RolloutValues, weight: int, replicas: int) -> Iterator[Plann
         yield PlannedStep(f"size-{weight}", f"Scale the canary to at least {needed} replicas", sized)
 
 
-def _promotion(baseline: RolloutValues, values: RolloutValues, replicas: int) -> Iterator[PlannedStep]:
-    """Plan the promotion: a track without requests keeps its replicas by its minimum."""
+def _promotion(
+    baseline: RolloutValues, values: RolloutValues, replicas: int, *, by_replicas: bool
+) -> Iterator[PlannedStep]:
+    """Plan the promotion: a track without requests keeps its replicas by its minimum.
+
+    Without a Gateway the stable track keeps its part of the requests, and a rolling update changes its
+    digest.
+    """
     values = values.changed(mirror_percent=0)
-    yield from (sizing := tuple(_sizing(values, FULL_WEIGHT, replicas)))
-    values = (sizing[-1].values if sizing else values).changed(weight=FULL_WEIGHT, min_replicas=replicas)
-    yield PlannedStep(ALL_TRAFFIC, "Send all requests to the canary", values, settles=True)
+    if by_replicas:
+        values = values.changed(min_replicas=replicas)
+    else:
+        yield from (sizing := tuple(_sizing(values, FULL_WEIGHT, replicas)))
+        values = (sizing[-1].values if sizing else values).changed(weight=FULL_WEIGHT, min_replicas=replicas)
+        yield PlannedStep(ALL_TRAFFIC, "Send all requests to the canary", values, settles=True)
     digest = values.canary_digest
     earlier = (baseline.digest, *baseline.previous)
     previous = tuple(dict.fromkeys(item for item in earlier if item != digest))
     values = values.changed(digest=digest, previous=previous)
     yield PlannedStep(PROMOTE, "Give the stable track the new digest", values)
-    values = values.changed(weight=0)
+    values = values.changed(**_NO_TRAFFIC)
     yield PlannedStep(RETURN, "Return all requests to the stable track", values, settles=True)
     promoted = baseline.changed(digest=digest, previous=previous)
     yield PlannedStep(REMOVE, "Remove the canary", promoted)

@@ -7,7 +7,7 @@ from typing import Any
 
 from tidegate.errors import ConfigurationError
 from tidegate_rollout.evidence import Evidence
-from tidegate_rollout.plan import START, RolloutValues, baseline_of, parse_digest
+from tidegate_rollout.plan import START, RolloutValues, baseline_of, parse_digest, policy_by_replicas
 from tidegate_rollout.policy import RolloutPolicy
 from tidegate_rollout.state import Course, RolloutState
 
@@ -30,10 +30,17 @@ def verify_values(values: Mapping[str, Any], digest: str, policy: RolloutPolicy,
             f"The release already serves {digest[:12]}: give another digest, or run 'tidegate rollout "
             "rehearse' to measure false alarms."
         )
-    if not values["route"]["enabled"]:
+    gateway = values["route"]["enabled"]
+    if not gateway and not values["service"]["enabled"]:
         raise ConfigurationError(
             "The release has no route, and only a Gateway sends or mirrors requests by weight: set "
-            "route.enabled, route.parentRefs and route.hostnames."
+            "route.enabled, route.parentRefs and route.hostnames. In a cluster without a Gateway, set "
+            "service.enabled, whose Service divides requests by replicas."
+        )
+    if not gateway and policy.predictions is not None:
+        raise ConfigurationError(
+            "The policy compares predictions, and without a Gateway no request reaches both tracks: set "
+            "'predictions: null' in the policy."
         )
     if policy.predictions is not None and not values["server"]["pairsSampleRate"]:
         raise ConfigurationError(
@@ -78,9 +85,10 @@ def first_state(
     Raises:
         ConfigurationError: If the release has a canary of another digest.
     """
+    by_replicas = not values["route"]["enabled"]
     return RolloutState(
         digest=digest,
-        policy=policy,
+        policy=policy_by_replicas(policy, replicas) if by_replicas else policy,
         baseline=baseline_of(RolloutValues.parse(values), digest),
         replicas=replicas,
         evidence=Evidence.start(policy, edges),
@@ -88,6 +96,7 @@ def first_state(
         step_started_at=now,
         course=course,
         rounds=rounds,
+        by_replicas=by_replicas,
     )
 
 
@@ -110,6 +119,8 @@ def continued_state(
             f"A {state.course} of {state.digest[:12]} is at the step {state.step}: continue it with its "
             "digest, or run 'tidegate rollout abort' first."
         )
+    if policy is not None and state.by_replicas:
+        policy = policy_by_replicas(policy, state.replicas)
     if policy is not None and policy != state.policy:
         raise ConfigurationError(
             f"The {state.course} in progress has another policy: run 'tidegate rollout abort' first, or "

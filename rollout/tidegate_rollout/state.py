@@ -99,6 +99,8 @@ class RolloutState(_Model):
     """The last reading of the pods in this step."""
     rounds: int = 1
     """The remaining rounds of a rehearsal, with the present one."""
+    by_replicas: bool = False
+    """Whether one Service divides the requests by replicas, because the release has no Gateway."""
     course: Course = Course.ROLLOUT
     abort_from: RolloutValues | None = None
     """The values of the step that an abort followed."""
@@ -131,8 +133,10 @@ class RolloutState(_Model):
             assert self.abort_from is not None, "an abort has values from which it returns"
             return plan_abort(self.baseline, self.abort_from)
         if self.course is Course.REHEARSAL:
-            return plan_rehearsal(self.baseline, self.policy, self.replicas)
-        return plan_rollout(self.baseline, self.digest, self.policy, self.replicas)
+            return plan_rehearsal(self.baseline, self.policy, self.replicas, by_replicas=self.by_replicas)
+        return plan_rollout(
+            self.baseline, self.digest, self.policy, self.replicas, by_replicas=self.by_replicas
+        )
 
     @property
     def current(self) -> PlannedStep:

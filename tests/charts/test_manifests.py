@@ -295,7 +295,7 @@ def test_rollout_role_has_the_required_permissions_only() -> None:
     assert granted_by_role("rollout") == expected | {
         # rollout/tidegate_rollout/cluster.py.
         ("", "pods/portforward"): {"get", "create"},
-        ("", "events"): {"create"},
+        ("events.k8s.io", "events"): {"create"},
         ("coordination.k8s.io", "leases"): {"get", "create", "update"},
     }
 

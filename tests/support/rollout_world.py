@@ -201,10 +201,14 @@ class World:
         """Let the Gateway send requests for some seconds."""
         self.clock.advance(seconds)
         values, total = self.rollout_values, self.rate * seconds
+        weight = float(values.weight)
+        if values.split_by_replicas:
+            replicas = values.canary_min_replicas or values.min_replicas
+            weight = 100 * replicas / (replicas + values.min_replicas)
         if values.canary_digest:
-            self._serve("canary", "canary", total * values.weight / 100)
+            self._serve("canary", "canary", total * weight / 100)
             self._serve("shadow", "canary", total * values.mirror_percent / 100)
-        self._serve("stable", "stable", total * (100 - values.weight) / 100)
+        self._serve("stable", "stable", total * (100 - weight) / 100)
         self.on_sleep()
 
     # The progress

@@ -11,8 +11,9 @@ from tidegate_rollout.plan import (
     plan_abort,
     plan_rehearsal,
     plan_rollout,
+    policy_by_replicas,
 )
-from tidegate_rollout.policy import RolloutPolicy
+from tidegate_rollout.policy import RolloutPolicy, Step
 
 BASELINE = RolloutValues(
     digest=OLD,
@@ -20,6 +21,7 @@ BASELINE = RolloutValues(
     canary_digest="",
     weight=0,
     mirror_percent=0,
+    split_by_replicas=False,
     canary_min_replicas=None,
     min_replicas=2,
 )
@@ -105,3 +107,21 @@ def test_digest_may_have_a_prefix():
     assert parse_digest(f"sha256:{OLD}") == OLD
     with pytest.raises(ConfigurationError, match="expected 64 digits"):
         parse_digest("abc")
+
+
+def test_plan_without_a_gateway_counts_replicas():
+    policy = policy_by_replicas(RolloutPolicy(), replicas=4)
+    assert [str(step) for step in policy.steps] == ["weight 5 %", "weight 50 %"]
+    steps = plan_rollout(BASELINE, NEW, policy, 4, by_replicas=True)
+    assert [(s.name, s.values.canary_min_replicas, s.values.split_by_replicas) for s in steps] == [
+        ("start", 1, False),
+        ("weight-5", 1, True),
+        ("weight-50", 4, True),
+        ("promote", 4, True),
+        ("return", 4, False),
+        ("remove", None, False),
+    ]
+    assert {step.values.weight for step in steps} == {0}
+    assert by_name(steps)["promote"].min_replicas == 4
+    with pytest.raises(ConfigurationError, match="only mirrors"):
+        policy_by_replicas(RolloutPolicy(steps=(Step(mirror=10),)), replicas=4)

@@ -238,7 +238,7 @@ def test_cluster_unreachable_for_too_long_is_an_error():
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        ("route.enabled", False, "The release has no route"),
+        ("route.enabled", False, "In a cluster without a Gateway, set service.enabled"),
         ("server.pairsSampleRate", 0, "server.pairsSampleRate is 0"),
         ("capacity.digest", OLD, "the chart would reject the promotion to bbbbbbbbbbbb"),
         ("model.digest", NEW, "already serves bbbbbbbbbbbb"),
@@ -270,3 +270,17 @@ def test_release_with_a_failed_upgrade_is_rejected():
 def test_last_state_of_a_release_without_rollout_is_none():
     assert World().session().last_state() is None
     assert Course.ABORT == "abort"
+
+
+def test_release_without_a_gateway_is_promoted_by_replicas():
+    world = World(rate=4000)
+    world.values["route"]["enabled"], world.values["service"]["enabled"] = False, True
+    before = world.rollout_values
+    with pytest.raises(ConfigurationError, match="set 'predictions: null'"):
+        world.session().start(NEW, POLICY)
+    state = world.session().start(NEW, FAST)
+    assert state.result is Result.PROMOTED
+    assert names(world) == ["start", "weight-5", "weight-50", "promote", "return", "remove"]
+    assert state.evidence.canary.timed > 0
+    assert state.evidence.mirrored.timed == 0
+    assert world.rollout_values == before.changed(digest=NEW, previous=(OLD, OLDER))
