@@ -164,8 +164,7 @@ def policy_by_replicas(policy: RolloutPolicy, replicas: int) -> RolloutPolicy:
 
 
 def canary_replicas(weight: int, replicas: int) -> int:
-    """Return the canary's replicas with which one Service sends it a percentage of the requests, at least
-    one.
+    """Return the canary's replicas, at least one, with which one Service sends it a percentage.
 
     >>> [canary_replicas(weight, 4) for weight in (5, 25, 50)]
     [1, 1, 4]

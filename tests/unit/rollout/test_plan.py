@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import pytest
 
+from tests.charts.chart import render
 from tests.support.rollout_world import NEW, OLD, OLDER, World
 from tidegate.errors import ConfigurationError
 from tidegate_rollout.plan import (
@@ -125,3 +126,25 @@ def test_plan_without_a_gateway_counts_replicas():
     assert by_name(steps)["promote"].min_replicas == 4
     with pytest.raises(ConfigurationError, match="only mirrors"):
         policy_by_replicas(RolloutPolicy(steps=(Step(mirror=10),)), replicas=4)
+
+
+@pytest.mark.parametrize("by_replicas", [False, True])
+def test_chart_accepts_the_values_of_every_step(by_replicas):
+    base = {
+        "model": {"uri": "s3://models/iris"},
+        "image": {"repository": "registry.example.com/tidegate/serving"},
+        "service": {"enabled": by_replicas},
+        "route": {
+            "enabled": not by_replicas,
+            "parentRefs": [{"name": "public"}],
+            "hostnames": ["iris.models.example.com"],
+        },
+    }
+    policy = RolloutPolicy(steps=(Step(mirror=10), Step(weight=50)))
+    if by_replicas:
+        policy = policy_by_replicas(policy, 3)
+    for step in plan_rollout(BASELINE, NEW, policy, 3, by_replicas=by_replicas):
+        values = step.values.chart_values()
+        release = {**base, **values, "model": {**base["model"], **values["model"]}}
+        names = {item["metadata"]["name"] for item in render(release) if item["kind"] == "InferenceService"}
+        assert names == ({"demo", "demo-canary"} if step.values.canary_digest else {"demo"}), step.name
