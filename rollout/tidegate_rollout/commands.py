@@ -215,6 +215,37 @@ def schema() -> None:
     typer.echo(json.dumps(RolloutPolicy.model_json_schema(), indent=2, ensure_ascii=False))
 
 
+@app.command()
+def verdict(
+    release: ReleaseArgument,
+    namespace: NamespaceOption = None,
+    policy: PolicyOption = None,
+    out: OutOption = None,
+    output: OutputOption = OutputFormat.TEXT,
+) -> None:
+    """Measure the canary's present traffic until the verdict, for a pipeline that changes the release itself.
+
+    Changes nothing. Exits with 0 if the step passes, and with 3 if it fails or has too little evidence.
+    """
+    from tidegate_rollout.present import judge_present_step
+
+    session = connect(release, namespace, CHART)
+    effects = session.effects
+    state, reached = judge_present_step(
+        effects.read_release,
+        effects.get,
+        load_policy(policy),
+        clock=effects.clock,
+        sleep=effects.sleep,
+        notice=effects.report.notice,
+    )
+    _print_report(session, state, out, output)
+    if reached.outcome != "pass":
+        raise GateNotPassedError(
+            f"The verdict about {release} is {reached.outcome}: {'; '.join(reached.reasons)}."
+        )
+
+
 def connect(name: str, namespace: str | None, chart: str) -> "Session":
     """Return the access to a release on the cluster of the current context.
 

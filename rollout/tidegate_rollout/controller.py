@@ -7,27 +7,22 @@ effect, which then changes nothing: an upgrade is left out if the release alread
 decisions are in :mod:`tidegate_rollout.machine`.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, get_args
 
 from tidegate.errors import ServerError
-from tidegate.kubernetes.pods import is_ready
-from tidegate_rollout.evidence import Block, TrackCounts, increase
 from tidegate_rollout.lease import LeaseLostError
 from tidegate_rollout.machine import Action, Advance, Apply, Observation, Request, Wait, decide, transition
-from tidegate_rollout.pairs import PairJoiner, Sample
+from tidegate_rollout.measurement import Measurement
 from tidegate_rollout.plan import FULL_WEIGHT, START, RolloutValues
 from tidegate_rollout.release import Release
 from tidegate_rollout.room import ReplicaCapacity, find_shortage, read_scale, required_replicas
-from tidegate_rollout.scrape import Get, PodReading, Target, read_pods
-from tidegate_rollout.state import Reading, RolloutState
+from tidegate_rollout.scrape import Get
+from tidegate_rollout.state import RolloutState
 from tidegate_rollout.status import assess
 from tidegate_rollout.verdict import Verdict
-from tidegate_rollout.verdict import assess as judge
 
-HTTP_PORT = 8080
-"""The port of the metrics, unless the chart's value server.metricsPort is set."""
 POLL_SECONDS = 2.0
 UNREACHABLE_SECONDS = 300.0
 """How long the cluster may be unreachable before the command ends. The rollout can be continued."""
@@ -103,11 +98,9 @@ class Controller:
     def __init__(self, effects: Effects, capacity: ReplicaCapacity | None = None) -> None:
         self._effects = effects
         self._capacity = capacity
-        self._joiner = PairJoiner()
+        self._measurement = Measurement(effects.get, effects.clock, effects.report.notice, capacity)
         self._applied: tuple[str, float] | None = None
         """The step, with its start, whose values the release is known to have."""
-        self._rate: float | None = None
-        """Requests per second of users in the last block."""
 
     def run(self, state: RolloutState, request: Request | None = None) -> RolloutState:
         """Continue a rollout until it ends or is held, and return its last state.
@@ -147,8 +140,8 @@ class Controller:
             values = effects.helm.deployed_values()
             applied = values is not None and RolloutValues.parse(values) == state.current.values
             self._applied = (state.step, state.step_started_at) if applied else None
-            if values is not None and applied and measuring:
-                state, verdict = self._measure(state, release, values)
+            if applied and measuring:
+                state, verdict = self._measurement.measure(state, release)
         seen = replace(
             self._observe(state, release),
             applied=self._applied is not None,
@@ -187,51 +180,13 @@ class Controller:
             return False
         return self._effects.clock() - state.ready_at >= state.policy.settle_seconds
 
-    def _measure(
-        self, state: RolloutState, release: Release, values: Mapping[str, Any]
-    ) -> tuple[RolloutState, Verdict | None]:
-        """Read all pods, and add the block since the last reading; the first one only starts a block."""
-        mirrors = state.current.values.mirror_percent > 0
-        before, policy = state.reading, state.policy
-        targets = list(find_targets(release, values, mirrors=mirrors))
-        # Only a mirrored request is served by both tracks.
-        samples = mirrors and policy.predictions is not None
-        readings, failures = read_pods(targets, self._effects.get, before.cursors, samples=samples)
-        for failure in failures:
-            self._effects.report.waiting(state, failure)
-        now = self._effects.clock()
-        state = state.model_copy(update={"reading": _next_reading(before, readings, targets, state, now)})
-        pairs = self._joiner.join(_samples(readings, "stable"), _samples(readings, "canary"))
-        if before.at is None or now <= before.at:
-            return state, None
-        seconds = now - before.at
-        stable, canary = (
-            increase(before.counts, _counts(readings, track, state)) for track in ("stable", "canary")
-        )
-        self._rate = (stable.timed + (0 if mirrors else canary.timed)) / seconds
-        block = Block(
-            canary=canary,
-            stable=stable,
-            seconds=seconds,
-            stable_has_room=not mirrors and self._stable_has_room(stable, seconds, targets),
-        )
-        evidence = state.evidence.add(block, policy, pairs)
-        verdict = judge(policy, evidence)
-        return state.model_copy(update={"evidence": evidence.record(verdict.progress)}), verdict
-
-    def _stable_has_room(self, counts: TrackCounts, seconds: float, targets: Sequence[Target]) -> bool:
-        if self._capacity is None:
-            return False
-        replicas = sum(target.track == "stable" for target in targets)
-        return counts.timed / seconds <= self._capacity.safe_rate * replicas
-
     def _required_replicas(self, state: RolloutState, release: Release) -> int:
         weight = state.current.values.weight
         tracks = [
             (FULL_WEIGHT - weight, read_scale(release, "stable")),
             (weight, read_scale(release, "canary")),
         ]
-        return required_replicas(state.replicas, tracks, rate=self._rate, capacity=self._capacity)
+        return required_replicas(state.replicas, tracks, rate=self._measurement.rate, capacity=self._capacity)
 
     def _wait_seconds(self, state: RolloutState, action: Action) -> float:
         if not isinstance(action, Wait):
@@ -249,55 +204,6 @@ class Controller:
                 return
 
 
-def find_targets(release: Release, values: Mapping[str, Any], *, mirrors: bool) -> Iterator[Target]:
-    """Yield the ready pods of both tracks.
-
-    Args:
-        release: The release.
-        values: Its values.
-        mirrors: Whether the canary's requests are mirrored ones.
-    """
-    port = int(values["server"]["metricsPort"] or HTTP_PORT)
-    for track in release.tracks:
-        for pod in track.pods:
-            if is_ready(pod):
-                yield Target(
-                    track.name, pod["metadata"]["name"], port, shadow=mirrors and track.name == "canary"
-                )
-
-
 def parse_request(text: str | None) -> Request | None:
     """Return the request in a Lease's annotation; None for another text, which a person may have written."""
     return next((request for request in get_args(Request) if request == text), None)
-
-
-def _next_reading(
-    before: Reading,
-    readings: Sequence[PodReading],
-    targets: Sequence[Target],
-    state: RolloutState,
-    now: float,
-) -> Reading:
-    """Return the reading for the next block. A pod that did not respond keeps its earlier counts."""
-    edges, pods = state.evidence.edges, {target.pod for target in targets}
-    counts = {**before.counts, **{reading.target.pod: reading.counts(edges) for reading in readings}}
-    cursors = {
-        **before.cursors,
-        **{reading.target.pod: reading.cursor for reading in readings if reading.cursor},
-    }
-    return Reading(
-        at=now,
-        counts={pod: count for pod, count in counts.items() if pod in pods},
-        cursors={pod: cursor for pod, cursor in cursors.items() if pod in pods},
-    )
-
-
-def _counts(readings: Sequence[PodReading], track: str, state: RolloutState) -> dict[str, TrackCounts]:
-    edges = state.evidence.edges
-    return {
-        reading.target.pod: reading.counts(edges) for reading in readings if reading.target.track == track
-    }
-
-
-def _samples(readings: Sequence[PodReading], track: str) -> list[Sample]:
-    return [sample for reading in readings if reading.target.track == track for sample in reading.samples]

@@ -9,9 +9,10 @@ and ``promote`` leave a request in it, which that process follows, and take over
 from dataclasses import dataclass
 
 from tidegate.errors import ConfigurationError, ServerError
-from tidegate_rollout.controller import Controller, Effects, find_targets
+from tidegate_rollout.controller import Controller, Effects
 from tidegate_rollout.lease import LeaseHeldError, LeaseLostError, LeaseRecord, RolloutLease
 from tidegate_rollout.machine import Request, resume
+from tidegate_rollout.measurement import find_targets
 from tidegate_rollout.plan import parse_digest
 from tidegate_rollout.policy import RolloutPolicy
 from tidegate_rollout.preflight import continued_state, first_state, verify_values
@@ -120,9 +121,7 @@ class Session:
         digest = parse_digest(digest or values["model"]["digest"])
         verify_values(values, digest, policy, course)
         samples = policy.predictions is not None
-        readings, failures = read_pods(
-            find_targets(release, values, mirrors=False), effects.get, {}, samples=samples
-        )
+        readings, failures = read_pods(find_targets(release, mirrors=False), effects.get, {}, samples=samples)
         if not readings:
             raise ServerError(f"No pod of {self.release} can be read: {'; '.join(failures)}.")
         return first_state(

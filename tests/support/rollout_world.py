@@ -122,7 +122,7 @@ class World:
             "autoscaling": {"type": "hpa", "minReplicas": 2, "maxReplicas": maximum},
             "route": {"enabled": True},
             "service": {"enabled": False},
-            "server": {"metricsPort": None, "pairsSampleRate": 1.0},
+            "server": {"pairsSampleRate": 1.0},
         }
         self.status = "deployed"
         self.upgrades: list[tuple[str, RolloutValues]] = []
@@ -130,6 +130,8 @@ class World:
         self.counts = {
             lane: {"requests": 0.0, "errors": 0.0, "slow": 0.0} for lane in ("stable", "canary", "shadow")
         }
+        self.metrics_port = 8080
+        self.route: Object | None = None
         self.lines: list[str] = []
         self.on_sleep: Callable[[], None] = lambda: None
         self.copies: list[World] | None = None
@@ -174,6 +176,12 @@ class World:
         self.upgrades.append((description.rpartition(": ")[2], self.rollout_values))
         self._keep()
 
+    @property
+    def variables(self) -> list[Object]:
+        """The environment of the server's container."""
+        port = {"name": "TIDEGATE_METRICS_PORT", "value": str(self.metrics_port)}
+        return [{"name": "POD_NAME", "valueFrom": {}}, *([port] if self.metrics_port != 8080 else [])]
+
     # The cluster
 
     def read_release(self) -> Release:
@@ -182,12 +190,12 @@ class World:
         if values.canary_digest:
             minimum = values.canary_min_replicas or values.min_replicas
             tracks.append(self._track("canary", values.canary_digest, minimum))
-        return Release("iris", "models", tuple(tracks), None)
+        return Release("iris", "models", tuple(tracks), self.route)
 
     def get(self, pod: str, port: int, path: str) -> str:
         track = pod.split("-")[0]
         if path == "/metrics":
-            assert port == 8080
+            assert port == self.metrics_port
             lanes = {"": track} | ({"_shadow": "shadow"} if track == "canary" else {})
             return "".join(_page(name, self.counts[lane]) for name, lane in lanes.items())
         assert port == 8085, path
@@ -265,6 +273,7 @@ class World:
             pods=(
                 {
                     "metadata": {"name": f"{name}-1"},
+                    "spec": {"containers": [{"name": "kserve-container", "env": self.variables}]},
                     "status": {"conditions": [{"type": "Ready", "status": str(ready)}]},
                 },
             ),

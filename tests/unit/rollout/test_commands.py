@@ -7,7 +7,7 @@ import yaml
 
 from tests.support.rollout_world import NEW, OLD, POLICY, FakeTrack, World
 from tidegate.console import OutputFormat
-from tidegate.errors import ConfigurationError, ExitCode, GateNotPassedError, NotFoundError
+from tidegate.errors import ConfigurationError, ExitCode, GateNotPassedError, NotFoundError, ServerError
 from tidegate_rollout import commands
 from tidegate_rollout.helm import Helm
 
@@ -123,3 +123,65 @@ def test_plan_of_a_failed_release_is_an_error(use):
 def test_policy_defaults_without_a_file(policy):
     assert commands.load_policy(None).steps[0].mirror == 10
     assert commands.load_policy(policy).steps != POLICY.steps
+
+
+def route(weight=0, mirror=None):
+    backends = [
+        {"name": "iris-predictor", "weight": 100 - weight},
+        {"name": "iris-canary-predictor", "weight": weight},
+    ]
+    filters = [] if mirror is None else [{"type": "RequestMirror", "requestMirror": {"percent": mirror}}]
+    conditions = [{"type": "Accepted", "status": "True", "observedGeneration": 1}]
+    return {
+        "metadata": {"generation": 1},
+        "spec": {"rules": [{"backendRefs": backends, "filters": filters}]},
+        "status": {"parents": [{"parentRef": {"name": "gateway"}, "conditions": conditions}]},
+    }
+
+
+@pytest.fixture
+def present(use):
+    """Use a release whose pipeline has given the canary a weight or a mirror."""
+
+    def of(weight=0, mirror=None, **world):
+        world = use(World(rate=4000, **world))
+        world.values["canary"] |= {"digest": NEW, "weight": weight, "mirrorPercent": mirror or 0}
+        world.route = route(weight, mirror)
+        return world
+
+    return of
+
+
+@pytest.mark.parametrize("traffic", [{"weight": 25}, {"mirror": 10}])
+def test_verdict_passes_a_good_canary_and_changes_nothing(present, policy, traffic, capsys):
+    world = present(**traffic)
+    commands.verdict("iris", policy=policy, output=OutputFormat.JSON)
+    printed = json.loads(capsys.readouterr().out)
+    assert (printed["verdict"], printed["canary_digest"]) == ("pass", NEW)
+    assert world.upgrades == []
+    assert world.leases.objects == {}
+
+
+def test_verdict_stops_a_bad_canary(present, policy):
+    present(weight=25, canary=FakeTrack(error_ratio=0.2))
+    with pytest.raises(GateNotPassedError, match="The verdict about iris is fail: server errors"):
+        commands.verdict("iris", policy=policy)
+
+
+def test_verdict_without_requests_to_the_canary_is_an_error(present, policy):
+    present()
+    with pytest.raises(ConfigurationError, match="receives 0 % of the requests"):
+        commands.verdict("iris", policy=policy)
+
+
+def test_verdict_by_replicas_without_a_route(present, policy):
+    world = present()
+    world.route = None
+    world.values["canary"] |= {"splitByReplicas": True, "minReplicas": 2}
+    commands.verdict("iris", policy=policy)
+
+
+def test_verdict_of_pods_that_never_start_is_an_error(present, policy):
+    present(weight=25, canary=FakeTrack(starts=False))
+    with pytest.raises(ServerError, match="is not ready for a verdict: canary: 0 of 2 pods are new"):
+        commands.verdict("iris", policy=policy)

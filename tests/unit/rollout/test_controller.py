@@ -21,6 +21,12 @@ def test_good_canary_is_promoted_step_by_step():
     assert world.rollout_values == before.changed(digest=NEW, previous=(OLD, OLDER))
 
 
+def test_metrics_port_of_the_pods_is_read():
+    world = World(rate=4000)
+    world.metrics_port = 8082
+    assert world.session().start(NEW, SHORT).result is Result.PROMOTED
+
+
 def test_wrong_predictions_stop_at_the_mirror():
     world = World(canary=FakeTrack(swapped=True))
     before = world.rollout_values
