@@ -21,8 +21,10 @@ FEATURES = (
     "HTTPRouteRequestTimeout",
     "HTTPRouteBackendProtocolH2C",
 )
-"""The optional features that the chart uses, in the order of the table's columns."""
-ROWS = re.compile(r"(?<=\|---\|---\|---\|---\|---\|---\|\n)(?:\|.*\n)+")
+"""The optional features that a route of the chart uses, in the order of the table's columns."""
+MIRROR = "HTTPRouteRequestPercentageMirror"
+"""The feature of the last column. Reports of releases before 1.3 do not state it, which means no."""
+ROWS = re.compile(r"(?<=\|---\|---\|---\|---\|---\|---\|---\|\n)(?:\|.*\n)+")
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Report:
         project: The implementation's name.
         url: The implementation's address.
         version: The implementation's version.
-        supported: Whether it supports each of the features.
+        supported: Whether it supports each of the features, and the mirror.
     """
 
     release: tuple[int, ...]
@@ -63,7 +65,7 @@ def parse_report(release: str, document: Any) -> Report | None:
         str(implementation["project"]),
         re.sub(r"^(?!https?://)", "https://", str(implementation["url"])),
         str(implementation["version"]).removeprefix("v"),
-        tuple(feature in supported for feature in FEATURES),
+        tuple(feature in supported for feature in (*FEATURES, MIRROR)),
     )
 
 
@@ -93,8 +95,8 @@ def newest(reports: Iterable[Report]) -> list[Report]:
 def row(report: Report) -> str:
     """Return an implementation's row of the table.
 
-    >>> row(Report((1, 6), "traefik", "https://traefik.io", "3.7.10", (True, False, True)))
-    '| [traefik](https://traefik.io) | 3.7.10 | 1.6 | yes | **no** | yes |'
+    >>> row(Report((1, 6), "traefik", "https://traefik.io", "3.7.10", (True, False, True, True)))
+    '| [traefik](https://traefik.io) | 3.7.10 | 1.6 | yes | **no** | yes | yes |'
     """
     release = ".".join(map(str, report.release))
     cells = ["yes" if supported else "**no**" for supported in report.supported]
@@ -108,7 +110,7 @@ def main() -> int:
     rows = "".join(row(report) + "\n" for report in newest(read_reports(Path(repository))))
     page, replaced = ROWS.subn(lambda _: rows, PAGE.read_text())
     if replaced != 1:
-        print(f"{PAGE}: expected one table with six columns, found {replaced}.", file=sys.stderr)
+        print(f"{PAGE}: expected one table with seven columns, found {replaced}.", file=sys.stderr)
         return 1
     PAGE.write_text(page)
     return 0

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from tools import gateways
-from tools.gateways import FEATURES, newest, parse_report, read_reports
+from tools.gateways import FEATURES, MIRROR, newest, parse_report, read_reports
 
 HEADER, TIMEOUT, H2C = FEATURES
 
@@ -28,13 +28,13 @@ def write(repository: Path, release: str, name: str, document: Any) -> None:
 
 
 def test_newest_report_of_each_implementation_is_used(tmp_path: Path) -> None:
-    write(tmp_path, "v1.10", "a/a.yaml", report("a", "v3.0", [HEADER]))
+    write(tmp_path, "v1.10", "a/a.yaml", report("a", "v3.0", [HEADER, MIRROR]))
     write(tmp_path, "v1.9.1", "a/a.yaml", report("a", "v2.0", list(FEATURES)))
     write(tmp_path, "v1.9.1", "b/b.yaml", report("b", "1.0", list(FEATURES), "example.com/b"))
     rows = [(it.project, it.version, it.supported, it.url) for it in newest(read_reports(tmp_path))]
     assert rows == [
-        ("b", "1.0", (True, True, True), "https://example.com/b"),
-        ("a", "3.0", (True, False, False), "https://example.com"),
+        ("b", "1.0", (True, True, True, False), "https://example.com/b"),
+        ("a", "3.0", (True, False, False, True), "https://example.com"),
     ]
 
 
@@ -42,7 +42,7 @@ def test_feature_must_be_in_every_report_of_a_release(tmp_path: Path) -> None:
     write(tmp_path, "v1.6", "a/one.yaml", report("a", "1.0", [HEADER, H2C]))
     write(tmp_path, "v1.6", "a/two.yaml", report("a", "1.0", [TIMEOUT, H2C]))
     [only] = newest(read_reports(tmp_path))
-    assert only.supported == (False, False, True)
+    assert only.supported == (False, False, True, False)
 
 
 def test_report_without_the_features_is_skipped() -> None:
@@ -57,12 +57,14 @@ def test_command_replaces_the_rows_of_the_page(
 ) -> None:
     write(tmp_path, "v1.6", "a/a.yaml", report("a", "1.0", [HEADER]))
     page = tmp_path / "page.md"
-    page.write_text("# Page\n\n|a|b|c|d|e|f|\n|---|---|---|---|---|---|\n| old | row |\n| older |\n\nEnd\n")
+    page.write_text(
+        "# Page\n\n|a|b|c|d|e|f|g|\n|---|---|---|---|---|---|---|\n| old | row |\n| older |\n\nEnd\n"
+    )
     monkeypatch.setattr(gateways, "PAGE", page)
     monkeypatch.setattr("sys.argv", ["gateways", str(tmp_path)])
     assert gateways.main() == 0
     assert page.read_text().splitlines()[4:] == [
-        "| [a](https://example.com) | 1.0 | 1.6 | yes | **no** | **no** |",
+        "| [a](https://example.com) | 1.0 | 1.6 | yes | **no** | **no** | **no** |",
         "",
         "End",
     ]
