@@ -1,7 +1,6 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""The verdict about the canary that a release has at present, for pipelines that change the release
-themselves.
+"""The verdict about a release's present canary, for pipelines that change the release themselves.
 
 It changes nothing and keeps no state, so it needs neither Helm nor a Lease.
 """
