@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pages of the reports: one HTML file each, without scripts and external links.
 
-A page can be mailed, archived and printed. It needs jinja2, which the extras ``training`` and ``loadtest``
-install; no other module of the core imports this one.
+A page can be mailed, archived and printed. It needs jinja2, which the extras ``training``, ``rollout`` and
+``loadtest`` install; no other module of the core imports this one.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,7 +13,6 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from tidegate.charts import inline_svg
 from tidegate.formatting import REPORT_STYLE
 
 
@@ -25,7 +24,7 @@ def render_page(
     Args:
         template: The page's template.
         filters: The template's filters by name.
-        plots: The rendered SVG of each plot by name. The template has them inline, as ``plots``.
+        plots: The inline SVG of each plot by name, with escaped texts. The template has them as ``plots``.
         **context: The template's other variables.
     """
     folders = [template.parent, Path(__file__).with_name("templates")]
@@ -37,7 +36,7 @@ def render_page(
         lstrip_blocks=True,
     )
     environment.filters |= filters
-    # Safe without escapes: matplotlib writes the SVG, and escapes the texts in it.
-    drawn = {name: Markup(inline_svg(svg)) for name, svg in plots.items()}
-    style = Markup(REPORT_STYLE.read_text("utf-8"))  # safe without escapes: a file of the package
+    # Safe without escapes: plots, and a file of the package.
+    drawn = {name: Markup(svg) for name, svg in plots.items()}
+    style = Markup(REPORT_STYLE.read_text("utf-8"))
     return environment.get_template(template.name).render(plots=drawn, style=style, **context)

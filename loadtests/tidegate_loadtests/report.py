@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from tidegate.charts import render_svg
+from tidegate.charts import to_svg
 from tidegate.formatting import format_number, format_percent, format_seconds
 from tidegate.pages import render_page
 from tidegate_loadtests.campaign import Campaign
@@ -136,10 +136,8 @@ class Report:
                 "load": _describe_load,
             },
             {
-                "campaign": render_svg(
-                    plot_campaign(self.campaign, summary.series, self.checks, self.timeline)
-                ),
-                "distribution": render_svg(plot_distribution(summary.latency, summary.service_time)),
+                "campaign": to_svg(plot_campaign(self.campaign, summary.series, self.checks, self.timeline)),
+                "distribution": to_svg(plot_distribution(summary.latency, summary.service_time)),
             },
             report=self,
         )

@@ -12,10 +12,8 @@ from math import isinf
 from pathlib import Path
 from typing import Any
 
-import jinja2
-from markupsafe import Markup
-
-from tidegate.formatting import REPORT_STYLE, format_number, format_percent, format_seconds
+from tidegate.formatting import format_number, format_percent, format_seconds
+from tidegate.pages import render_page
 from tidegate_rollout.plot import plot_evidence
 from tidegate_rollout.state import Result, RolloutState
 from tidegate_rollout.verdict import Check, Verdict, assess, label
@@ -98,29 +96,21 @@ class RolloutReport:
 
     def html(self) -> str:
         """Render the page."""
-        environment = jinja2.Environment(
-            loader=jinja2.FileSystemLoader(Path(__file__).with_name("templates")),
-            autoescape=True,
-            undefined=jinja2.StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        environment.filters |= {
-            "number": format_number,
-            "percent": format_percent,
-            "seconds": format_seconds,
-            "bound": _format_bound,
-        }
         evidence, policy = self.state.evidence, self.state.policy
         labels = {name: label(name) for point in evidence.history for name in point.progress}
-        # Both are safe without escapes: a file of the package, and a plot whose texts are escaped.
-        return environment.get_template("rollout.html.j2").render(
+        return render_page(
+            Path(__file__).with_name("templates") / "rollout.html.j2",
+            {
+                "number": format_number,
+                "percent": format_percent,
+                "seconds": format_seconds,
+                "bound": _format_bound,
+            },
+            {"evidence": plot_evidence(evidence.history, [str(step) for step in policy.steps], labels)},
             report=self,
             state=self.state,
             evidence=evidence,
             policy=policy,
-            style=Markup(REPORT_STYLE.read_text("utf-8")),
-            plot=Markup(plot_evidence(evidence.history, [str(step) for step in policy.steps], labels)),
         )
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tidegate.charts import inline_svg
 from tidegate.contract import Contract
 from tidegate.pages import render_page
 from tidegate_training.breakdown import shown_metrics
@@ -52,7 +53,7 @@ def render_report(
     return render_page(
         Path(__file__).with_name("templates") / "report.html.j2",
         {"number": format_number, "interval": format_interval, "words": _words},
-        plots,
+        {name: inline_svg(svg) for name, svg in plots.items()},
         contract=contract,
         context=context,
         evaluation=evaluation,
