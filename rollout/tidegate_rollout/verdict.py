@@ -68,7 +68,7 @@ class Check:
     """The condition, with its threshold."""
     outcome: CheckOutcome
     progress: tuple[float, float]
-    """The logarithm of the evidence for a fail and for a pass, from 0 to 1 at the threshold."""
+    """The evidence for a fail and for a pass, on a scale on which each decides at 1."""
     detail: str
     """The counts behind the figure."""
 
