@@ -217,6 +217,8 @@ def try_core(core: Installation) -> None:
     core.tidegate("inspect", pulled)
     failed = core.tidegate("train", EXAMPLE, code=2)
     expect("tidegate[training]" in failed.stderr, f"'tidegate train' without its extra: {failed.stderr}")
+    failed = core.tidegate("sign", pulled, "--key", pulled, code=2)
+    expect("tidegate[sign]" in failed.stderr, f"'tidegate sign' without its extra: {failed.stderr}")
 
 
 def try_serving(serving: Installation) -> None:
