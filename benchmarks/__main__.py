@@ -13,7 +13,7 @@ import time
 from importlib.metadata import version
 from typing import Any, NoReturn
 
-from benchmarks import environments, machine, models, ratios, report, tools
+from benchmarks import environments, machine, models, ratios, report, stages, tools
 from benchmarks.plan import PLANS, Plan
 from benchmarks.process import Cores
 from benchmarks.rounds import Bench, Results, result_row
@@ -78,6 +78,7 @@ def measure(plan: Plan) -> dict[str, Any]:
         "seconds": round(time.monotonic() - started_at, 1),
         "ratios": ratios.evaluate([_figures(results) for results in rounds]),
         "rows": [result_row(case, rounds) for case in plan.cases],
+        "stages": stages.measure(trained),
     }
 
 

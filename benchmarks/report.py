@@ -16,7 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import plots
+from benchmarks import plots, stages
 from benchmarks.models import ROOT
 from benchmarks.servers import SERVERS
 from benchmarks.target import format_met, format_target, format_value
@@ -65,6 +65,7 @@ def environment() -> Environment:
     environment.filters |= {
         "count": _count,
         "ms": _ms,
+        "us": _us,
         "target": format_target,
         "value": format_value,
     }
@@ -87,6 +88,7 @@ def page(result: Result) -> str:
             others=_select(result, lambda row: row["model"] not in ("lr", "rf")),
             uncounted=_select(result, lambda row: row["server"] == "tidegate-uncounted"),
             start=_select(result, lambda row: row["load"] == "start"),
+            stages=stages.divide(result["stages"], result["rows"]),
             inconclusive=_inconclusive(result),
         )
     )
@@ -129,6 +131,10 @@ def _ms(row: Mapping[str, Any] | None, name: str = "p99_ms") -> str:
     if row is None:
         return "-"
     return f"{row['median'][name]:,.2f}" if name in row["median"] else "inconclusive"
+
+
+def _us(microseconds: float | None) -> str:
+    return "-" if microseconds is None else f"{microseconds:,.1f}"
 
 
 def show(result: Result) -> None:

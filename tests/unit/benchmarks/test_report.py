@@ -21,6 +21,17 @@ FIGURES = {
     "rss_mb": 90.0,
 }
 CASES = [Case(server, "lr", Protocol.V1, 1, n) for server in ("tidegate", "kserve") for n in (1, 16, 64)]
+STAGES = [
+    {
+        "model": "lr",
+        "protocol": "v1",
+        "rows": 1,
+        "connections": connections,
+        "requests": 16,
+        "us": {"parse": 2.0, "validate": 1.5, "compute": 1.0, "encode": 0.5},
+    }
+    for connections in (64, 65)
+]
 FAILED = Case("kserve", "mixed", Protocol.V2, 1, 64)
 
 
@@ -47,6 +58,7 @@ def make_result(rounds: list[Results]) -> dict[str, Any]:
             ]
         ),
         "rows": [result_row(case, rounds) for case in rounds[0]],
+        "stages": STAGES,
     }
 
 
@@ -59,6 +71,15 @@ def test_page_lists_an_inconclusive_case_once_with_rounds() -> None:
     (line,) = [line for line in page.splitlines() if "wrong labels after the measurement: status 500" in line]
     assert "KServe SDK (custom model), mixed, v2, 1 rows, 64 connections" in line
     assert "3 of 3" in line
+
+
+def test_page_divides_the_cpu_time_of_a_response() -> None:
+    round_of_results: Results = {case: Measurement(FIGURES, None) for case in CASES}
+
+    page = report.page(make_result([round_of_results]))
+
+    assert "| lr | v1 | 1 | 64 | 16 | 2.0 | 1.5 | 1.0 | 0.5 | 9,085.9 | 9,090.9 |" in page
+    assert "| lr | v1 | 1 | 65 | 16 | 2.0 | 1.5 | 1.0 | 0.5 | - | - |" in page
 
 
 def test_page_shows_each_ratio_with_value_and_target() -> None:
