@@ -1,3 +1,3 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""Rollouts: whether a release serves the bundles and the replicas that its chart specifies."""
+"""Rollouts: canaries with a verdict, and whether a release serves what its chart specifies."""

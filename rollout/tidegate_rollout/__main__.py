@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""``python -m tidegate_rollout status``: the command of ``tidegate`` that this package has."""
+"""``python -m tidegate_rollout status``: the commands of ``tidegate`` that this package has."""
 
 from tidegate.cli import main
 
