@@ -148,10 +148,12 @@ class CertificateSigner(TrustedSigner):
         try:
             verified = builder.build_client_verifier().verify(leaf, issuers)
         except VerificationError as error:
-            reason = str(error).removeprefix("validation failed: ").splitlines()[0]
+            reason = str(error).removeprefix("validation failed: ").partition(" (encountered")[0]
             raise SignatureRejectedError(
                 f"its certificate does not come from this authority ({reason})"
             ) from None
+        if not _is_for_signing_code(leaf):
+            raise SignatureRejectedError("its certificate is not for code signing")
         identities = [str(name.value) for name in verified.subjects or ()]
         if self.identity not in identities:
             raise SignatureRejectedError(
@@ -182,25 +184,32 @@ def _issuer_extensions() -> ExtensionPolicy:
 
 
 def _signer_extensions() -> ExtensionPolicy:
-    """Return the profile of a signer's certificate: that of the Web's clients, with code signing instead."""
+    """Return the profile of a signer's certificate: that of the Web's, for any extended key usage."""
     return (
         ExtensionPolicy.webpki_defaults_ee()
         .may_be_present(x509.AuthorityKeyIdentifier, Criticality.AGNOSTIC, None)
-        .may_be_present(x509.KeyUsage, Criticality.AGNOSTIC, _require_signatures)
-        .require_present(x509.ExtendedKeyUsage, Criticality.AGNOSTIC, _require_code_signing)
+        .may_be_present(x509.ExtendedKeyUsage, Criticality.AGNOSTIC, None)
     )
 
 
 def _require_code_signing(
     policy: PathPolicy, certificate: x509.Certificate, usage: x509.ExtendedKeyUsage | None
 ) -> None:
+    """Raise ValueError, as the library expects, unless an issuer may issue certificates for code signing."""
     allowed = {ExtendedKeyUsageOID.CODE_SIGNING, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE}
     if usage is not None and not allowed & set(usage):
-        raise ValueError("the extended key usage has no code signing")
+        raise ValueError("an issuer's certificate is not for code signing")
 
 
-def _require_signatures(
-    policy: PathPolicy, certificate: x509.Certificate, usage: x509.KeyUsage | None
-) -> None:
-    if usage is not None and not usage.digital_signature:
-        raise ValueError("the key usage has no digital signatures")
+def _is_for_signing_code(certificate: x509.Certificate) -> bool:
+    """Return whether a certificate's usages are code signing and, if it restricts its key, signatures."""
+    extensions = certificate.extensions
+    try:
+        extended = extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    except x509.ExtensionNotFound:
+        return False
+    try:
+        signs = extensions.get_extension_for_class(x509.KeyUsage).value.digital_signature
+    except x509.ExtensionNotFound:
+        signs = True
+    return signs and ExtendedKeyUsageOID.CODE_SIGNING in extended
