@@ -22,7 +22,13 @@ from tidegate.contract import NAME_PATTERN, Sensitivity
 from tidegate.csv_file import CsvFormat
 from tidegate.errors import ConfigurationError, FieldError
 from tidegate.reference import parse_reference
-from tidegate_training.algorithms import ALGORITHMS, Task, supports_sample_weight, validate_parameters
+from tidegate_training.algorithms import (
+    ALGORITHMS,
+    Task,
+    parameter_names,
+    supports_sample_weight,
+    validate_parameters,
+)
 from tidegate_training.gates import parse_gate
 
 BundledDataset = Literal["breast_cancer", "iris", "wine", "digits", "diabetes"]
@@ -387,6 +393,22 @@ class EvaluationOptions(_Section):
         return self
 
 
+class DiagnosisOptions(_Section):
+    """The curves of a diagnosis, for each of which the pipeline is fitted many times."""
+
+    folds: Annotated[int, Field(ge=2, le=20)] = 5
+    parameter: Annotated[str, Field(min_length=1)] | None = None
+    """The parameter of the regularization; by default that of the algorithm, if it is known."""
+    values: Annotated[list[JsonValue], Field(min_length=2)] | None = None
+    """The parameter's values, from the strongest regularization to the weakest."""
+
+    @model_validator(mode="after")
+    def _both(self) -> Self:
+        if (self.parameter is None) != (self.values is None):
+            raise ValueError("expected 'parameter' and 'values' together, or neither of them")
+        return self
+
+
 def _class_name(label: Any) -> Any:
     if isinstance(label, bool):
         raise ValueError(
@@ -462,6 +484,8 @@ class TrainingConfig(_Section):
     gates: dict[str, str] = {}
     """Thresholds by scope and metric, as ``test.f1: ">= 0.9"`` or ``gap.f1: "<= 0.05"``."""
     evaluation: EvaluationOptions = EvaluationOptions()
+    diagnosis: DiagnosisOptions | None = None
+    """Curves against overfitting; by default there are none, because they fit many models."""
     champion: Champion | None = None
     """The bundle to compare the model with. It changes nothing in the new bundle."""
     golden_rows: Annotated[int, Field(ge=1, le=100)] = 8
@@ -532,6 +556,16 @@ class TrainingConfig(_Section):
             raise FieldError(("threshold",), f"allowed for a classification only, {reason}")
         if self.champion is not None and self.task not in ("classification", "regression"):
             raise FieldError(("champion",), "allowed for a classification or a regression only: remove it")
+        if self.diagnosis is not None and self.task not in ("classification", "regression"):
+            raise FieldError(("diagnosis",), "allowed for a classification or a regression only: remove it")
+        if self.diagnosis is not None and self.diagnosis.parameter is not None:
+            known = parameter_names(self.algorithm.name)
+            if self.diagnosis.parameter not in known:
+                raise FieldError(
+                    ("diagnosis", "parameter"),
+                    f"{self.algorithm.name} has no parameter '{self.diagnosis.parameter}', expected one of "
+                    f"{', '.join(known)}",
+                )
         if self.task != "classification":
             for field in ("costs", "cost_matrix"):
                 if getattr(self.evaluation, field) is not None:

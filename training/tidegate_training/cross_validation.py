@@ -44,7 +44,7 @@ def cross_validate(
     """
     assert config.evaluation.cross_validation is not None  # the caller's condition
     folds = make_table_folds(config, table, splits, config.evaluation.cross_validation)
-    metrics = [evaluate_fold(config, table, fold, threshold, costs) for fold in folds]
+    metrics = [evaluate_fold(config, table, fold, threshold, costs)[1] for fold in folds]
     return summarize_folds(metrics, [(len(train), len(held_out)) for train, held_out in folds])
 
 
@@ -80,8 +80,8 @@ def evaluate_fold(
     fold: Fold,
     threshold: DecisionThreshold | None,
     costs: NDArray[Any] | None = None,
-) -> Metrics:
-    """Fit a pipeline on the rows of a fold, and return the metrics of its held-out rows.
+) -> tuple[Metrics, Metrics]:
+    """Fit a pipeline on the rows of a fold, and return the metrics of these rows and of the held-out rows.
 
     Args:
         config: The configuration.
@@ -100,4 +100,7 @@ def evaluate_fold(
         threshold,
     )
     evaluator = Evaluator(model, choose_positive_label(config.positive_label, model.labels), costs=costs)
-    return evaluator.compute_metrics(held_out, predicted["test"])
+    return (
+        evaluator.compute_metrics(train, predicted["train"]),
+        evaluator.compute_metrics(held_out, predicted["test"]),
+    )

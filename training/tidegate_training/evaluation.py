@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from tidegate_training.breakdown import Breakdown, Group, Grouping, break_down
 from tidegate_training.bundling.features import Indices
+from tidegate_training.diagnosis import Diagnosis
 from tidegate_training.dummy import DummyComparison, compare_with_dummy
 from tidegate_training.estimates import Evaluator
 from tidegate_training.folds import CrossValidation
@@ -48,6 +49,7 @@ class Evaluation:
         dummy: The comparison with the dummy model on the last split; None for a task without one.
         breakdown: The last split by class, group and probability.
         cross_validation: The metrics over folds of training and validation rows; None without folds.
+        diagnosis: Curves against overfitting, with findings; None without them.
     """
 
     metrics: dict[str, Metrics]
@@ -62,6 +64,7 @@ class Evaluation:
     dummy: DummyComparison | None = None
     breakdown: Breakdown = field(default_factory=Breakdown)
     cross_validation: CrossValidation | None = None
+    diagnosis: Diagnosis | None = None
 
     @property
     def split(self) -> str:
@@ -87,6 +90,7 @@ class Evaluation:
             "classes": [_group_to_json(group) for group in breakdown.classes],
             "groups": [_group_to_json(group) for group in breakdown.groups],
             "calibration": [asdict(bin_) for bin_ in breakdown.calibration],
+            "diagnosis": None if self.diagnosis is None else self.diagnosis.to_json(),
             "cross_validation": None if self.cross_validation is None else asdict(self.cross_validation),
         }
 
@@ -100,6 +104,7 @@ def evaluate(
     warnings: Sequence[str] = (),
     groups: Mapping[str, Grouping] | None = None,
     cross_validation: CrossValidation | None = None,
+    diagnosis: Diagnosis | None = None,
 ) -> Evaluation:
     """Evaluate a model on each split. The last split is the one that the model is judged on.
 
@@ -111,6 +116,7 @@ def evaluate(
         warnings: The warnings of scikit-learn.
         groups: The groups by column that have metrics of their own.
         cross_validation: The metrics over folds.
+        diagnosis: The curves against overfitting.
 
     Raises:
         DataError: If a prediction is outside the range of the output's type.
@@ -149,6 +155,7 @@ def evaluate(
         compare_with_dummy(evaluator, splits[judged], estimates[judged]),
         break_down(evaluator, splits[judged], outputs[judged], groups or {}),
         cross_validation,
+        diagnosis,
     )
 
 

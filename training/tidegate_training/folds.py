@@ -88,17 +88,11 @@ def make_folds(
 def summarize_folds(folds: Sequence[Metrics], sizes: Sequence[tuple[int, int]]) -> CrossValidation:
     """Return the means over the folds, with intervals.
 
-    The interval is that of Nadeau and Bengio, "Inference for the Generalization Error" (2003): the folds
-    share rows to fit on, so their variance is increased by the ratio of held-out rows.
-
     Args:
         folds: The metrics of each fold.
         sizes: By fold, the number of rows to fit on and of rows to evaluate.
     """
-    from scipy.stats import t
-
     ratio = float(np.mean([held_out / train for train, held_out in sizes]))
-    quantile = float(t.ppf((1 + LEVEL) / 2, len(folds) - 1))
     metrics: Metrics = {}
     intervals: dict[str, Interval | None] = {}
     for name in folds[0]:
@@ -106,13 +100,26 @@ def summarize_folds(folds: Sequence[Metrics], sizes: Sequence[tuple[int, int]]) 
         if len(values) < len(folds):
             metrics[name], intervals[name] = None, None
             continue
-        mean = float(np.mean(values))
-        half = quantile * float(np.sqrt(np.var(values, ddof=1) * (1 / len(values) + ratio)))
-        metrics[name] = mean
-        intervals[name] = (
-            Interval(float(f"{mean - half:.6g}"), float(f"{mean + half:.6g}"), "folds") if half else None
-        )
+        metrics[name], intervals[name] = float(np.mean(values)), mean_interval(values, ratio)
     return CrossValidation(tuple(folds), metrics, intervals)
+
+
+def mean_interval(values: Sequence[float], ratio: float) -> Interval | None:
+    """Return the interval of a mean over folds; None if the folds do not differ.
+
+    From Nadeau and Bengio, "Inference for the Generalization Error" (2003): the folds share rows to fit on, so
+    their variance is increased by the ratio of held-out rows.
+
+    Args:
+        values: The value of each fold.
+        ratio: Held-out rows per row to fit on.
+    """
+    from scipy.stats import t
+
+    quantile = float(t.ppf((1 + LEVEL) / 2, len(values) - 1))
+    half = quantile * float(np.sqrt(np.var(values, ddof=1) * (1 / len(values) + ratio)))
+    mean = float(np.mean(values))
+    return Interval(float(f"{mean - half:.6g}"), float(f"{mean + half:.6g}"), "folds") if half else None
 
 
 def _folds_by_time(rows: Indices, n_folds: int, times: Array) -> list[Fold]:

@@ -73,6 +73,11 @@ def render_model_card(
         "## Model\n\n" + _model(context, contract, parity),
         "## Metrics\n\n" + _metrics(evaluation, contract),
     ]
+    if evaluation.diagnosis is not None:
+        findings = " ".join(
+            f"{found.text} (plot {found.evidence})" for found in evaluation.diagnosis.findings
+        )
+        sections.append("## Diagnosis\n\n" + findings)
     if breakdown.classes:
         sections.append("## Classes\n\n" + render_groups(breakdown.classes))
     for column in dict.fromkeys(group.column for group in breakdown.groups):

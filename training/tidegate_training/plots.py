@@ -18,6 +18,7 @@ from tidegate.outputs import LABEL, PREDICTION
 from tidegate_training.breakdown import CalibrationBin, Group, shown_metrics
 from tidegate_training.bundling.features import Indices
 from tidegate_training.bundling.fitted_model import FittedModel
+from tidegate_training.diagnosis import CurvePoint, Diagnosis
 from tidegate_training.evaluation import Evaluation
 from tidegate_training.metrics import class_codes, class_scores, curve_points
 
@@ -53,6 +54,8 @@ def plot_evaluation(model: FittedModel, evaluation: Evaluation) -> dict[str, Dra
         plots |= plot_classification(
             target, outputs, model.labels, evaluation.positive_label, weights=weights, split=split
         )
+    if evaluation.diagnosis is not None:
+        plots |= plot_diagnosis(evaluation.diagnosis)
     if evaluation.breakdown.calibration:
         plots["calibration"] = plot_calibration(evaluation.breakdown.calibration, split)
     if evaluation.breakdown.groups:
@@ -164,6 +167,48 @@ def plot_calibration(bins: Sequence[CalibrationBin], split: str = "test") -> Dra
             ms=5,
             lw=1.2,
         )
+
+    return draw
+
+
+def plot_diagnosis(diagnosis: Diagnosis) -> dict[str, Draw]:
+    """Plot the curves of a diagnosis by the names under which findings refer to them."""
+    metric = {"f1": "F1", "r2": "R²"}[diagnosis.metric]
+    curves: dict[str, tuple[str, Mapping[str, Sequence[CurvePoint]]]] = {
+        "learning_curve": ("Learning curve: rows to fit on", {"": diagnosis.learning}),
+        "regularization": (f"Regularization: {diagnosis.parameter}", diagnosis.regularization),
+        "simpler_models": ("Simpler models", {"": diagnosis.models}),
+    }
+    return {name: _curve(title, metric, series) for name, (title, series) in curves.items() if series}
+
+
+def _curve(title: str, metric: str, series: Mapping[str, Sequence[CurvePoint]]) -> Draw:
+    """Plot the metric of fitted rows and of held-out rows, with standard errors, by setting."""
+
+    def draw(figure: Figure, colours: Colours) -> None:
+        axes = _axes(figure)
+        for index, (name, points) in enumerate(series.items()):
+            color, places = _color(colours, index), range(len(points))
+            prefix = f"{name}, " if name else ""
+            train = [float(np.mean(point.train)) for point in points]
+            axes.plot(places, train, "o:", color=color, ms=3, lw=1, label=f"{prefix}fitted rows")
+            axes.errorbar(
+                places,
+                [point.mean for point in points],
+                [point.standard_error for point in points],
+                fmt="o-",
+                color=color,
+                ms=4,
+                lw=1.5,
+                label=f"{prefix}held-out rows",
+            )
+        labels = [
+            f"{p.label:,}" if isinstance(p.label, int) else str(p.label) for p in next(iter(series.values()))
+        ]
+        long = max(map(len, labels)) > 8
+        axes.set_xticks(range(len(labels)), labels, fontsize=7 if long else 9)
+        axes.set(title=title, ylabel=metric)
+        axes.legend(labelcolor=colours["muted"], fontsize=8)
 
     return draw
 

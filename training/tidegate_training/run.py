@@ -25,6 +25,7 @@ from tidegate_training.bundling.parity import ParityReport
 from tidegate_training.champion import Comparison, read_champion, require_better
 from tidegate_training.config import TrainingConfig
 from tidegate_training.cross_validation import cross_validate
+from tidegate_training.curves import diagnose
 from tidegate_training.environment import describe_environment
 from tidegate_training.estimates import Evaluator
 from tidegate_training.evaluation import Evaluation, evaluate
@@ -151,6 +152,10 @@ def _fit_and_evaluate(
     if config.evaluation.cross_validation is not None:
         on_step("cross-validating")
         cross_validation = cross_validate(config, table, splits, model.threshold, costs)
+    diagnosis = None
+    if config.diagnosis is not None:
+        on_step("diagnosing")
+        diagnosis = diagnose(config, table, splits, model.threshold)
     evaluation = evaluate(
         Evaluator(model, positive_label, costs=costs, units=table.groups, seed=config.seed),
         dict(splits.items()),
@@ -159,6 +164,7 @@ def _fit_and_evaluate(
         warnings=warnings,
         groups=_groups(config, table, splits),
         cross_validation=cross_validation,
+        diagnosis=diagnosis,
     )
     comparison = None
     if champion is not None:
