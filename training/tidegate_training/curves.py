@@ -2,15 +2,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """The curves of a diagnosis: fewer rows, other regularization, and simpler models.
 
-Each setting is fitted on the same folds of the training and validation rows. No test row is used. The settings of a curve share their folds, so that they are compared in pairs.
+Each setting is fitted on the same folds of the training and validation rows, so settings are compared in
+pairs. No test row is used. A setting that cannot be fitted, such as more neighbors than rows, is left out.
 """
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 
 from tidegate.contract import DecisionThreshold
+from tidegate.errors import DataError
 from tidegate_training.algorithms import build_estimator
 from tidegate_training.config import Algorithm, DiagnosisOptions, Numeric, TrainingConfig
 from tidegate_training.cross_validation import evaluate_fold, make_table_folds
@@ -21,6 +24,9 @@ from tidegate_training.table import Table
 
 FRACTIONS = (0.1, 0.2, 0.4, 0.7, 1.0)
 """Fractions of the rows of a fold that the learning curve is fitted on."""
+
+_UNFIT = (DataError, ValueError)
+"""Errors of a setting for which the rows are too few: in fitting, and in the prediction of neighbors."""
 
 _LOGARITHMIC = [0.001, 0.01, 0.1, 1.0, 10.0, 100.0, 1000.0]
 _INVERSE_STRENGTH = ("C", _LOGARITHMIC)
@@ -58,16 +64,14 @@ REGULARIZATION: Mapping[str, tuple[str, list[Any]]] = {
 """By algorithm, the parameter that regularizes it, and its values from the strongest to the weakest."""
 
 _SAGA = {"solver": "saga", "max_iter": 2000}
+_LINEAR = {"L2": ("Ridge", {}), "L1": ("Lasso", {}), "elastic net": ("ElasticNet", {"l1_ratio": 0.5})}
 PENALTIES: Mapping[str, Mapping[str, tuple[str, Mapping[str, Any]]]] = {
     "LogisticRegression": {
         "L2": ("LogisticRegression", {"l1_ratio": 0.0}),
         "L1": ("LogisticRegression", {"l1_ratio": 1.0, **_SAGA}),
         "elastic net": ("LogisticRegression", {"l1_ratio": 0.5, **_SAGA}),
     },
-    **dict.fromkeys(
-        ("Ridge", "Lasso", "ElasticNet"),
-        {"L2": ("Ridge", {}), "L1": ("Lasso", {}), "elastic net": ("ElasticNet", {"l1_ratio": 0.5})},
-    ),
+    **dict.fromkeys(("Ridge", "Lasso", "ElasticNet"), _LINEAR),
 }
 """By algorithm, the penalties that its family has: the algorithm and the parameters of each."""
 
@@ -102,15 +106,19 @@ def diagnose(
         smaller = [(_take(train, fraction, config, table), held_out) for train, held_out in folds]
         if _has_each_class(config, table, smaller):
             rows = int(np.mean([len(train) for train, _ in smaller]))
-            learning.append(point(rows, config, smaller))
+            with suppress(*(() if fraction == 1 else _UNFIT)):
+                learning.append(point(rows, config, smaller))
     parameter, values = _regularization(config, options)
     regularization = {}
     if parameter is not None:
         for name, (algorithm, parameters) in _penalties(config, options).items():
-            regularization[name] = tuple(
-                point(value, _with_algorithm(config, algorithm, {**parameters, parameter: value}))
-                for value in values
-            )
+            points = []
+            for value in values:
+                other = _with_algorithm(config, algorithm, {**parameters, parameter: value})
+                with suppress(*_UNFIT):
+                    points.append(point(value, other))
+            if points:
+                regularization[name] = tuple(points)
     models = [point(name, other) for name, other in _simpler_models(config)]
     return Diagnosis(
         metric,
@@ -147,7 +155,7 @@ def _simpler_models(config: TrainingConfig) -> list[tuple[str, TrainingConfig]]:
         simpler = [("DecisionTreeRegressor", {"max_depth": 2}), ("Ridge", {})]
     return [
         (
-            f"{name}(max_depth=2)" if "max_depth" in parameters else name,
+            "tree of depth 2" if "max_depth" in parameters else name,
             _with_algorithm(_with_scale(config), name, parameters, alone=True),
         )
         for name, parameters in simpler

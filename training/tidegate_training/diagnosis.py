@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The diagnosis of a model: learning curve, regularization, simpler models, and the findings in words.
 
-Each finding names the curve that supports it. Nothing is fitted here: :mod:`tidegate_training.curves` computes
-the curves.
+Each finding names the curve that supports it. Nothing is fitted here: :mod:`tidegate_training.curves`
+computes the curves.
 """
 
 from collections.abc import Sequence
@@ -77,7 +77,8 @@ class Diagnosis:
     @property
     def findings(self) -> tuple[Finding, ...]:
         """The sentences that the curves support."""
-        found = [self._more_rows(), self._gap()]
+        found = [self._more_rows()] if len(self.learning) > 1 else []
+        found.append(self._gap())
         if self.regularization:
             found.append(self._strength())
         return (*found, self._simplest_model())
@@ -114,7 +115,8 @@ class Diagnosis:
         last, name = self.learning[-1], _NAMES[self.metric]
         gaps = np.subtract(last.train, last.held_out).tolist()
         text = (
-            f"{name} of the rows that a fold is fitted on exceeds that of held-out rows by {np.mean(gaps):.3f}"
+            f"{name} of the rows that a fold is fitted on exceeds that of held-out rows by "
+            f"{np.mean(gaps):.3f}"
             f"{_in_words(self._interval(gaps))}."
         )
         return Finding(text, "learning_curve")
@@ -122,16 +124,13 @@ class Diagnosis:
     def _strength(self) -> Finding:
         points = [(name, point) for name, curve in self.regularization.items() for point in curve]
         best_name, best = max(points, key=lambda pair: pair[1].mean)
-        # The points are in the order of their strength, so the first one that is close enough is the simplest.
-        name, simplest = next(
-            (name, point)
-            for name, point in points
-            if name == best_name and point.mean >= best.mean - best.standard_error
-        )
+        # The points are in the order of their strength, so the first one that is close enough is simplest.
+        curve = self.regularization[best_name]
+        simplest = next(point for point in curve if point.mean >= best.mean - best.standard_error)
         title = _NAMES[self.metric]
         text = (
-            f"Of the regularizations that were tried, {best_name} with {self.parameter}={best.label} has the "
-            f"highest {title} of held-out rows, {best.mean:.3f}"
+            f"Of the regularizations that were tried, {best_name} with {self.parameter}={best.label} has "
+            f"the highest {title} of held-out rows, {best.mean:.3f}"
         )
         if simplest.label != best.label:
             text += (
@@ -147,8 +146,10 @@ class Diagnosis:
         configured = self.models[-1]
         others = ", ".join(f"{point.label} {point.mean:.3f}" for point in self.models[:-1])
         if simplest is configured:
-            text = f"No simpler model is within one standard error of {configured.label}: {title} of held-out rows is "
-            text += f"{configured.mean:.3f}, next to {others}."
+            text = (
+                f"No simpler model is within one standard error of {configured.label}: {title} of held-out "
+                f"rows is {configured.mean:.3f}, next to {others}."
+            )
         else:
             text = (
                 f"By the one-standard-error rule a simpler model is enough: {simplest.label} has {title} "

@@ -107,8 +107,8 @@ def summarize_folds(folds: Sequence[Metrics], sizes: Sequence[tuple[int, int]]) 
 def mean_interval(values: Sequence[float], ratio: float) -> Interval | None:
     """Return the interval of a mean over folds; None if the folds do not differ.
 
-    From Nadeau and Bengio, "Inference for the Generalization Error" (2003): the folds share rows to fit on, so
-    their variance is increased by the ratio of held-out rows.
+    From Nadeau and Bengio, "Inference for the Generalization Error" (2003): the folds share rows to fit on,
+    so their variance is increased by the ratio of held-out rows.
 
     Args:
         values: The value of each fold.

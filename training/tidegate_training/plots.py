@@ -179,11 +179,24 @@ def plot_diagnosis(diagnosis: Diagnosis) -> dict[str, Draw]:
         "regularization": (f"Regularization: {diagnosis.parameter}", diagnosis.regularization),
         "simpler_models": ("Simpler models", {"": diagnosis.models}),
     }
-    return {name: _curve(title, metric, series) for name, (title, series) in curves.items() if series}
+    return {
+        name: _curve(title, metric, series, apart=name == "simpler_models")
+        for name, (title, series) in curves.items()
+        if series
+    }
 
 
-def _curve(title: str, metric: str, series: Mapping[str, Sequence[CurvePoint]]) -> Draw:
-    """Plot the metric of fitted rows and of held-out rows, with standard errors, by setting."""
+def _curve(
+    title: str, metric: str, series: Mapping[str, Sequence[CurvePoint]], *, apart: bool = False
+) -> Draw:
+    """Plot the metric of fitted rows and of held-out rows, with standard errors, by setting.
+
+    Args:
+        title: The plot's title.
+        metric: The metric's name.
+        series: The points by the name of their line.
+        apart: Whether the settings have no order, so that no line joins them.
+    """
 
     def draw(figure: Figure, colours: Colours) -> None:
         axes = _axes(figure)
@@ -191,12 +204,20 @@ def _curve(title: str, metric: str, series: Mapping[str, Sequence[CurvePoint]]) 
             color, places = _color(colours, index), range(len(points))
             prefix = f"{name}, " if name else ""
             train = [float(np.mean(point.train)) for point in points]
-            axes.plot(places, train, "o:", color=color, ms=3, lw=1, label=f"{prefix}fitted rows")
+            axes.plot(
+                places,
+                train,
+                f"o{'' if apart else ':'}",
+                color=color,
+                ms=3,
+                lw=1,
+                label=f"{prefix}fitted rows",
+            )
             axes.errorbar(
                 places,
                 [point.mean for point in points],
                 [point.standard_error for point in points],
-                fmt="o-",
+                fmt="o" if apart else "o-",
                 color=color,
                 ms=4,
                 lw=1.5,
@@ -207,7 +228,7 @@ def _curve(title: str, metric: str, series: Mapping[str, Sequence[CurvePoint]]) 
         ]
         long = max(map(len, labels)) > 8
         axes.set_xticks(range(len(labels)), labels, fontsize=7 if long else 9)
-        axes.set(title=title, ylabel=metric)
+        axes.set(title=title, ylabel=metric, xlim=(-0.5, len(labels) - 0.5))
         axes.legend(labelcolor=colours["muted"], fontsize=8)
 
     return draw
