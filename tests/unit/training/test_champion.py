@@ -1,21 +1,31 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from tests.support.contracts import contract
 from tests.support.training import mixed_configuration, write_loans
 from tests.unit.training.test_cli import run
-from tidegate.errors import FieldError, GateNotPassedError, StoreError
-from tidegate.reference import ChannelReference
+from tidegate.batch import Array, Batch
+from tidegate.contract import MATRIX, Contract, Datatype
+from tidegate.errors import DataError, FieldError, GateNotPassedError, StoreError
+from tidegate.reference import ChannelReference, Reference
 from tidegate.store import Store
-from tidegate_training.champion import Comparison, read_champion, require_better
-from tidegate_training.config import Champion, TrainingConfig
+from tidegate_training.bundled_model import BundledModel
+from tidegate_training.bundling.features import FeatureTable
+from tidegate_training.champion import Champion, Comparison, read_champion, require_better
+from tidegate_training.config import Champion as Options
+from tidegate_training.config import TrainingConfig
 from tidegate_training.paired import PairedResult
 from tidegate_training.run import train
 from tidegate_training.source import read_source
+from tidegate_training.table import Table
 
 WEAK: dict[str, Any] = {"features": {"keep": ["big"]}}
 """The feature does not depend on the class."""
@@ -34,6 +44,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     first = run(*arguments(folder, challenger(folder, "strong", STRONG), folder / "strong"))
     assert "/test:strong does not exist yet, so the model has no champion to beat." in first.stderr
     return folder
+
+
+def texts(*labels: str) -> Contract:
+    """Return a contract with labels that are texts."""
+    label = {"name": "label", "datatype": "BYTES"}
+    return contract([{"name": "a", "datatype": "FP64"}], [label]).model_copy(update={"labels": labels})
 
 
 def challenger(folder: Path, channel: str, fields: dict[str, Any], **champion: Any) -> TrainingConfig:
@@ -140,6 +156,58 @@ def test_train_keeps_a_channel_that_moved_after_the_comparison(
     assert f"points to {strong.digest}, expected {weak.digest}" in str(error)
 
 
+ROWS = np.arange(40)
+COLUMN = FeatureTable({"a": ROWS.astype(np.float64)}, {"a": Datatype.FP64})
+REGRESSION = mixed_configuration(task="regression", target="loss", algorithm={"name": "Ridge"})
+REFERENCE = Reference("s3://models", "test", "0" * 64)
+
+
+def fake_champion(name: str, compute: Callable[[Batch], Array], groups: Array | None = None) -> Champion:
+    """Return a champion with one feature, whose model computes one output."""
+    model = BundledModel(
+        contract([{"name": "a", "datatype": "FP64"}], [{"name": name, "datatype": "FP64"}]),
+        lambda batch: {name: compute(batch)},
+    )
+    return Champion(REFERENCE, model, COLUMN, groups, same_split=True)
+
+
+def test_compare_values_leaves_out_rows_without_weight() -> None:
+    """The champion returns the feature, and is wrong by 1 where the target is not."""
+    target = ROWS + np.where(ROWS < 30, 1.0, 5.0)
+    champion = fake_champion("prediction", lambda batch: batch.arrays[MATRIX][:, 0], ROWS >= 20)
+    table = Table(COLUMN, target, weights=(ROWS < 30).astype(np.float64))
+    rows = np.flatnonzero(ROWS % 2 == 0)
+    result = champion.compare(REGRESSION, table, rows, (), {"prediction": target[rows].astype(np.float32)})
+    assert (result.overall.challenger, result.overall.champion, result.overall.n_rows) == (0, 1, 15)
+    assert result.overall.verdict == "better"
+    assert {name: group.n_rows for name, group in result.groups.items()} == {"False": 10, "True": 5}
+
+
+def test_compare_labels_keeps_longer_texts_apart() -> None:
+    target = np.array(["a", "b"])[ROWS % 2]
+    champion = fake_champion("label", lambda batch: np.array(["ab", "b"], object)[ROWS % 2])
+    champion = replace(champion, model=replace(champion.model, contract=texts("ab", "b")))
+    outputs = {"label": target.astype(object)}
+    result = champion.compare(mixed_configuration(), Table(COLUMN, target), ROWS, ("a", "b"), outputs)
+    assert (result.overall.challenger, result.overall.champion) == (1, 0.5)
+
+
+def test_compare_with_other_classes_is_rejected() -> None:
+    champion = fake_champion("label", lambda batch: np.zeros(len(batch)))
+    table = Table(COLUMN, np.array(["a", "b"])[ROWS % 2])
+    with pytest.raises(FieldError, match=r"the classes of s3://.* are 0, 1, and those of the data a, b: name"):
+        champion.compare(mixed_configuration(), table, ROWS, ("a", "b"), {"label": table.target})
+
+
+def test_compare_with_a_champion_that_fails_is_an_error() -> None:
+    def fail(batch: Batch) -> Array:
+        raise KeyError("category")
+
+    table = Table(COLUMN, ROWS.astype(np.float64))
+    with pytest.raises(DataError, match=r"fails on the test rows \(KeyError: 'category'\): name another one"):
+        fake_champion("prediction", fail).compare(REGRESSION, table, ROWS, (), {"prediction": table.target})
+
+
 BETTER, WORSE, UNDECIDED = (
     PairedResult("accuracy", 40, 0.9, 0.8, verdict, "figures") for verdict in ("better", "worse", "undecided")
 )
@@ -162,7 +230,7 @@ BETTER, WORSE, UNDECIDED = (
     ],
 )
 def test_champion_stays_unless_beaten_overall_and_by_group(require, overall, group, failures) -> None:
-    options = Champion(reference="s3://models/test:stable", require=require, group="region")
+    options = Options(reference="s3://models/test:stable", require=require, group="region")
     comparison = Comparison(
         ChannelReference("s3://models", "test", "stable"), True, overall, {"north": group}
     )
