@@ -195,7 +195,7 @@ def test_compare_labels_keeps_longer_texts_apart() -> None:
 def test_compare_with_other_classes_is_rejected() -> None:
     champion = fake_champion("label", lambda batch: np.zeros(len(batch)))
     table = Table(COLUMN, np.array(["a", "b"])[ROWS % 2])
-    with pytest.raises(FieldError, match=r"the classes of s3://.* are 0, 1, and those of the data a, b: name"):
+    with pytest.raises(FieldError, match=r"the classes of s3://.* are 0, 1, and those of the data a, b"):
         champion.compare(mixed_configuration(), table, ROWS, ("a", "b"), {"label": table.target})
 
 
