@@ -127,10 +127,11 @@ class Champion:
 
         def compared(selected: NDArray[np.bool_]) -> PairedResult:
             true, new, old = (array[selected].astype(dtype) for array in (target, values, champion))
-            if config.task == "classification":
-                return compare_labels(true, new, old)
-            return compare_values(true, new, old, config.seed)
+            compare = compare_labels if config.task == "classification" else compare_values
+            own = None if units is None else units[selected]
+            return compare(true, new, old, units=own, seed=config.seed)
 
+        units = None if table.groups is None else table.groups[rows]
         groups = None if self.groups is None else self.groups[rows]
         return Comparison(
             self.reference,

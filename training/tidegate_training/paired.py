@@ -12,13 +12,13 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from tidegate_training.bundling.features import Indices
+from tidegate_training.intervals import LEVEL, Bootstrap, Series, Weights, bootstrap_interval
+
 Array = NDArray[Any]
 Verdict = Literal["better", "worse", "undecided"]
 
-LEVEL = 0.05
-RESAMPLES = 2000
-_CHUNK = 1 << 22
-"""The number of drawn rows that are in memory at once."""
+SIGNIFICANCE = 1 - LEVEL
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +49,13 @@ class PairedResult:
         )
 
 
-def compare_labels(target: Array, challenger: Array, champion: Array) -> PairedResult:
-    """Compare labels by the exact McNemar test, two-sided.
+def compare_labels(
+    target: Array, challenger: Array, champion: Array, *, units: Array | None = None, seed: int = 0
+) -> PairedResult:
+    """Compare labels by the exact McNemar test, two-sided, or by a bootstrap of units of rows.
 
     From McNemar, "Note on the Sampling Error of the Difference between Correlated Proportions" (1947). It
-    looks at the rows that one model alone labels correctly.
+    looks at the rows that one model alone labels correctly, and needs rows that are independent.
 
     >>> target = np.array(["a"] * 20)
     >>> champion = np.array(["b"] * 8 + ["a"] * 12)
@@ -64,55 +66,74 @@ def compare_labels(target: Array, challenger: Array, champion: Array) -> PairedR
         target: ``[rows]``, the true classes.
         challenger: ``[rows]``, the labels of the challenger.
         champion: ``[rows]``, the labels of the champion.
+        units: ``[rows]``, the unit of each row, whose rows are not independent; by default each row is one.
+        seed: The seed of the resamples of units.
     """
     from scipy.stats import binomtest
 
-    correct, champion_correct = challenger == target, champion == target
-    gained = int((correct & ~champion_correct).sum())
-    lost = int((~correct & champion_correct).sum())
+    wrong = np.stack([challenger != target, champion != target], axis=1)
+    accuracy, champion_accuracy = map(float, 1 - wrong.mean(axis=0))
+    if units is not None:
+        verdict, evidence = _resample(wrong.astype(np.float64), "error rate", units, seed)
+        return PairedResult("accuracy", len(target), accuracy, champion_accuracy, verdict, evidence)
+    gained, lost = int((wrong[:, 1] & ~wrong[:, 0]).sum()), int((wrong[:, 0] & ~wrong[:, 1]).sum())
     p_value = float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
     return PairedResult(
         "accuracy",
         len(target),
-        float(correct.mean()),
-        float(champion_correct.mean()),
-        _verdict(p_value <= LEVEL, gained > lost),
+        accuracy,
+        champion_accuracy,
+        _verdict(p_value <= SIGNIFICANCE, gained > lost),
         f"exact McNemar test, p = {p_value:.4g}: the new model alone labels {gained} correctly, the champion "
         f"alone {lost}",
     )
 
 
-def compare_values(target: Array, challenger: Array, champion: Array, seed: int) -> PairedResult:
+def compare_values(
+    target: Array, challenger: Array, champion: Array, *, units: Array | None = None, seed: int = 0
+) -> PairedResult:
     """Compare predicted values by a bootstrap of the difference of their root mean squared errors.
-
-    Each resample has the same rows for both models. From Efron, "Bootstrap Methods: Another Look at the
-    Jackknife" (1979), with percentile intervals.
 
     Args:
         target: ``[rows]``, the true values.
         challenger: ``[rows]``, the values of the challenger.
         champion: ``[rows]``, the values of the champion.
+        units: ``[rows]``, the unit of each row, whose rows are not independent; by default each row is one.
         seed: The seed of the resamples.
     """
     squares = np.stack([(challenger - target) ** 2, (champion - target) ** 2], axis=1)
-    generator, n_rows = np.random.default_rng(seed), len(target)
-    size = max(1, _CHUNK // n_rows)
-    differences = np.concatenate(
-        [
-            np.sqrt(squares[drawn].mean(axis=1)) @ np.array([1.0, -1.0])
-            for start in range(0, RESAMPLES, size)
-            for drawn in [generator.integers(0, n_rows, size=(min(size, RESAMPLES - start), n_rows))]
-        ]
-    )
-    low, high = np.quantile(differences, [LEVEL / 2, 1 - LEVEL / 2])
-    errors = np.sqrt(squares.mean(axis=0))
-    return PairedResult(
-        "rmse",
-        n_rows,
-        float(errors[0]),
-        float(errors[1]),
-        _verdict(low > 0 or high < 0, bool(high < 0)),
-        f"bootstrap of the difference: {low:.4g} to {high:.4g}, 95 % of {RESAMPLES:,} resamples",
+    error, champion_error = map(float, np.sqrt(squares.mean(axis=0)))
+    verdict, evidence = _resample(squares, "rmse", units, seed)
+    return PairedResult("rmse", len(target), error, champion_error, verdict, evidence)
+
+
+def _resample(
+    losses: Array, name: Literal["error rate", "rmse"], units: Array | None, seed: int
+) -> tuple[Verdict, str]:
+    """Return the verdict by the interval of the difference of two losses, and the interval.
+
+    Each resample has the same rows for both models.
+
+    Args:
+        losses: ``[rows, 2]``, the loss of each row, of the challenger and of the champion.
+        name: The name of the difference: of mean losses, or of their roots.
+        units: ``[rows]``, the unit of each row; None resamples rows.
+        seed: The seed.
+    """
+
+    def difference(rows: Indices, weights: Weights) -> dict[str, Series]:
+        means = weights @ losses[rows] / weights.sum(axis=1, keepdims=True)
+        means = np.sqrt(means) if name == "rmse" else means
+        return {name: means[:, 0] - means[:, 1]}
+
+    rows = np.arange(len(losses))
+    estimate = float(difference(rows, np.ones((1, len(losses))))[name][0])
+    values = Bootstrap(len(losses), (seed,), units).resample(difference, {name: estimate})[name]
+    if (interval := bootstrap_interval(values, estimate)) is None:
+        return "undecided", f"the {name} differs by {estimate:.4g} in every resample"
+    return (
+        _verdict(0 not in interval, interval.high < 0),
+        f"difference of the {name} {estimate:.4g}, bootstrap interval of {LEVEL:.0%} {interval}",
     )
 
 

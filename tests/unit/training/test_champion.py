@@ -172,13 +172,14 @@ def fake_champion(name: str, compute: Callable[[Batch], Array], groups: Array | 
 
 
 def test_compare_values_leaves_out_rows_without_weight() -> None:
-    """The champion returns the feature, and is wrong by 1 where the target is not."""
-    target = ROWS + np.where(ROWS < 30, 1.0, 5.0)
+    """The champion returns the feature, which is wrong by 1 or 2 in the rows that count."""
+    target = ROWS + np.where(ROWS < 30, 1.0 + ROWS // 2 % 2, 5.0)
     champion = fake_champion("prediction", lambda batch: batch.arrays[MATRIX][:, 0], ROWS >= 20)
     table = Table(COLUMN, target, weights=(ROWS < 30).astype(np.float64))
     rows = np.flatnonzero(ROWS % 2 == 0)
     result = champion.compare(REGRESSION, table, rows, (), {"prediction": target[rows].astype(np.float32)})
-    assert (result.overall.challenger, result.overall.champion, result.overall.n_rows) == (0, 1, 15)
+    assert (result.overall.challenger, result.overall.n_rows) == (0, 15)
+    assert 1 < result.overall.champion < 2
     assert result.overall.verdict == "better"
     assert {name: group.n_rows for name, group in result.groups.items()} == {"False": 10, "True": 5}
 
