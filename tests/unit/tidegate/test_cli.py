@@ -42,7 +42,7 @@ def bundle(tmp_path_factory):
 def test_help_lists_every_command_and_the_exit_codes():
     run = tidegate("--help")
     assert run.returncode == 0
-    commands = "submit status train push pull sign verify inspect serve predict loadtest"
+    commands = "submit status train evaluate push pull sign verify inspect serve predict loadtest"
     for command in commands.split():
         assert command in run.stdout
     assert "2 bad input" in run.stdout
@@ -90,7 +90,7 @@ def test_help_shows_brackets_and_angles_of_any_command(monkeypatch):
     assert "HOST[:PORT]" in shown
 
 
-@pytest.mark.parametrize("name", ["inspect", "pull", "push", "sign", "verify", "status"])
+@pytest.mark.parametrize("name", ["inspect", "pull", "push", "sign", "verify", "evaluate", "status"])
 def test_summary_of_command_fits_into_80_columns(name):
     summary = COMMANDS[(name,)].help.partition("\n")[0]
     shown = CliRunner().invoke(build(), ["--help"], env={"COLUMNS": "80"}).stdout
