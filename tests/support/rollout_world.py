@@ -168,7 +168,7 @@ class World:
         """Accept the chart."""
 
     def deployed_values(self) -> Object | None:
-        return copy.deepcopy(self.values) if self.status == "deployed" else None
+        return _without_nulls(self.values) if self.status == "deployed" else None
 
     def upgrade(self, values: Mapping[str, Any], description: str) -> None:
         self._keep()
@@ -291,6 +291,15 @@ class Unreachable:
 
     def __call__(self, pod: str, port: int, path: str) -> str:
         raise ServerError(f"GET {path} on port {port} failed: timed out")
+
+
+def _without_nulls(values: Mapping[str, Any]) -> Object:
+    """Return values as ``helm get values --all`` prints them: a null removes its key."""
+    return {
+        key: _without_nulls(value) if isinstance(value, Mapping) else copy.deepcopy(value)
+        for key, value in values.items()
+        if value is not None
+    }
 
 
 def _page(lane: str, counts: Mapping[str, float]) -> str:
