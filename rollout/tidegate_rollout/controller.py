@@ -8,14 +8,14 @@ decisions are in :mod:`tidegate_rollout.machine`.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Protocol, get_args
 
 from tidegate.errors import ServerError
 from tidegate_rollout.lease import LeaseLostError
 from tidegate_rollout.machine import Action, Advance, Apply, Observation, Request, Wait, decide, transition
 from tidegate_rollout.measurement import Measurement
-from tidegate_rollout.plan import FULL_WEIGHT, START, RolloutValues
+from tidegate_rollout.plan import START, RolloutValues
 from tidegate_rollout.release import Release
 from tidegate_rollout.room import ReplicaCapacity, find_shortage, read_scale, required_replicas
 from tidegate_rollout.scrape import Get
@@ -117,7 +117,7 @@ class Controller:
         reachable_at = effects.clock()
         while state.result is None:
             try:
-                state, wait_seconds = self._turn(state, request)
+                state, wait_seconds = self._iterate(state, request)
                 reachable_at, request = effects.clock(), None
                 self._pause(wait_seconds)
             except LeaseLostError:
@@ -129,8 +129,8 @@ class Controller:
                 effects.sleep(POLL_SECONDS)
         return state
 
-    def _turn(self, state: RolloutState, request: Request | None) -> tuple[RolloutState, float]:
-        """Observe, decide, act and save; return the new state and the seconds to the next turn."""
+    def _iterate(self, state: RolloutState, request: Request | None) -> tuple[RolloutState, float]:
+        """Observe, decide, act and save; return the new state and the seconds to the next iteration."""
         effects = self._effects
         requested = effects.store.renew()
         release = effects.read_release()
@@ -142,19 +142,20 @@ class Controller:
             self._applied = (state.step, state.step_started_at) if applied else None
             if applied and measuring:
                 state, verdict = self._measurement.measure(state, release)
-        seen = replace(
-            self._observe(state, release),
-            applied=self._applied is not None,
-            verdict=verdict,
-            request=request or parse_request(requested),
-        )
+        seen = self._observe(state, release, verdict, request or parse_request(requested))
         action = decide(state, seen, effects.clock())
         if isinstance(action, Apply):
             step = state.current
             effects.helm.upgrade(step.values.chart_values(), f"rollout to {state.digest[:12]}: {step.name}")
         learns = not state.by_replicas and (state.current.measured or state.step == START)
         if isinstance(action, Advance) and learns:
-            state = state.model_copy(update={"replicas": self._required_replicas(state, release)})
+            replicas = required_replicas(
+                state.replicas,
+                read_scale(release, "stable"),
+                rate=self._measurement.rate,
+                capacity=self._capacity,
+            )
+            state = state.model_copy(update={"replicas": replicas})
         after = transition(state, action, effects.clock())
         if after != before or requested is not None:
             effects.store.save(after.model_dump_json(), handled=requested)
@@ -163,30 +164,25 @@ class Controller:
         effects.report.acted(state, action, after)
         return after, self._wait_seconds(after, action)
 
-    def _observe(self, state: RolloutState, release: Release) -> Observation:
-        """Observe the release's objects."""
+    def _observe(
+        self, state: RolloutState, release: Release, verdict: Verdict | None, request: Request | None
+    ) -> Observation:
         stable, canary = read_scale(release, "stable"), read_scale(release, "canary")
         status = assess(release)
         return Observation(
-            applied=False,
+            applied=self._applied is not None,
             shortage=find_shortage(stable, canary, state.replicas, state.current.values),
             pending=status.pending,
             error=status.error,
             canary_available=any(track.replicas for track in status.tracks if track.track == "canary"),
+            verdict=verdict,
+            request=request,
         )
 
     def _is_measuring(self, state: RolloutState) -> bool:
         if not state.current.measured or state.ready_at is None:
             return False
         return self._effects.clock() - state.ready_at >= state.policy.settle_seconds
-
-    def _required_replicas(self, state: RolloutState, release: Release) -> int:
-        weight = state.current.values.weight
-        tracks = [
-            (FULL_WEIGHT - weight, read_scale(release, "stable")),
-            (weight, read_scale(release, "canary")),
-        ]
-        return required_replicas(state.replicas, tracks, rate=self._measurement.rate, capacity=self._capacity)
 
     def _wait_seconds(self, state: RolloutState, action: Action) -> float:
         if not isinstance(action, Wait):

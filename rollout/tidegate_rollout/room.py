@@ -7,7 +7,6 @@ measured safe rate, which a busy track may already exceed. All functions are pur
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,10 +38,9 @@ class ReplicaCapacity(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """The replicas of a track: now, and its autoscaler's bounds."""
+    """The replicas of a track: now, and at most."""
 
     replicas: int = 0
-    minimum: int = 0
     maximum: int | None = None
     """None without an autoscaler."""
 
@@ -53,38 +51,24 @@ def read_scale(release: Release, name: str) -> Scale:
     if track is None:
         return Scale()
     replicas = int((track.deployment or {}).get("spec", {}).get("replicas", 1))
-    if track.autoscaler is None:
-        return Scale(replicas, minimum=replicas)
-    bounds = track.autoscaler["spec"]
-    return Scale(replicas, int(bounds.get("minReplicas", 1)), int(bounds["maxReplicas"]))
+    return Scale(replicas, None if track.autoscaler is None else int(track.autoscaler["spec"]["maxReplicas"]))
 
 
 def required_replicas(
-    known: int,
-    tracks: Sequence[tuple[int, Scale]],
-    *,
-    rate: float | None = None,
-    capacity: ReplicaCapacity | None = None,
+    known: int, stable: Scale, *, rate: float | None = None, capacity: ReplicaCapacity | None = None
 ) -> int:
     """Return the replicas that all requests of the release need on one track.
 
-    A track at its minimum may have more replicas than its requests need, so it proves nothing.
+    The canary's replicas prove nothing: its autoscaler also reacts to the start of its pods.
 
     Args:
         known: The replicas that an earlier step needed.
-        tracks: Each track's weight in percent and its scale.
+        stable: The stable track.
         rate: The requests per second of both tracks; None if unknown.
         capacity: The capacity of a replica; None if not measured.
     """
-    together = sum(scale.replicas for _, scale in tracks)
-    needed = [
-        min(scale.replicas * FULL_WEIGHT // weight, together)
-        for weight, scale in tracks
-        if weight > 0 and scale.replicas > scale.minimum
-    ]
-    if rate is not None and capacity is not None:
-        needed.append(math.ceil(rate / capacity.safe_rate))
-    return max(known, *needed, 1)
+    measured = 0 if rate is None or capacity is None else math.ceil(rate / capacity.safe_rate)
+    return max(known, stable.replicas, measured, 1)
 
 
 def find_shortage(stable: Scale, canary: Scale, replicas: int, values: RolloutValues) -> str | None:

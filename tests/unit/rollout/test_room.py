@@ -9,30 +9,17 @@ from tidegate_rollout.room import ReplicaCapacity, Scale, find_shortage, read_sc
 CAPACITY = ReplicaCapacity(digest=OLD, safe_rate=100.0)
 
 
-@pytest.mark.parametrize(
-    ("known", "stable", "canary", "weight", "expected"),
-    [
-        # Without a canary's weight, the stable track's replicas serve all requests.
-        (2, Scale(5, 2, 8), Scale(1, 1, 8), 0, 5),
-        # Each track above its minimum shows the replicas of its part of the requests.
-        (4, Scale(3, 2, 8), Scale(3, 1, 8), 50, 6),
-        (4, Scale(6, 2, 8), Scale(1, 1, 8), 25, 7),
-        # A track at its minimum may have more replicas than it needs.
-        (2, Scale(2, 2, 8), Scale(1, 1, 8), 50, 2),
-        (3, Scale(2, 2, 8), Scale(2, 1, 8), 50, 4),
-        # Replicas that an earlier step needed stay needed.
-        (6, Scale(2, 2, 8), Scale(1, 1, 8), 25, 6),
-    ],
-)
-def test_required_replicas(known, stable, canary, weight, expected):
-    assert required_replicas(known, [(100 - weight, stable), (weight, canary)]) == expected
+def test_required_replicas_are_the_most_that_were_needed():
+    assert required_replicas(2, Scale(5, 8)) == 5
+    assert required_replicas(6, Scale(2, 8)) == 6
+    assert required_replicas(0, Scale()) == 1
 
 
 def test_required_replicas_at_the_measured_capacity():
-    tracks = [(100, Scale(2, 2, 8)), (0, Scale(1, 1, 8))]
-    assert required_replicas(2, tracks, rate=450.0, capacity=CAPACITY) == 5
-    assert required_replicas(2, tracks, rate=450.0) == 2
-    assert required_replicas(2, tracks, capacity=CAPACITY) == 2
+    stable = Scale(2, 8)
+    assert required_replicas(2, stable, rate=450.0, capacity=CAPACITY) == 5
+    assert required_replicas(2, stable, rate=450.0) == 2
+    assert required_replicas(2, stable, capacity=CAPACITY) == 2
 
 
 @pytest.mark.parametrize(
@@ -48,14 +35,14 @@ def test_required_replicas_at_the_measured_capacity():
 )
 def test_find_shortage(stable, canary, replicas, values, shortage):
     values = World().rollout_values.changed(**values)
-    found = find_shortage(Scale(2, 2, stable), Scale(1, 1, canary), replicas, values)
+    found = find_shortage(Scale(2, stable), Scale(1, canary), replicas, values)
     assert (found is None) == (shortage is None)
     assert shortage is None or shortage in found
 
 
 def test_read_scale_of_a_release():
     release = World(maximum=7).read_release()
-    assert read_scale(release, "stable") == Scale(2, 2, 7)
+    assert read_scale(release, "stable") == Scale(2, 7)
     assert read_scale(release, "canary") == Scale()
 
 
@@ -65,7 +52,7 @@ def test_scale_without_an_autoscaler_is_fixed():
     object.__setattr__(track, "autoscaler", None)
     release = world.read_release()
     object.__setattr__(release, "tracks", (track,))
-    assert read_scale(release, "stable") == Scale(2, 2, None)
+    assert read_scale(release, "stable") == Scale(2, None)
 
 
 def test_capacity_is_part_of_a_capacity_file(tmp_path):
