@@ -17,10 +17,10 @@ from tidegate.batch import Batch
 from tidegate.bundle import ONNX, PARITY, SKOPS, Bundle
 from tidegate.contract import Contract
 from tidegate.errors import BundleError
-from tidegate.outputs import decide_labels
+from tidegate.outputs import conform, decide_labels
 from tidegate.trust.archive import build_pipeline
 from tidegate.trust.policy import Policy
-from tidegate_training.bundling.compile import open_session
+from tidegate_training.bundling.compile import NotCompiledError, open_session
 from tidegate_training.bundling.outputs import predict_outputs
 from tidegate_training.bundling.parity import BATCH_SIZES, run_session
 
@@ -49,10 +49,8 @@ class BundledModel:
             BundleError: If a file differs from the digest, or the model cannot be opened here.
         """
         contract = bundle.contract
-        names = tuple(output.name for output in contract.outputs)
-        if ONNX in bundle and from_json(bundle.read(PARITY)).get("verdict") == "equal":
-            session = open_session(bundle.read(ONNX))
-            return cls(contract, lambda batch: run_session(session, batch, BATCH_SIZES[-1], names))
+        if ONNX in bundle and _is_proven_equal(bundle):
+            return cls(contract, _compiled(bundle))
         _check_scikit_learn_version(bundle)
         pipeline = build_pipeline(bundle.read(SKOPS), Policy())
         return cls(
@@ -69,6 +67,36 @@ class BundledModel:
             Exception: If the model raises it.
         """
         return decide_labels(self.contract.threshold, self.contract.labels, self.compute(batch))
+
+
+def _is_proven_equal(bundle: Bundle) -> bool:
+    """Return whether the parity report proves the compiled model equal to the pipeline."""
+    try:
+        parity = from_json(bundle.read(PARITY))
+    except ValueError:
+        parity = None
+    if not isinstance(parity, dict):
+        raise BundleError(
+            f"{PARITY} of {bundle.manifest.name}@sha256:{bundle.digest} is not a JSON object: it was not "
+            "written by Tidegate."
+        )
+    return bool(parity.get("verdict") == "equal")
+
+
+def _compiled(bundle: Bundle) -> Callable[[Batch], dict[str, Array]]:
+    """Open the compiled model, and return the function from a batch to its outputs."""
+    outputs = bundle.contract.outputs
+    names = [output.name for output in outputs]
+    try:
+        session = open_session(bundle.read(ONNX))
+    except NotCompiledError as error:
+        raise BundleError(f"{ONNX} of {bundle.manifest.name}@sha256:{bundle.digest}: {error}.") from None
+
+    def compute(batch: Batch) -> dict[str, Array]:
+        values = run_session(session, batch, BATCH_SIZES[-1], names)
+        return {output.name: conform(output, values[output.name]) for output in outputs}
+
+    return compute
 
 
 def _check_scikit_learn_version(bundle: Bundle) -> None:

@@ -6,7 +6,7 @@ The champion receives the rows as its own contract describes them, so the models
 comparison leaves no trace in the bundle, because a bundle depends on configuration, data and versions alone.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -59,6 +59,10 @@ class Comparison:
     same_split: bool
     overall: PairedResult
     groups: dict[str, PairedResult]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON document."""
+        return asdict(self) | {"reference": str(self.reference)}
 
     def failures(self, options: ChampionOptions) -> list[str]:
         """Return the reasons for which the champion stays; none if the challenger may replace it."""

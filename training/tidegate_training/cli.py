@@ -223,9 +223,7 @@ def to_json(result: "TrainingResult", reference: "Reference | None") -> dict[str
             {"gate": str(gate_result.gate), "value": gate_result.value, "passed": gate_result.passed}
             for gate_result in result.evaluation.gates
         ],
-        "champion": None
-        if result.champion is None
-        else asdict(result.champion) | {"reference": str(result.champion.reference)},
+        "champion": None if result.champion is None else result.champion.to_json(),
         "warnings": result.evaluation.warnings,
     }
 

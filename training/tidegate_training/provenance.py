@@ -26,7 +26,7 @@ def collect_provenance(
     Args:
         folder: A folder in the repository whose commit is recorded: that of the configuration.
         started: The start of the run.
-        run: What is necessary to repeat the run: its configuration and its environment.
+        run: The configuration, the environment and the beaten champion.
     """
     commit = _run_git(folder, "rev-parse", "HEAD")
     status = _run_git(folder, "status", "--porcelain") if commit is not None else None

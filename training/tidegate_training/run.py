@@ -99,6 +99,7 @@ def train(
     repeated = {
         "configuration": config.model_dump(mode="json", exclude_unset=True),
         "environment": environment,
+        "champion": None if trained.champion is None else trained.champion.to_json(),
     }
     sealed = seal_model(
         trained.model,

@@ -13,6 +13,7 @@ from tests.support.contracts import contract
 from tests.support.training import mixed_configuration, write_loans
 from tests.unit.training.test_cli import run
 from tidegate.batch import Array, Batch
+from tidegate.bundle import PROVENANCE
 from tidegate.contract import MATRIX, Contract, Datatype
 from tidegate.errors import DataError, FieldError, GateNotPassedError, StoreError
 from tidegate.reference import ChannelReference, Reference
@@ -78,6 +79,7 @@ def test_train_better_than_the_champion_takes_its_channel(folder: Path, tmp_path
     assert champion["overall"]["champion"] < 0.7 < champion["overall"]["challenger"]
     assert list(champion["groups"]) == ["False", "True"]
     assert sum(group["n_rows"] for group in champion["groups"].values()) == 36
+    assert json.loads((tmp_path / "bundle" / PROVENANCE).read_bytes())["champion"] == champion
     assert document["digest"] == strong.digest
     assert store.resolve(ChannelReference(store.uri, "test", "beaten")) == strong
 

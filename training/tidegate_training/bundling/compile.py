@@ -5,6 +5,7 @@
 Whether the graph computes the same outputs is shown by :mod:`tidegate_training.bundling.parity`.
 """
 
+import os
 import re
 import warnings
 from collections.abc import Mapping
@@ -96,6 +97,8 @@ def open_session(content: bytes) -> Any:
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.log_severity_level = 4  # errors are raised as well
+    # Weights outside of the model would be read from the working directory: no folder has any.
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
     try:
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:
