@@ -146,13 +146,11 @@ def _compare(name: str, comparison: Comparison, policy: RolloutPolicy, alpha: fl
     for_pass = float(np.logaddexp(test.log_e_acceptable(step), within) - log(2)) / log(1 / policy.beta)
     figure, *ends = test.estimate(rollout, alpha) if rollout.any() else (None, 0.0, inf)
     outcome: CheckOutcome = "fail" if for_fail >= 1 else "pass" if for_pass >= 1 else "continue"
+    expected = f"an odds ratio of at most {limit.equal_odds_ratio:g}"
     if name in _HELD:
         outcome, for_pass = ("continue", 0.0) if for_fail >= 1 else ("pass", 1.0)
-    expected = f"an odds ratio of at most {limit.equal_odds_ratio:g}"
-    if for_fail < 1:
-        expected = (
-            f"an odds ratio below {limit.unacceptable_odds_ratio:g}, or less than {budget:.3g} on the canary"
-        )
+    elif for_fail < 1:
+        expected = f"an odds ratio below {limit.unacceptable_odds_ratio:g}, or less than {budget:.3g} of the requests"
     return Check(
         name,
         figure,
