@@ -150,7 +150,7 @@ def _compare(name: str, comparison: Comparison, policy: RolloutPolicy, alpha: fl
     if name in _HELD:
         outcome, for_pass = ("continue", 0.0) if for_fail >= 1 else ("pass", 1.0)
     elif for_fail < 1:
-        expected = f"an odds ratio below {limit.unacceptable_odds_ratio:g}, or less than {budget:.3g} of the requests"
+        expected = f"an odds ratio below {limit.unacceptable_odds_ratio:g}, or a ratio below {budget:.3g}"
     return Check(
         name,
         figure,
