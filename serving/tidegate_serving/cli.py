@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from tidegate.trust.policy import Policy
     from tidegate_serving.client import Prediction, Row
     from tidegate_serving.predictor import Predictor
+    from tidegate_serving.tls import CertificateFiles
 
 _MAX_SHOWN_ROWS = 20
 _LIMITS = Limits()
@@ -125,6 +126,17 @@ def serve(
             max=65535,
             help="The port for mirrored requests over gRPC; 0 selects a free one. Default: none.",
         ),
+    ] = None,
+    ssl_certfile: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="KSERVE_TLS_CERT_FILE",
+            help="The certificate for TLS over REST and gRPC, in PEM. A changed file is used from the next "
+            "connection on. The metrics port has no TLS.",
+        ),
+    ] = None,
+    ssl_keyfile: Annotated[
+        Path | None, typer.Option(envvar="KSERVE_TLS_KEY_FILE", help="The key of the certificate, in PEM.")
     ] = None,
     drain_seconds: Annotated[
         float,
@@ -230,6 +242,8 @@ def serve(
         raise ConfigurationError(
             "--access-log-header names headers of the access log; give --access-log, too."
         )
+    if (ssl_certfile is None) != (ssl_keyfile is None):
+        raise ConfigurationError("TLS needs both --ssl-certfile and --ssl-keyfile; give the other one, too.")
     deployed = combine_policy(policy, trusted_type, allow_joblib_digest)
     _configure_logging()
 
@@ -278,6 +292,7 @@ def serve(
             Recording(access_log, tuple(access_log_header or ()), traces, pairs_sample_rate, pairs_port),
             shadow_http_port,
             shadow_grpc_port,
+            _certificate(ssl_certfile, ssl_keyfile),
         )
         served = (own_class or Predictor)(
             model,
@@ -290,6 +305,14 @@ def serve(
         )
         served.load()
         server.start([served])
+
+
+def _certificate(chain: Path | None, key: Path | None) -> "CertificateFiles | None":
+    if chain is None or key is None:
+        return None
+    from tidegate_serving.tls import CertificateFiles
+
+    return CertificateFiles(chain, key)
 
 
 def _import_predictor(path: str) -> "type[Predictor]":
@@ -357,7 +380,9 @@ def _configure_logging() -> None:
 
 def predict(
     url: Annotated[str, typer.Option(help="The server's REST address.")] = "http://127.0.0.1:8080",
-    grpc: Annotated[str, typer.Option(help="The server's gRPC address.")] = "127.0.0.1:8081",
+    grpc: Annotated[
+        str, typer.Option(help="The server's gRPC address; with TLS as https://host:port.")
+    ] = "127.0.0.1:8081",
     model: Annotated[
         str | None, typer.Option(help="The model's name; default with --golden: the bundle's name.")
     ] = None,

@@ -8,9 +8,11 @@ validate the rows: the server does. It retries the connection only; the first re
 
 import asyncio
 import math
+import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -38,6 +40,7 @@ Row = Sequence[Scalar] | Mapping[str, Scalar]
 """A row's values in the order of the features, or by feature name."""
 
 _TIMEOUT_SECONDS = 60.0
+_TLS = "https://"
 _INVALID_REQUEST_CODES = frozenset(
     {"INVALID_ARGUMENT", "NOT_FOUND", "FAILED_PRECONDITION", "OUT_OF_RANGE", "UNIMPLEMENTED"}
 )
@@ -56,7 +59,8 @@ def predict(address: str, model: str, protocol: Protocol, rows: Sequence[Row] | 
     """Send an inference request to a server.
 
     Args:
-        address: ``http://host:port``, or ``host:port`` for gRPC.
+        address: ``http://host:port``, or ``host:port`` for gRPC; for TLS ``https://host:port`` in both. The
+            variable ``SSL_CERT_FILE`` names the certificates to trust instead of the system's.
         model: The model's name.
         protocol: The protocol of the request.
         rows: The rows, all as lists or all by feature name; or a CSV file, whose texts are values of the
@@ -130,7 +134,8 @@ async def _connect(call: Callable[[], Awaitable[Any]]) -> Any:
 
 
 async def _predict_grpc(address: str, model: str, rows: Sequence[Row] | CsvFile) -> Prediction:
-    async with grpc.aio.insecure_channel(address) as channel:
+    host, credentials = address.removeprefix(_TLS), _channel_credentials(address)
+    async with _open_channel(host, credentials) as channel:
         # A call fails at the channel's first failure to connect. After the timeout, the call itself fails and
         # its error has the reason.
         with suppress(TimeoutError):
@@ -143,8 +148,25 @@ async def _predict_grpc(address: str, model: str, rows: Sequence[Row] | CsvFile)
         metadata = await read_metadata(pb.ModelMetadataRequest(name=model), timeout=_TIMEOUT_SECONDS)
     inputs = [{"name": i.name, "datatype": i.datatype, "shape": list(i.shape)} for i in metadata.inputs]
     request = InferRequest(model, _input_tensors(inputs, _parse_rows(rows, inputs), binary=True))
-    async with InferenceGRPCClient(address, timeout=_TIMEOUT_SECONDS) as client:
+    async with InferenceGRPCClient(host, timeout=_TIMEOUT_SECONDS, creds=credentials) as client:
         return _prediction(await client.infer(request), list(metadata.versions))
+
+
+def _open_channel(host: str, credentials: grpc.ChannelCredentials | None) -> grpc.aio.Channel:
+    if credentials is None:
+        return grpc.aio.insecure_channel(host)
+    return grpc.aio.secure_channel(host, credentials)
+
+
+def _channel_credentials(address: str) -> grpc.ChannelCredentials | None:
+    """Return the credentials of a channel with TLS, which trust the certificates that REST trusts."""
+    if not address.startswith(_TLS):
+        return None
+    file = os.environ.get("SSL_CERT_FILE")
+    try:
+        return grpc.ssl_channel_credentials(Path(file).read_bytes() if file else None)
+    except OSError as error:
+        raise ConfigurationError(f"SSL_CERT_FILE: {file} cannot be read: {error}.") from None
 
 
 def _parse_rows(rows: Sequence[Row] | CsvFile, metadata: Sequence[Mapping[str, Any]]) -> Sequence[Row]:

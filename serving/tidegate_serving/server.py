@@ -35,6 +35,7 @@ from tidegate_serving.observability.pairs import PairRecorder
 from tidegate_serving.observability.recorder import Model, ResponseRecorder
 from tidegate_serving.observability.spans import SpanRecorder, create_provider
 from tidegate_serving.predictor import Predictor
+from tidegate_serving.tls import CertificateFiles
 
 ALL_IPV4_ADDRESSES = "0.0.0.0"
 
@@ -95,6 +96,8 @@ class Server(ModelServer):
         recording: The records of each response in addition to the metrics.
         shadow_http_port: The port of mirrored requests over REST; 0 selects a free one, and None has none.
         shadow_grpc_port: The port of mirrored requests over gRPC, in the same way.
+        certificate: The certificate of REST and gRPC, also for mirrored requests; None for connections without
+            TLS. The other ports have no TLS.
 
     Raises:
         ConfigurationError: If a port is not available, or OpenTelemetry is not installed for spans.
@@ -112,7 +115,9 @@ class Server(ModelServer):
         recording: Recording | None = None,
         shadow_http_port: int | None = None,
         shadow_grpc_port: int | None = None,
+        certificate: CertificateFiles | None = None,
     ) -> None:
+        self._certificate = certificate
         self._recording = recording or Recording()
         self._span_provider = create_provider() if self._recording.traces else None
         pairs_port = self._recording.pairs_port if self._recording.pairs_sample_rate else None
@@ -148,6 +153,9 @@ class Server(ModelServer):
             enable_latency_logging=False,
             event_loop="uvloop",
             grace_period=math.ceil(shutdown_timeout),  # uvicorn takes whole seconds
+            # Not KServe's TLS, which leaves out gRPC, and which KServe reads from the environment by default.
+            ssl_certfile=None,
+            ssl_keyfile=None,
         )
         self._host = host
         self._on_ready = on_ready
@@ -192,11 +200,15 @@ class Server(ModelServer):
         # Not earlier: KServe's start() gets the current event loop, and uvloop's policy does not create one.
         asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
         http_server = create_http_server(
-            self._rest_server.config, self._predictor, self._listener, self._drain
+            self._rest_server.config, self._predictor, self._listener, self._drain, self._certificate
         )
         self._rest_server._server = http_server
         grpc_server = GrpcServer(
-            self._predictor, (self._host, self.grpc_port), self._drain, self._shutdown_timeout
+            self._predictor,
+            (self._host, self.grpc_port),
+            self._drain,
+            self._shutdown_timeout,
+            certificate=self._certificate,
         )
         side_servers = list(self._create_side_servers())
         shadow_grpc_server = next((each for each in side_servers if isinstance(each, GrpcServer)), None)
@@ -216,10 +228,14 @@ class Server(ModelServer):
         shadow = self._predictor.create_shadow()
         if self._shadow_listener is not None:
             keep_alive = self._rest_server.config.timeout_keep_alive
-            yield create_shadow_server(shadow, self._shadow_listener, self._drain, keep_alive)
+            yield create_shadow_server(
+                shadow, self._shadow_listener, self._drain, keep_alive, self._certificate
+            )
         if self._shadow_grpc_port is not None:
             address = self._host, self._shadow_grpc_port
-            yield GrpcServer(shadow, address, self._drain, SHADOW_GRACE, "--shadow-grpc-port")
+            yield GrpcServer(
+                shadow, address, self._drain, SHADOW_GRACE, "--shadow-grpc-port", self._certificate
+            )
 
     def register_signal_handler(self) -> None:
         """Leave signals to the drain."""

@@ -13,6 +13,7 @@ from tidegate.errors import ConfigurationError
 from tidegate_serving.drain import Drain, wait_for_first
 from tidegate_serving.grpc.servicer import Servicer
 from tidegate_serving.service import Served
+from tidegate_serving.tls import CertificateFiles
 
 _MESSAGE_LIMIT_FACTOR = 2
 """gRPC rejects messages above this multiple of the limit, unread and uncounted.
@@ -30,6 +31,7 @@ class GrpcServer:
         drain: The states of the shutdown.
         grace_seconds: The time that calls in flight have after the drain.
         option: The option that chooses another port, for a message.
+        certificate: The certificate; None for connections without TLS.
     """
 
     def __init__(
@@ -39,7 +41,9 @@ class GrpcServer:
         drain: Drain,
         grace_seconds: float,
         option: str = "--grpc-port",
+        certificate: CertificateFiles | None = None,
     ) -> None:
+        self._certificate = certificate
         self._served = served
         self._host, self.port = address
         self._drain = drain
@@ -59,9 +63,13 @@ class GrpcServer:
             )
         )
         server.add_generic_rpc_handlers((Servicer(self._served).handlers(),))
-        host = f"[{self._host}]" if ":" in self._host else self._host
+        address = f"{f'[{self._host}]' if ':' in self._host else self._host}:{self.port}"
         try:
-            self.port = server.add_insecure_port(f"{host}:{self.port}")
+            self.port = (
+                server.add_insecure_port(address)
+                if self._certificate is None
+                else server.add_secure_port(address, self._certificate.create_grpc_credentials())
+            )
         except RuntimeError:
             raise ConfigurationError(
                 f"gRPC port {self.port} of {self._host} is not available, possibly because another server "

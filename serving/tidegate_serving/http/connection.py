@@ -120,7 +120,7 @@ class HttpConnection(HttpToolsProtocol):
 
     def end(self) -> None:
         """Close the connection after a response; within a request, so that its client can read it."""
-        if self.in_message and self.transport.can_write_eof():
+        if self.in_message:
             self._lingering = True
             _LingeringClose(self)
         else:
@@ -177,7 +177,8 @@ class _LingeringClose(asyncio.Protocol):
         self._checks_left = LINGER_CHECKS
         self._received = False
         self._transport.set_protocol(self)
-        self._transport.write_eof()
+        if self._transport.can_write_eof():  # TLS has no half-closed connection
+            self._transport.write_eof()
         connection.flow.resume_reading()
         self._timer = connection.loop.call_later(LINGER_INTERVAL, self._check)
 

@@ -26,6 +26,7 @@ from tidegate_serving.http.pairs import pairs_route
 from tidegate_serving.http.recorded import RecordedFastPathProtocol
 from tidegate_serving.http.responses import CONNECTION_CLOSE, http_exception_response
 from tidegate_serving.service import Served, Service
+from tidegate_serving.tls import CertificateFiles
 
 ACCEPTS_PER_ITERATION = 16
 """Connections that one event-loop iteration accepts.
@@ -101,7 +102,13 @@ class HttpServer(uvicorn.Server):
         self.force_exit = True
 
 
-def create_http_server(config: uvicorn.Config, served: Served, listener: socket, drain: Drain) -> HttpServer:
+def create_http_server(
+    config: uvicorn.Config,
+    served: Served,
+    listener: socket,
+    drain: Drain,
+    certificate: CertificateFiles | None = None,
+) -> HttpServer:
     """Create the server of KServe's application with the fast path.
 
     Args:
@@ -109,7 +116,11 @@ def create_http_server(config: uvicorn.Config, served: Served, listener: socket,
         served: The loaded model.
         listener: A bound socket.
         drain: The states of the shutdown.
+        certificate: The certificate; None for connections without TLS.
     """
+    if certificate is not None:
+        context = certificate.create_context()
+        config.ssl_context_factory = lambda *_: context
     # The application does nothing at startup and shutdown, and a forced exit would fail while it waits.
     config.lifespan = "off"
     config.http = protocol_factory(FastPath(served))  # type: ignore[assignment]
@@ -123,7 +134,11 @@ def protocol_factory(fast_path: FastPath) -> partial[FastPathProtocol]:
 
 
 def create_shadow_server(
-    served: Served, listener: socket, drain: Drain, timeout_keep_alive: int
+    served: Served,
+    listener: socket,
+    drain: Drain,
+    timeout_keep_alive: int,
+    certificate: CertificateFiles | None = None,
 ) -> HttpServer:
     """Create the server of mirrored requests, with the fast path and the endpoints of the model alone.
 
@@ -132,10 +147,11 @@ def create_shadow_server(
         listener: A bound socket.
         drain: The states of the shutdown.
         timeout_keep_alive: The seconds after which an idle connection is closed.
+        certificate: The certificate; None for connections without TLS.
     """
     config = _side_config(routes(served))
     config.timeout_keep_alive = timeout_keep_alive
-    return create_http_server(config, served, listener, drain)
+    return create_http_server(config, served, listener, drain, certificate)
 
 
 def create_metrics_server(listener: socket, drain: Drain) -> HttpServer:

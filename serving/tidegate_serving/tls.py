@@ -1,0 +1,118 @@
+# SPDX-FileCopyrightText: The Tidegate authors
+# SPDX-License-Identifier: Apache-2.0
+"""TLS of the listeners for REST and gRPC: a certificate and a key in files.
+
+Every handshake compares the times of the files with those of the loaded pair. A rotated pair is therefore
+used from the next connection on, without a watcher and without a restart. A pair that cannot be used is
+logged, and the loaded one stays.
+"""
+
+import logging
+import ssl
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+
+from tidegate.errors import ConfigurationError
+
+logger = logging.getLogger("tidegate.serving")
+
+Stamp = tuple[tuple[int, int], ...]
+"""Inode and time of each file; a rotated Secret of Kubernetes has files with new inodes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A certificate chain and its key, as both listeners need them."""
+
+    stamp: Stamp
+    context: ssl.SSLContext
+    chain: bytes
+    key: bytes
+
+
+class CertificateFiles:
+    """The files of a certificate chain and of its key, in PEM.
+
+    Args:
+        chain: The file of the chain, the server's certificate first.
+        key: The file of the key, without a password.
+
+    Raises:
+        ConfigurationError: If the files do not hold a certificate and its key.
+    """
+
+    def __init__(self, chain: Path, key: Path) -> None:
+        self._chain = chain
+        self._key = key
+        # Handshakes of gRPC run in threads of its own.
+        self._lock = threading.Lock()
+        self._pair = self._load(self._read_stamp())
+        self._rejected: Stamp | None = None
+
+    def current(self) -> Pair:
+        """Return the pair of the files, or the last one that could be used."""
+        with self._lock:
+            try:
+                stamp = self._read_stamp()
+                if stamp not in (self._pair.stamp, self._rejected):
+                    self._rejected = stamp
+                    self._pair = self._load(stamp)
+                    logger.warning("The certificate %s has changed, and is used from now on.", self._chain)
+            except ConfigurationError as error:
+                logger.warning("The last certificate stays in use: %s", error)
+            return self._pair
+
+    def create_context(self) -> ssl.SSLContext:
+        """Return the context of a listener, which takes the current pair at each handshake."""
+        context = self.current().context
+
+        def select(connection: ssl.SSLObject, *_: object) -> None:
+            connection.context = self.current().context
+
+        # OpenSSL calls it at every handshake, also without a server name.
+        context.sni_callback = select
+        return context
+
+    def create_grpc_credentials(self) -> grpc.ServerCredentials:
+        """Return gRPC's credentials, which take the current pair at each handshake."""
+        pair = used = self.current()
+
+        def fetch() -> grpc.ServerCertificateConfiguration | None:
+            nonlocal used
+            latest = self.current()
+            if latest is used:
+                return None
+            used = latest
+            return _certificate_configuration(latest)
+
+        return grpc.dynamic_ssl_server_credentials(_certificate_configuration(pair), fetch)
+
+    def _read_stamp(self) -> Stamp:
+        try:
+            states = [path.stat() for path in (self._chain, self._key)]
+        except OSError as error:
+            raise self._error(error) from None
+        return tuple((state.st_ino, state.st_mtime_ns) for state in states)
+
+    def _load(self, stamp: Stamp) -> Pair:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.set_alpn_protocols(["http/1.1"])
+        try:
+            # Without the empty password, OpenSSL would read one from the terminal.
+            context.load_cert_chain(self._chain, self._key, password="")
+            return Pair(stamp, context, self._chain.read_bytes(), self._key.read_bytes())
+        except OSError as error:  # SSLError is one
+            raise self._error(error) from None
+
+    def _error(self, error: OSError) -> ConfigurationError:
+        return ConfigurationError(
+            f"TLS: expected a certificate in {self._chain} and its key in {self._key}, both in PEM, received "
+            f"'{error}': correct --ssl-certfile and --ssl-keyfile."
+        )
+
+
+def _certificate_configuration(pair: Pair) -> grpc.ServerCertificateConfiguration:
+    return grpc.ssl_server_certificate_configuration([(pair.key, pair.chain)])
