@@ -26,6 +26,10 @@ SOURCES = {
     "clusterservingruntime": (_KSERVE, "config/crd/full/serving.kserve.io_clusterservingruntimes.yaml"),
     "clusterstoragecontainer": (_KSERVE, "config/crd/full/clusterstoragecontainer/*storagecontainers.yaml"),
     "httproute": (_GATEWAY_API, "config/crd/standard/gateway.networking.k8s.io_httproutes.yaml"),
+    "backendtlspolicy": (
+        _GATEWAY_API,
+        "config/crd/standard/gateway.networking.k8s.io_backendtlspolicies.yaml",
+    ),
     "backendtrafficpolicy": (
         _ENVOY_GATEWAY,
         "charts/gateway-crds-helm/templates/generated/gateway.envoyproxy.io_backendtrafficpolicies.yaml",

@@ -36,6 +36,12 @@ containers:
       - name: TIDEGATE_METRICS_PORT
         value: {{ int64 . | quote }}
       {{- end }}
+      {{- if $.root.Values.server.tls.secretName }}
+      - name: KSERVE_TLS_CERT_FILE
+        value: /etc/tidegate-tls/tls.crt
+      - name: KSERVE_TLS_KEY_FILE
+        value: /etc/tidegate-tls/tls.key
+      {{- end }}
       - name: TIDEGATE_MAX_QUEUE_DELAY
         value: {{ $.root.Values.server.maxQueueDelaySeconds | quote }}
       - name: TIDEGATE_ACCESS_LOG
@@ -69,25 +75,19 @@ containers:
         protocol: TCP
       {{- end }}
     startupProbe:
-      httpGet:
-        path: /v2/health/ready
-        port: 8080
+      httpGet: {{- include "tidegate.httpGet" (dict "root" $.root "path" "/v2/health/ready") | nindent 8 }}
       periodSeconds: 2
       timeoutSeconds: 2
       failureThreshold: {{ div (add $.root.Values.server.startupTimeoutSeconds 1) 2 }}
     # The probe succeeds during the drain as well. Deletion already removes the endpoint, and a failing probe would
     # also remove the terminating endpoint that kube-proxy falls back to. The server drains without a preStop hook.
     readinessProbe:
-      httpGet:
-        path: /v2/health/ready
-        port: 8080
+      httpGet: {{- include "tidegate.httpGet" (dict "root" $.root "path" "/v2/health/ready") | nindent 8 }}
       periodSeconds: 5
       timeoutSeconds: 2
       failureThreshold: 3
     livenessProbe:
-      httpGet:
-        path: /v2/health/live
-        port: 8080
+      httpGet: {{- include "tidegate.httpGet" (dict "root" $.root "path" "/v2/health/live") | nindent 8 }}
       periodSeconds: 10
       timeoutSeconds: 5
       failureThreshold: 3
@@ -102,8 +102,18 @@ containers:
       {{- with include "tidegate.policyVolumeMount" $.root }}
       {{- nindent 6 . }}
       {{- end }}
+      {{- if $.root.Values.server.tls.secretName }}
+      - name: tls
+        mountPath: /etc/tidegate-tls
+        readOnly: true
+      {{- end }}
 volumes:
   {{- include "tidegate.volumes" $ | nindent 2 }}
+  {{- with $.root.Values.server.tls.secretName }}
+  - name: tls
+    secret:
+      secretName: {{ . | quote }}
+  {{- end }}
 {{- end }}
 
 {{/*

@@ -13,6 +13,7 @@ returns a JSON list of messages.
       (include "tidegate.validate.route" . | fromJsonArray)
       (include "tidegate.validate.server" . | fromJsonArray)
       (include "tidegate.validate.trust" . | fromJsonArray)
+      (include "tidegate.validate.tls" . | fromJsonArray)
       (include "tidegate.validate.metadata" . | fromJsonArray)
       (include "tidegate.validate.availability" . | fromJsonArray)
       (include "tidegate.validate.common" . | fromJsonArray) }}
@@ -314,6 +315,8 @@ values are the same for both tracks, and the digests always differ.
 {{- $errors = append $errors (printf "%s sets %s, but the Services and the probes expect the server at the chart's address and ports: remove it." $value .name) }}
 {{- else if eq .name "TIDEGATE_POLICY" }}
 {{- $errors = append $errors (printf "%s sets TIDEGATE_POLICY, which the chart sets from values: use trust." $value) }}
+{{- else if has .name (list "KSERVE_TLS_CERT_FILE" "KSERVE_TLS_KEY_FILE") }}
+{{- $errors = append $errors (printf "%s sets %s, but the probes and the Gateway would not use TLS: set server.tls.secretName." $value .name) }}
 {{- else if hasKey $valueOfVariable .name }}
 {{- $errors = append $errors (printf "%s sets %s, which the chart sets from a value: use server.%s." $value .name (get $valueOfVariable .name)) }}
 {{- end }}
