@@ -131,8 +131,8 @@ def serve(
         Path | None,
         typer.Option(
             envvar="KSERVE_TLS_CERT_FILE",
-            help="The certificate for TLS over REST and gRPC, in PEM. A changed file is used from the next "
-            "connection on. The metrics port has no TLS.",
+            help="The certificate for TLS over REST and gRPC, also of mirrored requests, in PEM. A changed "
+            "file is used from the next connection on. The metrics port has no TLS.",
         ),
     ] = None,
     ssl_keyfile: Annotated[

@@ -96,8 +96,8 @@ class Server(ModelServer):
         recording: The records of each response in addition to the metrics.
         shadow_http_port: The port of mirrored requests over REST; 0 selects a free one, and None has none.
         shadow_grpc_port: The port of mirrored requests over gRPC, in the same way.
-        certificate: The certificate of REST and gRPC, also for mirrored requests; None for connections without
-            TLS. The other ports have no TLS.
+        certificate: The certificate of REST and gRPC, also for mirrored requests; None for connections
+            without TLS. The other ports have no TLS.
 
     Raises:
         ConfigurationError: If a port is not available, or OpenTelemetry is not installed for spans.

@@ -59,6 +59,7 @@ SCENARIOS = (
     Scenario("quota_refused"),
     Scenario("no_credentials"),
     Scenario("tls_and_auth", full=True),
+    Scenario("server_tls", full=True),
     Scenario("two_releases"),
     Scenario("uninstall"),
 )

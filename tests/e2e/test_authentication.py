@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""docs/authentication.md: TLS at the Gateway, API keys and JSON Web Tokens, over REST and gRPC."""
+"""docs/authentication.md: TLS at the Gateway and at the pods, API keys and JSON Web Tokens."""
 
 import json
 import re
@@ -11,15 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import jwt
+import pytest
 import yaml
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from tests.e2e.kube import Namespace, Object, run
+from tests.e2e.kube import CommandError, Namespace, Object, run
 from tests.e2e.model import GoldenRequest, Model
 from tests.e2e.ownership import add_label
 from tests.e2e.release import Release
 from tests.e2e.target import Target
+from tests.e2e.test_install import send_golden_requests
 from tests.e2e.traffic import ClientPod
+from tidegate.protocol.constants import Protocol
 
 PAGE = Path("docs/authentication.md")
 LISTENER = SECRET = "e2e-tls"
@@ -203,3 +206,43 @@ def test_tls_and_auth(
             },
             valid="token",
         )
+
+
+def test_server_tls(
+    release: Release,
+    namespace: Namespace,
+    client: ClientPod,
+    v1: Model,
+    tmp_path: Path,
+    evidence: dict[str, Any],
+) -> None:
+    certificate, key = create_certificate(release.service, tmp_path)
+    namespace.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": SECRET},
+            "type": "kubernetes.io/tls",
+            "stringData": {"tls.crt": certificate, "tls.key": key},
+        },
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": SECRET},
+            "data": {"ca.crt": certificate},
+        },
+    )
+    tls = {"secretName": SECRET, "caConfigMap": SECRET}
+    evidence["seconds_to_serve"] = release.install(v1, {"server": {"metricsPort": 8082, "tls": tls}})
+    client.wait()
+
+    def not_served() -> str | None:
+        evidence["through_gateway"] = send_golden_requests(client, v1, release.hostname, 80)
+        return None
+
+    # The Gateway learns of the certificate's authority some time after it learns of the route.
+    namespace.wait("responses through the Gateway", not_served, timeout=60, interval=2)
+    with pytest.raises(CommandError, match="cannot be reached"):
+        send_golden_requests(client, v1, release.service, 8081, [Protocol.V2])  # without TLS
+    namespace.helm("test", release.name, "--timeout=2m")
+    evidence["helm_test"] = "passed"
