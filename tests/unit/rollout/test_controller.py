@@ -5,7 +5,7 @@ from tidegate_rollout.state import Cause, Result
 
 PROMOTED_STEPS = ["start", "mirror-10", "weight-5", "weight-50", "weight-100", "promote", "return", "remove"]
 
-SHORT = POLICY.model_copy(update={"steps": POLICY.steps[::2], "predictions": None, "settle_seconds": 0.0})
+SHORT = POLICY.model_copy(update={"steps": POLICY.steps[:1], "predictions": None, "settle_seconds": 0.0})
 
 
 def names(world):
