@@ -13,6 +13,10 @@ import pytest
 from tests.protocol.clients import JSON_HEADERS, SERVICE, infer_request, metric_value, one_row
 from tests.support.servers import LiveServer
 from tidegate.protocol.requests import v1_body, v2_body
+from tidegate_rollout.evidence import increase
+from tidegate_rollout.pairs import PairCounts, PairJoiner
+from tidegate_rollout.policy import PredictionLimits, RolloutPolicy
+from tidegate_rollout.scrape import Cursor, PodReading, Target, read_pods
 from tidegate_serving._kserve import pb
 
 
@@ -99,3 +103,35 @@ def test_pairs_of_a_user_and_of_the_mirror_are_equal(
 def test_pairs_are_off_by_default(numeric_server: LiveServer) -> None:
     assert numeric_server.pairs.endswith(":None/pairs")
     assert numeric_server.shadow_http.endswith(":None")
+
+
+def test_scrape_counts_both_lanes_and_joins_the_pairs(
+    regression_server: LiveServer, shadow: LiveServer
+) -> None:
+    def get(pod: str, port: int, path: str) -> str:
+        base = regression_server.pairs if path.startswith("/pairs") else regression_server.metrics
+        return httpx.get(f"{base.rpartition('/')[0]}{path}").text
+
+    def read(cursors: dict[str, Cursor]) -> list[PodReading]:
+        tracks = (("stable", False), ("canary", True))
+        targets = [Target(track, track, 8080, shadow=shadow) for track, shadow in tracks]
+        readings, failures = read_pods(targets, get, cursors, samples=True)
+        assert failures == []
+        return readings
+
+    policy = RolloutPolicy()
+    first = read({})
+    edges = policy.latency_edges(list(first[0].lane.buckets))
+    before = {reading.target.pod: reading.counts(edges) for reading in first}
+    send(regression_server, "joined")
+    send(shadow, "joined")
+    second = read({reading.target.pod: reading.cursor for reading in first if reading.cursor})
+    for reading in second:
+        counts = increase(before, {reading.target.pod: reading.counts(edges)})
+        assert (counts.requests, counts.timed, counts.bad, counts.client_errors) == (4, 4, 0, 0)
+    stable, canary = (reading.samples for reading in second)
+    # Both lanes are of one server here, so each reading has the samples of both.
+    assert len(stable) == len(canary) == 8
+    pairs = PairJoiner().join(stable[:4], canary[4:])
+    counted = PairCounts().add(pairs, policy.predictions or PredictionLimits())
+    assert (counted.pairs, counted.valued, counted.differing, counted.equal) == (1, 1, 0, 1)
