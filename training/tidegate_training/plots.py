@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from tidegate.charts import Colours, Draw
+from tidegate.contract import Sensitivity
 from tidegate.outputs import LABEL, PREDICTION
 from tidegate_training.breakdown import CalibrationBin, Group, shown_metrics
 from tidegate_training.bundling.features import Indices
@@ -47,7 +48,13 @@ def plot_evaluation(model: FittedModel, evaluation: Evaluation) -> dict[str, Dra
     plots: dict[str, Draw] = {}
     if (intervals := plot_intervals(evaluation)) is not None:
         plots["intervals"] = intervals
-    if model.task == "regression" and outputs[PREDICTION].ndim == 1:
+    # A point per row would show true values, which are as sensitive as the features.
+    is_restricted = all(policy.sensitivity is Sensitivity.RESTRICTED for policy in model.policies.values())
+    if (
+        model.task == "regression"
+        and outputs[PREDICTION].ndim == 1
+        and not (model.policies and is_restricted)
+    ):
         plots["predicted"] = plot_predictions(target, outputs, split)
     if model.task == "classification":
         weights = None if model.weights is None else model.weights[rows]

@@ -31,6 +31,7 @@ from tidegate_training.estimates import Evaluator
 from tidegate_training.evaluation import Evaluation, evaluate
 from tidegate_training.gates import parse_gate, require_gates
 from tidegate_training.grouping import group_users
+from tidegate_training.leakage import find_leakage
 from tidegate_training.metrics import choose_positive_label
 from tidegate_training.model_card import CardContext
 from tidegate_training.modelling import build_model
@@ -40,7 +41,7 @@ from tidegate_training.provenance import collect_provenance
 from tidegate_training.sealing import NotSavedError, ServerBuild, build_as_server, ignore_step, seal_model
 from tidegate_training.source import Source, read_source
 from tidegate_training.split import Splits, require_classes, require_two_rows, split_rows, weighted_rows
-from tidegate_training.table import Table, build_table
+from tidegate_training.table import Table, build_table, find_unused_times
 
 Array = NDArray[Any]
 
@@ -140,6 +141,7 @@ def _fit_and_evaluate(
     if config.champion is not None:
         on_step("reading the champion")
         champion = read_champion(config, source)
+    unused_times = find_unused_times(source, config)
     source = source.without_columns()
     splits = _split_table(config, table)
     on_step("fitting")
@@ -153,6 +155,15 @@ def _fit_and_evaluate(
     if config.evaluation.cross_validation is not None:
         on_step("cross-validating")
         cross_validation = cross_validate(config, table, splits, model.threshold, costs)
+    leakage = []
+    if config.is_supervised and config.task != "recommendation":
+        leakage = find_leakage(
+            table.features,
+            table.target,
+            splits,
+            texts=[name for name, policy in model.policies.items() if policy.free_text or policy.format],
+            unused_times=unused_times,
+        )
     diagnosis = None
     if config.diagnosis is not None:
         on_step("diagnosing")
@@ -162,7 +173,7 @@ def _fit_and_evaluate(
         dict(splits.items()),
         predicted,
         gates=[parse_gate(key, rule, config.task) for key, rule in config.gates.items()],
-        warnings=warnings,
+        warnings=[*warnings, *leakage],
         groups=_groups(config, table, splits),
         cross_validation=cross_validation,
         diagnosis=diagnosis,

@@ -145,6 +145,19 @@ def read_groups(source: Source, name: str) -> Array:
     return _complete_column(source, name).values
 
 
+def find_unused_times(source: Source, config: TrainingConfig) -> dict[str, str]:
+    """Return the columns of times by which the rows are not split, with their use: features, or left out."""
+    split = config.split
+    if split.time is not None or split.group is not None:
+        return {}
+    overrides = config.features.overrides
+    times = {name: "a feature" for name, options in overrides.items() if options.format is not None}
+    for name in config.features.drop or []:
+        if source.column(name).convert(None).kind == "time":
+            times[name] = "left out of the features"
+    return times
+
+
 def _read_target(source: Source, config: TrainingConfig, datatype: Datatype) -> Array | None:
     """Return the true class, value, item or group of each row, ``[rows]``; None without a target.
 

@@ -5,13 +5,14 @@
 Types, ranges and categories are those of the data. The rest comes from the model's feature policies.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tidegate.contract import Contract, Datatype, Feature, Golden, Scalar
+from tidegate.contract import Contract, Datatype, Feature, Golden, Scalar, Sensitivity
 from tidegate.errors import DataError
 from tidegate.outputs import PROBABILITIES
 from tidegate.text_values import parse_present_times
@@ -20,6 +21,9 @@ from tidegate_training.bundling.fitted_model import FittedModel
 from tidegate_training.bundling.parity import TOLERANCE
 
 Array = NDArray[Any]
+
+
+_TIME_UNITS = {"date": "datetime64[D]", "date-time": "datetime64[s]"}
 
 
 def build_contract(model: FittedModel, n_golden_rows: int) -> Contract:
@@ -32,6 +36,7 @@ def build_contract(model: FittedModel, n_golden_rows: int) -> Contract:
         DataError: If no test row can be a golden request.
     """
     features = tuple(_build_feature(model, name) for name in model.features.datatypes)
+    model = replace(model, features=without_restricted_values(model.features, features))
     rows = select_golden_rows(model, features, n_golden_rows)
     golden = Golden(
         rows=tuple(tuple(row) for row in to_json_rows(model.features, rows)),
@@ -49,6 +54,44 @@ def build_contract(model: FittedModel, n_golden_rows: int) -> Contract:
         threshold=model.threshold,
         golden=golden,
     )
+
+
+def without_restricted_values(table: FeatureTable, features: Sequence[Feature]) -> FeatureTable:
+    """Replace the values of restricted features by random ones that the contract describes.
+
+    Golden requests are in every bundle, in its server and in load tests, so they hold no value of a
+    restricted feature.
+
+    Args:
+        table: The rows of the data.
+        features: The contract's features, which have ranges and categories.
+    """
+    columns = dict(table.columns)
+    generator = np.random.default_rng(0)
+    for feature in features:
+        if feature.sensitivity is Sensitivity.RESTRICTED:
+            columns[feature.name] = _random_values(feature, columns[feature.name], generator)
+    return FeatureTable(columns, table.datatypes)
+
+
+def _random_values(feature: Feature, column: Array, generator: np.random.Generator) -> Array:
+    """Return values within the range or the categories of a feature, ``[rows]``, in the column's type."""
+    fractions = generator.random(len(column))
+    if feature.is_free_text:
+        return np.full(len(column), feature.name, dtype=object)
+    if feature.categories is not None:
+        categories = np.array(feature.categories, dtype=column.dtype)
+        return np.asarray(categories[(fractions * len(categories)).astype(np.intp)])
+    if feature.datatype is Datatype.BOOL:
+        return fractions < 0.5
+    if feature.format is not None:
+        first, last = parse_present_times(np.array([feature.minimum, feature.maximum], dtype=object))
+        times = first + ((last - first).astype(np.int64) * fractions).astype("timedelta64[us]")
+        texts = np.datetime_as_string(times.astype(_TIME_UNITS[feature.format]))
+        return np.asarray(texts.astype(object))
+    low, high = float(feature.minimum or 0), float(feature.maximum or 0)
+    values = low + (high - low) * fractions
+    return (values if feature.datatype.is_float else np.round(values)).astype(column.dtype)
 
 
 def select_golden_rows(model: FittedModel, features: tuple[Feature, ...], count: int) -> Indices:
