@@ -9,10 +9,12 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
+from tests.support.signing import new_key, trusting_key, write_private
 from tidegate.bundle import verify
 from tidegate.errors import ConfigurationError, GateNotPassedError
 from tidegate.reference import ChannelReference, Reference
 from tidegate.store import Store
+from tidegate.trust.admission import admit
 from tidegate_training import termination
 from tidegate_training.cli import train
 
@@ -80,13 +82,22 @@ def test_train_missed_gate_writes_no_termination_message(
     assert message.read_bytes() == b""
 
 
-def test_train_push_makes_reference_and_channel_resolve(config: Path, tmp_path: Path) -> None:
-    uri = (tmp_path / "store").as_uri()
-    result = run(config, "--out", tmp_path / "bundle", "--push", uri, "--channel", "stable", "-o", "json")
-    reference = Reference.parse(json.loads(result.stdout)["reference"])
+def test_train_signs_pushes_and_moves_the_channel(config: Path, tmp_path: Path) -> None:
+    uri, key = (tmp_path / "store").as_uri(), new_key()
     store = Store(uri)
-    assert store.pull(reference, tmp_path / "pulled").digest == reference.digest
+    push = ["--push", uri, "--channel", "stable", "--sign", write_private(key, tmp_path / "key.pem")]
+    result = run(config, "--out", tmp_path / "bundle", *push, "-o", "json")
+    reference = Reference.parse(json.loads(result.stdout)["reference"])
+    pulled = store.pull(reference, tmp_path / "pulled")
+    assert pulled.digest == reference.digest
+    assert admit(pulled, trusting_key(key)) == "training"
     assert store.resolve(ChannelReference(uri, "iris", "stable")) == reference
+
+
+def test_train_reads_the_signing_key_before_training(config: Path, tmp_path: Path) -> None:
+    result = run(config, "--out", tmp_path / "bundle", "--sign", tmp_path / "missing.pem")
+    assert isinstance(result.exception, ConfigurationError)
+    assert not (tmp_path / "bundle").exists()
 
 
 def test_train_missed_gate_writes_no_bundle(config: Path, tmp_path: Path) -> None:
