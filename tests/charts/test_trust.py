@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from tests.charts.chart import InvalidValuesError, Object, Values, of_kind, pod_specs, render
+from tests.charts.chart import HELM, InvalidValuesError, Object, Values, of_kind, pod_specs, render
 from tests.charts.conftest import DIGEST, OTHER, merged
 from tests.support.signing import IDENTITY, Authority, new_key, public_pem
 from tidegate.trust.policy import Policy
@@ -62,6 +63,14 @@ def test_pods_read_signers_and_limits_of_the_values(minimal, tmp_path) -> None:
     assert (release.authorities, release.identity) == ([authority.root], IDENTITY)
     assert policy.revoked == {OTHER}
     assert policy.max_bundle_bytes == 200000000
+
+
+def test_values_that_users_copy_have_a_valid_key(tmp_path) -> None:
+    values = yaml.safe_load((HELM / "tidegate" / "ci" / "signed-values.yaml").read_text())
+    assert [signer.name for signer in rendered_policy(values, tmp_path).signers] == ["training"]
+    schema = yaml.safe_load((HELM / "tidegate" / "values.schema.yaml").read_text())
+    [example] = schema["properties"]["trust"]["properties"]["signers"]["examples"]
+    assert example == values["trust"]["signers"]
 
 
 def test_init_container_and_server_read_the_same_policy(two_tracks) -> None:
