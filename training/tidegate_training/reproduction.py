@@ -53,7 +53,8 @@ class Reproduction:
             requests are within the contract's tolerance, otherwise ``different``.
         files: The files whose content differs.
         mismatches: The predictions beyond the tolerance.
-        differences: The facts that differ: versions, data, seed, threads, processor, configuration.
+        differences: The facts that differ: data, seed, versions, commit, image, threads, processor,
+            configuration.
     """
 
     name: str
@@ -106,6 +107,8 @@ class _Recorded(BaseModel):
 
     configuration: dict[str, JsonValue] | None = None
     environment: dict[str, JsonValue] = {}
+    commit: str | None = None
+    image: str | None = None
 
     @property
     def compared_fields(self) -> dict[str, JsonValue]:
@@ -203,6 +206,10 @@ def _differences(bundle: Bundle, again: Bundle) -> Iterator[Difference]:
     yield from _changes("", {"seed": recorded.seed}, {"seed": now.seed})
     yield from _changes("version of ", recorded.versions, now.versions)
     old, new = _read_provenance(bundle), _read_provenance(again)
+    if old.commit and new.commit:
+        yield from _changes("", {"commit": old.commit}, {"commit": new.commit})
+    if old.image and new.image:
+        yield from _changes("", {"image": old.image}, {"image": new.image})
     if old.environment:
         yield from _changes("", old.environment, new.environment)
     if old.configuration is not None:

@@ -15,6 +15,7 @@ from tidegate.bundle import MODEL_CARD, PROVENANCE, Bundle, open_bundle, seal
 from tidegate.errors import BundleError, ConfigurationError, GateNotPassedError
 from tidegate.store import Store
 from tidegate_training import environment, reproduction
+from tidegate_training.provenance import IMAGE_VARIABLE
 from tidegate_training.reproduction import Difference, Reproduction, reproduce
 from tidegate_training.run import train
 
@@ -25,7 +26,9 @@ CONFIG = mixed_configuration(algorithm={"name": "RandomForestClassifier", "param
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("reproduction")
     write_loans(folder)
-    train(CONFIG, folder / "bundle", base_dir=folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(IMAGE_VARIABLE, "training@sha256:2")
+        train(CONFIG, folder / "bundle", base_dir=folder)
     return folder
 
 
@@ -88,6 +91,7 @@ def test_reproduce_names_what_differs(
     provenance = json.loads((folder / PROVENANCE).read_bytes())
     provenance["environment"] |= {"threads": 4, "processor": "Example CPU", "python": "3.9.0"}
     provenance["configuration"]["golden_rows"] = 9
+    provenance["image"] = "training@sha256:1"
     (folder / PROVENANCE).write_text(json.dumps(provenance))
     versions = bundle.manifest.versions | {"numpy": "1.0"}
     recorded = Bundle(folder, bundle.digest, bundle.manifest.model_copy(update={"versions": versions}))
@@ -96,6 +100,7 @@ def test_reproduce_names_what_differs(
     assert result.verdict == "identical"
     assert list(map(str, result.differences)) == [
         f"version of numpy: 1.0, and now {bundle.manifest.versions['numpy']}",
+        "image: training@sha256:1, and now training@sha256:2",
         f"processor: Example CPU, and now {environment.describe_environment()['processor']}",
         f"python: 3.9.0, and now {platform.python_version()}",
         "threads: 4, and now 1",
