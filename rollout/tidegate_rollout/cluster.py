@@ -7,7 +7,7 @@ The release itself is changed by Helm alone.
 
 import http.client
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -159,6 +159,28 @@ class PodClient:
             ServerError: If the pod does not respond with 200.
             ConfigurationError: If the cluster denies access.
         """
+        return self._request(pod, port, "GET", path, None, {})
+
+    def post(self, pod: str, port: int, path: str, body: bytes, request_id: str) -> None:
+        """Send a request for a prediction.
+
+        Args:
+            pod: The pod's name.
+            port: The port.
+            path: The path.
+            body: The body in JSON.
+            request_id: The value of X-Request-Id.
+
+        Raises:
+            ServerError: If the pod does not respond with 200.
+            ConfigurationError: If the cluster denies access.
+        """
+        headers = {"Content-Type": "application/json", "X-Request-Id": request_id}
+        self._request(pod, port, "POST", path, body, headers)
+
+    def _request(
+        self, pod: str, port: int, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
+    ) -> str:
         with translate_errors(f"forwarding port {port} of {pod}"):
             forward = self._forward(pod, port)
         stream = forward.socket(port)
@@ -166,17 +188,17 @@ class PodClient:
             stream.settimeout(_TIMEOUT_SECONDS)
             connection = http.client.HTTPConnection("localhost", port)
             connection.sock = stream
-            connection.request("GET", path, headers={"Connection": "close"})
+            connection.request(method, path, body, {**headers, "Connection": "close"})
             response = connection.getresponse()
-            body = response.read().decode()
+            text = response.read().decode()
         except (OSError, http.client.HTTPException, UnicodeDecodeError) as error:
             reason = forward.error(port) or error
-            raise ServerError(f"GET {path} on port {port} failed: {reason}") from None
+            raise ServerError(f"{method} {path} on port {port} failed: {reason}") from None
         finally:
             forward.close()
         if response.status != http.client.OK:
-            raise ServerError(f"GET {path} on port {port} returned {response.status} {response.reason}")
-        return body
+            raise ServerError(f"{method} {path} on port {port} returned {response.status} {response.reason}")
+        return text
 
     def _forward(self, pod: str, port: int) -> Any:
         connect = self._api.connect_get_namespaced_pod_portforward

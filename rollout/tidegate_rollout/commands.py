@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from tidegate_rollout.plan import PlannedStep, RolloutValues
     from tidegate_rollout.policy import RolloutPolicy
+    from tidegate_rollout.replay import Replay
     from tidegate_rollout.report import RolloutReport
     from tidegate_rollout.room import ReplicaCapacity
     from tidegate_rollout.session import Session
@@ -46,6 +47,13 @@ ChartOption = Annotated[
 PolicyOption = Annotated[Path | None, typer.Option(help="The policy file; docs/rollout.md has the fields.")]
 CapacityOption = Annotated[
     Path | None, typer.Option(help="The capacity file of the stable track's bundle, for the room of a step.")
+]
+BundleOption = Annotated[
+    str | None,
+    typer.Option(
+        help="The stable track's bundle, a reference or a directory: its golden rows and random rows "
+        "are sent to both tracks where nothing mirrors requests."
+    ),
 ]
 OutOption = Annotated[Path | None, typer.Option(help="A folder for rollout.html and rollout.json.")]
 CHART = "helm/tidegate"
@@ -120,6 +128,7 @@ def start(
     namespace: NamespaceOption = None,
     policy: PolicyOption = None,
     capacity: CapacityOption = None,
+    bundle: BundleOption = None,
     out: OutOption = None,
     chart: ChartOption = CHART,
     output: OutputOption = OutputFormat.TEXT,
@@ -135,7 +144,8 @@ def start(
 
     session = connect(release, namespace, chart)
     given = None if policy is None else load_policy(policy)
-    state = session.start(parse_digest(digest), given, capacity=_load_capacity(capacity))
+    replay = None if bundle is None else _load_replay(session, bundle)
+    state = session.start(parse_digest(digest), given, capacity=_load_capacity(capacity), replay=replay)
     _finish(session, state, Result.PROMOTED, out, output)
 
 
@@ -279,16 +289,17 @@ def connect(name: str, namespace: str | None, chart: str) -> "Session":
         is_alive=is_process_alive,
     )
     release = stable["metadata"]["labels"][INSTANCE_LABEL]
+    pods = PodClient(namespace)
     effects = Effects(
         helm=Helm(release, namespace, chart, on_wait=lease.keep),
         read_release=lambda: read_release(cluster, name, namespace),
-        get=PodClient(namespace).get,
+        get=pods.get,
         store=lease,
         report=Progress(EventRecorder(stable), _print_line),
         clock=time.time,
         sleep=time.sleep,
     )
-    return Session(name, namespace, effects, lease)
+    return Session(name, namespace, effects, lease, pods.post)
 
 
 def load_policy(file: Path | None) -> "RolloutPolicy":
@@ -334,6 +345,19 @@ def _stable_replicas(release: str, namespace: str | None) -> int:
 
     cluster = Cluster()
     return read_scale(read_release(cluster, release, namespace or cluster.namespace()), "stable").replicas
+
+
+def _load_replay(session: "Session", bundle: str) -> "Replay":
+    """Read a bundle's contract, and return the requests that it allows."""
+    import tempfile
+
+    from tidegate.store import fetch
+    from tidegate_rollout.replay import Replay
+    from tidegate_rollout.status import model_name
+
+    with tempfile.TemporaryDirectory(prefix="tidegate-bundle-") as cache:
+        contract = fetch(bundle, Path(cache)).contract
+    return Replay(contract, model_name(session.effects.read_release()), session.post)
 
 
 def _load_capacity(file: Path | None) -> "ReplicaCapacity | None":

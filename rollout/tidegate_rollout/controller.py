@@ -17,6 +17,7 @@ from tidegate_rollout.machine import Action, Advance, Apply, Observation, Reques
 from tidegate_rollout.measurement import Measurement
 from tidegate_rollout.plan import START, RolloutValues
 from tidegate_rollout.release import Release
+from tidegate_rollout.replay import Replay
 from tidegate_rollout.room import ReplicaCapacity, find_shortage, read_scale, required_replicas
 from tidegate_rollout.scrape import Get
 from tidegate_rollout.state import RolloutState
@@ -93,12 +94,16 @@ class Controller:
     Args:
         effects: The world outside.
         capacity: The capacity of a replica, if measured.
+        replay: Requests to send to both tracks, because no Gateway mirrors any.
     """
 
-    def __init__(self, effects: Effects, capacity: ReplicaCapacity | None = None) -> None:
+    def __init__(
+        self, effects: Effects, capacity: ReplicaCapacity | None = None, replay: Replay | None = None
+    ) -> None:
         self._effects = effects
         self._capacity = capacity
-        self._measurement = Measurement(effects.get, effects.clock, effects.report.notice, capacity)
+        notice = effects.report.notice
+        self._measurement = Measurement(effects.get, effects.clock, notice, capacity, replay)
         self._applied: tuple[str, float] | None = None
         """The step, with its start, whose values the release is known to have."""
 

@@ -8,6 +8,7 @@ from tidegate.kubernetes.pods import Object, is_ready
 from tidegate_rollout.evidence import Block, TrackCounts, increase
 from tidegate_rollout.pairs import PairJoiner, Sample
 from tidegate_rollout.release import Release
+from tidegate_rollout.replay import Replay
 from tidegate_rollout.room import ReplicaCapacity
 from tidegate_rollout.scrape import Get, PodReading, Target, read_pods
 from tidegate_rollout.state import Reading, RolloutState
@@ -26,6 +27,7 @@ class Measurement:
         clock: Seconds since 1970.
         notice: Reports a pod that does not respond.
         capacity: The capacity of a replica, if measured.
+        replay: Requests to send to both tracks, because no Gateway mirrors any.
     """
 
     def __init__(
@@ -34,11 +36,13 @@ class Measurement:
         clock: Callable[[], float],
         notice: Callable[[str], None],
         capacity: ReplicaCapacity | None = None,
+        replay: Replay | None = None,
     ) -> None:
         self._get = get
         self._clock = clock
         self._notice = notice
         self._capacity = capacity
+        self._replay = replay
         self._joiner = PairJoiner()
         self.rate: float | None = None
         """Requests per second of users in the last block."""
@@ -48,8 +52,10 @@ class Measurement:
         mirrors = state.current.values.mirror_percent > 0
         before, policy = state.reading, state.policy
         targets = list(find_targets(release, mirrors=mirrors))
-        # Only a mirrored request is served by both tracks.
-        samples = mirrors and policy.predictions is not None
+        # Only a mirrored or a replayed request is served by both tracks.
+        samples = policy.predictions is not None and (mirrors or self._replay is not None)
+        for failure in self._replay.send(targets) if samples and not mirrors and self._replay else ():
+            self._notice(failure)
         readings, failures = read_pods(targets, self._get, before.cursors, samples=samples)
         for failure in failures:
             self._notice(failure)

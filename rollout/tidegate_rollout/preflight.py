@@ -12,7 +12,9 @@ from tidegate_rollout.policy import RolloutPolicy
 from tidegate_rollout.state import Course, RolloutState
 
 
-def verify_values(values: Mapping[str, Any], digest: str, policy: RolloutPolicy, course: Course) -> None:
+def verify_values(
+    values: Mapping[str, Any], digest: str, policy: RolloutPolicy, course: Course, *, replays: bool = False
+) -> None:
     """Check that the release's values allow every step.
 
     Args:
@@ -20,6 +22,7 @@ def verify_values(values: Mapping[str, Any], digest: str, policy: RolloutPolicy,
         digest: The new digest, or the release's own for a rehearsal.
         policy: The policy.
         course: A rollout or a rehearsal.
+        replays: Whether the rollout sends requests to both tracks itself.
 
     Raises:
         ConfigurationError: If a step would be rejected, or could never pass.
@@ -37,10 +40,11 @@ def verify_values(values: Mapping[str, Any], digest: str, policy: RolloutPolicy,
             "route.enabled, route.parentRefs and route.hostnames. In a cluster without a Gateway, set "
             "service.enabled, whose Service divides requests by replicas."
         )
-    if not gateway and policy.predictions is not None:
+    if not gateway and not replays and policy.predictions is not None:
         raise ConfigurationError(
-            "The policy compares predictions, and without a Gateway no request reaches both tracks: set "
-            "'predictions: null' in the policy."
+            "The policy compares predictions, and without a Gateway no request reaches both tracks: give the "
+            "stable track's bundle with --bundle, whose rows both tracks then receive, or set 'predictions: "
+            "null' in the policy."
         )
     if policy.predictions is not None and not values["server"]["pairsSampleRate"]:
         raise ConfigurationError(

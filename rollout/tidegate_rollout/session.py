@@ -16,6 +16,7 @@ from tidegate_rollout.measurement import find_targets
 from tidegate_rollout.plan import parse_digest
 from tidegate_rollout.policy import RolloutPolicy
 from tidegate_rollout.preflight import continued_state, first_state, verify_values
+from tidegate_rollout.replay import Post, Replay
 from tidegate_rollout.room import ReplicaCapacity, read_scale
 from tidegate_rollout.scrape import read_pods
 from tidegate_rollout.state import Course, Result, RolloutState
@@ -32,6 +33,8 @@ class Session:
     namespace: str
     effects: Effects
     lease: RolloutLease
+    post: Post
+    """Sends a request to a pod."""
 
     def last_state(self) -> RolloutState | None:
         """Return the state of the last rollout; None without one."""
@@ -44,6 +47,7 @@ class Session:
         *,
         rounds: int = 1,
         capacity: ReplicaCapacity | None = None,
+        replay: Replay | None = None,
     ) -> RolloutState:
         """Start a rollout or continue it, and return its last state.
 
@@ -52,6 +56,7 @@ class Session:
             policy: The policy; None for the defaults, or for that of the rollout in progress.
             rounds: The rounds of a rehearsal.
             capacity: The capacity of a replica, if measured.
+            replay: Requests to send to both tracks, because no Gateway mirrors any.
 
         Raises:
             ConfigurationError: If the release, the policy or another rollout does not allow it.
@@ -62,12 +67,14 @@ class Session:
             if state is None or state.result not in (None, Result.HELD):
                 if state is not None and self._is_promoted(state, digest):
                     return state
-                state = self._first_state(digest, policy or RolloutPolicy(), rounds)
+                state = self._first_state(
+                    digest, policy or RolloutPolicy(), rounds, replays=replay is not None
+                )
                 self.lease.save(state.model_dump_json())
             else:
                 course = Course.REHEARSAL if digest is None else Course.ROLLOUT
                 continued_state(state, digest or state.baseline.digest, policy, course)
-            return self._run(state, None, capacity)
+            return self._run(state, None, Controller(self.effects, capacity, replay))
         finally:
             self._release_lease()
 
@@ -95,7 +102,7 @@ class Session:
                 assert state is not None, "the lease had a state before"
                 if state.result not in (None, Result.HELD):
                     return state
-                return self._run(state, request, None)
+                return self._run(state, request, Controller(self.effects))
             finally:
                 self._release_lease()
 
@@ -106,7 +113,9 @@ class Session:
         values = self.effects.helm.deployed_values()
         return values is not None and parse_digest(values["model"]["digest"]) == digest
 
-    def _first_state(self, digest: str | None, policy: RolloutPolicy, rounds: int) -> RolloutState:
+    def _first_state(
+        self, digest: str | None, policy: RolloutPolicy, rounds: int, *, replays: bool
+    ) -> RolloutState:
         effects = self.effects
         effects.helm.verify_chart()
         values, release = effects.helm.deployed_values(), effects.read_release()
@@ -119,7 +128,7 @@ class Session:
             raise ServerError(f"{self.release} is not ready for a rollout: {'; '.join(pending)}.")
         course = Course.REHEARSAL if digest is None else Course.ROLLOUT
         digest = parse_digest(digest or values["model"]["digest"])
-        verify_values(values, digest, policy, course)
+        verify_values(values, digest, policy, course, replays=replays)
         samples = policy.predictions is not None
         readings, failures = read_pods(find_targets(release, mirrors=False), effects.get, {}, samples=samples)
         if not readings:
@@ -135,10 +144,8 @@ class Session:
             rounds=rounds,
         )
 
-    def _run(
-        self, state: RolloutState, request: Request | None, capacity: ReplicaCapacity | None
-    ) -> RolloutState:
-        return Controller(self.effects, capacity).run(resume(state, self.effects.clock()), request)
+    def _run(self, state: RolloutState, request: Request | None, controller: Controller) -> RolloutState:
+        return controller.run(resume(state, self.effects.clock()), request)
 
     def _verify_request(self, request: Request) -> None:
         state = self.last_state()

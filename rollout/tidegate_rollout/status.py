@@ -80,6 +80,11 @@ def assess(release: Release) -> Status:
     return Status(release.name, tracks, tuple(_route_pending(release.route)))
 
 
+def model_name(release: Release) -> str:
+    """Return the model's name in requests, which both tracks have."""
+    return _argument(_container(release.tracks[0].service["spec"]["predictor"]), "--name")
+
+
 def _assess(track: Track, weight: int | None) -> TrackStatus:
     predictor = track.service["spec"]["predictor"]
     deployment, status = track.deployment, (track.deployment or {}).get("status", {})
@@ -217,8 +222,12 @@ def _container(pod_spec: Object) -> Object:
 
 
 def _digest(container: Object) -> str:
+    return _argument(container, "--digest")
+
+
+def _argument(container: Object, option: str) -> str:
     arguments = list(container.get("args", []))
-    return str(arguments[arguments.index("--digest") + 1]) if "--digest" in arguments[:-1] else ""
+    return str(arguments[arguments.index(option) + 1]) if option in arguments[:-1] else ""
 
 
 def _permanent_error(pod: Object) -> str | None:

@@ -133,6 +133,8 @@ class World:
         self.metrics_port = 8080
         self.route: Object | None = None
         self.lines: list[str] = []
+        self.replayed: dict[str, list[str]] = {}
+        """By track, the ids of the requests of a replay."""
         self.on_sleep: Callable[[], None] = lambda: None
         self.copies: list[World] | None = None
         """The world before and after each write; None to keep no copies."""
@@ -160,7 +162,7 @@ class World:
             clock=self.clock,
             sleep=self.sleep,
         )
-        return Session("iris", "models", effects, lease)
+        return Session("iris", "models", effects, lease, self.post)
 
     # Helm
 
@@ -200,10 +202,19 @@ class World:
             return "".join(_page(name, self.counts[lane]) for name, lane in lanes.items())
         assert port == 8085, path
         after = int(path.removeprefix("/pairs?after="))
-        count = int(self.counts["shadow"]["requests"])
+        replayed = self.replayed.get(track, [])
+        keys = replayed or [f"{number:x}" for number in range(int(self.counts["shadow"]["requests"]))]
+        count = len(keys)
         label = "no" if self.tracks[track].swapped else "yes"
-        samples = [[f"{number:x}", label, label, 0.75] for number in range(after, count)]
+        samples = [[key, label, label, 0.75] for key in keys[after:]]
         return json.dumps({"digest": OLD, "epoch": track, "next": count, "samples": samples})
+
+    def post(self, pod: str, port: int, path: str, body: bytes, request_id: str) -> None:
+        """Serve a request of a replay, and keep its sample."""
+        assert (port, path) == (8080, "/v2/models/iris/infer"), (port, path)
+        track = pod.split("-")[0]
+        self.replayed.setdefault(track, []).append(request_id)
+        self.counts[track]["requests"] += 1
 
     def sleep(self, seconds: float) -> None:
         """Let the Gateway send requests for some seconds."""

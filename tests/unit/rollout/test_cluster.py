@@ -174,6 +174,20 @@ def test_pod_is_read_through_a_port_forward(connect):
     assert requests[0].startswith("GET /pairs?after=0 HTTP/1.1\r\n")
 
 
+def test_request_of_a_replay_has_its_id(connect):
+    requests = []
+
+    def respond(connection, request):
+        requests.append(request)
+        connection.send(b"\0HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+
+    with forwarder(8080, respond) as url:
+        connect(url)
+        PodClient("models").post("iris-1", 8080, "/v2/models/iris/infer", b"{}", "rollout-1")
+    assert requests[0].startswith("POST /v2/models/iris/infer HTTP/1.1\r\n")
+    assert "X-Request-Id: rollout-1\r\n" in requests[0]
+
+
 def test_pod_that_returns_another_status_is_an_error(connect):
     def respond(connection, request):
         connection.send(b"\0HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")

@@ -26,7 +26,7 @@ def run(world, events, policy=POLICY):
     lines = []
     session = world.session()
     effects = replace(session.effects, report=Progress(events, lines.append))
-    Session("iris", "models", effects, session.lease).start(NEW, policy)
+    Session("iris", "models", effects, session.lease, world.post).start(NEW, policy)
     return lines
 
 

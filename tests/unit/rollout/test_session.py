@@ -4,9 +4,11 @@ from dataclasses import replace
 
 import pytest
 
+from tests.support.contracts import contract
 from tests.support.rollout_world import NEW, OLD, OLDER, POLICY, FakeTrack, Unreachable, World
 from tidegate.errors import ConfigurationError, ServerError
 from tidegate_rollout.lease import DURATION_SECONDS, LeaseHeldError, LeaseLostError
+from tidegate_rollout.replay import Replay
 from tidegate_rollout.room import ReplicaCapacity
 from tidegate_rollout.session import Session
 from tidegate_rollout.state import Cause, Course, Result
@@ -183,7 +185,9 @@ def test_change_by_hand_during_a_step_is_held():
 def test_unreachable_pods_before_the_start_are_an_error():
     world = World()
     session = world.session()
-    session = Session("iris", "models", replace(session.effects, get=Unreachable()), session.lease)
+    session = Session(
+        "iris", "models", replace(session.effects, get=Unreachable()), session.lease, world.post
+    )
     with pytest.raises(ServerError, match=r"No pod of iris can be read: stable-1: GET /metrics"):
         session.start(NEW, FAST)
     assert world.leases.objects["iris-rollout"]["spec"]["holderIdentity"] == ""
@@ -199,7 +203,7 @@ def test_unreachable_pods_are_no_evidence():
             raise ServerError("timed out")
         return world.get(pod, port, path)
 
-    session = Session("iris", "models", replace(session.effects, get=get), session.lease)
+    session = Session("iris", "models", replace(session.effects, get=get), session.lease, world.post)
     state = session.start(NEW, FAST)
     assert (state.result, state.evidence.stable.timed) == (Result.HELD, 0)
 
@@ -215,7 +219,10 @@ def test_unreachable_cluster_is_tolerated_for_a_while():
         return world.read_release()
 
     effects = replace(session.effects, read_release=read_release)
-    assert Session("iris", "models", effects, session.lease).start(NEW, FAST).result is Result.PROMOTED
+    assert (
+        Session("iris", "models", effects, session.lease, world.post).start(NEW, FAST).result
+        is Result.PROMOTED
+    )
     assert "mirror-10: The cluster does not respond" in world.lines
 
 
@@ -230,7 +237,7 @@ def test_cluster_unreachable_for_too_long_is_an_error():
 
     effects = replace(session.effects, read_release=read_release)
     with pytest.raises(ServerError, match="does not respond"):
-        Session("iris", "models", effects, session.lease).start(NEW, FAST)
+        Session("iris", "models", effects, session.lease, world.post).start(NEW, FAST)
     assert world.session().last_state().result is None
     assert world.session().start(NEW, None).result is Result.PROMOTED
 
@@ -284,3 +291,15 @@ def test_release_without_a_gateway_is_promoted_by_replicas():
     assert state.evidence.canary.timed > 0
     assert state.evidence.mirrored.timed == 0
     assert world.rollout_values == before.changed(digest=NEW, previous=(OLD, OLDER))
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_replay_compares_predictions_without_a_gateway(swapped):
+    world = World(rate=4000, canary=FakeTrack(swapped=swapped))
+    world.values["route"]["enabled"], world.values["service"]["enabled"] = False, True
+    replay = Replay(contract([{"name": "x", "datatype": "FP32"}], rows=[[0.5]]), "iris", world.post)
+    policy = POLICY.model_copy(update={"max_seconds": 600.0})
+    state = world.session().start(NEW, policy, replay=replay)
+    assert state.result is (Result.ABORTED if swapped else Result.PROMOTED)
+    assert state.evidence.pairs.pairs > 0
+    assert world.replayed["stable"] == world.replayed["canary"]
