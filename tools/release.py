@@ -32,7 +32,7 @@ ROOT = HELM.parent
 OUT = ROOT / "out" / "release"
 CHARTS = tuple(PAGES)
 MENTION = re.compile(
-    r"(?:registry\.example\.com/tidegate/[\w$<>-]+:|\bnewTag: |\btargetRevision: v)(\d+\.\d+\.\d+)\b"
+    r"(?:registry\.example\.com/tidegate/[\w$<>-]+(?::|\s+newTag: )|\btargetRevision: v)(\d+\.\d+\.\d+)\b"
 )
 """A mention of the release's version in examples, manifests and pages."""
 CHART_IMAGES = {
@@ -75,10 +75,12 @@ def version_faults(version: str, charts: dict[str, dict[str, str]], heading: str
 
 
 def mention_faults(version: str, files: Iterable[tuple[str, str]]) -> Iterator[str]:
-    """Yield a sentence per file that mentions another version.
+    r"""Yield a sentence per file that mentions another version.
 
-    >>> list(mention_faults("0.2.0", [("kustomization.yaml", "newTag: 0.1.0"), ("page.md", "newTag: 0.2.0")]))
-    ['kustomization.yaml: expected only 0.2.0, received 0.1.0: replace it.']
+    >>> image = "newName: registry.example.com/tidegate/serving"
+    >>> pages = [("a.yaml", f"{image}\n  newTag: 0.1.0"), ("b.yaml", "newName: helm\n  newTag: 4.3.1")]
+    >>> list(mention_faults("0.2.0", pages))
+    ['a.yaml: expected only 0.2.0, received 0.1.0: replace it.']
     """
     for name, text in files:
         if others := sorted(set(MENTION.findall(text)) - {version}):

@@ -3,6 +3,7 @@
 """Releases: versions, charts, and the workflows that publish them."""
 
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,15 @@ from tools import release
 from tools.release import (
     CHART_IMAGES,
     CHARTS,
+    MENTION,
     ROOT,
     chart_metadata,
     image_targets,
+    mention_faults,
     package_chart,
     require,
     sha256,
+    texts_with_mentions,
     version_faults,
 )
 
@@ -59,6 +63,15 @@ def test_version_that_differs_is_named(
 ) -> None:
     [fault] = version_faults(version, {"tidegate": chart}, heading, tag)
     assert all(word in fault for word in words), fault
+
+
+def test_pages_and_manifests_mention_the_version_of_the_project() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    files = list(texts_with_mentions())
+    assert list(mention_faults(version, files)) == []
+    manifests = {name for name, text in files if name.startswith("manifests/") and MENTION.search(text)}
+    images = {name for name, text in files if name.startswith("manifests/") and "newName: registry" in text}
+    assert images <= manifests
 
 
 def test_faults_are_printed_and_exit_with_2(capsys: pytest.CaptureFixture[str]) -> None:
