@@ -163,7 +163,7 @@ def chart_metadata(chart: str, version: str, registry: str, source: str) -> dict
         metadata |= {"home": source, "sources": [source]}
         changes = {"name": "CHANGELOG.md", "url": f"{source}/blob/v{version}/CHANGELOG.md"}
         lists["links"] = [{"name": "documentation", "url": f"{source}/tree/v{version}/docs"}, changes]
-        lists["changes"] = [{"description": f"Release {version}", "links": [changes]}]
+        lists["changes"] = [{"kind": "changed", "description": f"Release {version}", "links": [changes]}]
     annotations = {
         f"artifacthub.io/{name}": yaml.safe_dump(entries, sort_keys=False)
         for name, entries in lists.items()
