@@ -15,6 +15,7 @@ import numpy as np
 import orjson
 
 from tidegate.batch import Array
+from tidegate.contract import Contract
 
 MIN_BODY_BYTES = 4_096
 """The size of a body from which cutting it costs less than Python's numbers."""
@@ -29,6 +30,12 @@ _FIRST_ROW = re.compile(rb"\[\s*\[")
 _LAST_ROW = re.compile(rb"\]\s*\]")
 
 
+def may_be_number_array(contract: Contract, body: bytes) -> bool:
+    """Return whether a body is large enough, and the model's features are floats of one type."""
+    datatype = contract.matrix_datatype
+    return len(body) >= MIN_BODY_BYTES and datatype is not None and datatype.is_float
+
+
 def parse_number_array(body: bytes, key: str) -> tuple[dict[str, Any], Array] | None:
     """Parse a JSON object that has one array of numbers as the value of a key, at any depth.
 
@@ -38,9 +45,9 @@ def parse_number_array(body: bytes, key: str) -> tuple[dict[str, Any], Array] | 
 
     Returns:
         The object with an empty list in the array's place, and the array: float64 ``[elements]``, or ``[rows,
-        width]`` if it consists of lists of one length. None if the body is small or is not such an object.
+        width]`` if it consists of lists of one length. None if the body is not such an object.
     """
-    if len(body) < MIN_BODY_BYTES or (opening := _opening(key).search(body)) is None:
+    if (opening := _opening(key).search(body)) is None:
         return None
     start = opening.end()
     if _FIRST_ROW.match(body, start) is None:

@@ -16,7 +16,7 @@ import orjson
 from tidegate.contract import Contract, Output
 from tidegate_serving.codecs.inputs import Inputs, UncheckedMatrix, unchecked_matrix, unchecked_rows
 from tidegate_serving.codecs.json_rows import encode_elements, encode_rows, parse_object, shown_keys
-from tidegate_serving.codecs.number_arrays import parse_number_array
+from tidegate_serving.codecs.number_arrays import may_be_number_array, parse_number_array
 from tidegate_serving.codecs.request import InferenceRequest, Limits, check_row_count, select_outputs
 from tidegate_serving.codecs.validation import Place
 from tidegate_serving.engines.result import ResultSlice
@@ -36,17 +36,15 @@ def parse_body(contract: Contract, body: bytes, limits: Limits) -> InferenceRequ
     Raises:
         RequestError: If the contract or the limits do not allow the request.
     """
-    datatype = contract.matrix_datatype
-    if datatype is not None and datatype.is_float:
-        parsed = parse_number_array(body, "instances")
-        if parsed is not None and parsed[0].get("instances") == [] and parsed[1].ndim == 2:
-            document, array = parsed
-            rows, width = array.shape
-            if width == len(contract.features):
-                check_row_count(rows, limits, "instances")
+    if may_be_number_array(contract, body):
+        match parse_number_array(body, "instances"):
+            case {"instances": []} as document, array if array.shape[1:] == (len(contract.features),):
+                check_row_count(len(array), limits, "instances")
                 outputs = _parse_outputs(contract, document)
-                matrix = UncheckedMatrix(rows, array.reshape(-1), datatype, _place_by_index(contract))
-                return InferenceRequest(matrix, "", outputs)
+                datatype, place = str(contract.matrix_datatype), _place_by_index(contract)
+                return InferenceRequest(
+                    UncheckedMatrix(len(array), array.reshape(-1), datatype, place), "", outputs
+                )
     return parse(contract, parse_object(body), limits)
 
 

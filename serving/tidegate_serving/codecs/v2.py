@@ -17,7 +17,7 @@ from tidegate.contract import Contract, Output
 from tidegate.protocol.requests import encode_raw_tensor
 from tidegate_serving.codecs.inputs import ARRAY_VALUES, Inputs, UncheckedRows
 from tidegate_serving.codecs.json_rows import encode_elements, parse_object, shown_keys
-from tidegate_serving.codecs.number_arrays import parse_number_array
+from tidegate_serving.codecs.number_arrays import may_be_number_array, parse_number_array
 from tidegate_serving.codecs.request import InferenceRequest, Limits, select_outputs
 from tidegate_serving.codecs.tensors import (
     Tensor,
@@ -55,8 +55,10 @@ def parse(contract: Contract, body: bytes, header_length: int | None, limits: Li
     Raises:
         RequestError: If the protocol, the contract or the limits do not allow the request.
     """
+    document: Mapping[str, Any] | None
     if header_length is None:
-        document, raw = _parse_matrix_object(contract, body) or parse_object(body), _NO_BYTES
+        document = _parse_matrix_object(body) if may_be_number_array(contract, body) else None
+        document, raw = document or parse_object(body), _NO_BYTES
     elif 0 <= header_length <= len(body):
         content = memoryview(body)
         document, raw = parse_object(content[:header_length]), content[header_length:]
@@ -87,22 +89,18 @@ def parse(contract: Contract, body: bytes, header_length: int | None, limits: Li
     return InferenceRequest(inputs, request_id or new_request_id(), outputs, binary)
 
 
-def _parse_matrix_object(contract: Contract, body: bytes) -> Mapping[str, Any] | None:
+def _parse_matrix_object(body: bytes) -> Mapping[str, Any] | None:
     """Parse the JSON object of a request with a large matrix, whose data is an array; None for any other.
 
     The array ``[elements]`` holds what the data type makes of JSON's numbers.
     """
-    datatype = contract.matrix_datatype
-    if datatype is None or not datatype.is_float:
-        return None
-    parsed = parse_number_array(body, "data")
-    if parsed is None:
-        return None
-    document, array = parsed
-    match document:
-        case {"inputs": [{"data": [], "datatype": "FP32" | "FP64", "shape": list(shape)} as entry]} if (
-            array.ndim == 1 or shape == [*array.shape]
-        ):
+    match parse_number_array(body, "data"):
+        case (
+            {
+                "inputs": [{"data": [], "datatype": "FP32" | "FP64", "shape": list(shape)} as entry]
+            } as document,
+            array,
+        ) if array.ndim == 1 or shape == [*array.shape]:
             entry["data"] = array.reshape(-1)
             return document
     return None

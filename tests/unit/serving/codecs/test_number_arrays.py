@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.contracts import INTEGERS, MATRIX
+from tests.support.contracts import INTEGERS, MATRIX, MIXED
 from tidegate.contract import Contract
 from tidegate_serving.codecs import number_arrays, v1, v2
 from tidegate_serving.codecs.inputs import UncheckedMatrix, validate_inputs
-from tidegate_serving.codecs.number_arrays import parse_number_array
+from tidegate_serving.codecs.number_arrays import MIN_BODY_BYTES, may_be_number_array, parse_number_array
 from tidegate_serving.codecs.request import Limits
 from tidegate_serving.errors import RequestError
 
@@ -46,9 +46,13 @@ def test_parse_number_array_larger_than_the_kept_parser(monkeypatch: pytest.Monk
     assert parsed[1].tolist() == [1234567, 1234567]
 
 
-def test_parse_number_array_leaves_small_bodies(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_small_bodies_are_no_number_arrays(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert may_be_number_array(MATRIX, b"{}")
+    assert not may_be_number_array(INTEGERS, b"{}")
+    assert not may_be_number_array(MIXED, b"{}")
     monkeypatch.undo()
-    assert parse_number_array(b'{"data": [1]}', "data") is None
+    assert not may_be_number_array(MATRIX, b"{}")
+    assert may_be_number_array(MATRIX, bytes(MIN_BODY_BYTES))
 
 
 @pytest.mark.parametrize(
