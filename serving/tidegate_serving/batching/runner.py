@@ -29,9 +29,10 @@ def run_batch(
     validate: Validate = Batch.concatenate,  # type: ignore[assignment]
     output_names: OutputNames = None,
 ) -> list[Outcome]:
-    """Compute several requests together; if that fails, compute each request alone.
+    """Compute several requests together. If that fails, find the requests that cause it.
 
-    Therefore one invalid row fails only its own request.
+    Therefore one invalid row fails only its own request. If validation has failed, the valid requests are
+    still computed together, so that one client cannot make the others' requests expensive.
 
     Args:
         engine: The engine that computes the batch.
@@ -43,15 +44,34 @@ def run_batch(
         One outcome per request, in the same order.
     """
     if len(inputs) > 1:
+        batch = None
         try:
-            result = _compute(engine, validate(inputs), output_names)
+            batch = validate(inputs)
+            return _slice(_compute(engine, batch, output_names), inputs)
         except RequestError:
-            pass  # the calls below find the request that is invalid
+            if batch is None:
+                return _run_valid(engine, inputs, validate, output_names)
+            # A hook rejects a request; the calls below find it.
         except Exception:  # numeric code raises any type; the calls below find the request that causes it
             logger.info("A batch of %d requests failed. Running each request alone.", len(inputs))
-        else:
-            return _slice(result, inputs)
     return [_run_alone(engine, each, validate, output_names) for each in inputs]
+
+
+def _run_valid(
+    engine: Engine, inputs: Sequence[Inputs], validate: Validate, output_names: OutputNames
+) -> list[Outcome]:
+    """Validate each request alone, and compute the valid ones together."""
+    validated: list[Batch | RequestError] = []
+    for each in inputs:
+        try:
+            validated.append(validate([each]))
+        except RequestError as error:
+            validated.append(error)
+        except Exception:  # the cause concerns one request, and the calls here log it
+            return [_run_alone(engine, one, validate, output_names) for one in inputs]
+    batches = [batch for batch in validated if isinstance(batch, Batch)]
+    computed = iter(run_batch(engine, batches, output_names=output_names))
+    return [each if isinstance(each, RequestError) else next(computed) for each in validated]
 
 
 def _compute(engine: Engine, batch: Batch, output_names: OutputNames) -> BatchResult:

@@ -43,10 +43,27 @@ def test_run_batch_invalid_inputs_fail_one_request() -> None:
         return Batch.concatenate(inputs)  # type: ignore[arg-type]
 
     engine = FakeEngine()
-    outcomes = run_batch(engine, [matrix_batch(1), matrix_batch(2, 3, 4)], validate)
+    inputs = [matrix_batch(1), matrix_batch(2, 3, 4), matrix_batch(5, 6)]
+    outcomes = run_batch(engine, inputs, validate)
     assert label_values(outcomes[0]) == [2]
     assert outcomes[1] is invalid
-    assert engine.batch_rows == [1]
+    assert label_values(outcomes[2]) == [10, 12]
+    assert engine.batch_rows == [3]  # the valid requests share one call
+    assert run_batch(engine, [inputs[1], inputs[1]], validate) == [invalid, invalid]
+
+
+def test_run_batch_failing_validation_fails_one_request() -> None:
+    def validate(inputs: Sequence[Inputs]) -> Batch:
+        if len(inputs) > 1:
+            raise RequestError("inputs[0]: expected a number.")
+        if len(inputs[0]) == 2:
+            raise ZeroDivisionError
+        return Batch.concatenate(inputs)  # type: ignore[arg-type]
+
+    outcomes = run_batch(FakeEngine(), [matrix_batch(1), matrix_batch(2, 3)], validate)
+    assert label_values(outcomes[0]) == [2]
+    assert isinstance(outcomes[1], RequestError)
+    assert outcomes[1].code is ErrorCode.INTERNAL
 
 
 def test_run_batch_passes_output_names_to_engine() -> None:
