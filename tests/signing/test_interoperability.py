@@ -31,12 +31,14 @@ from tests.support.signing import (
 )
 from tidegate.bundle import (
     EXCLUDED_FROM_DIGEST,
+    METRICS,
     ML_BOM,
     PROVENANCE,
     SIGNATURE,
     SKOPS,
     SLSA_PROVENANCE,
     Bundle,
+    seal,
 )
 from tidegate.trust.admission import admit
 from tidegate.trust.attestations import sign_bundle
@@ -48,7 +50,10 @@ from tidegate.trust.signing_key import SigningKey
 def bundle(tmp_path: Path) -> Bundle:
     bundle = write_bundle(tmp_path / "iris")
     (bundle.path / PROVENANCE).write_text('{"host": "a", "finished": "2026-06-01T10:01:00+00:00"}')
-    return bundle
+    interval = {"low": 0.875, "high": 1.0, "method": "bootstrap"}
+    metrics = {"test": {"f1": 1.0}, "intervals": {"test": {"f1": interval}}}
+    (bundle.path / METRICS).write_text(json.dumps(metrics))
+    return seal(bundle.path, **bundle.manifest.model_dump(exclude={"format_version", "files"}))
 
 
 @pytest.fixture(scope="module")

@@ -132,14 +132,6 @@ def ml_bom(bundle: Bundle, provenance: Mapping[str, Any]) -> dict[str, Any]:
     }
     if manifest.task in _APPROACHES:
         parameters["approach"] = {"type": _APPROACHES[manifest.task]}
-    metrics = json.loads(bundle.read(METRICS))
-    split = next((name for name in ("test", "sample") if metrics.get(name)), None)
-    values = {} if split is None else metrics[split]
-    performance = [
-        {"type": name, "value": f"{value:.6g}", "slice": split}
-        for name, value in values.items()
-        if isinstance(value, int | float)
-    ]
     model = {
         "type": "machine-learning-model",
         "bom-ref": bundle.label,
@@ -148,7 +140,7 @@ def ml_bom(bundle: Bundle, provenance: Mapping[str, Any]) -> dict[str, Any]:
         "hashes": [_hash(bundle.digest)],
         "modelCard": {
             "modelParameters": parameters,
-            "quantitativeAnalysis": {"performanceMetrics": performance},
+            "quantitativeAnalysis": {"performanceMetrics": _performance(bundle)},
         },
         "components": [
             {"type": "file", "bom-ref": name, "name": name, "hashes": [_hash(entry.sha256)]}
@@ -180,6 +172,27 @@ def ml_bom(bundle: Bundle, provenance: Mapping[str, Any]) -> dict[str, Any]:
             {"ref": bundle.label, "dependsOn": [component["bom-ref"] for component in components]}
         ],
     }
+
+
+def _performance(bundle: Bundle) -> list[dict[str, Any]]:
+    """Return the metrics of the held-out rows, with their confidence intervals."""
+    document = json.loads(bundle.read(METRICS))
+    split = next((name for name in ("test", "sample") if document.get(name)), None)
+    if split is None:
+        return []
+    intervals = document.get("intervals", {}).get(split, {})
+    metrics = []
+    for name, value in document[split].items():
+        if not isinstance(value, int | float):
+            continue
+        metric: dict[str, Any] = {"type": name, "value": f"{value:.6g}", "slice": split}
+        if interval := intervals.get(name):
+            metric["confidenceInterval"] = {
+                "lowerBound": f"{interval['low']:.6g}",
+                "upperBound": f"{interval['high']:.6g}",
+            }
+        metrics.append(metric)
+    return metrics
 
 
 def _recorded(provenance: Mapping[str, Any], **fields: str) -> dict[str, Any]:

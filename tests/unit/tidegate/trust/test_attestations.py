@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.bundles import write_bundle
 from tests.support.signing import NOW, new_key, trusting_key
-from tidegate.bundle import ATTESTATIONS, ML_BOM, PROVENANCE, SLSA_PROVENANCE, Bundle, verify
+from tidegate.bundle import ATTESTATIONS, METRICS, ML_BOM, PROVENANCE, SLSA_PROVENANCE, Bundle, seal, verify
 from tidegate.errors import BundleError
 from tidegate.trust.attestations import ml_bom, sign_bundle, slsa_provenance, verify_attestations
 
@@ -71,6 +71,17 @@ def test_ml_bom_describes_model_data_and_libraries(bundle: Bundle) -> None:
     assert {it["name"] for it in model["components"]} == set(bundle.manifest.files)
     assert [it["name"] for it in bom["components"]] == ["training data", "scikit-learn"]
     assert bom == ml_bom(bundle, RECORDED)
+
+
+def test_ml_bom_has_the_intervals_of_metrics(bundle: Bundle) -> None:
+    interval = {"low": 0.875, "high": 1.0, "method": "bootstrap"}
+    metrics = {"test": {"f1": 1.0, "roc_auc": None}, "intervals": {"test": {"f1": interval}}}
+    (bundle.path / METRICS).write_text(json.dumps(metrics))
+    bundle = seal(bundle.path, **bundle.manifest.model_dump(exclude={"format_version", "files"}))
+    [f1] = ml_bom(bundle, {})["metadata"]["component"]["modelCard"]["quantitativeAnalysis"][
+        "performanceMetrics"
+    ]
+    assert f1["confidenceInterval"] == {"lowerBound": "0.875", "upperBound": "1"}
 
 
 def test_statement_about_another_bundle_is_rejected(bundle: Bundle, tmp_path: Path) -> None:
