@@ -14,7 +14,7 @@ from typing import Any, Protocol, get_args
 from tidegate.errors import ServerError
 from tidegate_rollout.lease import LeaseLostError
 from tidegate_rollout.machine import Action, Advance, Apply, Observation, Request, Wait, decide, transition
-from tidegate_rollout.measurement import Measurement
+from tidegate_rollout.measurement import POLL_SECONDS, Measurement
 from tidegate_rollout.plan import START, RolloutValues
 from tidegate_rollout.release import Release
 from tidegate_rollout.replay import Replay
@@ -24,7 +24,6 @@ from tidegate_rollout.state import RolloutState
 from tidegate_rollout.status import assess
 from tidegate_rollout.verdict import Verdict
 
-POLL_SECONDS = 2.0
 UNREACHABLE_SECONDS = 300.0
 """How long the cluster may be unreachable before the command ends. The rollout can be continued."""
 

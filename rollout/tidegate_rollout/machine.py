@@ -13,12 +13,10 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from tidegate_rollout.evidence import Evidence
+from tidegate_rollout.measurement import READY_SECONDS
 from tidegate_rollout.plan import RETURN
 from tidegate_rollout.state import Cause, Course, Reading, Result, RolloutState, StepRecord
 from tidegate_rollout.verdict import Verdict
-
-READY_SECONDS = 900.0
-"""The longest time until a release serves a step."""
 
 PROMOTED_BY_COMMAND = "the command 'tidegate rollout promote'"
 

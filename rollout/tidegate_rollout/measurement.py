@@ -4,6 +4,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 
+from tidegate.errors import ServerError
 from tidegate.kubernetes.pods import Object, is_ready
 from tidegate_rollout.evidence import Block, TrackCounts, increase
 from tidegate_rollout.pairs import PairJoiner, Sample
@@ -13,8 +14,12 @@ from tidegate_rollout.room import ReplicaCapacity
 from tidegate_rollout.scrape import Get, PodReading, Target, read_pods
 from tidegate_rollout.state import Reading, RolloutState
 from tidegate_rollout.status import CONTAINER
+from tidegate_rollout.status import assess as assess_status
 from tidegate_rollout.verdict import Verdict, assess
 
+READY_SECONDS = 900.0
+"""The longest time until a release serves a step."""
+POLL_SECONDS = 2.0
 HTTP_PORT = 8080
 """The port of the metrics, unless the chart's value server.metricsPort is set."""
 
@@ -84,6 +89,37 @@ class Measurement:
             return False
         replicas = sum(target.track == "stable" for target in targets)
         return counts.timed / seconds <= self._capacity.safe_rate * replicas
+
+
+def await_ready(
+    read_release: Callable[[], Release],
+    *,
+    clock: Callable[[], float],
+    sleep: Callable[[float], None],
+    notice: Callable[[str], None],
+) -> Release:
+    """Wait until a release is ready, for example because its autoscaler adds a replica, and return it.
+
+    Args:
+        read_release: Reads the release.
+        clock: Seconds since 1970.
+        sleep: Waits for a number of seconds.
+        notice: Reports the reason of a wait.
+
+    Raises:
+        ServerError: If the release does not become ready.
+    """
+    deadline = clock() + READY_SECONDS
+    while True:
+        release = read_release()
+        status = assess_status(release)
+        if not status.pending:
+            return release
+        reason = "; ".join(status.pending)
+        if status.error is not None or clock() > deadline:
+            raise ServerError(f"{release.name} is not ready for a rollout: {status.error or reason}.")
+        notice(f"waiting: {reason}")
+        sleep(POLL_SECONDS)
 
 
 def find_targets(release: Release, *, mirrors: bool) -> Iterator[Target]:

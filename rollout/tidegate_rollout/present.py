@@ -9,10 +9,8 @@ from collections.abc import Callable
 
 from tidegate.errors import ConfigurationError, ServerError
 from tidegate.kubernetes.pods import Object
-from tidegate_rollout.controller import POLL_SECONDS
 from tidegate_rollout.evidence import Evidence
-from tidegate_rollout.machine import READY_SECONDS
-from tidegate_rollout.measurement import Measurement, find_targets
+from tidegate_rollout.measurement import Measurement, await_ready, find_targets
 from tidegate_rollout.plan import FULL_WEIGHT, RolloutValues
 from tidegate_rollout.policy import RolloutPolicy, Step
 from tidegate_rollout.release import Release
@@ -46,7 +44,7 @@ def judge_present_step(
         ConfigurationError: If the canary receives no requests, or the cluster denies access.
         ServerError: If the release does not become ready, or the cluster fails.
     """
-    release = _await_ready(read_release, clock, sleep, notice)
+    release = await_ready(read_release, clock=clock, sleep=sleep, notice=notice)
     step = present_step(release)
     policy = policy.model_copy(update={"steps": (step,)})
     readings, failures = read_pods(
@@ -84,25 +82,6 @@ def present_step(release: Release) -> Step:
             "compare: set canary.digest, and then canary.mirrorPercent or canary.weight."
         )
     return Step(weight=weight)
-
-
-def _await_ready(
-    read_release: Callable[[], Release],
-    clock: Callable[[], float],
-    sleep: Callable[[float], None],
-    notice: Callable[[str], None],
-) -> Release:
-    deadline = clock() + READY_SECONDS
-    while True:
-        release = read_release()
-        status = assess(release)
-        if not status.pending:
-            return release
-        reason = "; ".join(status.pending)
-        if status.error is not None or clock() > deadline:
-            raise ServerError(f"{release.name} is not ready for a verdict: {status.error or reason}.")
-        notice(f"waiting: {reason}")
-        sleep(POLL_SECONDS)
 
 
 def _mirror_percent(route: Object | None) -> int:

@@ -12,7 +12,7 @@ from tidegate.errors import ConfigurationError, ServerError
 from tidegate_rollout.controller import Controller, Effects
 from tidegate_rollout.lease import LeaseHeldError, LeaseLostError, LeaseRecord, RolloutLease
 from tidegate_rollout.machine import Request, resume
-from tidegate_rollout.measurement import find_targets
+from tidegate_rollout.measurement import await_ready, find_targets
 from tidegate_rollout.plan import parse_digest
 from tidegate_rollout.policy import RolloutPolicy
 from tidegate_rollout.preflight import continued_state, first_state, verify_values
@@ -20,7 +20,6 @@ from tidegate_rollout.replay import Post, Replay
 from tidegate_rollout.room import ReplicaCapacity, read_scale
 from tidegate_rollout.scrape import read_pods
 from tidegate_rollout.state import Course, Result, RolloutState
-from tidegate_rollout.status import assess
 
 FOLLOW_SECONDS = 2.0
 
@@ -118,14 +117,15 @@ class Session:
     ) -> RolloutState:
         effects = self.effects
         effects.helm.verify_chart()
-        values, release = effects.helm.deployed_values(), effects.read_release()
+        values = effects.helm.deployed_values()
         if values is None:
             raise ConfigurationError(
                 f"The last upgrade of {self.release} is pending or has failed: run 'helm history "
                 f"{self.release}', and upgrade the release before the rollout."
             )
-        if pending := assess(release).pending:
-            raise ServerError(f"{self.release} is not ready for a rollout: {'; '.join(pending)}.")
+        release = await_ready(
+            effects.read_release, clock=effects.clock, sleep=self._sleep, notice=effects.report.notice
+        )
         course = Course.REHEARSAL if digest is None else Course.ROLLOUT
         digest = parse_digest(digest or values["model"]["digest"])
         verify_values(values, digest, policy, course, replays=replays)
@@ -161,6 +161,10 @@ class Session:
                 f"'tidegate rollout start {self.release} {state.digest}' to finish, and then start a rollout "
                 f"of {state.baseline.digest}."
             )
+
+    def _sleep(self, seconds: float) -> None:
+        self.effects.sleep(seconds)
+        self.lease.keep()
 
     def _leave(self, request: Request) -> bool:
         """Leave the request in the lease, and return whether it is there."""

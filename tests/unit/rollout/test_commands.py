@@ -183,5 +183,5 @@ def test_verdict_by_replicas_without_a_route(present, policy):
 
 def test_verdict_of_pods_that_never_start_is_an_error(present, policy):
     present(weight=25, canary=FakeTrack(starts=False))
-    with pytest.raises(ServerError, match="is not ready for a verdict: canary: 0 of 2 pods are new"):
+    with pytest.raises(ServerError, match="is not ready for a rollout: canary: 0 of 2 pods are new"):
         commands.verdict("iris", policy=policy)

@@ -7,7 +7,6 @@ import pytest
 from tests.support.rollout_world import NEW, POLICY, World
 from tidegate_rollout.machine import (
     PROMOTED_BY_COMMAND,
-    READY_SECONDS,
     Abort,
     Advance,
     Apply,
@@ -20,6 +19,7 @@ from tidegate_rollout.machine import (
     resume,
     transition,
 )
+from tidegate_rollout.measurement import READY_SECONDS
 from tidegate_rollout.preflight import first_state
 from tidegate_rollout.state import Cause, Course, Result, RolloutState
 from tidegate_rollout.verdict import Verdict

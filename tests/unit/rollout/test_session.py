@@ -267,6 +267,16 @@ def test_release_that_is_not_ready_is_rejected():
         world.session().start(NEW, FAST)
 
 
+def test_release_that_scales_is_waited_for():
+    world = World(rate=4000, stable=FakeTrack(starts=False))
+
+    def scale():
+        world.tracks["stable"].starts = world.clock() > 1_000_100.0
+
+    world.on_sleep = scale
+    assert world.session().start(NEW, FAST).result is Result.PROMOTED
+
+
 def test_release_with_a_failed_upgrade_is_rejected():
     world = World()
     world.status = "failed"
