@@ -14,7 +14,10 @@ from tidegate_training import sealing
 NAMES = sorted(find_estimators())
 RECORDED = read_outcomes()
 
-pytestmark = pytest.mark.filterwarnings("ignore:Class PassiveAggressive:FutureWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Class PassiveAggressive:FutureWarning"),
+    pytest.mark.usefixtures("without_plots"),
+]
 
 
 def test_record_covers_every_estimator_and_kind() -> None:

@@ -29,6 +29,8 @@ from tidegate.recommenders import ImplicitALS
 from tidegate_serving import Predictor
 from tidegate_training import bundle
 
+pytestmark = pytest.mark.usefixtures("without_plots")
+
 RANDOM = np.random.default_rng(0)
 NUMBERS = RANDOM.normal(size=(60, 3))
 CLASSES = (NUMBERS[:, 0] > 0).astype(int)

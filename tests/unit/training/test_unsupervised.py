@@ -21,6 +21,8 @@ from tidegate_training.algorithms import ALGORITHMS
 from tidegate_training.config import TrainingConfig
 from tidegate_training.run import TrainingResult, train
 
+pytestmark = pytest.mark.usefixtures("without_plots")
+
 TASKS = ("outlier_detection", "clustering")
 PARAMETERS: dict[str, dict[str, Any]] = {
     "IsolationForest": {"n_estimators": 10, "contamination": 0.1},
