@@ -29,6 +29,7 @@ from tidegate_training.algorithms import (
     supports_sample_weight,
     validate_parameters,
 )
+from tidegate_training.expectation_options import Expectations
 from tidegate_training.gates import parse_gate
 
 BundledDataset = Literal["breast_cancer", "iris", "wine", "digits", "diabetes"]
@@ -483,6 +484,8 @@ class TrainingConfig(_Section):
     """The type of features with fractions, in training and in requests."""
     gates: dict[str, str] = {}
     """Thresholds by scope and metric, as ``test.f1: ">= 0.9"`` or ``gap.f1: "<= 0.05"``."""
+    expectations: Expectations = Expectations()
+    """Conditions on the data, which are checked before anything is fitted."""
     evaluation: EvaluationOptions = EvaluationOptions()
     diagnosis: DiagnosisOptions | None = None
     """Curves against overfitting; by default there are none, because they fit many models."""

@@ -22,11 +22,12 @@ from tidegate.errors import BundleError, GateNotPassedError, first_problem
 from tidegate_training.bundled_model import BundledModel
 from tidegate_training.bundling.contract import to_json_outputs
 from tidegate_training.config import TrainingConfig
+from tidegate_training.expectation_options import Expectations
 from tidegate_training.run import train
 from tidegate_training.sealing import ignore_step
 
-_NOT_COMPARED = ("champion", "seed")
-"""Fields of the configuration: the champion changes no content, and the manifest has the seed."""
+_NOT_COMPARED = ("champion", "expectations", "seed")
+"""Fields of the configuration: champion and expectations change no content, and the manifest has the seed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +138,9 @@ def reproduce(
         DataError: If the data does not fit the configuration.
         GateNotPassedError: If the new model misses a gate.
     """
-    used = (config or _recorded_config(bundle)).model_copy(update={"champion": None})
+    recorded = config or _recorded_config(bundle)
+    # The data was fresh when the model was trained, and is older now.
+    used = recorded.model_copy(update={"champion": None, "expectations": Expectations()})
     with TemporaryDirectory() as folder:
         again = train(
             used, Path(folder) / "bundle", joblib=JOBLIB in bundle, base_dir=base_dir, on_step=on_step

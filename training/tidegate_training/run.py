@@ -29,6 +29,7 @@ from tidegate_training.curves import diagnose
 from tidegate_training.environment import describe_environment
 from tidegate_training.estimates import Evaluator
 from tidegate_training.evaluation import Evaluation, evaluate
+from tidegate_training.expectations import require_expectations
 from tidegate_training.gates import parse_gate, require_gates
 from tidegate_training.grouping import group_users
 from tidegate_training.leakage import find_leakage
@@ -136,6 +137,7 @@ def _fit_and_evaluate(
 ) -> _TrainedModel:
     on_step("reading data")
     source = read_source(config.data, base_dir)
+    require_expectations(source, config.expectations)
     table = build_table(source, config)
     champion = None
     if config.champion is not None:
