@@ -209,7 +209,7 @@ RATIOS = (
         "the same in JSON",
         _rate("tidegate", "lr", _V2, 1000, 16),
         _rate("kserve", "lr", _V2, 1000, 16),
-        at_least=4,
+        at_least=12,
     ),
     Ratio(
         "counted_v1",
