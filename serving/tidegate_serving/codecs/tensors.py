@@ -208,7 +208,7 @@ def _is_matrix(contract: Contract, tensors: Sequence[Tensor]) -> bool:
     return (
         len(tensors) == 1
         and contract.matrix_datatype is not None
-        and tensors[0].name not in contract.feature_names
+        and (tensors[0].name == MATRIX or tensors[0].name not in contract.feature_names)
     )
 
 
