@@ -367,13 +367,9 @@ class Batcher:
             self.schedule_flush(now)
 
     def _resolve(
-        self,
-        requests: Sequence[PendingRequest],
-        rows: int,
-        outcomes: Sequence[Outcome],
-        service_seconds: float,
+        self, requests: Sequence[PendingRequest], rows: int, outcomes: Sequence[Outcome], seconds: float
     ) -> None:
-        self._record_service_time(rows, service_seconds)
+        self._record_service_time(rows, seconds)
         started_at = self._clock()
         result: BatchResult | None = None
         for request, outcome in zip(requests, outcomes, strict=True):
@@ -389,14 +385,10 @@ class Batcher:
         self._metrics.record_stage("postprocess", ended_at - started_at, len(requests))
 
     def _resolve_shadow(
-        self,
-        requests: Sequence[PendingRequest],
-        rows: int,
-        outcomes: Sequence[Outcome],
-        service_seconds: float,
+        self, requests: Sequence[PendingRequest], rows: int, outcomes: Sequence[Outcome], seconds: float
     ) -> None:
         """Deliver the outcomes of mirrored requests, which count for the engine and not for users."""
-        self._record_service_time(rows, service_seconds)
+        self._record_service_time(rows, seconds)
         self._metrics.record_shadow_batch(rows)
         for request, outcome in zip(requests, outcomes, strict=True):
             if not request.cancelled:
