@@ -445,6 +445,8 @@ class ModelCard(_Section):
     summary: str | None = None
     intended_use: str | None = None
     limitations: str | None = None
+    retention: str | None = None
+    """How long the training data and the logged requests are kept, and who deletes them."""
 
 
 _WITHOUT_CLASSES = {

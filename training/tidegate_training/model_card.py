@@ -70,6 +70,7 @@ def render_model_card(
         "## Intended use\n\n" + (texts.intended_use or NOT_STATED),
         "## Limitations\n\n" + " ".join([texts.limitations or NOT_STATED, _limitations(contract)]),
         "## Data\n\n" + context.data,
+        "## Retention\n\n" + (texts.retention or NOT_STATED),
         "## Model\n\n" + _model(context, contract, parity),
         "## Metrics\n\n" + _metrics(evaluation, contract),
     ]

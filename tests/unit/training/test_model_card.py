@@ -48,7 +48,12 @@ def render(
 
 
 def test_render_model_card_has_the_owner_s_texts() -> None:
-    texts = {"summary": "Sorts irises.", "intended_use": "A demonstration.", "limitations": "150 flowers."}
+    texts = {
+        "summary": "Sorts irises.",
+        "intended_use": "A demonstration.",
+        "limitations": "150 flowers.",
+        "retention": "Deleted in 2030.",
+    }
     card = render(texts=texts)
     assert card.startswith("# iris\n\nSorts irises.\n")
     assert "## Intended use\n\nA demonstration.\n" in card
@@ -57,7 +62,7 @@ def test_render_model_card_has_the_owner_s_texts() -> None:
 
 
 def test_render_model_card_without_texts_says_so() -> None:
-    assert render().count(NOT_STATED) == 2
+    assert render().count(NOT_STATED) == 3
 
 
 def test_render_model_card_has_metrics_gates_and_features() -> None:
