@@ -1,10 +1,11 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""The core's commands: push, pull, sign, verify and inspect bundles."""
+"""The core's commands: push, pull, sign, verify, inspect and trace bundles."""
 
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Group
@@ -24,7 +25,7 @@ from tidegate.options import (
     combine_policy,
     read_signing_key,
 )
-from tidegate.reference import ChannelReference, looks_like_reference
+from tidegate.reference import ChannelReference, Reference, looks_like_reference
 from tidegate.store import Store, fetch, locate
 from tidegate.trust.admission import admit
 from tidegate.trust.policy import Policy
@@ -183,6 +184,43 @@ def inspect(
         signer = None if policy is None else admit(bundle, combine_policy(policy))
         payload = inspection.describe(bundle, signer)
         print_result(output, payload, inspection.render(bundle, payload))
+
+
+def lineage(
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="A live server's address, http://…, a reference, or a bundle's directory.", metavar="URL|REF"
+        ),
+    ],
+    store: Annotated[
+        str | None, typer.Option(help="The store of a live server's bundle; without it the digest is all.")
+    ] = None,
+    policy: PolicyOption = None,
+    output: OutputOption = OutputFormat.TEXT,
+) -> None:
+    """Trace a model back: to digest, data, commit, configuration, image, signer and channels."""
+    from tidegate.lineage import read_served_model, to_lines, trace
+
+    served = read_served_model(source) if source.startswith(("http://", "https://")) else None
+    facts: dict[str, str] = {}
+    payload: dict[str, Any] = {"server": None}
+    if served is not None:
+        payload["server"] = {"url": source, **asdict(served)}
+        signed = f", signed by {served.signer}" if served.signer else ""
+        facts["server"] = f"{source} serves {served.name} with {served.engine}{signed}"
+        facts["digest"] = f"sha256:{served.digest}"
+        source = "" if store is None else str(Reference(Store(store).uri, served.name, served.digest))
+    if source:
+        with tempfile.TemporaryDirectory() as cache:
+            bundle = fetch(source, Path(cache))
+            signer = None if policy is None else admit(bundle, combine_policy(policy))
+            located = locate(source) if looks_like_reference(source) else None
+            channels = {} if located is None else Store(located.store).channels(located.name)
+            payload |= trace(bundle, signer, channels)
+        facts |= to_lines(payload)
+    lines = (Text.assemble((f"{name:<10}", "bold"), fact) for name, fact in facts.items())
+    print_result(output, payload, Text("\n").join(lines))
 
 
 def _sign(bundle: Bundle, key: "SigningKey") -> None:

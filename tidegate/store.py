@@ -250,6 +250,23 @@ class Store:
             ) from None
         return reference
 
+    def channels(self, name: str) -> dict[str, list[str]]:
+        """Return the digests that each channel of a model has pointed to, the oldest first.
+
+        Raises:
+            StoreError: If the store is unreachable or fails, or an entry is damaged.
+        """
+        folder = f"{name}/channels/"
+        entries: dict[str, list[int]] = {}
+        for path in self._objects.paths(folder):
+            channel, _, file = path.removeprefix(folder).partition("/")
+            if (stem := file.removesuffix(".json")).isdecimal():
+                entries.setdefault(channel, []).append(int(stem))
+        return {
+            channel: [self._read_entry(name, channel, number).digest for number in sorted(numbers)]
+            for channel, numbers in sorted(entries.items())
+        }
+
     def _newest_entry(self, name: str, channel: str) -> int:
         """Return the number of a channel's newest entry; 0 if it has none."""
         folder = f"{name}/channels/{channel}/"
