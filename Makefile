@@ -33,6 +33,16 @@ $(VENV)/.demo $(VENV)/.dev: $(VENV)/.%: $(VENV)/.uv requirements/%.lock pyprojec
 demo: $(firstword $(wildcard $(VENV)/.dev) $(VENV)/.demo) ## Train, push, serve, request, load-test and stop a model on this machine
 	@$(BIN)/python examples/demo.py
 
+.PHONY: quickstart quickstart-undo kind
+PROVIDER_OPTION = $(if $(PROVIDER),--provider $(PROVIDER))
+quickstart: $(firstword $(wildcard $(VENV)/.dev) $(VENV)/.demo) ## Create a cluster (kind, or built here), train and serve a model in it
+	@$(BIN)/python -m tools.quickstart $(PROVIDER_OPTION)
+
+kind: quickstart
+
+quickstart-undo: $(firstword $(wildcard $(VENV)/.dev) $(VENV)/.demo) ## Remove the cluster of make quickstart
+	@$(BIN)/python -m tools.quickstart --undo $(PROVIDER_OPTION)
+
 test: setup ## Run the tests: no network, no cluster
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup
 

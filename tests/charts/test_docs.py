@@ -65,7 +65,7 @@ def run(command: str, before: Values) -> tuple[str, Values]:
                 changes = merged(changes, yaml.safe_load((ROOT / next(words)).read_text()))
             case "--namespace" | "--version" | "-f":
                 next(words)
-            case "--reset-then-reuse-values" | "--create-namespace":
+            case "--reset-then-reuse-values" | "--create-namespace" | "--install" | "--wait":
                 pass
             case "…":
                 changes = merged(MODEL, changes)
