@@ -11,7 +11,7 @@ from tidegate_rollout.lease import DURATION_SECONDS, LeaseHeldError, LeaseLostEr
 from tidegate_rollout.replay import Replay
 from tidegate_rollout.room import ReplicaCapacity
 from tidegate_rollout.session import Session
-from tidegate_rollout.state import Cause, Course, Result
+from tidegate_rollout.state import Cause, Result
 
 FAST = POLICY.model_copy(update={"predictions": None, "latency": None})
 
@@ -286,7 +286,6 @@ def test_release_with_a_failed_upgrade_is_rejected():
 
 def test_last_state_of_a_release_without_rollout_is_none():
     assert World().session().last_state() is None
-    assert Course.ABORT == "abort"
 
 
 def test_release_without_a_gateway_is_promoted_by_replicas():
