@@ -28,8 +28,6 @@ from tidegate_training.metrics import (
 MIN_GROUP_ROWS = 10
 """Smallest number of rows of a group with metrics of its own."""
 SMALL_GROUPS = "groups with few rows"
-MAX_GROUPS = 50
-"""Largest number of groups of a column; a column with more is a name or a number, not a group."""
 
 
 _SHOWN = (

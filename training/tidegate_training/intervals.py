@@ -46,7 +46,8 @@ class Interval:
         return self.low <= value <= self.high
 
     def __str__(self) -> str:
-        return f"{self.low:.3g} to {self.high:.3g}"
+        low, high = (f"{end:.0f}" if abs(end) >= 1000 else f"{end:.3g}" for end in (self.low, self.high))
+        return f"{low} to {high}"
 
 
 def wilson_interval(successes: float, trials: float) -> Interval | None:

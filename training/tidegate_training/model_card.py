@@ -238,7 +238,7 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 
 def format_interval(interval: Interval | None) -> str:
     """Format an interval; "-" if it is not defined."""
-    return "-" if interval is None else f"{interval.low:.3g} to {interval.high:.3g}"
+    return "-" if interval is None else str(interval)
 
 
 def format_estimate(value: float | None, interval: Interval | None) -> str:

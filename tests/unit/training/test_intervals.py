@@ -8,6 +8,7 @@ from tidegate_training import intervals
 from tidegate_training.bundling.features import Indices
 from tidegate_training.intervals import (
     Bootstrap,
+    Interval,
     Series,
     Weights,
     bootstrap_interval,
@@ -29,6 +30,11 @@ def test_wilson_interval_equals_scipy_s(successes: int, trials: int) -> None:
     interval = wilson_interval(successes, trials)
     assert interval is not None
     assert (interval.low, interval.high) == pytest.approx((expected.low, expected.high), abs=1e-6)
+
+
+def test_interval_of_large_numbers_has_no_exponent() -> None:
+    assert str(Interval(1234.5, 23456.0, "bootstrap")) == "1234 to 23456"
+    assert str(Interval(-0.01234, 12.0, "bootstrap")) == "-0.0123 to 12"
 
 
 def test_wilson_interval_without_trials_is_undefined() -> None:
