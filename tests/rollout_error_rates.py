@@ -48,7 +48,7 @@ STUDIES: Mapping[str, Study] = {
     "equal, 0.5 % errors": Study(RAMP, Traffic(), 500, EQUAL),
     "equal, 2 % errors": Study(RAMP, Traffic(4000, error_ratio=0.02), 600, EQUAL),
     "equal, without errors": Study(RAMP, Traffic(4000, error_ratio=1e-6), 500, EQUAL),
-    "equal, 300 requests per block": Study(RAMP, Traffic(300), 40, EQUAL),
+    "equal, 0.5 % errors, few requests": Study(RAMP, Traffic(300), 40, EQUAL),
     "equal, 1 % other labels": Study(RAMP, Traffic(4000, disagreement=0.01), 400, EQUAL),
     "errors x 2": Study(WEIGHTS, Traffic(error_odds=2), 400, WORSE),
     "errors x 2 of 2 %": Study(WEIGHTS, Traffic(error_ratio=0.02, error_odds=2), 400, WORSE),
@@ -101,9 +101,9 @@ def describe(summary: Mapping[str, Any]) -> str:
 def render_table(results: Mapping[str, Mapping[str, Any]]) -> str:
     """Return the table of the page."""
     lines = [
-        "| canary | rollouts | fail | pass | too little evidence | requests until 95 % of the fails | "
-        "of users on the canary |",
-        "|---|---|---|---|---|---|---|",
+        "| canary | requests per block | rollouts | fail | pass | too little evidence | "
+        "requests until 95 % of the fails | of users on the canary |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for name, result in results.items():
         until = [
@@ -111,7 +111,8 @@ def render_table(results: Mapping[str, Mapping[str, Any]]) -> str:
             for key in ("requests_until_fail", "canary_users_until_fail")
         ]
         counts = [f"{result[key]:,}" for key in ("runs", "fail", "pass", "insufficient")]
-        lines.append(f"| {' | '.join([name, *counts, *until])} |")
+        per_block = f"{result['traffic']['requests']:,}"
+        lines.append(f"| {' | '.join([name, per_block, *counts, *until])} |")
     return "\n".join(lines)
 
 
