@@ -14,12 +14,12 @@ Arrays = Mapping[str, NDArray[Any]]
 
 
 class LoanPredictor(Predictor):
-    """Rejects minors, caps incomes, and decides at another threshold than one half."""
+    """Rejects minors, caps incomes, and decides at another threshold than the bundle's."""
 
     minimum_age = 18
     maximum_income = np.float32(10_000)
-    threshold = 0.2
-    """A default costs as much as four loans earn that are paid back."""
+    threshold = 0.25
+    """For this lender a default costs as much as three loans that are not granted, and not five."""
 
     def preprocess(self, inputs: dict[str, NDArray[Any]]) -> Arrays:
         """Reject applicants under age, and cap the monthly income; each feature is an array ``[rows]``."""
