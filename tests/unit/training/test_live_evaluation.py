@@ -78,9 +78,9 @@ def test_evaluation_joins_by_id_and_counts_missing_labels(bundle: Bundle, files:
 def test_evaluation_says_what_differs_from_training(bundle: Bundle, files: tuple[Path, Path]) -> None:
     labelled, *changed = evaluate_labels(bundle, *map(str, files)).findings
     assert labelled.startswith("200 of 250 predictions have a label.")
-    [sentence] = changed
-    assert sentence.startswith("accuracy is 0.75 (")
-    assert "below the 0.95 of training (0.94 to 0.96)" in sentence
+    [finding] = changed
+    assert finding.startswith("accuracy is 0.75 (")
+    assert "below the 0.95 of training (0.94 to 0.96)" in finding
 
 
 def test_evaluation_by_group_covers_each_labelled_row(bundle: Bundle, files: tuple[Path, Path]) -> None:
