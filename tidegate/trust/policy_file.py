@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from tidegate.errors import ConfigurationError, FieldError
 from tidegate.settings import Document
@@ -64,6 +64,14 @@ class PolicyFile(_PolicyModel):
     """Full names of types that may be built, in addition to the default policy's."""
     allowed_joblib_digests: tuple[str, ...] = ()
     """Digests of bundles whose pickle may be loaded."""
+
+    @field_validator("signers", "max_bundle_bytes", mode="before")
+    @classmethod
+    def _given(cls, value: object) -> object:
+        """Reject a field without a value, which would mean the same as no field: no signature or no limit."""
+        if value is None:
+            raise ValueError("expected a value; without this requirement, remove the field")
+        return value
 
 
 def read_policy(file: Path) -> Policy:

@@ -46,6 +46,8 @@ def test_read_policy_returns_signers_and_limits(tmp_path: Path) -> None:
     ("fields", "problem"),
     [
         ({"signers": []}, r"policy\.yaml:1: field 'signers': .*at least 1 item"),
+        ({"signers": None}, r"policy\.yaml:1: field 'signers': expected a value"),
+        ({"max_bundle_bytes": None}, r"field 'max_bundle_bytes': expected a value"),
         ({"signer": []}, r"policy\.yaml:1: unknown field 'signer'"),
         ({"signers": [{"name": "a"}]}, "expected either 'public_key' or 'certificate_authorities'"),
         (
