@@ -125,7 +125,7 @@ class CertificateSigner(TrustedSigner):
         """
         try:
             authorities = x509.load_pem_x509_certificates(pem.encode())
-        except ValueError:
+        except (ValueError, x509.InvalidVersion):
             raise ValueError("expected certificates in PEM") from None
         return cls(name, authorities, identity, valid_at)
 
@@ -135,7 +135,7 @@ class CertificateSigner(TrustedSigner):
             raise SignatureRejectedError("it has no certificate")
         try:
             leaf, *issuers = map(x509.load_der_x509_certificate, envelope.certificates)
-        except ValueError:
+        except (ValueError, x509.InvalidVersion):
             raise SignatureRejectedError("its certificates cannot be read") from None
         time = self.valid_at or now
         if not leaf.not_valid_before_utc <= time <= leaf.not_valid_after_utc:

@@ -69,7 +69,7 @@ class SigningKey:
             return cls(private)
         try:
             chain = x509.load_pem_x509_certificates(_read(certificates))
-        except ValueError:
+        except (ValueError, x509.InvalidVersion):
             raise ConfigurationError(f"{certificates} holds no certificates in PEM.") from None
         if chain[0].public_key() != private.public_key():
             raise ConfigurationError(

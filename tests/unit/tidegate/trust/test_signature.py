@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -151,6 +152,14 @@ def test_signature_without_key_hint_is_verified_by_its_key(bundle: Bundle) -> No
     assert admit(bundle, trusting_key(key), NOW) == "training"
     with pytest.raises(BundleError, match="its content was altered"):
         admit(bundle, trusting_key(new_key()), NOW)
+
+
+def test_certificate_of_an_unknown_version_is_rejected(bundle: Bundle, authority: Authority) -> None:
+    envelope = authority.signer().sign(signature_statement(bundle))
+    certificate = envelope.certificates[0].replace(b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x07", 1)
+    bundle.write_excluded(SIGNATURE, replace(envelope, certificates=(certificate,)).to_bytes())
+    with pytest.raises(BundleError, match="its certificates cannot be read"):
+        admit(bundle, trusting_identity(authority), NOW)
 
 
 def test_identity_is_compared_as_a_whole(bundle: Bundle, authority: Authority) -> None:
