@@ -28,7 +28,7 @@ exist, so of two concurrent writers one fails, on every kind of store. Nothing i
 import errno
 import secrets
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
@@ -157,7 +157,7 @@ class Store:
         try:
             if directory.exists():
                 present = verify(directory, reference.digest)
-                admit(present)
+                self._admit_present(present, admit)
                 return present
             content = self._objects.read(
                 f"{prefix}/{MANIFEST}", MAX_MANIFEST_BYTES, f"the bundle {reference}"
@@ -170,10 +170,8 @@ class Store:
                 )
             partial.mkdir(parents=True)
             (partial / MANIFEST).write_bytes(content)
-            for name in sorted(EXCLUDED_FROM_DIGEST):
-                with suppress(NotFoundError):
-                    excluded = self._objects.read(f"{prefix}/{name}", MAX_EXCLUDED_BYTES, name)
-                    (partial / name).write_bytes(excluded)
+            for name, excluded in self._read_excluded(prefix, sorted(EXCLUDED_FROM_DIGEST)):
+                (partial / name).write_bytes(excluded)
             admit(Bundle(partial, reference.digest, manifest))
             for name, entry in manifest.files.items():
                 label = f"{name} of {reference}"
@@ -190,6 +188,28 @@ class Store:
         finally:
             shutil.rmtree(partial, ignore_errors=True)
         return Bundle(directory, reference.digest, manifest)
+
+    def _admit_present(self, bundle: Bundle, admit: Callable[[Bundle], object]) -> None:
+        """Admit a bundle that was pulled earlier. It may have been signed, or signed again, since then."""
+        try:
+            admit(bundle)
+        except BundleError:
+            changed = False
+            with suppress(StoreError):  # without the store, the reason above is the relevant one
+                prefix = f"{bundle.manifest.name}/{bundle.digest}"
+                for name, content in self._read_excluded(prefix, reversed(ATTESTATIONS)):
+                    if content != bundle.read_excluded(name):
+                        bundle.write_excluded(name, content)
+                        changed = True
+            if not changed:
+                raise
+            admit(bundle)
+
+    def _read_excluded(self, prefix: str, names: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+        """Yield the names and the contents of those files outside the digest that the store holds."""
+        for name in names:
+            with suppress(NotFoundError):
+                yield name, self._objects.read(f"{prefix}/{name}", MAX_EXCLUDED_BYTES, name)
 
     def put(self, path: str, content: bytes | Path) -> None:
         """Store bytes, or a local file's bytes, and replace an object of this path.

@@ -96,6 +96,18 @@ def test_pull_again_checks_the_policy_again(bundle: Bundle, policy: Path, tmp_pa
     assert isinstance(again.exception, BundleError)
 
 
+def test_pull_again_takes_a_new_signature(bundle: Bundle, key: Path, policy: Path, tmp_path: Path) -> None:
+    for signed in (None, write_private(new_key(), tmp_path / "old.pem")):
+        arguments = () if signed is None else ("--sign", signed)
+        pushed = run(commands.push, bundle.path, tmp_path / "store", *arguments, "-o", "json")
+        reference, directory = json.loads(pushed.stdout)["reference"], tmp_path / f"{signed is None}"
+        assert run(commands.pull, reference, directory).exit_code == 0
+        assert isinstance(run(commands.pull, reference, directory, "--policy", policy).exception, BundleError)
+        assert run(commands.sign, reference, "--key", key).exit_code == 0
+        again = run(commands.pull, reference, directory, "--policy", policy)
+        assert "signed by training" in again.stdout, again.exception
+
+
 def test_certificate_without_a_key_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="belongs to a key: add --sign KEY"):
         read_signing_key(None, tmp_path / "certificate.pem")
