@@ -358,8 +358,12 @@ def verify(path: Path, digest: str | None = None) -> Bundle:
 
 def _write_atomically(file: Path, content: bytes) -> None:
     partial = file.with_name(f".{file.name}")
-    partial.write_bytes(content)
-    partial.replace(file)
+    try:
+        partial.write_bytes(content)
+        partial.replace(file)
+    except OSError:
+        partial.unlink(missing_ok=True)  # the directory would not be a bundle with it
+        raise
 
 
 def _missing(files: Mapping[str, FileEntry]) -> frozenset[str]:

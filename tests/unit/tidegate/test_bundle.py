@@ -13,6 +13,7 @@ from tidegate.bundle import (
     MANIFEST,
     MAX_MANIFEST_BYTES,
     PROVENANCE,
+    SIGNATURE,
     SKOPS,
     find_problems,
     open_bundle,
@@ -199,6 +200,14 @@ def test_open_bundle_rejects_a_linked_manifest(bundle, tmp_path):
 def test_open_bundle_of_an_empty_folder_raises(tmp_path):
     with pytest.raises(BundleError, match="it has no manifest"):
         open_bundle(tmp_path)
+
+
+def test_write_excluded_that_fails_leaves_a_valid_bundle(bundle):
+    (bundle.path / SIGNATURE).mkdir()
+    with pytest.raises(BundleError, match=r"bundle\.sig cannot be written"):
+        bundle.write_excluded(SIGNATURE, b"")
+    (bundle.path / SIGNATURE).rmdir()
+    assert verify(bundle.path) == bundle
 
 
 def test_seal_of_an_incomplete_folder_raises(bundle):
