@@ -66,6 +66,7 @@ SCENARIOS = (
     Scenario("store_down"),
     Scenario("quota_refused"),
     Scenario("no_credentials"),
+    Scenario("network_policies", full=True, addons=("network-policies",)),
     Scenario("tls_and_auth", full=True),
     Scenario("server_tls", full=True),
     Scenario("two_releases"),

@@ -13,11 +13,10 @@ import sys
 from pathlib import Path
 
 from . import cache, network, packages, teardown
-from .cluster import Cluster
+from .cluster import ADDONS, Cluster
 from .errors import ClusterError
 from .images import ImageBuilder
 from .layout import Layout
-from .optional_addons import OPTIONAL_ADDONS
 from .progress import Progress
 from .startup import up
 from .state import locked
@@ -49,7 +48,7 @@ def parser() -> argparse.ArgumentParser:
     load = commands.add_parser("load", help="import a built image into the cluster")
     load.add_argument("image")
     install = commands.add_parser("install", help="build and install an optional add-on")
-    install.add_argument("addon", choices=list(OPTIONAL_ADDONS))
+    install.add_argument("addon", choices=ADDONS)
     execute = commands.add_parser("exec", help="run a command in the cluster's network and environment")
     execute.add_argument("argv", nargs=argparse.REMAINDER, metavar="COMMAND")
     store = commands.add_parser("store", help="stop or start the object store")

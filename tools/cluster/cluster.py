@@ -11,18 +11,21 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from . import cache, containerd, network, teardown
+from . import cache, containerd, network, network_policies, teardown
 from .command import Runner
 from .errors import ClusterError
 from .images import ImageBuilder
 from .kubectl import Kubectl
 from .layout import Layout
-from .optional_addons import Installer
+from .optional_addons import OPTIONAL_ADDONS, Installer
 from .process import TOKEN_VARIABLE, is_alive
 from .progress import Progress
 from .readiness import unfinished_rollouts
 from .state import Record
 from .store import S3Access, Store
+
+ADDONS = (*OPTIONAL_ADDONS, network_policies.NAME)
+"""The names of the add-ons that a running cluster can install."""
 
 
 class Cluster:
@@ -132,13 +135,16 @@ class Cluster:
         self._record.save()
 
     def install(self, addon: str) -> None:
-        """Install KEDA or Prometheus, and record their versions.
+        """Install an add-on, and record its versions.
 
         Raises:
             ClusterError: If there is no such add-on, or if it does not become ready.
         """
-        installer = Installer(self.layout, self.kubectl, self._runner, self._progress)
-        self._record.state.versions |= installer.install(addon)
+        if addon == network_policies.NAME:
+            versions = network_policies.install(self.layout, self._record, self._runner, self._progress)
+        else:
+            versions = Installer(self.layout, self.kubectl, self._runner, self._progress).install(addon)
+        self._record.state.versions |= versions
         self._record.save()
 
     def stop_store(self) -> None:

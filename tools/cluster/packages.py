@@ -41,8 +41,8 @@ def missing(required: tuple[str, ...], statuses: str) -> list[str]:
     return [name for name in required if name not in installed]
 
 
-def ensure(progress: Progress) -> None:
-    """Install the missing packages.
+def ensure(progress: Progress, required: tuple[str, ...] = PACKAGES) -> None:
+    """Install the missing packages of those that are required.
 
     Raises:
         ClusterError: If the machine does not run Debian, or the user is not root.
@@ -56,7 +56,7 @@ def ensure(progress: Progress) -> None:
     # Without a token, so that `down` never kills it: a killed package manager leaves a broken system.
     runner = Runner()
     statuses = runner.run(["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n"])
-    packages = missing(PACKAGES, statuses)
+    packages = missing(required, statuses)
     if not packages:
         return
     environment = {"DEBIAN_FRONTEND": "noninteractive"}

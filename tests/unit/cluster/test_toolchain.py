@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.charts.kube_score import KUBE_SCORE
-from tools.cluster import toolchain
+from tools.cluster import network_policies, toolchain
 from tools.cluster.command import Runner
 from tools.cluster.errors import ClusterError
 from tools.cluster.layout import Layout
@@ -21,6 +21,7 @@ SET = ToolSet("one", "example.test/one", "1 s")
 ALL_TOOL_SETS = [
     *TOOL_SETS,
     HELM_3,
+    network_policies.TOOL_SET,
     *(tool_set for addon in OPTIONAL_ADDONS.values() for tool_set in addon.tool_sets),
     KUBE_SCORE,
 ]

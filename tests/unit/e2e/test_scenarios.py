@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.scenarios import SCENARIOS, find_scenario, names_of_run, required_addons
-from tools.cluster.optional_addons import OPTIONAL_ADDONS
+from tools.cluster.cluster import ADDONS
 
 ROOT = Path(__file__).parents[3]
 FULL_HEADING = "## Scenarios of the full run"
@@ -42,7 +42,7 @@ def test_documentation_lists_each_scenario_in_its_run() -> None:
 
 
 def test_addons_are_those_of_the_cluster() -> None:
-    assert set(required_addons(names_of_run(full=True))) <= set(OPTIONAL_ADDONS)
+    assert set(required_addons(names_of_run(full=True))) <= set(ADDONS)
 
 
 def test_ci_run_installs_no_addon() -> None:
