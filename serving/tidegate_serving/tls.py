@@ -20,7 +20,7 @@ from tidegate.errors import ConfigurationError
 logger = logging.getLogger("tidegate.serving")
 
 Stamp = tuple[tuple[int, int], ...]
-"""Inode and time of each file; a rotated Secret of Kubernetes has files with new inodes."""
+"""Inode and time of each file; empty without one of them. A rotated Secret of Kubernetes has new inodes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +55,13 @@ class CertificateFiles:
     def current(self) -> Pair:
         """Return the pair of the files, or the last one that could be used."""
         with self._lock:
+            stamp = self._read_stamp()
+            if stamp in (self._pair.stamp, self._rejected):
+                return self._pair
+            self._rejected = stamp
             try:
-                stamp = self._read_stamp()
-                if stamp not in (self._pair.stamp, self._rejected):
-                    self._rejected = stamp
-                    self._pair = self._load(stamp)
-                    logger.warning("The certificate %s has changed, and is used from now on.", self._chain)
+                self._pair = self._load(stamp)
+                logger.warning("The certificate %s has changed, and is used from now on.", self._chain)
             except ConfigurationError as error:
                 logger.warning("The last certificate stays in use: %s", error)
             return self._pair
@@ -93,8 +94,8 @@ class CertificateFiles:
     def _read_stamp(self) -> Stamp:
         try:
             states = [path.stat() for path in (self._chain, self._key)]
-        except OSError as error:
-            raise self._error(error) from None
+        except OSError:
+            return ()
         return tuple((state.st_ino, state.st_mtime_ns) for state in states)
 
     def _load(self, stamp: Stamp) -> Pair:
@@ -105,13 +106,10 @@ class CertificateFiles:
             context.load_cert_chain(self._chain, self._key, password="")
             return Pair(stamp, context, self._chain.read_bytes(), self._key.read_bytes())
         except OSError as error:  # SSLError is one
-            raise self._error(error) from None
-
-    def _error(self, error: OSError) -> ConfigurationError:
-        return ConfigurationError(
-            f"TLS: expected a certificate in {self._chain} and its key in {self._key}, both in PEM, received "
-            f"'{error}': correct --ssl-certfile and --ssl-keyfile."
-        )
+            raise ConfigurationError(
+                f"TLS: expected a certificate in {self._chain} and its key in {self._key}, both in PEM, "
+                f"received '{error}': correct --ssl-certfile and --ssl-keyfile."
+            ) from None
 
 
 def _certificate_configuration(pair: Pair) -> grpc.ServerCertificateConfiguration:
