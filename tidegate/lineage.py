@@ -20,8 +20,11 @@ from tidegate.errors import BundleError, ServerError
 
 _TIMEOUT_SECONDS = 10.0
 _MAX_METRICS_BYTES = 16 << 20
-_MODEL_INFO = re.compile(r"^tidegate_model_info\{(?P<labels>[^}]*)\} 1(?:\.0)?$", re.MULTILINE)
-_LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
+_LABEL = re.compile(r'(\w+)="((?:[^"\\\n]|\\.)*)",?')
+_MODEL_INFO = re.compile(
+    rf"^tidegate_model_info\{{(?P<labels>(?:{_LABEL.pattern})*)\}} 1(?:\.0)?$", re.MULTILINE
+)
+_ESCAPE = re.compile(r"\\(.)")
 
 RECORDED = ("commit", "dirty", "image", "host", "python", "started", "finished")
 """Fields of the provenance that say where a bundle comes from."""
@@ -58,6 +61,8 @@ def read_served_model(url: str, read: Callable[[str], str] | None = None) -> Ser
     try:
         text = (read or _read)(address)
     except (OSError, ValueError, HTTPException) as error:
+        if isinstance(error, HTTPException):  # its text is the response's bytes
+            error = HTTPException("the response is not HTTP")
         raise ServerError(
             f"{address} cannot be read ({error}): name the address of a Tidegate server, or of its metrics "
             "port."
@@ -68,13 +73,18 @@ def read_served_model(url: str, read: Callable[[str], str] | None = None) -> Ser
             f"{address} has no metric tidegate_model_info: name the address of a Tidegate server, or of its "
             "metrics port."
         )
-    labels = dict(_LABEL.findall(found["labels"]))
+    labels = {name: _unescape(value) for name, value in _LABEL.findall(found["labels"])}
     return ServedModel(
         labels.get("model_name", ""),
         labels.get("digest", ""),
         labels.get("engine", ""),
         labels.get("signer", ""),
     )
+
+
+def _unescape(value: str) -> str:
+    """Return a label's value without the escapes of Prometheus' text format."""
+    return _ESCAPE.sub(lambda escape: "\n" if escape[1] == "n" else escape[1], value)
 
 
 def trace(bundle: Bundle, signer: str | None, channels: Mapping[str, list[str]]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
 import json
+from http.client import BadStatusLine
 from pathlib import Path
 
 import prometheus_client
@@ -29,6 +30,20 @@ def test_read_served_model_reads_name_digest_and_signer() -> None:
         "http://host:8080/", lambda address: text if address.endswith("8080/metrics") else ""
     )
     assert (served.digest, served.engine, served.signer) == ("0" * 64, "onnx", "release")
+
+
+def test_read_served_model_reads_any_name_of_a_signer() -> None:
+    signer = 'the "release" {team}\\n\n'
+    text = metrics(model_name="a", digest="0" * 64, signer=signer, engine="onnx")
+    assert read_served_model("http://host", lambda _: text).signer == signer
+
+
+def test_read_served_model_of_grpc_shows_no_bytes() -> None:
+    def read(address: str) -> str:
+        raise BadStatusLine("\x00\x18")
+
+    with pytest.raises(ServerError, match="the response is not HTTP"):
+        read_served_model("http://host", read)
 
 
 @pytest.mark.parametrize("text", ["", "tidegate_requests_total 1\n"])
