@@ -9,6 +9,7 @@ validate the rows: the server does. It retries the connection only; the first re
 import asyncio
 import math
 import os
+import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -83,7 +84,9 @@ def predict(address: str, model: str, protocol: Protocol, rows: Sequence[Row] | 
         message = f"{address} returned {status}: {_error_message(error.response)}"
         raise _failure(message, invalid=400 <= status < 500 and status != 429) from None
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise ServerError(f"{address} cannot be reached: {error or type(error).__name__}.") from None
+        raise ServerError(
+            f"{address} cannot be reached: {str(error).rstrip('.') or type(error).__name__}."
+        ) from None
     except grpc.RpcError as error:
         code = error.code().name
         message = f"{address} returned {code}: {error.details()}"
@@ -121,6 +124,7 @@ async def _predict_v2(address: str, model: str, rows: Sequence[Row] | CsvFile, *
 
 
 async def _model_metadata(address: str, model: str) -> Any:
+    _read_authorities()  # httpx reads them, too, also for a connection without TLS
     async with httpx.AsyncClient(timeout=_TIMEOUT_SECONDS) as client:
         response = await _connect(lambda: client.get(f"{address.rstrip('/')}/v2/models/{model}"))
     return response.raise_for_status().json()
@@ -162,11 +166,26 @@ def _channel_credentials(address: str) -> grpc.ChannelCredentials | None:
     """Return the credentials of a channel with TLS, which trust the certificates that REST trusts."""
     if not address.startswith(_TLS):
         return None
+    return grpc.ssl_channel_credentials(_read_authorities())
+
+
+def _read_authorities() -> bytes | None:
+    """Read the certificates that the user trusts; None for those of the system.
+
+    Raises:
+        ConfigurationError: If the file of ``SSL_CERT_FILE`` has none.
+    """
     file = os.environ.get("SSL_CERT_FILE")
+    if not file:
+        return None
     try:
-        return grpc.ssl_channel_credentials(Path(file).read_bytes() if file else None)
-    except OSError as error:
-        raise ConfigurationError(f"SSL_CERT_FILE: {file} cannot be read: {error}.") from None
+        ssl.create_default_context(cafile=file)
+        return Path(file).read_bytes()
+    except OSError as error:  # SSLError is one
+        raise ConfigurationError(
+            f"SSL_CERT_FILE: expected a file with certificates in PEM, received {file} ({error}): correct or "
+            "unset the variable."
+        ) from None
 
 
 def _parse_rows(rows: Sequence[Row] | CsvFile, metadata: Sequence[Mapping[str, Any]]) -> Sequence[Row]:

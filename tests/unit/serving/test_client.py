@@ -5,6 +5,7 @@
 import asyncio
 import json
 import socket
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -241,3 +242,16 @@ def test_predict_by_grpc_without_server_is_unavailable() -> None:
         closed.bind(("127.0.0.1", 0))
         with pytest.raises(ServerError, match=r"returned UNAVAILABLE: .*Connection refused"):
             predict(f"127.0.0.1:{closed.getsockname()[1]}", "iris", Protocol.GRPC, [[1.0, 2.0]])
+
+
+@pytest.mark.parametrize("protocol", [*REST, Protocol.GRPC])
+@pytest.mark.parametrize("content", [None, "", "no certificate"])
+def test_predict_without_authorities_names_the_variable(
+    protocol: Protocol, content: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "ca.crt"
+    if content is not None:
+        file.write_text(content)
+    monkeypatch.setenv("SSL_CERT_FILE", str(file))
+    with pytest.raises(ConfigurationError, match=r"SSL_CERT_FILE: expected .* in PEM, received .*ca\.crt"):
+        predict("https://localhost:1", "iris", protocol, [[1.0, 2.0]])
