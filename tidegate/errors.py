@@ -82,6 +82,10 @@ class StoreError(TidegateError):
     """A store that is unreachable or fails: worth a retry."""
 
 
+class AccessDeniedError(StoreError):
+    """An object that the credentials cannot read, or that S3 does not have and the credentials cannot list."""
+
+
 class ServerError(TidegateError):
     """A server that is unreachable, fails, or returns an unusable response."""
 

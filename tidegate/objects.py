@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Literal
 from urllib.parse import unquote
 
 import obstore
-from obstore.exceptions import AlreadyExistsError, BaseError
+from obstore.exceptions import AlreadyExistsError, BaseError, PermissionDeniedError
 from obstore.exceptions import NotFoundError as ObjectNotFoundError
 from obstore.store import ObjectStore, S3Store, from_url
 
-from tidegate.errors import BundleError, ConfigurationError, NotFoundError, StoreError
+from tidegate.errors import AccessDeniedError, BundleError, ConfigurationError, NotFoundError, StoreError
 from tidegate.reference import SCHEMES
 
 if TYPE_CHECKING:
@@ -152,7 +152,8 @@ class Objects:
         except (FileExistsError, AlreadyExistsError):
             raise FileExistsError(action) from None
         except (BaseError, OSError) as error:
-            raise StoreError(
+            kind = AccessDeniedError if isinstance(error, PermissionDeniedError) else StoreError
+            raise kind(
                 f"The store {self.uri} failed while {action}: {str(error).splitlines()[0]}; check that it is "
                 "reachable and that the environment has valid credentials."
             ) from None

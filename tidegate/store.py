@@ -47,7 +47,7 @@ from tidegate.bundle import (
     verify,
 )
 from tidegate.digest import canonical_json
-from tidegate.errors import BundleError, ConfigurationError, NotFoundError, StoreError
+from tidegate.errors import AccessDeniedError, BundleError, ConfigurationError, NotFoundError, StoreError
 from tidegate.objects import Objects
 from tidegate.reference import ChannelReference, Reference, looks_like_reference, parse_reference
 
@@ -206,9 +206,12 @@ class Store:
             admit(bundle)
 
     def _read_excluded(self, prefix: str, names: Iterable[str]) -> Iterator[tuple[str, bytes]]:
-        """Yield the names and the contents of those files outside the digest that the store holds."""
+        """Yield the names and the contents of those files outside the digest that the store holds.
+
+        A file that the credentials cannot read counts as missing, because S3 does not tell them apart.
+        """
         for name in names:
-            with suppress(NotFoundError):
+            with suppress(NotFoundError, AccessDeniedError):
                 yield name, self._objects.read(f"{prefix}/{name}", MAX_EXCLUDED_BYTES, name)
 
     def put(self, path: str, content: bytes | Path) -> None:

@@ -8,6 +8,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import obstore
+import obstore.exceptions
 import pytest
 from moto.server import ThreadedMotoServer
 from obstore.store import from_url
@@ -220,6 +221,23 @@ def test_pull_object_of_another_size_raises(uri, bundle, tmp_path, content, actu
     obstore.put(from_url_with_environment(uri), f"iris/{bundle.digest}/{SKOPS}", content)
     with pytest.raises(BundleError, match=rf"model\.skops .* should have 7 bytes and has {actual}\."):
         Store(uri).pull(reference, tmp_path / "pulled")
+
+
+def test_pull_without_permission_to_list_returns_the_bundle(uri, bundle, tmp_path, monkeypatch):
+    (bundle.path / PROVENANCE).unlink()
+    reference, get = Store(uri).push(bundle), obstore.get
+
+    def denying(store, path):
+        """S3 returns 403 for a missing object to a client that may not list."""
+        try:
+            return get(store, path)
+        except (FileNotFoundError, obstore.exceptions.NotFoundError):
+            raise obstore.exceptions.PermissionDeniedError("403 Forbidden") from None
+
+    monkeypatch.setattr(obstore, "get", denying)
+    assert Store(uri).pull(reference, tmp_path / "pulled").digest == bundle.digest
+    with pytest.raises(StoreError, match=r"403 Forbidden; check that .* valid credentials"):
+        Store(uri).pull(Reference(uri, "iris", "0" * 64), tmp_path / "other")
 
 
 def test_pull_names_a_missing_object(uri, bundle, tmp_path):
