@@ -83,7 +83,7 @@ class StoreError(TidegateError):
 
 
 class AccessDeniedError(StoreError):
-    """An object that the credentials cannot read, or that S3 does not have and the credentials cannot list."""
+    """An object that the credentials cannot read, or a missing one that they cannot list in S3."""
 
 
 class ServerError(TidegateError):
