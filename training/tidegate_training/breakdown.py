@@ -42,6 +42,9 @@ _SHOWN = (
     "r2",
     "accuracy",
     "f1",
+    "outlier_fraction",
+    "silhouette",
+    "adjusted_rand",
 )
 _MAX_SHOWN = 4
 

@@ -48,7 +48,13 @@ def cross_validate(
     return summarize_folds(metrics, [(len(train), len(held_out)) for train, held_out in folds])
 
 
-def make_table_folds(config: TrainingConfig, table: Table, splits: Splits, n_folds: int) -> list[Fold]:
+def make_table_folds(
+    config: TrainingConfig,
+    table: Table,
+    splits: Splits,
+    n_folds: int,
+    option: str = "evaluation.cross_validation",
+) -> list[Fold]:
     """Divide the training and validation rows into folds, as the split divides the data.
 
     Args:
@@ -56,20 +62,29 @@ def make_table_folds(config: TrainingConfig, table: Table, splits: Splits, n_fol
         table: The data.
         splits: The split.
         n_folds: The number of folds.
+        option: The field with the number of folds, for errors.
 
     Raises:
         DataError: If the rows are too few for the folds.
     """
     rows = np.sort(np.concatenate([splits.train, splits.validation]))
     classes = table.target if config.task == "classification" else None
-    folds = make_folds(rows, n_folds, config.seed, labels=classes, groups=table.groups, times=table.times)
+    folds = make_folds(
+        rows,
+        n_folds,
+        config.seed,
+        labels=classes,
+        groups=table.groups,
+        times=table.times,
+        option=option,
+    )
     if classes is not None:
         for number, (train, _) in enumerate(folds, start=1):
             missing = np.setdiff1d(classes, classes[train])
             if len(missing):
                 raise DataError(
-                    f"Fold {number} has no row of the class '{missing[0]}' to fit on: set fewer folds in "
-                    "evaluation.cross_validation, or give more data."
+                    f"Fold {number} has no row of the class '{missing[0]}' to fit on: set another number "
+                    f"of folds in {option}, or give more data."
                 )
     return folds
 

@@ -94,7 +94,7 @@ def diagnose(
     options = config.diagnosis
     assert options is not None  # the caller's condition
     metric = "f1" if config.task == "classification" else "r2"
-    folds = make_table_folds(config, table, splits, options.folds)
+    folds = make_table_folds(config, table, splits, options.folds, "diagnosis.folds")
 
     def point(label: Any, other: TrainingConfig, folds: Iterable[Fold] = folds) -> CurvePoint:
         scores = [evaluate_fold(other, table, fold, threshold) for fold in folds]

@@ -6,7 +6,7 @@ A model that is not better than it has learned nothing, however high its accurac
 scikit-learn's ``DummyClassifier`` and ``DummyRegressor``.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -97,11 +97,19 @@ def _constants(model: FittedModel, target: Array) -> list[tuple[tuple[str, ...],
         return [((), outputs)]
     levels = quantile_levels(model.outputs[0].labels)
     if levels:
-        return [((), {PREDICTION: np.quantile(seen, levels)})]
+        return [((), {PREDICTION: _quantiles(seen, levels, weights)})]
     mean = np.average(seen, axis=0, weights=weights)
     # The mean has the least squared error of all constants, and the median the least absolute error.
-    median = np.asarray(np.median(seen, axis=0))
+    median = _quantiles(seen, 0.5, weights)
     return [((), {PREDICTION: np.asarray(mean)}), (("mae",), {PREDICTION: median})]
+
+
+def _quantiles(values: Array, levels: float | Sequence[float], weights: Array | None) -> Array:
+    """Return quantiles of the rows, ``[levels]`` or ``[levels, targets]``."""
+    if weights is None:
+        return np.asarray(np.quantile(values, levels, axis=0))
+    # NumPy has weights for this method alone.
+    return np.asarray(np.quantile(values, levels, axis=0, weights=weights, method="inverted_cdf"))
 
 
 def _frequencies(values: Array, weights: Array | None) -> tuple[Array, Array]:

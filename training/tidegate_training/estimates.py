@@ -152,12 +152,18 @@ class Evaluator:
         def statistic(positions: Indices, weights: Weights) -> MetricSeries:
             chosen = rows[positions]
             values = {name: array[positions] for name, array in outputs.items()}
-            counted = weights if base is None else weights * base[positions]
             if silhouette is not None:
                 target = None if self.model.target is None else self.model.target[chosen]
-                return clustering_metrics(values[LABEL], silhouette[positions], target, counted)
-            series = self._series(chosen, values, counted)
-            return series | self._group_series(chosen, values, counted) if by_group else series
+                return clustering_metrics(values[LABEL], silhouette[positions], target, weights)
+            counted = weights if base is None else weights * base[positions]
+            with np.errstate(divide="ignore", invalid="ignore"):  # a resample may have the weight 0
+                series = self._series(chosen, values, counted)
+                if by_group:
+                    series |= self._group_series(chosen, values, counted)
+            if base is None:
+                return series
+            counts = counted.any(axis=1)
+            return {name: np.where(counts, metric, np.nan) for name, metric in series.items()}
 
         return statistic
 

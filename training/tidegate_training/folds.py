@@ -46,6 +46,7 @@ def make_folds(
     labels: Array | None = None,
     groups: Array | None = None,
     times: Array | None = None,
+    option: str = "evaluation.cross_validation",
 ) -> list[Fold]:
     """Divide rows into folds.
 
@@ -58,6 +59,7 @@ def make_folds(
         groups: ``[data_rows]``, the group of each row. If given, each group is in one fold.
         times: ``[data_rows]``, the time of each row. If given, the rows are cut into one part more than
             folds, and each part after the first is predicted from the parts before it.
+        option: The field with the number of folds, for errors.
 
     Raises:
         DataError: If the rows are too few.
@@ -65,7 +67,7 @@ def make_folds(
     from sklearn.model_selection import GroupKFold, KFold, StratifiedKFold
 
     if times is not None:
-        return _folds_by_time(rows, n_folds, times[rows])
+        return _folds_by_time(rows, n_folds, times[rows], option)
     of_fold, what = len(rows), "rows"
     if groups is not None:
         of_fold, what = len(np.unique(groups[rows])), "groups"
@@ -73,8 +75,8 @@ def make_folds(
         of_fold, what = int(np.unique(labels[rows], return_counts=True)[1].min()), "rows of the rarest class"
     if of_fold < n_folds:
         raise DataError(
-            f"{n_folds} folds need as many {what}, and there are {of_fold}: set fewer folds in "
-            "evaluation.cross_validation, or give more data."
+            f"{n_folds} folds need as many {what}, and there are {of_fold}: set fewer folds in {option}, or "
+            "give more data."
         )
     if groups is not None:
         cut = GroupKFold(n_folds, shuffle=True, random_state=seed).split(rows, groups=groups[rows])
@@ -122,7 +124,7 @@ def mean_interval(values: Sequence[float], ratio: float) -> Interval | None:
     return Interval(float(f"{mean - half:.6g}"), float(f"{mean + half:.6g}"), "folds") if half else None
 
 
-def _folds_by_time(rows: Indices, n_folds: int, times: Array) -> list[Fold]:
+def _folds_by_time(rows: Indices, n_folds: int, times: Array, option: str) -> list[Fold]:
     ordered = np.sort(times)
     # Rows with equal times stay together, because neither row is in the other's future.
     starts = [ordered[round(part * len(rows) / (n_folds + 1))] for part in range(1, n_folds + 1)]
@@ -130,6 +132,6 @@ def _folds_by_time(rows: Indices, n_folds: int, times: Array) -> list[Fold]:
     if len(np.unique(part_of)) <= n_folds:
         raise DataError(
             f"{n_folds} folds by time need {n_folds + 1} different times, and many rows have equal ones: set "
-            "fewer folds in evaluation.cross_validation."
+            f"fewer folds in {option}."
         )
     return [(rows[part_of < part], rows[part_of == part]) for part in range(1, n_folds + 1)]

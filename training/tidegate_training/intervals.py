@@ -96,7 +96,7 @@ def bootstrap_interval(values: Series, estimate: float | None) -> Interval | Non
         estimate: The metric on the rows themselves.
     """
     defined = values[np.isfinite(values)]
-    if estimate is None or len(defined) <= len(values) / 2 or defined.min() == defined.max():
+    if estimate is None or len(defined) <= len(values) / 2:
         return None
     below = float((defined < estimate).mean() + (defined == estimate).mean() / 2)
     margin = 1 / (2 * len(defined))
@@ -104,7 +104,8 @@ def bootstrap_interval(values: Series, estimate: float | None) -> Interval | Non
     low, high = (percentile(defined, 100 * NormalDist().cdf(2 * shift + end)) for end in (-_Z, _Z))
     assert low is not None
     assert high is not None
-    return _interval(min(low, estimate), max(high, estimate), "bootstrap")
+    interval = _interval(min(low, estimate), max(high, estimate), "bootstrap")
+    return interval if interval.low < interval.high else None
 
 
 def _interval(low: float, high: float, method: Literal["wilson", "bootstrap"]) -> Interval:

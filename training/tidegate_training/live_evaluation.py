@@ -181,8 +181,25 @@ def _require_column(source: Source, name: str) -> None:
 
 
 def _ids(source: Source, name: str) -> list[str]:
+    return list(map(str, _texts(source, name)))
+
+
+def _texts(source: Source, name: str) -> Array:
+    """Return a column without missing values as texts, ``[rows]``."""
     _require_column(source, name)
-    return [str(value) for value in source.column(name).convert("text").values]
+    try:
+        texts = source.column(name).convert("text")
+    except DataError:  # its advice is about a training run
+        raise DataError(
+            f"{source.name}: the column '{name}' has numbers or times without one spelling: expected texts, "
+            "booleans or whole numbers; convert the column."
+        ) from None
+    if texts.missing.any():
+        row = int(np.argmax(texts.missing)) + 1
+        raise DataError(
+            f"{source.name}: the column '{name}' has no value in row {row:,}: remove rows without one."
+        )
+    return texts.values.astype(str)
 
 
 def _join(
@@ -243,8 +260,7 @@ def _values(source: Source, name: str, contract: Contract, output: str) -> Array
     """Return a column as classes of the contract or as numbers, ``[rows]``."""
     if output == PREDICTION:
         return _numbers(source, name)
-    _require_column(source, name)
-    texts = source.column(name).convert("text").values.astype(str)
+    texts = _texts(source, name)
     labels = {str(label): label for label in contract.labels}
     unknown = sorted(set(texts) - labels.keys())
     if unknown:

@@ -31,6 +31,13 @@ MAX_SILHOUETTE_ROWS = 2_000
 """Largest number of rows of the silhouette, whose cost grows with the square of the rows."""
 
 
+MAX_RESAMPLED_CURVES = 20
+"""Largest number of classes whose curves are resampled, to bound the time; others have no interval."""
+
+_ROUNDING = 1e-12
+"""Calibration error below which probabilities equal frequencies, except for the last bits of the sums."""
+
+
 def unit_weights(rows: int, weights: Array | None = None) -> Weights:
     """Return the weights ``[rows]`` as one resample, ``[1, rows]``; by default each row counts 1."""
     return np.ones((1, rows)) if weights is None else np.asarray(weights, np.float64)[np.newaxis]
@@ -145,10 +152,11 @@ def classification_metrics(
     }
     scores = class_scores(outputs, labels)
     undefined = np.full(len(weights), np.nan)
+    is_bounded = len(weights) == 1 or len(of_interest) <= MAX_RESAMPLED_CURVES
     areas = (
-        []
-        if scores is None
-        else [curve_areas(actual == code, scores[:, code], weights) for code in of_interest]
+        [curve_areas(actual == code, scores[:, code], weights) for code in of_interest]
+        if scores is not None and is_bounded
+        else []
     )
     for name in ("roc_auc", "average_precision"):
         metrics[name] = np.mean([area[name] for area in areas], axis=0) if areas else undefined
@@ -164,18 +172,22 @@ def classification_metrics(
 
 
 def decision_rates(actual: NDArray[np.bool_], predicted: NDArray[np.bool_], weights: Weights) -> MetricSeries:
-    """Compute the fraction of rows that get the positive class, of all rows and of the negative ones.
+    """Compute the rates by which groups are compared; NaN without rows that a rate is a fraction of.
+
+    A group without positive rows has no recall, whereas :func:`classification_metrics` has the recall 0.
 
     Args:
         actual: ``[rows]``, whether a row has the positive class.
         predicted: ``[rows]``, whether the model chooses it.
         weights: ``[resamples, rows]``, how much each row counts.
     """
-    negative = weights @ ~actual
+    hits, selected = weights @ (actual & predicted), weights @ predicted
     with np.errstate(divide="ignore", invalid="ignore"):
         return {
-            "selection_rate": weights @ predicted / weights.sum(axis=1),
-            "false_positive_rate": weights @ (predicted & ~actual) / negative,
+            "selection_rate": selected / weights.sum(axis=1),
+            "recall": hits / (weights @ actual),
+            "false_positive_rate": weights @ (predicted & ~actual) / (weights @ ~actual),
+            "precision": hits / selected,
         }
 
 
@@ -272,7 +284,8 @@ def calibration_metrics(
     bins = calibration_bins(confidence)
     distances = _sum_by_code(weights * (confidence - is_right), bins, CALIBRATION_BINS)
     total = weights.sum(axis=1)
-    return {"brier": weights @ squares / total, "ece": np.abs(distances).sum(axis=1) / total}
+    ece = np.abs(distances).sum(axis=1) / total
+    return {"brier": weights @ squares / total, "ece": np.where(ece < _ROUNDING, 0.0, ece)}
 
 
 def positive_probabilities(

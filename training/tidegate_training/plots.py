@@ -65,7 +65,7 @@ def plot_evaluation(model: FittedModel, evaluation: Evaluation) -> dict[str, Dra
         plots |= plot_diagnosis(evaluation.diagnosis)
     if evaluation.breakdown.calibration:
         plots["calibration"] = plot_calibration(evaluation.breakdown.calibration, split)
-    if evaluation.breakdown.groups:
+    if shown_metrics(evaluation.breakdown.groups):
         plots["groups"] = plot_groups(evaluation.breakdown.groups)
     return plots
 
@@ -161,7 +161,7 @@ def plot_calibration(bins: Sequence[CalibrationBin], split: str = "test") -> Dra
             axes.annotate(
                 f"{bin_.rows:,}",
                 (bin_.predicted, bin_.observed),
-                xytext=(5, -9),
+                xytext=(5, 5 if bin_.observed < 0.1 else -9),
                 textcoords="offset points",
                 fontsize=8,
                 color=colours["muted"],

@@ -60,3 +60,16 @@ def test_break_down_of_probabilities_counts_every_row() -> None:
     mean = sum(bin_.rows * bin_.observed for bin_ in bins) / 300
     assert mean == pytest.approx(TARGET.mean())
     assert all(bin_.interval is not None and bin_.observed in bin_.interval for bin_ in bins)
+
+
+def test_break_down_of_a_group_without_positives_has_no_recall() -> None:
+    grouping = Grouping(("negative", "any"), np.where((TARGET == 0) & (ROWS < 150), 0, 1))
+    negative, _ = break_down(Evaluator(MODEL, 1), ROWS, OUTPUTS, {"region": grouping}).groups
+    assert negative.estimates.metrics["recall"] is None
+    assert negative.estimates.metrics["false_positive_rate"] is not None
+
+
+def test_break_down_of_a_group_without_weight_is_undefined() -> None:
+    model = replace(MODEL, weights=np.where(ROWS < 150, 0.0, 1.0))
+    north, _, _ = break_down(Evaluator(model, 1), ROWS, OUTPUTS, {"region": GROUPING}).groups
+    assert set(north.estimates.metrics.values()) == {None}

@@ -1,5 +1,7 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.dummy import DummyClassifier, DummyRegressor
@@ -19,8 +21,13 @@ FEATURES = FeatureTable({"a": X[:, 0], "b": X[:, 1]}, {"a": Datatype.FP32, "b": 
 TRAIN, TEST = np.arange(120), np.arange(120, 200)
 
 
-def compare(estimator: object, target: np.ndarray, positive_label: object = None) -> DummyComparison:
-    model = fitted_model(estimator, FEATURES, target, train=TRAIN, test=TEST)
+def compare(
+    estimator: object,
+    target: np.ndarray,
+    positive_label: object = None,
+    weights: np.ndarray | None = None,
+) -> DummyComparison:
+    model = replace(fitted_model(estimator, FEATURES, target, train=TRAIN, test=TEST), weights=weights)
     evaluator = Evaluator(model, positive_label)
     comparison = compare_with_dummy(evaluator, TEST, evaluator.estimate(TEST, model.predict_rows(TEST)))
     assert comparison is not None
@@ -54,3 +61,12 @@ def test_dummy_of_a_regression_is_the_mean_and_the_median() -> None:
     assert interval is not None
     assert 0 < interval.low < (comparison.improvement["rmse"] or 0) < interval.high
     assert "better by" in comparison.text
+
+
+def test_dummy_of_weighted_rows_is_the_weighted_median() -> None:
+    target = np.exp(X[:, 0]).astype(np.float64)
+    weights = np.where(target > 1, 3.0, 1.0)
+    comparison = compare(LinearRegression().fit(X[TRAIN], target[TRAIN]), target, weights=weights)
+    median = DummyRegressor(strategy="median").fit(X[TRAIN], target[TRAIN], weights[TRAIN])
+    expected = mean_absolute_error(target[TEST], median.predict(X[TEST]), sample_weight=weights[TEST])
+    assert comparison.metrics["mae"] == pytest.approx(expected)

@@ -47,6 +47,8 @@ def test_make_folds_by_time_predicts_the_future() -> None:
 def test_make_folds_of_too_few_rows_is_an_error(options: dict[str, np.ndarray], problem: str) -> None:
     with pytest.raises(DataError, match=problem):
         make_folds(ROWS, 20, 0, **options)
+    with pytest.raises(DataError, match=r"set fewer folds in diagnosis\.folds"):
+        make_folds(ROWS, 20, 0, **options, option="diagnosis.folds")
 
 
 def test_summarize_folds_corrects_the_variance() -> None:

@@ -65,6 +65,7 @@ def test_bootstrap_interval_covers_the_mean_in_95_percent() -> None:
 
 def test_bootstrap_interval_of_equal_resamples_is_undefined() -> None:
     assert bootstrap_interval(np.ones(10), 1.0) is None
+    assert bootstrap_interval(np.array([1.0, 1 - 1e-16] * 50), 1.0) is None
     assert bootstrap_interval(np.append(np.full(6, np.nan), [1, 2, 3, 4]), 2.0) is None
     assert bootstrap_interval(np.arange(10.0), None) is None
 

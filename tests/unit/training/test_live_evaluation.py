@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import typer
 from typer.testing import CliRunner
@@ -105,6 +106,8 @@ def replace_once(old: str, new: str) -> Callable[[str], str]:
     [
         (0, replace_once("r-1,", "r-0,"), DataError, "has the id 'r-0' 2 times: keep one row per id"),
         (1, replace_once("r-1,", "r-0,"), DataError, "has the id 'r-0' 2 times"),
+        (1, replace_once("r-1,", ","), DataError, "'id' has no value in row 199"),
+        (1, replace_once(",yes", ","), DataError, "'label' has no value in row 1: remove rows without"),
         (1, lambda text: text.replace("r-", "q-"), DataError, "No id of .* received 'r-0' and 'q-199'"),
         (1, replace_once(",yes", ",maybe"), DataError, "'label' has 'maybe': expected one of no, yes"),
         (0, replace_once("0.1", "1.1"), DataError, "'probability' is not between 0 and 1"),
@@ -128,6 +131,14 @@ def test_wrong_files_are_rejected(
     files[file].write_text(change(files[file].read_text()))
     with pytest.raises(error, match=problem):
         evaluate_labels(bundle, *map(str, files))
+
+
+def test_ids_without_one_spelling_are_rejected(
+    bundle: Bundle, files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    pd.DataFrame({"id": [1.0], "label": ["yes"]}).to_parquet(tmp_path / "labels.parquet")
+    with pytest.raises(DataError, match="'id' has numbers or times without one spelling"):
+        evaluate_labels(bundle, str(files[0]), str(tmp_path / "labels.parquet"))
 
 
 @pytest.mark.parametrize(

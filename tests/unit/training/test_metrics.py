@@ -6,6 +6,7 @@ from sklearn import metrics as sklearn_metrics
 
 from tidegate.errors import DataError
 from tidegate_training.metrics import (
+    MAX_RESAMPLED_CURVES,
     MetricSeries,
     calibration_metrics,
     class_codes,
@@ -77,6 +78,16 @@ def test_metrics_of_each_resample_equal_scikit_learn_s() -> None:
         expected = [accuracy, precision, recall, f1, roc_auc, average_precision, brier]
         names = ("accuracy", "precision", "recall", "f1", "roc_auc", "average_precision", "brier")
         assert [series[name][index] for name in names] == pytest.approx(expected)
+
+
+def test_curves_of_many_classes_are_not_resampled() -> None:
+    target = np.arange(42) % (MAX_RESAMPLED_CURVES + 1)
+    outputs = {"label": target, "probabilities": np.eye(MAX_RESAMPLED_CURVES + 1)[target]}
+    labels = list(range(MAX_RESAMPLED_CURVES + 1))
+    assert classification_metrics(target, outputs, labels, None, np.ones((1, 42)))["roc_auc"] == 1
+    resampled = classification_metrics(target, outputs, labels, None, np.ones((2, 42)))
+    assert np.isnan(resampled["roc_auc"]).all()
+    assert (resampled["accuracy"] == 1).all()
 
 
 def test_cost_is_the_mean_of_the_cost_matrix() -> None:
