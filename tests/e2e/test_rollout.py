@@ -330,7 +330,7 @@ print(statuses)
 def test_rollout_client_errors(site: Site, evidence: dict[str, Any]) -> None:
     stable, other = site.stable, site.other
     path = f"/v2/models/{stable.name}/infer"
-    arguments = (site.clients.gateway, site.release.hostname, path, "120")
+    arguments = (site.clients.gateway, site.release.hostname, path, "90")
     statuses: list[str] = []
     with site.traffic() as traffic:
         rubbish = threading.Thread(
