@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -177,6 +178,8 @@ def read_champion(config: TrainingConfig, source: Source) -> Champion | None:
     reference = parse_reference(options.reference)
     store = Store(reference.store)
     if isinstance(reference, ChannelReference):
+        if _is_new_folder(store.uri):
+            return None
         try:
             reference = store.resolve(reference)
         except NotFoundError:
@@ -221,6 +224,11 @@ def require_better(name: str, options: ChampionOptions, comparison: Comparison) 
             f"and the channel stays: {'; '.join(failures)}; expected {needed} at the 5 % level, and worse "
             "for no group."
         )
+
+
+def _is_new_folder(uri: str) -> bool:
+    """Return whether a store is a folder that the first push creates."""
+    return uri.startswith("file://") and not Path(unquote(uri.removeprefix("file://"))).exists()
 
 
 def _read_groups(column: str, source: Source) -> Array:

@@ -139,6 +139,13 @@ def test_read_champion_of_a_new_channel_is_none(folder: Path) -> None:
     assert read_champion(config, read_source(config.data, folder)) is None
 
 
+def test_read_champion_of_a_store_without_folder_is_none(folder: Path, tmp_path: Path) -> None:
+    config = challenger(folder, "new", {})
+    champion = config.champion.model_copy(update={"reference": f"{(tmp_path / 'a b').as_uri()}/new:stable"})
+    config = config.model_copy(update={"champion": champion})
+    assert read_champion(config, read_source(config.data, folder)) is None
+
+
 def test_train_keeps_a_channel_that_moved_after_the_comparison(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
