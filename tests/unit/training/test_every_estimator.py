@@ -36,7 +36,7 @@ def test_estimator_is_served_as_recorded_or_better(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Plots take most of the time of a bundle, and no outcome depends on them.
-    monkeypatch.setattr(sealing, "plot_model", lambda *_: {})
+    monkeypatch.setattr(sealing, "plot_evaluation", lambda *_: {})
     kinds = supported_kinds(name)
     kind = kinds[NAMES.index(name) % len(kinds)]
     outcome = bundle_and_serve(fit_case(name, kind), tmp_path / "bundle")
