@@ -42,6 +42,14 @@ def test_plot_classification_counts_each_cell_and_names_the_class() -> None:
     assert "yes" in texts(plots["roc"])
 
 
+def test_plot_confusion_of_many_classes_draws_used_cells_only() -> None:
+    labels = [f"c{index}" for index in range(100)]
+    outputs = {"label": np.array(labels[1:] + labels[:1], dtype=object)}
+    svg = render_svg(plot_classification(np.array(labels), outputs, labels, None)["confusion"])
+    assert svg.count("fill-opacity: 0.8") == len(labels)
+    assert len(svg) < 100_000
+
+
 def test_plot_classification_of_one_class_has_no_curve() -> None:
     outputs = {name: values[:1] for name, values in OUTPUTS.items()}
     plots = plot_classification(TARGET[:1], outputs, ["no", "yes"], "yes")
