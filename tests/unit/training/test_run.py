@@ -36,7 +36,7 @@ from tidegate_serving.selfcheck import verify_golden_outputs
 from tidegate_training import run
 from tidegate_training.bundling.compile import open_session
 from tidegate_training.bundling.contract import to_json_outputs
-from tidegate_training.config import Data, TrainingConfig
+from tidegate_training.config import Data
 from tidegate_training.run import TrainingResult, train
 from tidegate_training.source import Source, read_source
 
@@ -45,9 +45,9 @@ import sys
 from pathlib import Path
 from tidegate_training.config import TrainingConfig
 from tidegate_training.run import train
-config = TrainingConfig.model_validate_json(sys.argv[1])
-bundle = train(config, Path("some/where"), joblib=True, base_dir=Path(sys.argv[2])).bundle
-print(bundle.digest)
+for index, config in enumerate(sys.argv[2:]):
+    config = TrainingConfig.model_validate_json(config)
+    print(train(config, Path(f"some/where/{index}"), joblib=True, base_dir=Path(sys.argv[1])).bundle.digest)
 """
 QUICK = {
     "RandomForestClassifier": {"n_estimators": 5},
@@ -129,34 +129,49 @@ def test_train_evidence_has_metrics_parity_and_baseline(numbers: TrainingResult)
     assert numbers.bundle.manifest.parameters["preprocessing"]["numeric"]["scale"] == "standard"
 
 
-@pytest.mark.parametrize(
-    "config",
-    [
-        configuration(),
-        mixed_configuration(),
-        *(configuration(algorithm={"name": name, "parameters": QUICK[name]}) for name in QUICK),
-        mixed_configuration(algorithm={"name": "RandomForestClassifier", "parameters": {"n_estimators": 5}}),
-        mixed_configuration(
-            features={"drop": ["loss"], "overrides": {"purpose": {"free_text": True}}},
-            preprocessing={"numeric": {"impute": "mean"}, "text": {"ngram_range": [1, 2], "max_features": 2}},
-        ),
-    ],
-    ids=["matrix", "mixed", *QUICK, "mixed forest", "free text"],
-)
-def test_train_in_another_process_gives_the_same_digest(config: TrainingConfig, tmp_path: Path) -> None:
-    data = write_loans(tmp_path).parent
-    result = train(config, tmp_path / "here", joblib=True, base_dir=data)
+REPEATED = {
+    "matrix": configuration(),
+    "mixed": mixed_configuration(),
+    **{name: configuration(algorithm={"name": name, "parameters": QUICK[name]}) for name in QUICK},
+    "mixed forest": mixed_configuration(
+        algorithm={"name": "RandomForestClassifier", "parameters": {"n_estimators": 5}}
+    ),
+    "free text": mixed_configuration(
+        features={"drop": ["loss"], "overrides": {"purpose": {"free_text": True}}},
+        preprocessing={"numeric": {"impute": "mean"}, "text": {"ngram_range": [1, 2], "max_features": 2}},
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def trained_elsewhere(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Bundle]:
+    """The bundles of REPEATED that one other process has trained, with another seed of hashes."""
+    folder = tmp_path_factory.mktemp("elsewhere")
+    data = write_loans(folder).parent
     root = Path(__file__).parents[3]
-    environment = {**os.environ, "PYTHONHASHSEED": "12345", "PYTHONPATH": str(root)}
+    configs = [config.model_dump_json(exclude_unset=True) for config in REPEATED.values()]
     completed = subprocess.run(
-        [sys.executable, "-c", SCRIPT, config.model_dump_json(exclude_unset=True), str(data)],
-        cwd=tmp_path,
-        env=environment,
+        [sys.executable, "-c", SCRIPT, str(data), *configs],
+        cwd=folder,
+        env={**os.environ, "PYTHONHASHSEED": "12345", "PYTHONPATH": str(root)},
         capture_output=True,
         text=True,
         check=True,
     )
-    other = verify(tmp_path / "some/where", completed.stdout.strip())
+    digests = zip(REPEATED, completed.stdout.split(), strict=True)
+    return {
+        name: verify(folder / f"some/where/{index}", digest) for index, (name, digest) in enumerate(digests)
+    }
+
+
+@pytest.mark.xdist_group("trained_elsewhere")
+@pytest.mark.parametrize("name", REPEATED)
+def test_train_in_another_process_gives_the_same_digest(
+    name: str, trained_elsewhere: dict[str, Bundle], tmp_path: Path
+) -> None:
+    data = write_loans(tmp_path).parent
+    result = train(REPEATED[name], tmp_path / "here", joblib=True, base_dir=data)
+    other = trained_elsewhere[name]
     assert JOBLIB in other
     assert other.manifest.files == result.bundle.manifest.files
     assert other.digest == result.bundle.digest
