@@ -2,17 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """``make alerts``: build promtool, unless the cache has it, and run the tests of the rules."""
 
-import sys
 from pathlib import Path
 
-import pytest
-
-from tests.alerts import promtool
-from tools.cluster import ClusterError
+from tests.support.go_tool import build_and_test
+from tools.cluster.optional_addons import PROMETHEUS
 
 if __name__ == "__main__":
-    try:
-        promtool.build()
-    except ClusterError as error:
-        sys.exit(f"error: {error}")
-    sys.exit(pytest.main([str(Path(__file__).parent)]))
+    build_and_test(PROMETHEUS, Path(__file__).parent)

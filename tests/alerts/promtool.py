@@ -1,13 +1,11 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""Prometheus' command promtool: where the cache has it, how it is built, and its unit tests of rules.
+"""Prometheus' command promtool, and its unit tests of rules.
 
-It is built with Prometheus, once, into the cache of the test cluster. That takes minutes without a Go cache,
-so only ``make alerts`` and ``make e2e`` build it; ``make test`` uses it where it is already built.
+It is built with Prometheus. ``make alerts`` builds it, and ``make test`` uses it if it is built.
 """
 
 import json
-import os
 import subprocess
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -17,28 +15,12 @@ import pytest
 
 from tests.alerts.cases import Case
 from tests.alerts.scopes import Scope
-from tools.cluster import cache, toolchain
-from tools.cluster.layout import Layout
+from tests.support.go_tool import find
 from tools.cluster.optional_addons import PROMETHEUS
-from tools.cluster.progress import Progress
 
 Group = dict[str, Any]
 
-
-def find() -> Path | None:
-    """Return the built command, or None."""
-    folder = toolchain.build_folder(Layout.from_environment(os.environ), PROMETHEUS)
-    return folder / "bin" / "promtool" if folder.exists() else None
-
-
-def build() -> Path:
-    """Build the command unless the cache has it, and return it."""
-    layout = Layout.from_environment(os.environ)
-    built = toolchain.ensure(layout, cache.runner(layout), Progress(), [PROMETHEUS])
-    return built.folders[PROMETHEUS.name] / "bin" / "promtool"
-
-
-PROMTOOL = find()
+PROMTOOL = find(PROMETHEUS, "promtool")
 needs_promtool = pytest.mark.skipif(PROMTOOL is None, reason="promtool is not built: run make alerts")
 
 

@@ -1,23 +1,19 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""The linter kube-score: where the cache has it, how it is built, and its findings in rendered objects.
+"""The linter kube-score, and its findings in rendered objects.
 
-It knows no controllers, so it receives what they make of the objects. As promtool, it is built once, into the
-cache of the test cluster; ``make kube-score`` builds it, and ``make test`` uses it if it is built.
+It knows no controllers, so it receives what they make of the objects. ``make kube-score`` builds it, and
+``make test`` uses it if it is built.
 """
 
 import copy
 import json
-import os
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.charts.chart import Object
-from tools.cluster import cache, toolchain
-from tools.cluster.layout import Layout
-from tools.cluster.progress import Progress
 from tools.cluster.toolchain import ToolSet
 
 KUBE_SCORE = ToolSet("kube-score", "github.com/zegl/kube-score", "20 s")
@@ -33,18 +29,6 @@ class Finding:
     check: str
     target: str
     comment: str
-
-
-def find() -> Path | None:
-    """Return the built command, or None."""
-    folder = toolchain.build_folder(Layout.from_environment(os.environ), KUBE_SCORE)
-    return folder / "bin" / "kube-score" if folder.exists() else None
-
-
-def build() -> None:
-    """Build the command unless the cache has it."""
-    layout = Layout.from_environment(os.environ)
-    toolchain.ensure(layout, cache.runner(layout), Progress(), [KUBE_SCORE])
 
 
 def find_faults(command: Path, objects: list[Object]) -> set[Finding]:

@@ -6,8 +6,9 @@ import pytest
 import yaml
 
 from tests.charts.chart import render
-from tests.charts.kube_score import find, find_faults
+from tests.charts.kube_score import KUBE_SCORE, find_faults
 from tests.charts.test_examples import CI_FILES
+from tests.support.go_tool import find
 
 ACCEPTED = {
     "container-cpu-requests-equal-limits": "idle replicas cost little, and a burst may use more",
@@ -25,18 +26,16 @@ ACCEPTED = {
 }
 """The reason by check."""
 
-KUBE_SCORE = find()
+COMMAND = find(KUBE_SCORE, "kube-score")
 
 
-@pytest.mark.skipif(KUBE_SCORE is None, reason="kube-score is not built: run make kube-score")
+@pytest.mark.skipif(COMMAND is None, reason="kube-score is not built: run make kube-score")
 def test_charts_have_the_accepted_findings_only() -> None:
-    assert KUBE_SCORE is not None
+    assert COMMAND is not None
     findings = {
         finding
         for path in CI_FILES
-        for finding in find_faults(
-            KUBE_SCORE, render(yaml.safe_load(path.read_text()), path.parent.parent.name)
-        )
+        for finding in find_faults(COMMAND, render(yaml.safe_load(path.read_text()), path.parent.parent.name))
     }
     assert sorted(finding for finding in findings if finding.check not in ACCEPTED) == []
     assert ACCEPTED.keys() == {finding.check for finding in findings}
