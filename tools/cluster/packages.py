@@ -41,18 +41,23 @@ def missing(required: tuple[str, ...], statuses: str) -> list[str]:
     return [name for name in required if name not in installed]
 
 
+def unsupported() -> str | None:
+    """Return why this machine or user cannot have the test cluster; None if they can."""
+    if os.geteuid() != 0:
+        return "The test cluster needs root, because it creates namespaces, mounts and cgroups."
+    if shutil.which("dpkg-query") is None:
+        return "The test cluster needs Debian's packages, but dpkg-query was not found: use a Debian machine."
+    return None
+
+
 def ensure(progress: Progress, required: tuple[str, ...] = PACKAGES) -> None:
     """Install the missing packages of those that are required.
 
     Raises:
         ClusterError: If the machine does not run Debian, or the user is not root.
     """
-    if os.geteuid() != 0:
-        raise ClusterError("The test cluster needs root, because it creates namespaces, mounts and cgroups.")
-    if shutil.which("dpkg-query") is None:
-        raise ClusterError(
-            "The test cluster needs Debian's packages, but dpkg-query was not found: use a Debian machine."
-        )
+    if reason := unsupported():
+        raise ClusterError(reason)
     # Without a token, so that `down` never kills it: a killed package manager leaves a broken system.
     runner = Runner()
     statuses = runner.run(["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n"])

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from tidegate.errors import ConfigurationError
+from tools.cluster import packages
 from tools.quickstart.plan import BUILT, KIND
 
 CPUS = 2
@@ -157,8 +158,7 @@ def probe(name: str) -> Machine:
         # Docker's own machine, where it has one.
         found = re.match(r"(\d+) (\d+)", _output("docker", "info", "--format", "{{.NCPU}} {{.MemTotal}}"))
         cpus, memory = map(int, found.groups()) if found else (cpus, memory)
-    debian_root = shutil.which("dpkg-query") is not None and os.geteuid() == 0
-    return Machine(versions, cpus, memory / _GIB, debian_root)
+    return Machine(versions, cpus, memory / _GIB, debian_root=packages.unsupported() is None)
 
 
 def _output(program: str, *arguments: str) -> str:
