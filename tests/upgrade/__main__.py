@@ -225,7 +225,7 @@ def run(ref: str, settings: Sequence[str]) -> list[Result]:
             binaries
         )
         selected = list(cases(export_charts(ref, folder), ROOT / "helm"))
-        with run_api_server(binaries, folder) as server:
+        with run_api_server(binaries, folder, progress) as server:
             for number, (installs, upgrades) in enumerate(PAIRS):
                 upgrade = Upgrade(server, helms[installs], helms[upgrades], settings)
                 for case in selected:

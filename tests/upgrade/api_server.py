@@ -7,7 +7,6 @@ lacks is defined without a schema.
 """
 
 import subprocess
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ import yaml
 from tests.support.ports import free_port
 from tools.cluster.command import Runner, last_lines
 from tools.cluster.errors import ClusterError
+from tools.cluster.progress import Progress
 
 START_SECONDS = 60
 _TOKEN = "upgrade"
@@ -79,12 +79,13 @@ def definition(api_version: str, kind: str) -> dict[str, Any]:
 
 
 @contextmanager
-def run_api_server(binaries: Path, folder: Path) -> Iterator[ApiServer]:
+def run_api_server(binaries: Path, folder: Path, progress: Progress) -> Iterator[ApiServer]:
     """Run an API server for the time of a `with` block.
 
     Args:
         binaries: The folder of etcd, kube-apiserver and kubectl.
         folder: An empty folder for its files.
+        progress: Reports the wait.
 
     Raises:
         ClusterError: If it does not become ready.
@@ -115,7 +116,7 @@ def run_api_server(binaries: Path, folder: Path) -> Iterator[ApiServer]:
     with ExitStack() as processes:
         logs = [processes.enter_context(_process(argv, folder)) for argv in (etcd, api_server)]
         server = ApiServer(binaries / "kubectl", kubeconfig)
-        _wait_until_ready(server, logs[-1])
+        _wait_until_ready(server, logs[-1], progress)
         yield server
 
 
@@ -142,14 +143,12 @@ def _process(argv: Sequence[str | Path], folder: Path) -> Iterator[Path]:
             process.kill()
 
 
-def _wait_until_ready(server: ApiServer, log: Path) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while True:
-        try:
-            server.kubectl("get", "--raw=/readyz")
-        except ClusterError as error:
-            if time.monotonic() > deadline:
-                raise ClusterError(f"{error}\n{last_lines(log.read_text())}") from error
-            time.sleep(0.5)
-        else:
-            return
+def _wait_until_ready(server: ApiServer, log: Path, progress: Progress) -> None:
+    def missing() -> str | None:
+        server.kubectl("get", "--raw=/readyz")
+        return None
+
+    try:
+        progress.wait("the API server", missing, timeout=START_SECONDS)
+    except ClusterError as error:
+        raise ClusterError(f"{error}\n{last_lines(log.read_text())}") from error
