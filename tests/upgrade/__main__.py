@@ -3,8 +3,8 @@
 """``make upgrade``: install the charts of an older commit, upgrade them to those of the tree, and roll back.
 
 The values are those of the older commit's ``ci/``, as a user has them. Helm 3, Helm 4, and Helm 4 after Helm
-3 do it on a real API server, which rejects a change of an immutable field. The objects of both versions are
-validated against the schemas of every supported version of Kubernetes, too. The results are in
+3 do it on a real API server, which rejects a change of an immutable field. The objects of the tree's charts
+are validated against the schemas of every supported version of Kubernetes, too. The results are in
 ``out/upgrade/summary.json``.
 """
 
@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from typing import Any
 import jsonschema
 import yaml
 
-from tests.charts.chart import OLDEST_KUBERNETES, validated
+from tests.charts.chart import HELM, OLDEST_KUBERNETES, ROOT, validated
 from tests.upgrade.api_server import ApiServer, run_api_server
 from tidegate.errors import ConfigurationError, TidegateError
 from tools.cluster import cache, toolchain
@@ -34,7 +34,6 @@ from tools.cluster.layout import Layout
 from tools.cluster.progress import Progress
 from tools.cluster.toolchain import HELM_3, TOOL_SETS
 
-ROOT = Path(__file__).parents[2]
 OUT = ROOT / "out" / "upgrade"
 REQUIRED = ("kubernetes", "etcd", "helm")
 PAIRS = (("helm3", "helm3"), ("helm", "helm"), ("helm3", "helm"))
@@ -46,21 +45,25 @@ class Case:
     """A release to upgrade.
 
     Args:
-        chart: The chart.
-        values: The file with its values, of the older commit.
-        old: The older chart.
-        new: The chart of the tree.
+        values: The file with its values, in the folder ``ci/`` of the older chart.
     """
 
-    chart: str
     values: Path
-    old: Path
-    new: Path
+
+    @property
+    def old(self) -> Path:
+        """The older chart."""
+        return self.values.parents[1]
+
+    @property
+    def new(self) -> Path:
+        """The chart of the tree."""
+        return HELM / self.old.name
 
     @property
     def name(self) -> str:
         """The release's name."""
-        return f"{self.chart}-{self.values.stem.removesuffix('-values')}".removeprefix("tidegate-")
+        return f"{self.old.name}-{self.values.stem.removesuffix('-values')}".removeprefix("tidegate-")
 
 
 @dataclass(frozen=True)
@@ -112,12 +115,10 @@ def last_release() -> str:
     return done.stdout.strip()
 
 
-def cases(old: Path, new: Path) -> Iterator[Case]:
-    """Yield each values file of the older charts that still exist."""
-    for file in sorted(old.glob("*/ci/*-values.yaml")):
-        chart = file.parents[1].name
-        if (new / chart / "Chart.yaml").exists():
-            yield Case(chart, file, old / chart, new / chart)
+def cases(old: Path) -> list[Case]:
+    """Return a case per values file of the older charts that still exist."""
+    found = [Case(file) for file in sorted(old.glob("*/ci/*-values.yaml"))]
+    return [case for case in found if (case.new / "Chart.yaml").exists()]
 
 
 class Upgrade:
@@ -224,7 +225,7 @@ def run(ref: str, settings: Sequence[str]) -> list[Result]:
         toolchain.Toolchain({name: tools.folders[name] for name in ("kubernetes", "etcd")}, {}).link_into(
             binaries
         )
-        selected = list(cases(export_charts(ref, folder), ROOT / "helm"))
+        selected = cases(export_charts(ref, folder))
         with run_api_server(binaries, folder, progress) as server:
             for number, (installs, upgrades) in enumerate(PAIRS):
                 upgrade = Upgrade(server, helms[installs], helms[upgrades], settings)

@@ -84,7 +84,7 @@ def run_api_server(binaries: Path, folder: Path, progress: Progress) -> Iterator
 
     Args:
         binaries: The folder of etcd, kube-apiserver and kubectl.
-        folder: An empty folder for its files.
+        folder: A folder for its files.
         progress: Reports the wait.
 
     Raises:
