@@ -91,6 +91,17 @@ def create_certificate(hostname: str, folder: Path) -> tuple[str, str]:
     return certificate.read_text(), key.read_text()
 
 
+def tls_secret(certificate: str, key: str) -> Object:
+    """Return the Secret of a certificate."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": SECRET},
+        "type": "kubernetes.io/tls",
+        "stringData": {"tls.crt": certificate, "tls.key": key},
+    }
+
+
 @contextmanager
 def https_listener(target: Target, hostname: str, certificate: str, key: str) -> Iterator[None]:
     """Add the listener of the page to the Gateway for the time of a `with` block.
@@ -102,17 +113,7 @@ def https_listener(target: Target, hostname: str, certificate: str, key: str) ->
         key: The certificate's key.
     """
     gateways, name = Namespace(target.gateway[0]), target.gateway[1]
-    gateways.apply(
-        add_label(
-            {
-                "apiVersion": "v1",
-                "kind": "Secret",
-                "metadata": {"name": SECRET},
-                "type": "kubernetes.io/tls",
-                "stringData": {"tls.crt": certificate, "tls.key": key},
-            }
-        )
-    )
+    gateways.apply(add_label(tls_secret(certificate, key)))
     [listener] = recipe("Gateway")["spec"]["listeners"]
     listener |= {"name": LISTENER, "hostname": hostname}
     listener["tls"]["certificateRefs"][0]["name"] = SECRET
@@ -218,13 +219,7 @@ def test_server_tls(
 ) -> None:
     certificate, key = create_certificate(release.service, tmp_path)
     namespace.apply(
-        {
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "metadata": {"name": SECRET},
-            "type": "kubernetes.io/tls",
-            "stringData": {"tls.crt": certificate, "tls.key": key},
-        },
+        tls_secret(certificate, key),
         {
             "apiVersion": "v1",
             "kind": "ConfigMap",
