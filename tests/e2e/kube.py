@@ -20,6 +20,7 @@ from tests.e2e.ownership import SELECTOR, add_label, reject_foreign_objects
 from tests.e2e.ownership import Object as Object
 from tidegate.kubernetes.pods import container_statuses, terminated_states, unready_reason
 
+TIDEGATE = str(Path(sys.executable).with_name("tidegate"))
 SECURITY = {
     "allowPrivilegeEscalation": False,
     "readOnlyRootFilesystem": True,
@@ -86,8 +87,7 @@ def run(
 
 def tidegate(*arguments: str, env: Mapping[str, str] | None = None, timeout: float = 400) -> Any:
     """Run the `tidegate` command and return its JSON output."""
-    program = str(Path(sys.executable).with_name("tidegate"))
-    return json.loads(run([program, *arguments, "--output", "json"], env=env, timeout=timeout))
+    return json.loads(run([TIDEGATE, *arguments, "--output", "json"], env=env, timeout=timeout))
 
 
 class Namespace:

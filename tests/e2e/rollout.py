@@ -5,7 +5,6 @@
 import json
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Mapping
@@ -14,9 +13,9 @@ from typing import Any
 
 import yaml
 
+from tests.e2e.kube import TIDEGATE
 from tests.e2e.release import CHART, Release
 
-PROGRAM = str(Path(sys.executable).with_name("tidegate"))
 PROMOTED, STOPPED = 0, 3
 """Exit codes."""
 END_SECONDS = 420.0
@@ -45,7 +44,7 @@ class Rollout:
 
     def start(self) -> None:
         """Start the command, or start it again after it was killed."""
-        command = [PROGRAM, "rollout", "start", self._release.name, self._digest]
+        command = [TIDEGATE, "rollout", "start", self._release.name, self._digest]
         options = [f"--policy={self._policy}", f"--out={self.out}", f"--chart={CHART}", "--output=json"]
         self._process = subprocess.Popen(
             [*command, f"--namespace={self._release.namespace.name}", *options],
