@@ -15,6 +15,7 @@ from tests.e2e.kube import CommandError, Namespace, Object, tidegate
 from tests.e2e.model import Model
 from tests.e2e.target import Target
 from tidegate.kubernetes.pods import is_ready, unmet_condition
+from tidegate_rollout.helm import merge
 
 CHART = Path("helm/tidegate")
 SECRET = "object-store"
@@ -177,21 +178,6 @@ class Release:
         pods = self.pods()
         ready = [pod for pod in pods if is_ready(pod)]
         return None if len(pods) == expected == len(ready) else f"{len(ready)} of {len(pods)} pods are ready"
-
-
-def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Merge nested maps, as Helm merges values.
-
-    >>> merge({"a": {"b": 1, "c": 2}}, {"a": {"c": 3}})
-    {'a': {'b': 1, 'c': 3}}
-    """
-    merged = dict(base)
-    for key, value in changes.items():
-        current = merged.get(key)
-        if isinstance(current, Mapping) and isinstance(value, Mapping):
-            value = merge(current, value)
-        merged[key] = value
-    return merged
 
 
 @contextmanager
