@@ -8,7 +8,7 @@ LOCK_OPTIONS := --universal --python-version 3.11 --generate-hashes --no-emit-in
 	--quiet --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-keras test-catboost test-signing alerts kube-score fuzz lint format package release-dry-run e2e e2e-full bench bench-quick capacity rollout-error-rates hpa-oracle attacks algorithms docs charts lock clean examples
+.PHONY: help setup demo quickstart quickstart-undo kind test test-keras test-catboost test-signing alerts kube-score fuzz lint format package release-dry-run e2e e2e-full upgrade bench bench-quick capacity rollout-error-rates hpa-oracle attacks algorithms docs charts lock clean examples
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -30,17 +30,18 @@ $(VENV)/.demo $(VENV)/.dev: $(VENV)/.%: $(VENV)/.uv requirements/%.lock pyprojec
 	@$(UV) pip install $(UV_OPTIONS) --no-deps --no-build-isolation --editable .
 	@touch $@
 
-demo: $(firstword $(wildcard $(VENV)/.dev) $(VENV)/.demo) ## Train, push, serve, request, load-test and stop a model on this machine
+# The commands of users take the environment of development where it exists.
+USED_ENVIRONMENT := $(firstword $(wildcard $(VENV)/.dev) $(VENV)/.demo)
+demo: $(USED_ENVIRONMENT) ## Train, push, serve, request, load-test and stop a model on this machine
 	@$(BIN)/python examples/demo.py
 
-.PHONY: quickstart quickstart-undo kind
 PROVIDER_OPTION = $(if $(PROVIDER),--provider $(PROVIDER))
-quickstart: $(firstword $(wildcard $(VENV)/.dev) $(VENV)/.demo) ## Create a cluster (kind, or built here), train and serve a model in it
+quickstart: $(USED_ENVIRONMENT) ## Create a cluster (kind, or built here), train and serve a model in it
 	@$(BIN)/python -m tools.quickstart $(PROVIDER_OPTION)
 
 kind: quickstart
 
-quickstart-undo: $(firstword $(wildcard $(VENV)/.dev) $(VENV)/.demo) ## Remove the cluster of make quickstart
+quickstart-undo: $(USED_ENVIRONMENT) ## Remove the cluster of make quickstart
 	@$(BIN)/python -m tools.quickstart --undo $(PROVIDER_OPTION)
 
 test: setup ## Run the tests: no network, no cluster
@@ -102,7 +103,6 @@ e2e: $(if $(filter current,$(E2E_CLUSTER)),setup,alerts kube-score) ## Run CI's 
 e2e-full: setup ## Run all scenarios, with KEDA and Prometheus
 	@$(BIN)/python -m tests.e2e --full
 
-.PHONY: upgrade
 upgrade: setup ## Upgrade releases from the charts of the last tag, or FROM=<commit>, with Helm 3 and 4 (Go)
 	@$(BIN)/python -m tests.upgrade $(if $(FROM),--from $(FROM))
 
