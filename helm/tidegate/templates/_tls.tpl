@@ -1,12 +1,9 @@
 {{/* TLS of the server's own listeners. */}}
 
-{{- define "tidegate.scheme" -}}
-{{ .Values.server.tls.secretName | empty | ternary "http" "https" }}
-{{- end }}
-
 {{/* The URL of a track's Service. Its port for REST is 80 in any case. Argument: (dict "root" $ "track" "stable"). */}}
 {{- define "tidegate.serviceUrl" -}}
-{{ include "tidegate.scheme" .root }}://{{ include "tidegate.predictorName" . }}.{{ .root.Release.Namespace }}{{ with .root.Values.server.tls.secretName }}:80{{ end }}
+{{- $host := printf "%s.%s" (include "tidegate.predictorName" .) .root.Release.Namespace -}}
+{{ .root.Values.server.tls.secretName | empty | ternary (printf "http://%s" $host) (printf "https://%s:80" $host) }}
 {{- end }}
 
 {{/* A probe of an endpoint of REST. Argument: (dict "root" $ "path" "/v2/health/ready"). */}}

@@ -49,13 +49,19 @@ serving.kserve.io/inferenceservice: {{ include "tidegate.inferenceServiceName" .
 tidegate/release: {{ include "tidegate.fullname" . | quote }}
 {{- end }}
 
-{{/*
-The canary's ports for mirrored requests. KServe would add named container ports to its Service, so the pods do not name them.
-*/}}
+{{/* The name of the Service of service.enabled. */}}
+{{- define "tidegate.tracksName" -}}
+{{ include "tidegate.fullname" . }}-tracks
+{{- end }}
+
+{{/* The name of the Service that receives mirrored requests. */}}
 {{- define "tidegate.shadowName" -}}
 {{ include "tidegate.inferenceServiceName" (dict "root" . "track" "canary") }}-shadow
 {{- end }}
 
+{{/*
+The canary's ports for mirrored requests. KServe would add named container ports to its Service, so the pods do not name them.
+*/}}
 {{- define "tidegate.shadowHTTPPort" -}}
 8083
 {{- end }}
