@@ -100,7 +100,7 @@ release-dry-run: setup ## Build a release's wheel, sdist, charts and bills of ma
 e2e: $(if $(filter current,$(E2E_CLUSTER)),setup,alerts kube-score) ## Run CI's scenarios on a real cluster: one built here (Linux, root), or E2E_CLUSTER=current
 	@$(BIN)/python -m tests.e2e
 
-e2e-full: setup ## Run all scenarios, with KEDA and Prometheus
+e2e-full: setup ## Run all scenarios, with KEDA, Prometheus and kube-router
 	@$(BIN)/python -m tests.e2e --full
 
 upgrade: setup ## Upgrade releases from the charts of the last tag, or FROM=<commit>, with Helm 3 and 4 (Go)
