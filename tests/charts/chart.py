@@ -159,6 +159,14 @@ def pod_specs(objects: list[Object]) -> dict[str, Object]:
     return specs
 
 
+def pod_checksums(objects: list[Object]) -> dict[str, str]:
+    """Return the checksum of the pods of each InferenceService, by its name; a change restarts them."""
+    return {
+        name: isvc["spec"]["predictor"]["annotations"]["checksum/pods"]
+        for name, isvc in of_kind(objects, "InferenceService").items()
+    }
+
+
 def replica_labels(objects: list[Object]) -> dict[str, dict[str, str]]:
     """Return the labels that KServe gives to the pods and the Service of each InferenceService, by its name.
 

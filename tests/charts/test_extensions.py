@@ -17,6 +17,7 @@ from tests.charts.chart import (
     Values,
     containers,
     of_kind,
+    pod_checksums,
     pod_specs,
     render,
 )
@@ -71,8 +72,8 @@ def test_pods_of_jobs_have_the_common_labels_and_annotations(chart: str) -> None
 
 def test_metadata_that_reaches_the_pods_changes_the_checksum() -> None:
     def checksum(more: Values) -> str:
-        [isvc] = of_kind(render(merged(least("tidegate"), more)), "InferenceService").values()
-        return isvc["spec"]["predictor"]["annotations"]["checksum/pods"]
+        [sum_of_pods] = pod_checksums(render(merged(least("tidegate"), more))).values()
+        return sum_of_pods
 
     changes: list[Values] = [
         {},

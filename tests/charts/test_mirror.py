@@ -4,7 +4,7 @@
 
 import pytest
 
-from tests.charts.chart import Object, Values, notes, of_kind, render, replica_labels, selects
+from tests.charts.chart import Object, Values, notes, of_kind, pod_checksums, render, replica_labels, selects
 from tests.charts.conftest import OTHER, merged
 
 SHADOW_PORTS = {80: 8083, 8081: 8084}
@@ -44,13 +44,6 @@ def environment(objects: list[Object], track: str) -> dict[str, str]:
     return {entry["name"]: entry["value"] for entry in container["env"]}
 
 
-def checksums(objects: list[Object]) -> dict[str, str]:
-    return {
-        name: item["spec"]["predictor"]["annotations"]["checksum/pods"]
-        for name, item in of_kind(objects, "InferenceService").items()
-    }
-
-
 @pytest.mark.parametrize(("weight", "percent"), [(0, 10), (20, 100)])
 def test_route_mirrors_rest_and_grpc_to_the_shadow_ports(canary: Values, weight: int, percent: int) -> None:
     objects = render(merged(canary, {"canary": {"weight": weight, "mirrorPercent": percent}}))
@@ -74,7 +67,7 @@ def test_route_mirrors_rest_and_grpc_to_the_shadow_ports(canary: Values, weight:
 def test_mirror_restarts_no_pod_and_changes_no_backend(canary: Values) -> None:
     before = render(canary)
     after = render(merged(canary, {"canary": {"mirrorPercent": 10}}))
-    assert checksums(before) == checksums(after)
+    assert pod_checksums(before) == pod_checksums(after)
     for old, new in zip(
         *(of_kind(each, "HTTPRoute")["demo"]["spec"]["rules"] for each in (before, after)), strict=True
     ):
@@ -120,7 +113,7 @@ def test_service_selects_the_tracks_by_the_split(
     assert name == "demo-tracks"
     assert tracks_of(service, objects) == tracks
     assert {port["port"]: port["targetPort"] for port in service["spec"]["ports"]} == {80: 8080, 8081: 8081}
-    assert checksums(objects) == checksums(render(without_gateway))
+    assert pod_checksums(objects) == pod_checksums(render(without_gateway))
 
 
 def test_service_of_another_release_selects_other_pods(without_gateway: Values) -> None:

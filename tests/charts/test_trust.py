@@ -8,8 +8,18 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.charts.chart import HELM, InvalidValuesError, Object, Values, of_kind, pod_specs, render
+from tests.charts.chart import (
+    HELM,
+    InvalidValuesError,
+    Object,
+    Values,
+    of_kind,
+    pod_checksums,
+    pod_specs,
+    render,
+)
 from tests.charts.conftest import DIGEST, OTHER, merged
+from tests.charts.test_training import ONCE
 from tests.support.signing import IDENTITY, Authority, new_key, public_pem
 from tidegate.trust.policy import Policy
 from tidegate.trust.policy_file import read_policy
@@ -112,8 +122,8 @@ def test_existing_config_map_replaces_the_values(minimal) -> None:
 
 def test_change_of_the_policy_restarts_the_pods(minimal) -> None:
     def checksum(values: Values) -> str:
-        [isvc] = of_kind(render(values), "InferenceService").values()
-        return isvc["spec"]["predictor"]["annotations"]["checksum/pods"]
+        [sum_of_pods] = pod_checksums(render(values)).values()
+        return sum_of_pods
 
     signed = checksum(with_key(minimal))
     assert checksum(with_key(minimal, revoked=[OTHER])) != signed
@@ -154,13 +164,7 @@ def test_policy_variable_is_rejected_with_its_value(minimal) -> None:
 
 
 def training_pod(**signing: str) -> Object:
-    values = {
-        "config": {"name": "a"},
-        "store": "s3://models",
-        "image": {"repository": "training"},
-        "signing": signing,
-    }
-    [job] = of_kind(render(values, "tidegate-training"), "Job").values()
+    [job] = of_kind(render(merged(ONCE, {"signing": signing}), "tidegate-training"), "Job").values()
     return job["spec"]["template"]["spec"]
 
 
