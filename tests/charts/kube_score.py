@@ -6,7 +6,6 @@ It knows no controllers, so it receives what they make of the objects. ``make ku
 ``make test`` uses it if it is built.
 """
 
-import copy
 import json
 import subprocess
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.charts.chart import Object
+from tests.charts.live import created
 from tools.cluster.toolchain import ToolSet
 
 KUBE_SCORE = ToolSet("kube-score", "github.com/zegl/kube-score", "20 s")
@@ -61,12 +61,8 @@ def find_faults(command: Path, objects: list[Object]) -> set[Finding]:
 
 def as_deployed(item: Object) -> Iterator[Object]:
     """Yield an object as controllers see it: KServe makes a Deployment, and Jobs label their pods."""
-    if item["kind"] == "Job":
-        item = copy.deepcopy(item)
-        labels = item["spec"]["template"]["metadata"].setdefault("labels", {})
-        labels["batch.kubernetes.io/job-name"] = item["metadata"]["name"]
     if item["kind"] != "InferenceService":
-        yield item
+        yield created(item) if item["kind"] == "Job" else item
         return
     metadata, predictor = item["metadata"], item["spec"]["predictor"]
     name = f"{metadata['name']}-predictor"
