@@ -5,26 +5,23 @@ The deployer's policy for bundles: policy.yaml in a ConfigMap, which the init co
 {{/* The policy of the values as a map with the field names of policy.yaml; empty without signers, digests and sizes. */}}
 {{- define "tidegate.policy" -}}
 {{- $trust := .Values.trust }}
-{{- $policy := dict }}
 {{- $signers := list }}
 {{- range $trust.signers }}
-{{- $signer := dict }}
-{{- range $field, $value := dict "name" .name "public_key" .publicKey "certificate_authorities" .certificateAuthorities "identity" .identity "valid_at" .validAt }}
+{{- $fields := dict "name" .name "public_key" .publicKey "certificate_authorities" .certificateAuthorities "identity" .identity "valid_at" .validAt }}
+{{- $signers = include "tidegate.withoutEmpty" $fields | fromJson | append $signers }}
+{{- end }}
+{{- include "tidegate.withoutEmpty" (dict "signers" $signers "revoked" $trust.revoked "max_bundle_bytes" (int64 $trust.maxBundleBytes)) }}
+{{- end }}
+
+{{/* A map without its empty values, as JSON. */}}
+{{- define "tidegate.withoutEmpty" -}}
+{{- $map := dict }}
+{{- range $field, $value := . }}
 {{- with $value }}
-{{- $_ := set $signer $field . }}
+{{- $_ := set $map $field . }}
 {{- end }}
 {{- end }}
-{{- $signers = append $signers $signer }}
-{{- end }}
-{{- range $field, $value := dict "signers" $signers "revoked" $trust.revoked }}
-{{- with $value }}
-{{- $_ := set $policy $field . }}
-{{- end }}
-{{- end }}
-{{- with $trust.maxBundleBytes }}
-{{- $_ := set $policy "max_bundle_bytes" (int64 .) }}
-{{- end }}
-{{- toJson $policy }}
+{{- toJson $map }}
 {{- end }}
 
 {{/* The name of the ConfigMap with the policy; empty without a policy. */}}
