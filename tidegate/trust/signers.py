@@ -82,7 +82,7 @@ class KeySigner(TrustedSigner):
             key = load_pem_public_key(pem.encode())
         except Exception:  # the library raises several types
             raise ValueError("expected a public key in PEM, as 'openssl pkey -pubout' writes it") from None
-        if not isinstance(key, ec.EllipticCurvePublicKey) or not is_supported(key):
+        if not is_supported(key):
             raise ValueError("expected a public key on one of the curves P-256, P-384 and P-521")
         return cls(name, key)
 
@@ -160,7 +160,7 @@ class CertificateSigner(TrustedSigner):
                 f"its certificate is that of {', '.join(identities)}, expected {self.identity}"
             )
         key = leaf.public_key()
-        if not isinstance(key, ec.EllipticCurvePublicKey) or not is_supported(key):
+        if not is_supported(key):
             raise SignatureRejectedError(
                 "its certificate has a key on another curve than P-256, P-384 or P-521"
             )

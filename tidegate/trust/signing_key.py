@@ -10,7 +10,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeGuard
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -99,7 +99,7 @@ def signature_algorithm(key: ec.EllipticCurvePublicKey) -> ec.ECDSA:
     return ec.ECDSA(_HASHES[key.curve.name])
 
 
-def is_supported(key: object) -> bool:
+def is_supported(key: object) -> TypeGuard[ec.EllipticCurvePublicKey]:
     """Return whether a public key is on one of the supported curves."""
     return isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name in _HASHES
 
