@@ -49,4 +49,4 @@ def admit(bundle: Bundle, policy: Policy, now: datetime | None = None) -> str | 
         return None
     from tidegate.trust.signature import verify_signature
 
-    return verify_signature(bundle, policy.signers, policy.revoked, now or datetime.now(UTC))
+    return verify_signature(bundle, policy, now or datetime.now(UTC))

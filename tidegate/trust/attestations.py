@@ -71,7 +71,7 @@ def verify_attestations(bundle: Bundle, policy: Policy, now: datetime | None = N
     """
     now = now or datetime.now(UTC)
     for name, predicate_type in STATEMENTS.items():
-        _, payload = verify_envelope(bundle, name, policy.signers, policy.revoked, now)
+        _, payload = verify_envelope(bundle, name, policy, now)
         document = parse_statement(payload, f"{name} of {bundle.label}")
         subject = [{"name": bundle.manifest.name, "digest": {"sha256": bundle.digest}}]
         if document.get("predicateType") != predicate_type or document.get("subject") != subject:

@@ -9,7 +9,7 @@ digest: the provenance and the bill of materials are signed by themselves.
 From https://github.com/sigstore/model-transparency/blob/main/docs/model_signing_format.md.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -17,6 +17,7 @@ from tidegate.bundle import EXCLUDED_FROM_DIGEST, MANIFEST, SIGNATURE, Bundle
 from tidegate.digest import sha256
 from tidegate.errors import BundleError
 from tidegate.trust.envelope import Envelope, parse_statement, statement
+from tidegate.trust.policy import Policy
 from tidegate.trust.signers import SignatureRejectedError, TrustedSigner
 
 MODEL_SIGNATURE = "https://model_signing/signature/v1.0"
@@ -25,30 +26,25 @@ MODEL_SIGNATURE = "https://model_signing/signature/v1.0"
 
 def signature_statement(bundle: Bundle) -> bytes:
     """Return the statement that a signer of a bundle signs."""
-    files = _signed_files(bundle)
+    files = sorted(_signed_files(bundle).items())
     serialization = {
         "method": "files",
         "hash_type": "sha256",
         "allow_symlinks": False,
         "ignore_paths": sorted(EXCLUDED_FROM_DIGEST),
     }
-    resources = [
-        {"name": name, "algorithm": "sha256", "digest": digest} for name, digest in sorted(files.items())
-    ]
-    root = sha256(b"".join(bytes.fromhex(digest) for _, digest in sorted(files.items())))
+    resources = [{"name": name, "algorithm": "sha256", "digest": digest} for name, digest in files]
+    root = sha256(b"".join(bytes.fromhex(digest) for _, digest in files))
     predicate = {"serialization": serialization, "resources": resources}
     return statement(bundle.manifest.name, root, MODEL_SIGNATURE, predicate)
 
 
-def verify_signature(
-    bundle: Bundle, signers: Sequence[TrustedSigner], revoked: Collection[str], now: datetime
-) -> str:
+def verify_signature(bundle: Bundle, policy: Policy, now: datetime) -> str:
     """Verify that a trusted signer has signed a bundle.
 
     Args:
         bundle: The bundle. Its files are compared with its manifest elsewhere.
-        signers: The trusted signers.
-        revoked: Fingerprints of keys and certificates that are trusted no longer.
+        policy: The policy, which has signers.
         now: The time of the check.
 
     Returns:
@@ -57,7 +53,7 @@ def verify_signature(
     Raises:
         BundleError: If the bundle has no signature, or one that no trusted signer has made for it.
     """
-    signer, payload = verify_envelope(bundle, SIGNATURE, signers, revoked, now)
+    signer, payload = verify_envelope(bundle, SIGNATURE, policy, now)
     where = f"{SIGNATURE} of {bundle.label}"
     if _read_files(payload, where) != _signed_files(bundle):
         raise BundleError(
@@ -67,16 +63,13 @@ def verify_signature(
     return signer
 
 
-def verify_envelope(
-    bundle: Bundle, name: str, signers: Sequence[TrustedSigner], revoked: Collection[str], now: datetime
-) -> tuple[str, bytes]:
+def verify_envelope(bundle: Bundle, name: str, policy: Policy, now: datetime) -> tuple[str, bytes]:
     """Verify that a trusted signer has signed the statement in a file. Its content is not compared.
 
     Args:
         bundle: The bundle with the file.
         name: The file.
-        signers: The trusted signers.
-        revoked: Fingerprints of keys and certificates that are trusted no longer.
+        policy: The policy, which has signers.
         now: The time of the check.
 
     Returns:
@@ -87,14 +80,14 @@ def verify_envelope(
     """
     content = bundle.read_excluded(name)
     if content is None:
-        names = " or ".join(signer.name for signer in signers)
+        names = " or ".join(signer.name for signer in policy.signers)
         raise BundleError(
             f"The bundle {bundle.label} is not signed: it has no {name}, and the policy requires a signature "
             f"by {names}; sign it with 'tidegate sign'."
         )
     envelope = Envelope.parse(content, f"{name} of {bundle.label}")
-    signer, fingerprints = _find_signer(bundle, name, envelope, signers, now)
-    if found := fingerprints & frozenset(revoked):
+    signer, fingerprints = _find_signer(bundle, name, envelope, policy.signers, now)
+    if found := fingerprints & policy.revoked:
         raise BundleError(
             f"{name} of {bundle.label} is signed by {signer.name} with a key or certificate that the policy "
             f"revokes, sha256:{min(found)}: sign the bundle again with a key that is valid."
