@@ -25,7 +25,7 @@ from tidegate.options import (
     combine_policy,
     read_signing_key,
 )
-from tidegate.reference import ChannelReference, Reference, looks_like_reference
+from tidegate.reference import ChannelReference, Reference, looks_like_reference, parse_reference
 from tidegate.store import Store, fetch, locate
 from tidegate.trust.admission import admit
 from tidegate.trust.policy import Policy
@@ -128,7 +128,7 @@ def sign(
         bundle = fetch(source, Path(cache))
         _sign(bundle, signing_key)
         if looks_like_reference(source):
-            Store(locate(source).store).push_attestations(bundle)
+            Store(parse_reference(source).store).push_attestations(bundle)
     payload = {"digest": bundle.digest, "key": signing_key.fingerprint}
     text = f"{bundle.label}\nis signed with the key sha256:{signing_key.fingerprint}."
     print_result(output, payload, text)
@@ -215,8 +215,8 @@ def lineage(
         with tempfile.TemporaryDirectory() as cache:
             bundle = fetch(source, Path(cache))
             signer = None if policy is None else admit(bundle, combine_policy(policy))
-            located = locate(source) if looks_like_reference(source) else None
-            channels = {} if located is None else Store(located.store).channels(located.name)
+            parsed = parse_reference(source) if looks_like_reference(source) else None
+            channels = {} if parsed is None else Store(parsed.store).channels(parsed.name)
             payload |= trace(bundle, signer, channels)
         facts |= to_lines(payload)
     lines = (Text.assemble((f"{name:<10}", "bold"), fact) for name, fact in facts.items())
