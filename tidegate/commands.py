@@ -219,8 +219,7 @@ def lineage(
             channels = {} if parsed is None else Store(parsed.store).channels(parsed.name)
             payload |= trace(bundle, signer, channels)
         facts |= to_lines(payload)
-    lines = (Text.assemble((f"{name:<10}", "bold"), fact) for name, fact in facts.items())
-    print_result(output, payload, Text("\n").join(lines))
+    print_result(output, payload, inspection.render_facts(facts))
 
 
 def _sign(bundle: Bundle, key: "SigningKey") -> None:

@@ -5,7 +5,7 @@
 It reads the JSON files of the bundle and never loads the model.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -71,9 +71,21 @@ def describe(bundle: Bundle, signer: str | None = None) -> dict[str, Any]:
         "contract": bundle.contract.model_dump(mode="json"),
         "metrics": _read_object(bundle, METRICS),
         "parity": _read_object(bundle, PARITY),
-        "provenance": _read_provenance(bundle),
+        "provenance": read_provenance(bundle),
         "signature": {"present": (bundle.path / SIGNATURE).is_file(), "verified_signer": signer},
     }
+
+
+def read_provenance(bundle: Bundle) -> Any:
+    """Read the provenance; None if it does not exist, and ``UNREADABLE`` if its file is damaged.
+
+    Damage to it is not an error, because the digest does not cover it.
+    """
+    try:
+        content = bundle.read_excluded(PROVENANCE)
+        return None if content is None else from_json(content, allow_inf_nan=False)
+    except (BundleError, ValueError):
+        return UNREADABLE
 
 
 def render(bundle: Bundle, description: dict[str, Any]) -> Group:
@@ -107,12 +119,15 @@ def render(bundle: Bundle, description: dict[str, Any]) -> Group:
         facts["signature"] = signature["verified_signer"] or "not verified; give --policy FILE"
     if description["provenance"] == UNREADABLE:
         facts["provenance"] = f"{UNREADABLE}; the model is not affected"
-    # Lines, because a table would truncate the digest on a narrow terminal.
-    lines = Text("\n").join(Text.assemble((f"{name:<10}", "bold"), fact) for name, fact in facts.items())
     files = Table("file", "bytes", box=None, pad_edge=False)
     for name, entry in manifest.files.items():
         files.add_row(name, f"{entry.size:,}")
-    return Group(lines, "", _contract_table(bundle.contract), "", files)
+    return Group(render_facts(facts), "", _contract_table(bundle.contract), "", files)
+
+
+def render_facts(facts: Mapping[str, str]) -> Text:
+    """Render facts by title as lines, because a table would truncate a digest on a narrow terminal."""
+    return Text("\n").join(Text.assemble((f"{name:<10}", "bold"), fact) for name, fact in facts.items())
 
 
 def _memory(bundle: Bundle) -> str:
@@ -137,15 +152,6 @@ def _read_object(bundle: Bundle, name: str) -> dict[str, Any]:
             "written by Tidegate."
         )
     return document
-
-
-def _read_provenance(bundle: Bundle) -> Any:
-    """Read the provenance. Damage to it is not an error, because the digest does not cover it."""
-    try:
-        content = bundle.read_excluded(PROVENANCE)
-        return None if content is None else from_json(content, allow_inf_nan=False)
-    except (BundleError, ValueError):
-        return UNREADABLE
 
 
 def _validate(model: type[M], document: dict[str, Any], file: Path) -> M:

@@ -13,10 +13,9 @@ from http.client import HTTPException
 from typing import Any
 from urllib.request import urlopen
 
-from pydantic_core import from_json
-
-from tidegate.bundle import PROVENANCE, SIGNATURE, Bundle
-from tidegate.errors import BundleError, ServerError
+from tidegate.bundle import SIGNATURE, Bundle
+from tidegate.errors import ServerError
+from tidegate.inspection import read_provenance
 
 _TIMEOUT_SECONDS = 10.0
 _MAX_METRICS_BYTES = 16 << 20
@@ -96,7 +95,8 @@ def trace(bundle: Bundle, signer: str | None, channels: Mapping[str, list[str]])
         channels: The digests of each channel of the model, the oldest first.
     """
     manifest = bundle.manifest
-    provenance = _provenance(bundle)
+    recorded = read_provenance(bundle)  # outside the digest, so it may be missing or damaged
+    provenance: Mapping[str, Any] = recorded if isinstance(recorded, dict) else {}
     return {
         "name": manifest.name,
         "digest": bundle.digest,
@@ -141,16 +141,6 @@ def to_lines(document: Mapping[str, Any]) -> dict[str, str]:
         "signed": signed,
         "channels": ", ".join(channels) or "none of the store",
     }
-
-
-def _provenance(bundle: Bundle) -> dict[str, Any]:
-    """Return the provenance; empty if it is missing or damaged, which the digest does not exclude."""
-    try:
-        content = bundle.read_excluded(PROVENANCE)
-        document = {} if content is None else from_json(content, allow_inf_nan=False)
-    except (BundleError, ValueError):
-        return {}
-    return document if isinstance(document, dict) else {}
 
 
 def _read(address: str) -> str:
