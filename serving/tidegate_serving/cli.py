@@ -62,6 +62,10 @@ PredictorOption = Annotated[
 ]
 
 
+def _port_option(envvar: str, text: str) -> Any:
+    return typer.Option(envvar=envvar, min=0, max=65535, help=text)
+
+
 def serve(
     source: Annotated[
         str,
@@ -89,42 +93,30 @@ def serve(
         ),
     ] = ALL_ADDRESSES,
     http_port: Annotated[
-        int,
-        typer.Option(
-            envvar="TIDEGATE_HTTP_PORT", min=0, max=65535, help="The port for REST; 0 selects a free one."
-        ),
+        int, _port_option("TIDEGATE_HTTP_PORT", "The port for REST; 0 selects a free one.")
     ] = 8080,
     grpc_port: Annotated[
-        int,
-        typer.Option(
-            envvar="TIDEGATE_GRPC_PORT", min=0, max=65535, help="The port for gRPC; 0 selects a free one."
-        ),
+        int, _port_option("TIDEGATE_GRPC_PORT", "The port for gRPC; 0 selects a free one.")
     ] = 8081,
     metrics_port: Annotated[
         int | None,
-        typer.Option(
-            envvar="TIDEGATE_METRICS_PORT",
-            min=0,
-            max=65535,
-            help="The port for /metrics; 0 selects a free one. Default: the port for REST.",
+        _port_option(
+            "TIDEGATE_METRICS_PORT",
+            "The port for /metrics; 0 selects a free one. Default: the port for REST.",
         ),
     ] = None,
     shadow_http_port: Annotated[
         int | None,
-        typer.Option(
-            envvar="TIDEGATE_SHADOW_HTTP_PORT",
-            min=0,
-            max=65535,
-            help="The port for mirrored requests over REST; 0 selects a free one. Default: none.",
+        _port_option(
+            "TIDEGATE_SHADOW_HTTP_PORT",
+            "The port for mirrored requests over REST; 0 selects a free one. Default: none.",
         ),
     ] = None,
     shadow_grpc_port: Annotated[
         int | None,
-        typer.Option(
-            envvar="TIDEGATE_SHADOW_GRPC_PORT",
-            min=0,
-            max=65535,
-            help="The port for mirrored requests over gRPC; 0 selects a free one. Default: none.",
+        _port_option(
+            "TIDEGATE_SHADOW_GRPC_PORT",
+            "The port for mirrored requests over gRPC; 0 selects a free one. Default: none.",
         ),
     ] = None,
     ssl_certfile: Annotated[
@@ -219,11 +211,8 @@ def serve(
     ] = 0.0,
     pairs_port: Annotated[
         int,
-        typer.Option(
-            envvar="TIDEGATE_PAIRS_PORT",
-            min=0,
-            max=65535,
-            help="The port for /pairs on the loopback interface; 0 selects a free one.",
+        _port_option(
+            "TIDEGATE_PAIRS_PORT", "The port for /pairs on the loopback interface; 0 selects a free one."
         ),
     ] = PAIRS_PORT,
     output: OutputOption = OutputFormat.TEXT,
