@@ -36,13 +36,13 @@ def parse_timeout(client_value: str | None, envoy_value: str | None) -> float | 
     """
     timeouts = []
     if client_value is not None:
-        if not _is_number(client_value, _MAX_TIMEOUT_DIGITS):
+        if not is_number(client_value, _MAX_TIMEOUT_DIGITS):
             raise RequestError(
                 f"{REQUEST_TIMEOUT_HEADER}: expected a whole number of milliseconds of at most "
                 f"{_MAX_TIMEOUT_DIGITS} digits, received '{client_value:.60}'."
             )
         timeouts.append(int(client_value) / 1000)
-    if envoy_value is not None and _is_number(envoy_value, _MAX_TIMEOUT_DIGITS) and int(envoy_value):
+    if envoy_value is not None and is_number(envoy_value, _MAX_TIMEOUT_DIGITS) and int(envoy_value):
         timeouts.append(int(envoy_value) / 1000)
     return min(timeouts, default=None)
 
@@ -64,13 +64,14 @@ def parse_json_length(value: str | None) -> int | None:
     """
     if value is None:
         return None
-    if not _is_number(value, _MAX_LENGTH_DIGITS):
+    if not is_number(value, _MAX_LENGTH_DIGITS):
         raise RequestError(
             f"{INFERENCE_HEADER_CONTENT_LENGTH}: expected a number of bytes, received '{value:.60}'."
         )
     return int(value)
 
 
-def _is_number(text: str, max_digits: int) -> bool:
+def is_number(text: str, max_digits: int) -> bool:
+    """Return whether a text is a number of at most so many ASCII digits."""
     # isdecimal alone accepts the digits of other scripts, and int() any number of digits.
     return text.isascii() and text.isdecimal() and len(text) <= max_digits

@@ -6,18 +6,17 @@ It authenticates no client. Its server listens on the loopback interface, so a c
 permission to forward a port of the pod.
 """
 
-import re
-
 import orjson
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from tidegate_serving.headers import is_number
 from tidegate_serving.http.responses import json_response
 from tidegate_serving.service import Service
 
-_NUMBER = re.compile("[0-9]{1,18}")
+_MAX_DIGITS = 18
 
 
 def pairs_route(service: Service) -> Route:
@@ -27,7 +26,7 @@ def pairs_route(service: Service) -> Route:
 
     async def read_pairs(request: Request) -> Response:
         after = request.query_params.get("after", "0")
-        if not _NUMBER.fullmatch(after):
+        if not is_number(after, _MAX_DIGITS):
             raise HTTPException(400, f"after: expected a number from 0 on, received '{after:.60}'")
         document = {
             "digest": service.model.bundle.digest,
