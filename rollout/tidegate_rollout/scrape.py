@@ -14,10 +14,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from tidegate.errors import ServerError
+from tidegate.protocol.constants import PAIRS_PORT
 from tidegate_rollout.evidence import OVERLOAD_CODES, TrackCounts
 from tidegate_rollout.pairs import Sample
-
-PAIRS_PORT = 8085
 
 Get = Callable[[str, int, str], str]
 """Returns the body of ``GET``: pod, port, path. Raises ServerError if the pod does not respond with 200."""

@@ -23,13 +23,12 @@ from tidegate.console import OutputFormat, OutputOption, print_result
 from tidegate.contract import NAME_PATTERN
 from tidegate.errors import BundleError, ConfigurationError, GateNotPassedError
 from tidegate.options import JoblibDigestOption, PolicyOption, TrustedTypeOption, combine_policy
-from tidegate.protocol.constants import Protocol
+from tidegate.protocol.constants import PAIRS_PORT, Protocol
 from tidegate_serving.codecs.request import Limits
 from tidegate_serving.config import (
     ALL_ADDRESSES,
     DRAIN_SECONDS,
     MAX_QUEUE_DELAY,
-    PAIRS_PORT,
     SHUTDOWN_TIMEOUT,
     EngineChoice,
     Recording,

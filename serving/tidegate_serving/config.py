@@ -9,6 +9,8 @@ request are in :mod:`tidegate_serving.codecs.request`.
 from dataclasses import dataclass
 from enum import StrEnum
 
+from tidegate.protocol.constants import PAIRS_PORT
+
 ALL_ADDRESSES = "::"
 """The address to listen on: every address, of IPv6 and of IPv4."""
 
@@ -25,10 +27,6 @@ MAX_QUEUE_DELAY = 2.0
 """The longest estimated time in seconds that an accepted request waits before its engine call.
 
 A short one rejects bursts that the server would work off, and hardly a client prefers a rejection."""
-
-
-PAIRS_PORT = 8085
-"""The port of the sampled predictions, on the loopback interface."""
 
 
 @dataclass(frozen=True, slots=True)

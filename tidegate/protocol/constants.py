@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""The protocol's constants: the four protocols, header names and media types."""
+"""The protocol's constants: the four protocols, header names, media types, and a port."""
 
 from enum import StrEnum
 
@@ -30,3 +30,6 @@ REQUEST_TIMEOUT_HEADER = "X-Request-Timeout-Ms"
 JSON_MEDIA_TYPE = "application/json"
 BINARY_MEDIA_TYPE = "application/octet-stream"
 """The media type of a request or a response with raw tensors."""
+
+PAIRS_PORT = 8085
+"""The port of a server's sampled predictions, on the loopback interface. A rollout reads them there."""
