@@ -1,11 +1,6 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""Formatting: metrics as text, the same in error messages, tables and reports, and the style of reports."""
-
-from pathlib import Path
-
-REPORT_STYLE = Path(__file__).with_name("report.css")
-"""The CSS of the reports' pages."""
+"""Formatting: metrics as text, the same in error messages, tables and reports."""
 
 
 def format_number(value: float | None) -> str:

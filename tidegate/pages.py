@@ -13,7 +13,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from tidegate.formatting import REPORT_STYLE
+_FOLDER = Path(__file__).parent
 
 
 def render_page(
@@ -27,7 +27,7 @@ def render_page(
         plots: The inline SVG of each plot by name, with escaped texts. The template has them as ``plots``.
         **context: The template's other variables.
     """
-    folders = [template.parent, Path(__file__).with_name("templates")]
+    folders = [template.parent, _FOLDER / "templates"]
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(folders),
         autoescape=True,
@@ -38,5 +38,5 @@ def render_page(
     environment.filters |= filters
     # Safe without escapes: plots, and a file of the package.
     drawn = {name: Markup(svg) for name, svg in plots.items()}
-    style = Markup(REPORT_STYLE.read_text("utf-8"))
+    style = Markup((_FOLDER / "report.css").read_text("utf-8"))
     return environment.get_template(template.name).render(plots=drawn, style=style, **context)
