@@ -6,27 +6,25 @@ The pods' network plugin, a bridge, enforces none. kube-router turns policies in
 of ipset in the node's network namespace, and they end with it.
 """
 
-from . import cache, network, packages, process, toolchain
+from . import cache, network, node, packages, toolchain
 from .command import Runner
 from .layout import Layout
-from .node import Component
 from .progress import Progress
 from .state import Record
 from .toolchain import ToolSet
 
 NAME = "network-policies"
 TOOL_SET = ToolSet("kube-router", "github.com/cloudnativelabs/kube-router/v2", "2 min")
-ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/"}
 
 
-def component(layout: Layout, command: str) -> Component:
+def component(layout: Layout, command: str) -> node.Component:
     """Return kube-router with its firewall alone; routes and Services are those of the cluster.
 
     Args:
         layout: The path of the kubeconfig.
         command: The built command.
     """
-    return Component(
+    return node.Component(
         "kube-router",
         (
             command,
@@ -58,11 +56,7 @@ def install(layout: Layout, record: Record, runner: Runner, progress: Progress) 
     packages.ensure(progress, ("ipset", "iptables"))
     tools = toolchain.ensure(layout, cache.runner(layout), progress, [TOOL_SET])
     own = component(layout, str(tools.folders[TOOL_SET.name] / "bin" / "kube-router"))
-    running = record.process(own.name)
-    if running is None or not process.is_alive(running):
-        record.forget(own.name)
-        log = layout.logs / f"{own.name}.log"
-        process.spawn(own.name, network.in_namespace(own.argv), record=record, log=log, env=ENVIRONMENT)
+    node.start(own, layout, record)
 
     def missing() -> str | None:
         rules = runner.run(network.in_namespace(["iptables", "--list-rules", "FORWARD"]))

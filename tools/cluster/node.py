@@ -1,17 +1,20 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""The processes of the one node: command lines and configuration files.
+"""The processes of the one node: command lines, configuration files and their start.
 
-Each function turns a Layout into text; :mod:`tools.cluster.startup` starts the processes. The settings fit
-tests only: etcd does not sync to disk, and the autoscaler's periods are 5 s, 5 s and 20 s instead of
-Kubernetes' defaults of 15 s, 30 s and 5 min. Name these periods wherever you quote a reaction time.
+Each function except :func:`start` turns a Layout into text. The settings fit tests only: etcd does not sync
+to disk, and the autoscaler's periods are 5 s, 5 s and 20 s instead of Kubernetes' defaults of 15 s, 30 s and
+5 min. Name these periods wherever you quote a reaction time.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from . import cgroups, network
+from . import cgroups, network, process
 from .layout import Layout
+from .state import Record
 
+ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/"}
 ETCD_ADDRESS = "http://127.0.0.1:2379"
 STORE_PORT = 7070
 STORE_HEALTH_PATH = "/healthz"
@@ -26,6 +29,30 @@ class Component:
 
     name: str
     argv: tuple[str, ...]
+
+
+def start(
+    component: Component, layout: Layout, record: Record, environment: Mapping[str, str] = ENVIRONMENT
+) -> None:
+    """Start a process in the node's network namespace, unless it runs.
+
+    Args:
+        component: The process.
+        layout: The folder of its log.
+        record: The record of the node's processes.
+        environment: The whole environment of the process.
+    """
+    running = record.process(component.name)
+    if running is not None and process.is_alive(running):
+        return
+    record.forget(component.name)
+    process.spawn(
+        component.name,
+        network.in_namespace(component.argv),
+        record=record,
+        log=layout.logs / f"{component.name}.log",
+        env=environment,
+    )
 
 
 def containerd(layout: Layout) -> Component:

@@ -30,7 +30,6 @@ from . import (
     network,
     node,
     packages,
-    process,
     system_images,
     teardown,
     toolchain,
@@ -46,8 +45,6 @@ from .progress import Progress
 from .state import Record, locked
 from .store import Store
 from .toolchain import Toolchain
-
-NODE_ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/"}
 
 
 def up(progress: Progress | None = None) -> Cluster:
@@ -121,14 +118,14 @@ class Startup:
         certificates.create(self._layout.certificates, self._runner)
         write_configuration(self._layout, references["pause"])
         with ThreadPoolExecutor(max_workers=4) as pool:
-            self._spawn(node.containerd(self._layout))
-            self._spawn(node.etcd(self._layout))
+            self._start(node.containerd(self._layout))
+            self._start(node.etcd(self._layout))
             self._wait("containerd", self._containerd_missing, timeout=30)
             imports = pool.submit(self._import, archives)
-            self._spawn(node.api_server(self._layout))
+            self._start(node.api_server(self._layout))
             self._wait("the API server", self._api_missing, timeout=90)
             for component in node.control_plane(self._layout):
-                self._spawn(component)
+                self._start(component)
             Store(self._layout, self._record, self._runner, self._progress).start()
             self._wait("the node", self._node_missing, timeout=90)
             imports.result()
@@ -147,14 +144,8 @@ class Startup:
         network.set_up(self._runner)
         cgroups.create()
 
-    def _spawn(self, component: node.Component) -> None:
-        process.spawn(
-            component.name,
-            network.in_namespace(component.argv),
-            record=self._record,
-            log=self._layout.logs / f"{component.name}.log",
-            env=NODE_ENVIRONMENT,
-        )
+    def _start(self, component: node.Component) -> None:
+        node.start(component, self._layout, self._record)
 
     def _wait(self, description: str, probe: Callable[[], str | None], *, timeout: float) -> None:
         """Wait for a condition, and name a process of the node that has ended as the reason."""

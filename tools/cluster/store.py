@@ -75,25 +75,16 @@ class Store:
 
     def start(self) -> None:
         """Start the server unless it runs, and wait until it responds."""
-        running = self._record.process("store")
-        if running is None or not process.is_alive(running):
-            self._record.forget("store")
-            for bucket in BUCKETS:
-                (self._layout.store / bucket).mkdir(parents=True, exist_ok=True)
-            component = node.store(self._layout)
-            access = self.access
-            process.spawn(
-                component.name,
-                network.in_namespace(component.argv),
-                record=self._record,
-                log=self._layout.logs / "store.log",
-                env={
-                    "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
-                    "ROOT_ACCESS_KEY": access.access_key,
-                    "ROOT_SECRET_KEY": access.secret_key,
-                    "VGW_REGION": access.region,
-                },
-            )
+        for bucket in BUCKETS:
+            (self._layout.store / bucket).mkdir(parents=True, exist_ok=True)
+        access = self.access
+        environment = {
+            "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+            "ROOT_ACCESS_KEY": access.access_key,
+            "ROOT_SECRET_KEY": access.secret_key,
+            "VGW_REGION": access.region,
+        }
+        node.start(node.store(self._layout), self._layout, self._record, environment)
         self._progress.wait("the object store", self.missing, timeout=20, interval=0.2)
 
     def stop(self) -> None:
