@@ -192,3 +192,8 @@ def selects(selector: Object, labels: dict[str, str]) -> bool:
 def containers(pod: Object) -> list[Object]:
     """Return all containers of a pod, init containers first."""
     return [*pod.get("initContainers", []), *pod["containers"]]
+
+
+def environment(container: Object) -> dict[str, str]:
+    """Return the values of a container's environment variables by name."""
+    return {entry["name"]: entry["value"] for entry in container.get("env", [])}

@@ -9,7 +9,16 @@ import pytest
 import yaml
 from kubernetes.config import incluster_config
 
-from tests.charts.chart import InvalidValuesError, Object, Values, containers, notes, of_kind, render
+from tests.charts.chart import (
+    InvalidValuesError,
+    Object,
+    Values,
+    containers,
+    environment,
+    notes,
+    of_kind,
+    render,
+)
 from tests.charts.conftest import DIGEST, merged
 from tests.charts.live import created, upgrade
 from tidegate.settings import load_yaml
@@ -130,7 +139,7 @@ def test_only_the_master_has_the_stores_credentials() -> None:
     }
     master, workers = jobs(merged(LOAD, {"objectStore": store}))
     assert container(master)["envFrom"] == [{"secretRef": {"name": "model-store"}}]
-    assert {entry["name"]: entry["value"] for entry in container(master)["env"]} == {
+    assert environment(container(master)) == {
         "AWS_ENDPOINT_URL": "https://s3.example.com",
         "AWS_REGION": "eu-central-1",
         "SSL_CERT_FILE": "/etc/store-ca/ca.crt",

@@ -14,7 +14,17 @@ import pytest
 import typer
 import yaml
 
-from tests.charts.chart import HELM, ROOT, Object, containers, of_kind, pod_specs, render, validated
+from tests.charts.chart import (
+    HELM,
+    ROOT,
+    Object,
+    containers,
+    environment,
+    of_kind,
+    pod_specs,
+    render,
+    validated,
+)
 from tests.charts.conftest import DIGEST, IMAGE
 from tests.charts.test_examples import assert_restricted
 from tidegate.reference import Reference
@@ -322,8 +332,7 @@ def test_development_store_and_its_users_agree() -> None:
     port = the("object-store", "Service")["spec"]["ports"][0]["port"]
     name = the("object-store", "Service")["metadata"]["name"]
     [container] = the("training", "Job")["spec"]["template"]["spec"]["containers"]
-    environment = {entry["name"]: entry["value"] for entry in container["env"]}
-    assert environment["AWS_ENDPOINT_URL"] == f"http://{name}:{port}"
+    assert environment(container)["AWS_ENDPOINT_URL"] == f"http://{name}:{port}"
     assert container["envFrom"][0]["secretRef"]["name"] == the("object-store", "Secret")["metadata"]["name"]
     store = the("model", "Secret")
     assert store["metadata"]["annotations"]["serving.kserve.io/s3-endpoint"] == f"{name}:{port}"

@@ -4,7 +4,17 @@
 
 import pytest
 
-from tests.charts.chart import Object, Values, notes, of_kind, pod_checksums, render, replica_labels, selects
+from tests.charts.chart import (
+    Object,
+    Values,
+    environment,
+    notes,
+    of_kind,
+    pod_checksums,
+    render,
+    replica_labels,
+    selects,
+)
 from tests.charts.conftest import OTHER, merged
 
 SHADOW_PORTS = {80: 8083, 8081: 8084}
@@ -22,10 +32,6 @@ def without_gateway(minimal: Values) -> Values:
     return merged(minimal, {"canary": {"digest": OTHER}, "service": {"enabled": True}})
 
 
-def services(values: Values) -> dict[str, Object]:
-    return of_kind(render(values), "Service")
-
-
 def tracks_of(service: Object, objects: list[Object]) -> set[str]:
     """Return the tracks whose pods a Service selects."""
     pods = of_kind(objects, "InferenceService")
@@ -39,9 +45,9 @@ def tracks_of(service: Object, objects: list[Object]) -> set[str]:
     }
 
 
-def environment(objects: list[Object], track: str) -> dict[str, str]:
+def server_environment(objects: list[Object], track: str) -> dict[str, str]:
     [container] = of_kind(objects, "InferenceService")[track]["spec"]["predictor"]["containers"]
-    return {entry["name"]: entry["value"] for entry in container["env"]}
+    return environment(container)
 
 
 @pytest.mark.parametrize(("weight", "percent"), [(0, 10), (20, 100)])
@@ -59,7 +65,7 @@ def test_route_mirrors_rest_and_grpc_to_the_shadow_ports(canary: Values, weight:
             "type": "RequestMirror",
             "requestMirror": {"backendRef": backend, "percent": percent},
         }
-    server = environment(objects, "demo-canary")
+    server = server_environment(objects, "demo-canary")
     ports = {int(server[f"TIDEGATE_SHADOW_{name}_PORT"]) for name in ("HTTP", "GRPC")}
     assert ports == set(SHADOW_PORTS.values())
 
@@ -80,7 +86,7 @@ def test_mirror_restarts_no_pod_and_changes_no_backend(canary: Values) -> None:
 def test_release_without_canary_has_no_shadow_port(routed: Values) -> None:
     objects = render(merged(routed, {"networkPolicy": {"enabled": True}}))
     assert not of_kind(objects, "Service")
-    assert not any(name.startswith("TIDEGATE_SHADOW") for name in environment(objects, "demo"))
+    assert not any(name.startswith("TIDEGATE_SHADOW") for name in server_environment(objects, "demo"))
     assert "8083" not in str(of_kind(objects, "NetworkPolicy"))
 
 
@@ -100,8 +106,8 @@ def test_service_monitor_does_not_scrape_the_chart_services(canary: Values) -> N
 def test_sample_rate_is_that_of_both_tracks(canary: Values) -> None:
     sampled = render(merged(canary, {"server": {"pairsSampleRate": 0.25}}))
     for track in ("demo", "demo-canary"):
-        assert environment(sampled, track)["TIDEGATE_PAIRS_SAMPLE_RATE"] == "0.25"
-        assert "TIDEGATE_PAIRS_SAMPLE_RATE" not in environment(render(canary), track)
+        assert server_environment(sampled, track)["TIDEGATE_PAIRS_SAMPLE_RATE"] == "0.25"
+        assert "TIDEGATE_PAIRS_SAMPLE_RATE" not in server_environment(render(canary), track)
 
 
 @pytest.mark.parametrize(("split", "tracks"), [(False, {"demo"}), (True, {"demo", "demo-canary"})])
@@ -118,7 +124,7 @@ def test_service_selects_the_tracks_by_the_split(
 
 def test_service_of_another_release_selects_other_pods(without_gateway: Values) -> None:
     values = merged(without_gateway, {"canary": {"splitByReplicas": True}})
-    service = services(values)["demo-tracks"]
+    service = of_kind(render(values), "Service")["demo-tracks"]
     assert tracks_of(service, render(values, release="other")) == set()
 
 

@@ -12,6 +12,7 @@ from tests.charts.chart import (
     Object,
     Values,
     containers,
+    environment,
     load,
     of_kind,
     pod_specs,
@@ -39,10 +40,6 @@ def server(values: Values, name: str = "demo") -> Object:
 def puller(values: Values, name: str = "demo") -> Object:
     [container] = predictor(values, name)["initContainers"]
     return container
-
-
-def environment(container: Object) -> dict[str, str]:
-    return {entry["name"]: entry["value"] for entry in container.get("env", [])}
 
 
 def test_uri_and_digest_are_sufficient(minimal) -> None:
