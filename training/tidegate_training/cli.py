@@ -86,14 +86,17 @@ def train(
     from tidegate.settings import Document
     from tidegate.store import Store
     from tidegate_training.config import TrainingConfig
-    from tidegate_training.run import train as run
 
     key = read_signing_key(sign, certificate)
     document = Document.read(config)
     settings = document.parse_as(TrainingConfig)
     store = Store(push) if push is not None else None
+    moved = None
     if store is not None and channel is not None:
-        ChannelReference(store.uri, settings.name, channel)  # validates the name before the training starts
+        moved = ChannelReference(store.uri, settings.name, channel)
+    # Everything above is validated first, because this import loads all libraries of training.
+    from tidegate_training.run import train as run
+
     directory = out if out is not None else Path("out/bundles") / settings.name
     with progress() as display:
         task = display.add_task("starting", total=None)
@@ -119,11 +122,10 @@ def train(
         if store is not None:
             display.update(task, description="pushing")
             reference = store.push(result.bundle)
-            if channel is not None:
-                moved = ChannelReference(store.uri, settings.name, channel)
+            if moved is not None:
                 beaten = result.champion if _is_champion(settings, moved) else None
                 expected = None if beaten is None else beaten.reference.digest
-                store.move_channel(settings.name, channel, reference.digest, expected)
+                store.move_channel(moved.name, moved.channel, reference.digest, expected)
     _report_to_kubernetes(result, reference)
     print_result(output, to_json(result, reference), to_text(result, reference))
 
@@ -265,11 +267,12 @@ def _verify(source: str, config: Path | None, output: OutputFormat) -> None:
     from tidegate.settings import Document
     from tidegate.store import fetch
     from tidegate_training.config import TrainingConfig
-    from tidegate_training.reproduction import reproduce
 
     document = None if config is None else Document.read(config)
     settings = None if document is None else document.parse_as(TrainingConfig)
     base_dir = Path() if config is None else config.parent
+    from tidegate_training.reproduction import reproduce
+
     with progress() as display, TemporaryDirectory() as cache:
         task = display.add_task("reading the bundle", total=None)
         bundle = fetch(source, Path(cache))
