@@ -232,11 +232,7 @@ def _is_new_folder(uri: str) -> bool:
 
 
 def _read_groups(column: str, source: Source) -> Array:
-    if column not in source.names:
-        raise FieldError(
-            ("champion", "group"),
-            f"{source.name} has no column '{column}', expected one of {', '.join(source.names)}",
-        )
+    source.require_column(column, ("champion", "group"))
     groups = read_groups(source, column)
     if (count := len(np.unique(groups))) > MAX_GROUPS:
         raise FieldError(

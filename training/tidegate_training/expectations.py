@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 from numpy.typing import NDArray
 
-from tidegate.errors import DataError, FieldError
+from tidegate.errors import DataError
 from tidegate_training.columns import Column
 from tidegate_training.expectation_options import ColumnExpectation, Expectations, Freshness
 from tidegate_training.source import Source
@@ -86,10 +86,10 @@ def find_violations(
             Violation(None, f"expected {expectations.min_rows:,} rows or more, received {source.rows:,}")
         )
     for name, expectation in expectations.columns.items():
-        _require_column(source, name, ("expectations", "columns", name))
+        source.require_column(name, ("expectations", "columns", name))
         violations += _check_column(source, name, expectation)
     if expectations.freshness is not None:
-        _require_column(source, expectations.freshness.column, ("expectations", "freshness", "column"))
+        source.require_column(expectations.freshness.column, ("expectations", "freshness", "column"))
         violations += _check_freshness(source, expectations.freshness, clock())
     return violations
 
@@ -159,10 +159,3 @@ def _is_kind(column: Column, kind: str) -> bool:
 def _of_rows(name: str, problem: str, mask: NDArray[np.bool_]) -> Violation:
     rows = np.flatnonzero(mask)[:MAX_LISTED_ROWS] + 1
     return Violation(name, problem, tuple(rows.tolist()))
-
-
-def _require_column(source: Source, name: str, location: tuple[str, ...]) -> None:
-    if name not in source.names:
-        raise FieldError(
-            location, f"{source.name} has no column '{name}', expected one of {', '.join(source.names)}"
-        )

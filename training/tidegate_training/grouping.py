@@ -39,11 +39,7 @@ def read_groupings(source: Source, columns: Sequence[GroupColumn]) -> dict[str, 
     groups = {}
     for index, options in enumerate(columns):
         name = options.column
-        if name not in source.names:
-            raise FieldError(
-                ("evaluation", "groups", index),
-                f"{source.name} has no column '{name}', expected one of {', '.join(source.names)}",
-            )
+        source.require_column(name, ("evaluation", "groups", index))
         column = source.column(name).convert("number" if options.edges else None)
         problem = None
         if options.edges:

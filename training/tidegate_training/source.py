@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from tidegate.csv_file import CsvFormat, read_csv
 from tidegate.digest import sha256
-from tidegate.errors import DataError, FieldError
+from tidegate.errors import DataError, FieldError, Location
 from tidegate.objects import read_object
 from tidegate.reference import looks_like_reference
 from tidegate_training.columns import ArrowColumn, RawColumn, TextColumn
@@ -66,6 +66,17 @@ class Source:
                 "features.drop."
             )
         return self.columns[first]
+
+    def require_column(self, name: str, location: Location) -> None:
+        """Check that a column exists.
+
+        Raises:
+            FieldError: If it does not. The location is the field that names the column.
+        """
+        if name not in self._positions:
+            raise FieldError(
+                location, f"{self.name} has no column '{name}', expected one of {', '.join(self.names)}"
+            )
 
     def without_columns(self) -> "Source":
         """Return the name and the digest alone, because the texts of a file take most of a run's memory."""

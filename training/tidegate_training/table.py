@@ -257,13 +257,9 @@ def _feature_names(source: Source, config: TrainingConfig) -> list[str]:
     ]
     listed = [(("features", "keep", index), name) for index, name in enumerate(keep)]
     listed += [(("features", "drop", index), name) for index, name in enumerate(drop)]
-    known = set(source.names)
     for location, column in [*special, *listed]:
-        if column is not None and column not in known:
-            raise FieldError(
-                location,
-                f"{source.name} has no column '{column}', expected one of {', '.join(source.names)}",
-            )
+        if column is not None:
+            source.require_column(column, location)
     reserved = {name for _, name in special if name is not None}
     for index, name in enumerate(keep):
         if name in reserved:
