@@ -7,6 +7,7 @@ Groups with few rows are one row of the table, because their metrics would be ab
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -75,6 +76,11 @@ class Group:
     column: str | None
     name: str
     estimates: Estimates
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the group as JSON values."""
+        rows = self.estimates.rows
+        return {"column": self.column, "name": self.name, "rows": rows, **self.estimates.to_json()}
 
 
 def shown_metrics(groups: Sequence[Group]) -> list[str]:

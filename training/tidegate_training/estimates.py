@@ -25,6 +25,7 @@ from tidegate_training.intervals import (
     Weights,
     bootstrap_interval,
     f1_interval,
+    intervals_to_json,
     wilson_interval,
 )
 from tidegate_training.metrics import (
@@ -68,6 +69,10 @@ class Estimates:
     metrics: Metrics
     intervals: dict[str, Interval | None]
     series: dict[str, Series] = field(default_factory=dict, repr=False)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return metrics and intervals as JSON values."""
+        return {"metrics": self.metrics, "intervals": intervals_to_json(self.intervals)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,14 +12,14 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from tidegate_training.breakdown import Breakdown, Group, Grouping, break_down
+from tidegate_training.breakdown import Breakdown, Grouping, break_down
 from tidegate_training.bundling.features import Indices
 from tidegate_training.diagnosis import Diagnosis
 from tidegate_training.dummy import DummyComparison, compare_with_dummy
 from tidegate_training.estimates import Evaluator
 from tidegate_training.folds import CrossValidation
 from tidegate_training.gates import ERROR_METRICS, Gate, GateResult, evaluate_gates
-from tidegate_training.intervals import LEVEL, RESAMPLES, Interval, bootstrap_interval
+from tidegate_training.intervals import LEVEL, RESAMPLES, Interval, bootstrap_interval, intervals_to_json
 from tidegate_training.metrics import Metrics
 from tidegate_training.overfitting import Overfitting, assess_overfitting, metric_gaps
 
@@ -84,11 +84,11 @@ class Evaluation:
             "intervals": {
                 "level": LEVEL,
                 "resamples": RESAMPLES,
-                **{scope: _to_json(intervals) for scope, intervals in self.intervals.items()},
+                **{scope: intervals_to_json(intervals) for scope, intervals in self.intervals.items()},
             },
             "dummy": None if dummy is None else asdict(dummy),
-            "classes": [_group_to_json(group) for group in breakdown.classes],
-            "groups": [_group_to_json(group) for group in breakdown.groups],
+            "classes": [group.to_json() for group in breakdown.classes],
+            "groups": [group.to_json() for group in breakdown.groups],
             "calibration": [asdict(bin_) for bin_ in breakdown.calibration],
             "diagnosis": None if self.diagnosis is None else self.diagnosis.to_json(),
             "cross_validation": None if self.cross_validation is None else asdict(self.cross_validation),
@@ -157,18 +157,3 @@ def evaluate(
         cross_validation,
         diagnosis,
     )
-
-
-def _to_json(intervals: Mapping[str, Interval | None]) -> dict[str, Any]:
-    return {name: None if interval is None else asdict(interval) for name, interval in intervals.items()}
-
-
-def _group_to_json(group: Group) -> dict[str, Any]:
-    estimates = group.estimates
-    return {
-        "column": group.column,
-        "name": group.name,
-        "rows": estimates.rows,
-        "metrics": estimates.metrics,
-        "intervals": _to_json(estimates.intervals),
-    }

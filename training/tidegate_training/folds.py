@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tidegate.errors import DataError
 from tidegate_training.bundling.features import Indices
-from tidegate_training.intervals import LEVEL, Interval
+from tidegate_training.intervals import LEVEL, Interval, rounded_interval
 from tidegate_training.metrics import Metrics
 
 Array = NDArray[Any]
@@ -121,7 +121,7 @@ def mean_interval(values: Sequence[float], ratio: float) -> Interval | None:
     quantile = float(t.ppf((1 + LEVEL) / 2, len(values) - 1))
     half = quantile * float(np.sqrt(np.var(values, ddof=1) * (1 / len(values) + ratio)))
     mean = float(np.mean(values))
-    return Interval(float(f"{mean - half:.6g}"), float(f"{mean + half:.6g}"), "folds") if half else None
+    return rounded_interval(mean - half, mean + half, "folds") if half else None
 
 
 def _folds_by_time(rows: Indices, n_folds: int, times: Array, option: str) -> list[Fold]:

@@ -7,7 +7,7 @@ not independent. It sees weights alone and knows no metric.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from statistics import NormalDist
 from typing import Any, Literal
 
@@ -34,13 +34,16 @@ _CHUNK = 1 << 20
 _Z = NormalDist().inv_cdf((1 + LEVEL) / 2)
 
 
+Method = Literal["wilson", "bootstrap", "folds"]
+
+
 @dataclass(frozen=True, slots=True)
 class Interval:
     """A confidence interval of 95 %."""
 
     low: float
     high: float
-    method: Literal["wilson", "bootstrap", "folds"]
+    method: Method
 
     def __contains__(self, value: float) -> bool:
         return self.low <= value <= self.high
@@ -64,7 +67,7 @@ def wilson_interval(successes: float, trials: float) -> Interval | None:
     ratio, excess = successes / trials, _Z**2 / trials
     center = (ratio + excess / 2) / (1 + excess)
     half = float(np.sqrt(excess * (ratio * (1 - ratio) + excess / 4))) / (1 + excess)
-    return _interval(max(0.0, center - half), min(1.0, center + half), "wilson")
+    return rounded_interval(max(0.0, center - half), min(1.0, center + half), "wilson")
 
 
 def f1_interval(true_positives: float, errors: float) -> Interval | None:
@@ -80,7 +83,7 @@ def f1_interval(true_positives: float, errors: float) -> Interval | None:
     if interval is None:
         return None
     low, high = (2 * end / (1 + end) for end in (interval.low, interval.high))
-    return _interval(low, high, "wilson")
+    return rounded_interval(low, high, "wilson")
 
 
 def bootstrap_interval(values: Series, estimate: float | None) -> Interval | None:
@@ -104,13 +107,24 @@ def bootstrap_interval(values: Series, estimate: float | None) -> Interval | Non
     low, high = (percentile(defined, 100 * NormalDist().cdf(2 * shift + end)) for end in (-_Z, _Z))
     assert low is not None
     assert high is not None
-    interval = _interval(min(low, estimate), max(high, estimate), "bootstrap")
+    interval = rounded_interval(min(low, estimate), max(high, estimate), "bootstrap")
     return interval if interval.low < interval.high else None
 
 
-def _interval(low: float, high: float, method: Literal["wilson", "bootstrap"]) -> Interval:
-    """Return an interval whose ends are rounded, so that the last bits of a sum do not show."""
+def rounded_interval(low: float, high: float, method: Method) -> Interval:
+    """Return an interval whose ends are rounded, so that the last bits of a sum do not show.
+
+    Args:
+        low: The lower end.
+        high: The upper end.
+        method: The method that gave both.
+    """
     return Interval(float(f"{low:.6g}"), float(f"{high:.6g}"), method)
+
+
+def intervals_to_json(intervals: Mapping[str, Interval | None]) -> dict[str, dict[str, Any] | None]:
+    """Return intervals by metric as JSON values."""
+    return {name: None if interval is None else asdict(interval) for name, interval in intervals.items()}
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,13 +91,10 @@ class LiveEvaluation:
         return {
             "predictions": self.predictions,
             "labelled": self.estimates.rows,
-            **_to_json(self.estimates),
+            **self.estimates.to_json(),
             "recorded": {name: asdict(recorded) for name, recorded in self.recorded.items()},
-            "classes": [{"name": it.name, **_to_json(it.estimates)} for it in self.breakdown.classes],
-            "groups": [
-                {"column": it.column, "name": it.name, "rows": it.estimates.rows, **_to_json(it.estimates)}
-                for it in self.breakdown.groups
-            ],
+            "classes": [{"name": it.name, **it.estimates.to_json()} for it in self.breakdown.classes],
+            "groups": [group.to_json() for group in self.breakdown.groups],
             "calibration": [asdict(bin_) for bin_ in self.breakdown.calibration],
             "findings": self.findings,
         }
@@ -157,13 +154,6 @@ def evaluate_labels(
         _recorded(bundle),
         break_down(evaluator, positions, outputs, groupings),
     )
-
-
-def _to_json(estimates: Estimates) -> dict[str, Any]:
-    intervals = {
-        name: None if interval is None else asdict(interval) for name, interval in estimates.intervals.items()
-    }
-    return {"metrics": estimates.metrics, "intervals": intervals}
 
 
 def _read(path: str) -> Source:
