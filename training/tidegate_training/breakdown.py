@@ -116,6 +116,14 @@ class Breakdown:
     groups: tuple[Group, ...] = ()
     calibration: tuple[CalibrationBin, ...] = ()
 
+    @property
+    def groups_by_column(self) -> dict[str, list[Group]]:
+        """The groups of each column."""
+        by_column: dict[str, list[Group]] = {}
+        for group in self.groups:
+            by_column.setdefault(str(group.column), []).append(group)
+        return by_column
+
 
 def break_down(
     evaluator: Evaluator, rows: Indices, outputs: Outputs, groups: Mapping[str, Grouping]

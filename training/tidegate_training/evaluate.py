@@ -73,10 +73,9 @@ def _to_text(result: "LiveEvaluation") -> "RenderableType":
         before = "-" if recorded is None else format_estimate(recorded.value, recorded.interval)
         table.add_row(name, before, format_estimate(value, estimates.intervals.get(name)))
     parts: list[RenderableType] = [table]
-    for column in dict.fromkeys(group.column for group in result.breakdown.groups):
-        groups = [group for group in result.breakdown.groups if group.column == column]
+    for column, groups in result.breakdown.groups_by_column.items():
         names = shown_metrics(groups)
-        of_groups = Table(str(column), "rows", *names, box=None, pad_edge=False)
+        of_groups = Table(column, "rows", *names, box=None, pad_edge=False)
         for group in groups:
             own = group.estimates
             cells = (format_estimate(own.metrics.get(name), own.intervals.get(name)) for name in names)

@@ -81,8 +81,7 @@ def render_model_card(
         sections.append("## Diagnosis\n\n" + findings)
     if breakdown.classes:
         sections.append("## Classes\n\n" + render_groups(breakdown.classes))
-    for column in dict.fromkeys(group.column for group in breakdown.groups):
-        own = [group for group in breakdown.groups if group.column == column]
+    for column, own in breakdown.groups_by_column.items():
         sections.append(f"## Groups by {column}\n\n" + render_groups(own))
     if evaluation.gates:
         sections.append("## Gates\n\n" + "\n".join(f"- {result}" for result in evaluation.gates))

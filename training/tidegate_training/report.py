@@ -69,9 +69,7 @@ def _tables(evaluation: Evaluation) -> list[dict[str, Any]]:
     """Return the tables of classes and of groups: title, metrics and rows of each."""
     breakdown = evaluation.breakdown
     tables = [("Classes", "class", list(breakdown.classes))]
-    for column in dict.fromkeys(group.column for group in breakdown.groups):
-        own = [group for group in breakdown.groups if group.column == column]
-        tables.append((f"Groups by {column}", str(column), own))
+    tables += [(f"Groups by {column}", column, own) for column, own in breakdown.groups_by_column.items()]
     return [
         {"title": title, "kind": kind, "metrics": shown_metrics(groups), "groups": groups}
         for title, kind, groups in tables
