@@ -19,6 +19,7 @@ from tidegate_training.config import Algorithm, DiagnosisOptions, Numeric, Train
 from tidegate_training.cross_validation import evaluate_fold, make_table_folds
 from tidegate_training.diagnosis import CurvePoint, Diagnosis
 from tidegate_training.folds import Fold
+from tidegate_training.overfitting import COMPARED_METRICS
 from tidegate_training.split import Splits
 from tidegate_training.table import Table
 
@@ -93,7 +94,7 @@ def diagnose(
     """
     options = config.diagnosis
     assert options is not None  # the caller's condition
-    metric = "f1" if config.task == "classification" else "r2"
+    metric = COMPARED_METRICS[config.task]
     folds = make_table_folds(config, table, splits, options.folds, "diagnosis.folds")
 
     def point(label: Any, other: TrainingConfig, folds: Iterable[Fold] = folds) -> CurvePoint:

@@ -14,9 +14,9 @@ import numpy as np
 
 from tidegate_training.folds import mean_interval
 from tidegate_training.intervals import Interval
+from tidegate_training.overfitting import METRIC_NAMES
 
 Evidence = Literal["learning_curve", "regularization", "simpler_models"]
-_NAMES = {"f1": "F1", "r2": "R²"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ class Diagnosis:
     def _more_rows(self) -> Finding:
         before, last = self.learning[-2:]
         gains = np.subtract(last.held_out, before.held_out).tolist()
-        interval, name = self._interval(gains), _NAMES[self.metric]
+        interval, name = self._interval(gains), METRIC_NAMES[self.metric]
         measured = (
             f"from {before.label:,} to {last.label:,} rows, {name} of held-out rows changes by "
             f"{np.mean(gains):.3f}{_in_words(interval)}"
@@ -112,7 +112,7 @@ class Diagnosis:
         return Finding(f"It is not shown that more data would help: {measured}.", "learning_curve")
 
     def _gap(self) -> Finding:
-        last, name = self.learning[-1], _NAMES[self.metric]
+        last, name = self.learning[-1], METRIC_NAMES[self.metric]
         gaps = np.subtract(last.train, last.held_out).tolist()
         text = (
             f"{name} of the rows that a fold is fitted on exceeds that of held-out rows by "
@@ -127,7 +127,7 @@ class Diagnosis:
         # The points are in the order of their strength, so the first one that is close enough is simplest.
         curve = self.regularization[best_name]
         simplest = next(point for point in curve if point.mean >= best.mean - best.standard_error)
-        title = _NAMES[self.metric]
+        title = METRIC_NAMES[self.metric]
         text = (
             f"Of the regularizations that were tried, {best_name} with {self.parameter}={best.label} has "
             f"the highest {title} of held-out rows, {best.mean:.3f}"
@@ -141,7 +141,7 @@ class Diagnosis:
 
     def _simplest_model(self) -> Finding:
         best = max(self.models, key=lambda point: point.mean)
-        limit, title = best.mean - best.standard_error, _NAMES[self.metric]
+        limit, title = best.mean - best.standard_error, METRIC_NAMES[self.metric]
         simplest = next(point for point in self.models if point.mean >= limit)
         configured = self.models[-1]
         others = ", ".join(f"{point.label} {point.mean:.3f}" for point in self.models[:-1])

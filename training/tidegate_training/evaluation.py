@@ -135,9 +135,7 @@ def evaluate(
             )
             for name, value in gap.items()
         }
-        task = evaluator.model.task
-        metric = "f1" if task == "classification" else "r2"
-        overfitting = assess_overfitting(task, train.metrics, test.metrics, intervals[GAP].get(metric))
+        overfitting = assess_overfitting(evaluator.model.task, train.metrics, test.metrics, intervals[GAP])
     judged = list(splits)[-1]
     return Evaluation(
         metrics,

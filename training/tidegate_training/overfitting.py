@@ -5,6 +5,7 @@
 It compares numbers and reads no rows. :mod:`tidegate_training.estimates` computes the metrics.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,6 +13,12 @@ from tidegate.contract import Task
 from tidegate_training.gates import ERROR_METRICS
 from tidegate_training.intervals import Interval
 from tidegate_training.metrics import Metrics
+
+COMPARED_METRICS: Mapping[Task, str] = {"classification": "f1", "regression": "r2"}
+"""By task, the metric of verdicts on the fit of a model; other tasks have none."""
+
+METRIC_NAMES = {"f1": "F1", "r2": "R²"}
+"""The names of these metrics in sentences and plots."""
 
 SLIGHT_GAP, CLEAR_GAP = 0.05, 0.10
 """Gaps of F1 or R² between training and test rows above which overfitting is slight, and clear."""
@@ -56,7 +63,7 @@ def metric_gaps(train: Metrics, test: Metrics) -> Metrics:
 
 
 def assess_overfitting(
-    task: Task, train: Metrics, test: Metrics, interval: Interval | None = None
+    task: Task, train: Metrics, test: Metrics, intervals: Mapping[str, Interval | None] | None = None
 ) -> Overfitting | None:
     """Compare F1 or R² on training and test rows, and give advice; None for a task without both.
 
@@ -64,13 +71,13 @@ def assess_overfitting(
         task: The task, which decides the metric.
         train: The metrics on the training rows.
         test: The metrics on the test rows.
-        interval: The interval of the gap, for the sentence. The verdict depends on the gap alone.
+        intervals: The interval of the gap by metric, for the sentence. The verdict depends on the gap alone.
     """
-    if task not in ("classification", "regression"):
+    metric = COMPARED_METRICS.get(task)
+    if metric is None:
         return None
-    metric = "f1" if task == "classification" else "r2"
     train_value, test_value = train[metric], test[metric]
-    name = {"f1": "F1", "r2": "R²"}[metric]
+    name, interval = METRIC_NAMES[metric], (intervals or {}).get(metric)
     if train_value is None or test_value is None:
         text = f"Overfitting is unknown: {name} is not defined on both training and test rows."
         return Overfitting("no", metric, 0.0, text)

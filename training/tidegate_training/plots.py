@@ -25,6 +25,7 @@ from tidegate_training.bundling.fitted_model import FittedModel
 from tidegate_training.diagnosis import CurvePoint, Diagnosis
 from tidegate_training.evaluation import Evaluation
 from tidegate_training.metrics import class_codes, class_scores, curve_points
+from tidegate_training.overfitting import METRIC_NAMES
 
 Array = NDArray[Any]
 Floats = NDArray[np.float64]
@@ -183,7 +184,7 @@ def plot_calibration(bins: Sequence[CalibrationBin], split: str = "test") -> Dra
 
 def plot_diagnosis(diagnosis: Diagnosis) -> dict[str, Draw]:
     """Plot the curves of a diagnosis by the names under which findings refer to them."""
-    metric = {"f1": "F1", "r2": "R²"}[diagnosis.metric]
+    metric = METRIC_NAMES[diagnosis.metric]
     curves: dict[str, tuple[str, Mapping[str, Sequence[CurvePoint]]]] = {
         "learning_curve": ("Learning curve: rows to fit on", {"": diagnosis.learning}),
         "regularization": (f"Regularization: {diagnosis.parameter}", diagnosis.regularization),

@@ -35,6 +35,6 @@ def test_assess_overfitting_follows_the_fixed_rule(
 
 def test_assess_overfitting_says_the_interval_of_the_gap() -> None:
     interval = Interval(0.02, 0.12, "bootstrap")
-    overfitting = assess_overfitting("classification", {"f1": 0.99}, {"f1": 0.92}, interval)
+    overfitting = assess_overfitting("classification", {"f1": 0.99}, {"f1": 0.92}, {"f1": interval})
     assert "a gap of 0.070 (95 % interval 0.020 to 0.120)" in overfitting.text
     assert overfitting.interval == interval
