@@ -21,9 +21,8 @@ from tidegate_training.metrics import (
     calibration_bins,
     class_codes,
     class_totals,
-    first_values,
+    point_estimates,
     positive_probabilities,
-    unit_weights,
 )
 
 MIN_GROUP_ROWS = 10
@@ -164,7 +163,7 @@ def _by_class(evaluator: Evaluator, rows: Indices, outputs: Outputs) -> tuple[Gr
             f"{name} {code}": values[:, code] for name, values in series.items() for code in range(n_classes)
         }
 
-    metrics = first_values(statistic(np.arange(len(rows)), unit_weights(len(rows))))
+    metrics = point_estimates(statistic, len(rows))
     series = {} if evaluator.are_rows_alike else evaluator.bootstrap(rows).resample(statistic, metrics)
     groups = []
     for code, label in enumerate(model.labels):

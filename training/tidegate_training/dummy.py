@@ -17,9 +17,8 @@ from tidegate.outputs import LABEL, PREDICTION, PROBABILITIES
 from tidegate_training.bundling.features import Indices
 from tidegate_training.bundling.fitted_model import FittedModel
 from tidegate_training.estimates import Estimates, Evaluator
-from tidegate_training.gates import ERROR_METRICS
 from tidegate_training.intervals import Interval, Series, bootstrap_interval
-from tidegate_training.metrics import Metrics, first_values, quantile_levels, unit_weights
+from tidegate_training.metrics import Metrics, improvement, improvements, point_estimates, quantile_levels
 
 Array = NDArray[Any]
 
@@ -60,23 +59,21 @@ def compare_with_dummy(evaluator: Evaluator, rows: Indices, estimates: Estimates
     for names, outputs in constants:
         repeated = {name: np.repeat(value[np.newaxis], len(rows), axis=0) for name, value in outputs.items()}
         statistic = evaluator.statistic(rows, repeated)
-        own = first_values(statistic(np.arange(len(rows)), unit_weights(len(rows))))
+        own = point_estimates(statistic, len(rows))
         resampled = evaluator.bootstrap(rows).resample(statistic, own)
         wanted = names or tuple(own)
         metrics |= {name: own[name] for name in wanted}
         series |= {name: resampled[name] for name in wanted}
-    improvement: Metrics = {}
-    intervals = {}
-    for name, dummy_value in metrics.items():
-        value, sign = estimates.metrics[name], -1 if name in ERROR_METRICS else 1
-        improvement[name] = None if value is None or dummy_value is None else sign * (value - dummy_value)
-        difference = sign * (estimates.series[name] - series[name])
-        intervals[name] = bootstrap_interval(difference, improvement[name])
+    better = improvements(estimates.metrics, metrics)
+    intervals = {
+        name: bootstrap_interval(improvement(name, estimates.series[name], series[name]), value)
+        for name, value in better.items()
+    }
     strategy = "most frequent class"
     if model.task == "regression":
         strategy = "quantiles" if quantile_levels(model.outputs[0].labels) else "mean"
-    text = _describe(model, strategy, estimates.metrics, metrics, improvement, intervals, constants[0][1])
-    return DummyComparison(strategy, metrics, improvement, intervals, text)
+    text = _describe(model, strategy, estimates.metrics, metrics, better, intervals, constants[0][1])
+    return DummyComparison(strategy, metrics, better, intervals, text)
 
 
 def _constants(model: FittedModel, target: Array) -> list[tuple[tuple[str, ...], dict[str, Array]]]:

@@ -36,11 +36,11 @@ from tidegate_training.metrics import (
     classification_metrics,
     clustering_metrics,
     decision_rates,
-    first_values,
     is_covered,
     mean_error,
     multi_target_metrics,
     outlier_metrics,
+    point_estimates,
     quantile_levels,
     quantile_metrics,
     regression_metrics,
@@ -112,7 +112,7 @@ class Evaluator:
         Raises:
             DataError: If a prediction is outside the range of the output's type.
         """
-        return first_values(self.statistic(rows, outputs)(np.arange(len(rows)), unit_weights(len(rows))))
+        return point_estimates(self.statistic(rows, outputs), len(rows))
 
     def estimate(self, rows: Indices, outputs: Outputs, *, by_group: bool = False) -> Estimates:
         """Compute metrics and intervals of the rows with the numbers ``rows``, ``[rows]``.
@@ -126,7 +126,7 @@ class Evaluator:
             DataError: If a prediction is outside the range of the output's type.
         """
         statistic = self.statistic(rows, outputs, by_group=by_group)
-        metrics = first_values(statistic(np.arange(len(rows)), unit_weights(len(rows))))
+        metrics = point_estimates(statistic, len(rows))
         series = self.bootstrap(rows).resample(statistic, metrics)
         intervals = {name: bootstrap_interval(series[name], value) for name, value in metrics.items()}
         if self.are_rows_alike:

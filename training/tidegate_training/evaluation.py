@@ -18,9 +18,9 @@ from tidegate_training.diagnosis import Diagnosis
 from tidegate_training.dummy import DummyComparison, compare_with_dummy
 from tidegate_training.estimates import Evaluator
 from tidegate_training.folds import CrossValidation
-from tidegate_training.gates import ERROR_METRICS, Gate, GateResult, evaluate_gates
+from tidegate_training.gates import Gate, GateResult, evaluate_gates
 from tidegate_training.intervals import LEVEL, RESAMPLES, Interval, bootstrap_interval, intervals_to_json
-from tidegate_training.metrics import Metrics
+from tidegate_training.metrics import Metrics, improvement
 from tidegate_training.overfitting import Overfitting, assess_overfitting, metric_gaps
 
 Array = NDArray[Any]
@@ -130,9 +130,7 @@ def evaluate(
         train, test = estimates["train"], estimates["test"]
         gap = metric_gaps(train.metrics, test.metrics)
         intervals[GAP] = {
-            name: bootstrap_interval(
-                (-1 if name in ERROR_METRICS else 1) * (train.series[name] - test.series[name]), value
-            )
+            name: bootstrap_interval(improvement(name, train.series[name], test.series[name]), value)
             for name, value in gap.items()
         }
         overfitting = assess_overfitting(evaluator.model.task, train.metrics, test.metrics, intervals[GAP])

@@ -8,7 +8,7 @@ and the bootstrap of its interval are therefore one definition. NaN marks a metr
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,12 +17,14 @@ from tidegate.errors import DataError
 from tidegate.outputs import LABEL, PREDICTION, PROBABILITIES, SCORE
 from tidegate_training.bundling.features import Indices
 from tidegate_training.bundling.outputs import OUTLIER, QUANTILE
-from tidegate_training.intervals import Series, Weights
+from tidegate_training.gates import ERROR_METRICS
+from tidegate_training.intervals import Series, Statistic, Weights
 
 Array = NDArray[Any]
 Floats = NDArray[np.float64]
 Metrics = dict[str, float | None]
 MetricSeries = dict[str, Series]
+Value = TypeVar("Value", float, Series)
 
 CALIBRATION_BINS = 10
 """Number of bins of equal width of the calibration error and of the reliability curve."""
@@ -38,14 +40,38 @@ _ROUNDING = 1e-12
 """Calibration error below which probabilities equal frequencies, except for the last bits of the sums."""
 
 
-def unit_weights(rows: int, weights: Array | None = None) -> Weights:
-    """Return the weights ``[rows]`` as one resample, ``[1, rows]``; by default each row counts 1."""
-    return np.ones((1, rows)) if weights is None else np.asarray(weights, np.float64)[np.newaxis]
+def unit_weights(rows: int) -> Weights:
+    """Return one resample in which each row counts 1, ``[1, rows]``."""
+    return np.ones((1, rows))
 
 
 def first_values(series: Mapping[str, Series]) -> Metrics:
     """Return the metrics of the first resample; None where a metric is not defined."""
     return {name: float(values[0]) if np.isfinite(values[0]) else None for name, values in series.items()}
+
+
+def point_estimates(statistic: Statistic, n_rows: int) -> Metrics:
+    """Return the metrics of the rows themselves, of which each counts 1; None if not defined."""
+    return first_values(statistic(np.arange(n_rows), unit_weights(n_rows)))
+
+
+def improvement(metric: str, value: Value, baseline: Value) -> Value:
+    """Return how much better a value of a metric is than another one; negative where it is worse.
+
+    Args:
+        metric: The metric, which decides whether lower is better.
+        value: The value, or the value of each resample, ``[resamples]``.
+        baseline: The other one.
+    """
+    return baseline - value if metric in ERROR_METRICS else value - baseline
+
+
+def improvements(values: Metrics, baseline: Metrics) -> Metrics:
+    """Return, by metric of the baseline, how much better the values are; None where one is not defined."""
+    return {
+        name: None if (value := values[name]) is None or other is None else improvement(name, value, other)
+        for name, other in baseline.items()
+    }
 
 
 @dataclass(frozen=True, slots=True)

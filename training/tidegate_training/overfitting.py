@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tidegate.contract import Task
-from tidegate_training.gates import ERROR_METRICS
 from tidegate_training.intervals import Interval
-from tidegate_training.metrics import Metrics
+from tidegate_training.metrics import Metrics, improvements
 
 COMPARED_METRICS: Mapping[Task, str] = {"classification": "f1", "regression": "r2"}
 """By task, the metric of verdicts on the fit of a model; other tasks have none."""
@@ -52,14 +51,7 @@ def metric_gaps(train: Metrics, test: Metrics) -> Metrics:
     >>> metric_gaps({"rmse": 1.0}, {"rmse": 1.5})
     {'rmse': 0.5}
     """
-    gaps: Metrics = {}
-    for name, train_value in train.items():
-        test_value = test[name]
-        if train_value is None or test_value is None:
-            gaps[name] = None
-        else:
-            gaps[name] = test_value - train_value if name in ERROR_METRICS else train_value - test_value
-    return gaps
+    return improvements(train, test)
 
 
 def assess_overfitting(
