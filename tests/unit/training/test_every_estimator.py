@@ -9,7 +9,6 @@ import pytest
 from tests.algorithms.cases import find_estimators, fit_case, supported_kinds
 from tests.algorithms.outcomes import STATUSES, bundle_and_serve, read_outcomes
 from tests.algorithms.page import PAGE, render_page
-from tidegate_training import sealing
 
 NAMES = sorted(find_estimators())
 RECORDED = read_outcomes()
@@ -32,11 +31,7 @@ def test_page_is_rendered_from_the_record() -> None:
 
 # One kind of data each, in turn; `make algorithms` has all.
 @pytest.mark.parametrize("name", NAMES)
-def test_estimator_is_served_as_recorded_or_better(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # Plots take most of the time of a bundle, and no outcome depends on them.
-    monkeypatch.setattr(sealing, "plot_evaluation", lambda *_: {})
+def test_estimator_is_served_as_recorded_or_better(name: str, tmp_path: Path) -> None:
     kinds = supported_kinds(name)
     kind = kinds[NAMES.index(name) % len(kinds)]
     outcome = bundle_and_serve(fit_case(name, kind), tmp_path / "bundle")
