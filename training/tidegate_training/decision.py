@@ -15,6 +15,7 @@ from tidegate.contract import DecisionThreshold
 from tidegate.errors import FieldError
 from tidegate.outputs import PROBABILITIES
 from tidegate_training.config import Costs, Threshold, ThresholdMetric
+from tidegate_training.metrics import ratio
 
 Floats = NDArray[np.float64]
 
@@ -133,14 +134,9 @@ def _goodness(
     if criterion == "recall":
         return recall
     if criterion == "precision":
-        return _ratio(true_positives, true_positives + false_positives)
+        return ratio(true_positives, true_positives + false_positives)
     if criterion == "f1":
-        return _ratio(2 * true_positives, 2 * true_positives + false_positives + false_negatives)
+        return ratio(2 * true_positives, 2 * true_positives + false_positives + false_negatives)
     if criterion == "balanced_accuracy":
         return (recall + true_negatives / negatives) / 2
     return (true_positives + true_negatives) / (positives + negatives)
-
-
-def _ratio(numerator: Floats, denominator: Floats) -> Floats:
-    """Divide element by element, ``[candidates]``; 0 / 0 is 0, as in scikit-learn's metrics."""
-    return np.divide(numerator, denominator, out=np.zeros_like(numerator), where=denominator > 0)

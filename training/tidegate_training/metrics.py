@@ -85,17 +85,17 @@ class ClassTotals:
     @property
     def precision(self) -> Floats:
         """The precision, ``[resamples, classes]``; 0 for a class that is never predicted."""
-        return _ratio(self.true_positives, self.predicted)
+        return ratio(self.true_positives, self.predicted)
 
     @property
     def recall(self) -> Floats:
         """The recall, ``[resamples, classes]``; 0 for a class without rows."""
-        return _ratio(self.true_positives, self.actual)
+        return ratio(self.true_positives, self.actual)
 
     @property
     def f1(self) -> Floats:
         """The harmonic mean of precision and recall, ``[resamples, classes]``."""
-        return _ratio(2 * self.true_positives, self.actual + self.predicted)
+        return ratio(2 * self.true_positives, self.actual + self.predicted)
 
 
 def class_totals(actual: Indices, predicted: Indices, n_classes: int, weights: Weights) -> ClassTotals:
@@ -171,7 +171,7 @@ def classification_metrics(
     of_interest = [list(labels).index(positive_label)] if len(labels) == 2 else list(range(len(labels)))
     total = weights.sum(axis=1)
     metrics = {
-        "accuracy": _ratio(totals.true_positives.sum(axis=1), total),
+        "accuracy": ratio(totals.true_positives.sum(axis=1), total),
         "precision": totals.precision[:, of_interest].mean(axis=1),
         "recall": totals.recall[:, of_interest].mean(axis=1),
         "f1": totals.f1[:, of_interest].mean(axis=1),
@@ -360,7 +360,7 @@ def regression_metrics(target: Array, outputs: Mapping[str, Array], weights: Wei
     mse = (squares / total).mean(axis=1)
     # As in scikit-learn, R² of equal values is 1 if each prediction is exact, and otherwise 0.
     explained = np.where(
-        variation > 1e-12 * (weights @ values**2), 1 - _ratio(squares, variation), squares == 0
+        variation > 1e-12 * (weights @ values**2), 1 - ratio(squares, variation), squares == 0
     )
     is_defined = (weights > 0).sum(axis=1) > 1
     return {
@@ -538,6 +538,6 @@ def _sum_by_code(weights: Floats, codes: Indices, n_codes: int) -> Floats:
     return sums
 
 
-def _ratio(numerator: Floats, denominator: Floats) -> Floats:
-    """Divide element by element; 0 / 0 is 0, as in scikit-learn's metrics."""
+def ratio(numerator: Floats, denominator: Floats) -> Floats:
+    """Divide arrays of one shape, ``[...]``, element by element; 0 / 0 is 0, as in scikit-learn's metrics."""
     return np.divide(numerator, denominator, out=np.zeros_like(numerator), where=denominator > 0)
