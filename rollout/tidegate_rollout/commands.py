@@ -275,12 +275,13 @@ def connect(name: str, namespace: str | None, chart: str) -> "Session":
     from tidegate_rollout.helm import Helm
     from tidegate_rollout.lease import Identity, RolloutLease, is_process_alive
     from tidegate_rollout.progress import Progress
-    from tidegate_rollout.release import INSTANCE_LABEL, read_release
+    from tidegate_rollout.release import COMPONENT_LABEL, INSTANCE_LABEL, read_release, read_services
     from tidegate_rollout.session import Session
 
     cluster = Cluster()
     namespace = namespace or cluster.namespace()
-    stable = next(t.service for t in read_release(cluster, name, namespace).tracks if t.name == "stable")
+    services = read_services(cluster, name, namespace)
+    stable = next(it for it in services if it["metadata"]["labels"][COMPONENT_LABEL] == "stable")
     lease = RolloutLease(
         KubernetesLeases(namespace),
         stable["metadata"]["name"],

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from tidegate.kubernetes.pods import Object
 
 CHART = "tidegate"
-TRACKS = "app.kubernetes.io/component in (stable, canary)"
+COMPONENT_LABEL = "app.kubernetes.io/component"
+TRACKS = f"{COMPONENT_LABEL} in (stable, canary)"
 """The selector of the tracks. In a parent chart, app.kubernetes.io/name has the alias of the chart."""
 POD_LABEL = "serving.kserve.io/inferenceservice"
 INSTANCE_LABEL = "app.kubernetes.io/instance"
@@ -64,8 +65,7 @@ def read_release(cluster: "Cluster", name: str, namespace: str) -> Release:
         ServerError: If the cluster is unreachable or fails.
         ConfigurationError: If the cluster denies access, or the Helm release has several models.
     """
-    listed = cluster.objects("serving.kserve.io/v1beta1", namespace, "inferenceservices", TRACKS)
-    services = _select(listed, name, namespace)
+    services = read_services(cluster, name, namespace)
     deployments = {
         deployment["metadata"]["name"]: deployment
         for deployment in cluster.objects("apps/v1", namespace, "deployments")
@@ -92,7 +92,7 @@ def read_release(cluster: "Cluster", name: str, namespace: str) -> Release:
         service_name = service["metadata"]["name"]
         tracks.append(
             Track(
-                name=service["metadata"]["labels"]["app.kubernetes.io/component"],
+                name=service["metadata"]["labels"][COMPONENT_LABEL],
                 service=service,
                 deployment=deployments.get(f"{service_name}-predictor"),
                 autoscaler=autoscalers.get(f"{service_name}-predictor"),
@@ -106,8 +106,20 @@ def read_release(cluster: "Cluster", name: str, namespace: str) -> Release:
     return Release(name, namespace, tuple(tracks), route)
 
 
-def _select(services: "list[Object]", name: str, namespace: str) -> "list[Object]":
-    """Return the tracks of one model: of the objects' name, or else of the release's name in Helm."""
+def read_services(cluster: "Cluster", name: str, namespace: str) -> "list[Object]":
+    """Read the InferenceServices of a release: one per track.
+
+    Args:
+        cluster: The cluster.
+        name: The Helm release, or the name of its InferenceService, which comes first.
+        namespace: The release's namespace.
+
+    Raises:
+        NotFoundError: If the namespace has no release of this name.
+        ServerError: If the cluster is unreachable or fails.
+        ConfigurationError: If the cluster denies access, or the Helm release has several models.
+    """
+    services = cluster.objects("serving.kserve.io/v1beta1", namespace, "inferenceservices", TRACKS)
     selected = [service for service in services if _stable_name(service) == name] or [
         service for service in services if service["metadata"]["labels"].get(INSTANCE_LABEL) == name
     ]
@@ -127,5 +139,5 @@ def _stable_name(service: "Object") -> str:
     """Return the name of a release's objects, which is that of its stable track."""
     metadata = service["metadata"]
     name: str = metadata["name"]
-    is_canary = metadata["labels"]["app.kubernetes.io/component"] == "canary"
+    is_canary = metadata["labels"][COMPONENT_LABEL] == "canary"
     return name.removesuffix("-canary") if is_canary else name
