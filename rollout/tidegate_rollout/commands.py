@@ -15,7 +15,7 @@ import typer
 import yaml
 
 from tidegate.console import OutputFormat, OutputOption, print_result, stderr
-from tidegate.errors import ConfigurationError, GateNotPassedError, NotFoundError
+from tidegate.errors import GateNotPassedError, NotFoundError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -92,13 +92,19 @@ def plan(
         plan_rollout,
         policy_by_replicas,
     )
+    from tidegate_rollout.room import read_scale
 
     new = parse_digest(digest)
     settings = load_policy(policy)
-    current = _read_values(release, namespace, chart, values or [])
-    before = RolloutValues.parse(current)
-    if replicas is None:
-        replicas = before.min_replicas if values else _stable_replicas(release, namespace)
+    if values:
+        current = _merge_values(release, namespace, chart, values)
+        before = RolloutValues.parse(current)
+        replicas = replicas or before.min_replicas
+    else:
+        session = connect(release, namespace)
+        current = session.deployed_values()
+        before = RolloutValues.parse(current)
+        replicas = replicas or read_scale(session.effects.read_release(), "stable").replicas
     by_replicas = not current["route"]["enabled"]
     if by_replicas:
         settings = policy_by_replicas(settings, replicas)
@@ -211,7 +217,7 @@ def status(
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
     """Show the rollout in progress, or the last one: its steps, the verdict and the reasons."""
-    session = connect(release, namespace, CHART)
+    session = connect(release, namespace)
     if (state := session.last_state()) is None:
         raise NotFoundError(f"{release} has had no rollout: start one with 'tidegate rollout start'.")
     _print_report(session, state, out, output)
@@ -239,7 +245,7 @@ def verdict(
     """
     from tidegate_rollout.present import judge_present_step
 
-    session = connect(release, namespace, CHART)
+    session = connect(release, namespace)
     effects = session.effects
     state, reached = judge_present_step(
         effects.read_release,
@@ -256,13 +262,13 @@ def verdict(
         )
 
 
-def connect(name: str, namespace: str | None, chart: str) -> "Session":
+def connect(name: str, namespace: str | None, chart: str = CHART) -> "Session":
     """Return the access to a release on the cluster of the current context.
 
     Args:
         name: The Helm release, or the name of its InferenceService.
         namespace: The release's namespace; None for the context's.
-        chart: The release's chart.
+        chart: The release's chart, for upgrades.
 
     Raises:
         NotFoundError: If the namespace has no release of this name.
@@ -321,31 +327,16 @@ def write_values(steps: "Sequence[PlannedStep]", folder: Path) -> None:
         file.write_text(f"# {step.purpose}. The step ends with {ending}.\n{text}", encoding="utf-8")
 
 
-def _read_values(release: str, namespace: str | None, chart: str, files: "Sequence[Path]") -> dict[str, Any]:
-    """Return a release's values with defaults, from Helm or from the values files of another tool."""
+def _merge_values(
+    release: str, namespace: str | None, chart: str, files: "Sequence[Path]"
+) -> Mapping[str, Any]:
+    """Return the chart's defaults with the values files of another tool."""
     from tidegate.settings import Document
     from tidegate_rollout.helm import Helm, merge
 
-    if files:
-        helm = Helm(release, namespace or "default", chart)
-        helm.verify_version()
-        return reduce(merge, [Document.read(file).values for file in files], helm.default_values())
-    session = connect(release, namespace, chart)
-    values = session.effects.helm.deployed_values()
-    if values is None:
-        raise ConfigurationError(
-            f"The last upgrade of {release} is pending or has failed: see 'helm history {release}'."
-        )
-    return dict(values)
-
-
-def _stable_replicas(release: str, namespace: str | None) -> int:
-    from tidegate.kubernetes.client import Cluster
-    from tidegate_rollout.release import read_release
-    from tidegate_rollout.room import read_scale
-
-    cluster = Cluster()
-    return read_scale(read_release(cluster, release, namespace or cluster.namespace()), "stable").replicas
+    helm = Helm(release, namespace or "default", chart)
+    helm.verify_version()
+    return reduce(merge, [Document.read(file).values for file in files], helm.default_values())
 
 
 def _load_replay(session: "Session", bundle: str) -> "Replay":

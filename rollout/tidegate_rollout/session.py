@@ -6,7 +6,9 @@ A command takes the lease and continues the rollout to its end. If another proce
 and ``promote`` leave a request in it, which that process follows, and take over if it does not.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from tidegate.errors import ConfigurationError, ServerError
 from tidegate_rollout.controller import Controller, Effects
@@ -38,6 +40,21 @@ class Session:
     def last_state(self) -> RolloutState | None:
         """Return the state of the last rollout; None without one."""
         return _state_of(self.lease.read())
+
+    def deployed_values(self) -> Mapping[str, Any]:
+        """Return the release's values with defaults.
+
+        Raises:
+            ConfigurationError: If the last upgrade is pending or has failed.
+            ServerError: If the cluster is unreachable or fails.
+        """
+        values = self.effects.helm.deployed_values()
+        if values is None:
+            raise ConfigurationError(
+                f"The last upgrade of {self.release} is pending or has failed: run 'helm history "
+                f"{self.release}', and upgrade the release before the rollout."
+            )
+        return values
 
     def start(
         self,
@@ -117,12 +134,7 @@ class Session:
     ) -> RolloutState:
         effects = self.effects
         effects.helm.verify_chart()
-        values = effects.helm.deployed_values()
-        if values is None:
-            raise ConfigurationError(
-                f"The last upgrade of {self.release} is pending or has failed: run 'helm history "
-                f"{self.release}', and upgrade the release before the rollout."
-            )
+        values = self.deployed_values()
         release = await_ready(
             effects.read_release, clock=effects.clock, sleep=self._sleep, notice=effects.report.notice
         )

@@ -19,7 +19,7 @@ def use(monkeypatch):
     """Connect the commands to a world, each time as another process."""
 
     def connect_to(world):
-        monkeypatch.setattr(commands, "connect", lambda name, namespace, chart: world.session())
+        monkeypatch.setattr(commands, "connect", lambda name, namespace, chart="": world.session())
         return world
 
     return connect_to
@@ -84,9 +84,8 @@ def test_status_without_a_rollout_is_an_error(use):
         commands.status("iris")
 
 
-def test_plan_reads_the_release(use, monkeypatch, tmp_path, capsys):
+def test_plan_reads_the_release(use, tmp_path, capsys):
     world = use(World())
-    monkeypatch.setattr(commands, "_stable_replicas", lambda release, namespace: 6)
     commands.plan("iris", f"sha256:{NEW}", values_out=tmp_path / "steps", output=OutputFormat.JSON)
     document = json.loads(capsys.readouterr().out)
     files = sorted((tmp_path / "steps").iterdir())
