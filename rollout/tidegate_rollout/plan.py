@@ -8,7 +8,6 @@ same result, and for GitOps the values of a step replace those of the step befor
 """
 
 import math
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,6 +15,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from tidegate.digest import is_sha256
 from tidegate.errors import ConfigurationError
 from tidegate_rollout.policy import RolloutPolicy
 
@@ -28,7 +28,6 @@ RETURN = "return"
 REMOVE = "remove"
 
 _NO_TRAFFIC = {"weight": 0, "mirror_percent": 0, "split_by_replicas": False}
-_DIGEST = re.compile(r"(?:sha256:)?([0-9a-f]{64})")
 
 
 class RolloutValues(BaseModel):
@@ -109,13 +108,13 @@ def parse_digest(text: str) -> str:
     Raises:
         ConfigurationError: If the text is not a digest.
     """
-    match = _DIGEST.fullmatch(text)
-    if match is None:
+    digits = text.removeprefix("sha256:")
+    if not is_sha256(digits):
         raise ConfigurationError(
             f"The digest {text!r} is not valid: expected 64 digits of 0-9 and a-f, with or without "
             "'sha256:'; 'tidegate push' and 'tidegate inspect' print it."
         )
-    return match.group(1)
+    return digits
 
 
 def baseline_of(values: RolloutValues, digest: str) -> RolloutValues:
