@@ -8,6 +8,7 @@ from tidegate.errors import ServerError
 from tidegate.kubernetes.pods import Object, is_ready
 from tidegate_rollout.evidence import Block, TrackCounts, increase
 from tidegate_rollout.pairs import PairJoiner, Sample
+from tidegate_rollout.policy import RolloutPolicy
 from tidegate_rollout.release import Release
 from tidegate_rollout.replay import Replay
 from tidegate_rollout.room import ReplicaCapacity
@@ -56,7 +57,7 @@ class Measurement:
         """Read all pods, and add the block since the last reading; the first one only starts a block."""
         mirrors = state.current.values.mirror_percent > 0
         before, policy = state.reading, state.policy
-        targets = list(find_targets(release, mirrors=mirrors))
+        targets = list(_find_targets(release, mirrors=mirrors))
         # Only a mirrored or a replayed request is served by both tracks.
         samples = policy.predictions is not None and (mirrors or self._replay is not None)
         for failure in self._replay.send(targets) if samples and not mirrors and self._replay else ():
@@ -122,7 +123,26 @@ def await_ready(
         sleep(POLL_SECONDS)
 
 
-def find_targets(release: Release, *, mirrors: bool) -> Iterator[Target]:
+def read_edges(release: Release, get: Get, policy: RolloutPolicy) -> tuple[float, ...]:
+    """Return the durations that the verdict compares, by the histogram of a pod that can be read.
+
+    Args:
+        release: The release.
+        get: Reads a path of a pod.
+        policy: The policy with the objective, and whether each pod must have samples of predictions.
+
+    Raises:
+        ServerError: If no pod can be read.
+        ConfigurationError: If the objective exceeds every bound of the histogram.
+    """
+    samples = policy.predictions is not None
+    readings, failures = read_pods(_find_targets(release, mirrors=False), get, {}, samples=samples)
+    if not readings:
+        raise ServerError(f"No pod of {release.name} can be read: {'; '.join(failures)}.")
+    return policy.latency_edges(list(readings[0].lane.buckets))
+
+
+def _find_targets(release: Release, *, mirrors: bool) -> Iterator[Target]:
     """Yield the ready pods of both tracks.
 
     Args:

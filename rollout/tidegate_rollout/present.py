@@ -7,15 +7,15 @@ It changes nothing and keeps no state, so it needs neither Helm nor a Lease.
 
 from collections.abc import Callable
 
-from tidegate.errors import ConfigurationError, ServerError
+from tidegate.errors import ConfigurationError
 from tidegate.kubernetes.pods import Object
 from tidegate_rollout.evidence import Evidence
-from tidegate_rollout.measurement import Measurement, await_ready, find_targets
+from tidegate_rollout.measurement import Measurement, await_ready, read_edges
 from tidegate_rollout.plan import FULL_WEIGHT, RolloutValues
 from tidegate_rollout.policy import RolloutPolicy, Step
 from tidegate_rollout.release import Release
 from tidegate_rollout.room import read_scale
-from tidegate_rollout.scrape import Get, read_pods
+from tidegate_rollout.scrape import Get
 from tidegate_rollout.state import RolloutState
 from tidegate_rollout.status import assess
 from tidegate_rollout.verdict import Verdict
@@ -47,12 +47,7 @@ def judge_present_step(
     release = await_ready(read_release, clock=clock, sleep=sleep, notice=notice)
     step = present_step(release)
     policy = policy.model_copy(update={"steps": (step,)})
-    readings, failures = read_pods(
-        find_targets(release, mirrors=False), get, {}, samples=policy.predictions is not None
-    )
-    if not readings:
-        raise ServerError(f"No pod of {release.name} can be read: {'; '.join(failures)}.")
-    state = _state(release, policy, policy.latency_edges(list(readings[0].lane.buckets)), clock())
+    state = _state(release, policy, read_edges(release, get, policy), clock())
     sleep(policy.settle_seconds)
     measurement = Measurement(get, clock, notice)
     while True:

@@ -14,13 +14,12 @@ from tidegate.errors import ConfigurationError, ServerError
 from tidegate_rollout.controller import Controller, Effects
 from tidegate_rollout.lease import LeaseHeldError, LeaseLostError, LeaseRecord, RolloutLease
 from tidegate_rollout.machine import Request, resume
-from tidegate_rollout.measurement import await_ready, find_targets
+from tidegate_rollout.measurement import await_ready, read_edges
 from tidegate_rollout.plan import parse_digest
 from tidegate_rollout.policy import RolloutPolicy
 from tidegate_rollout.preflight import continued_state, first_state, verify_values
 from tidegate_rollout.replay import Post, Replay
 from tidegate_rollout.room import ReplicaCapacity, read_scale
-from tidegate_rollout.scrape import read_pods
 from tidegate_rollout.state import Course, Result, RolloutState
 
 FOLLOW_SECONDS = 2.0
@@ -141,17 +140,13 @@ class Session:
         course = Course.REHEARSAL if digest is None else Course.ROLLOUT
         digest = parse_digest(digest or values["model"]["digest"])
         verify_values(values, digest, policy, course, replays=replays)
-        samples = policy.predictions is not None
-        readings, failures = read_pods(find_targets(release, mirrors=False), effects.get, {}, samples=samples)
-        if not readings:
-            raise ServerError(f"No pod of {self.release} can be read: {'; '.join(failures)}.")
         return first_state(
             values,
             digest,
             policy,
             course=course,
             replicas=read_scale(release, "stable").replicas,
-            edges=policy.latency_edges(list(readings[0].lane.buckets)),
+            edges=read_edges(release, effects.get, policy),
             now=effects.clock(),
             rounds=rounds,
         )
