@@ -405,8 +405,8 @@ def _report_table(report: "RolloutReport") -> "RenderableType":
     for record in state.records:
         seconds = f"{record.ended_at - record.started_at:.0f}"
         table.add_row(record.step, seconds, record.outcome, Text(record.reason))
-    if state.result is None or state.result.value == "held":
-        table.add_row(state.step, "", "in progress" if state.result is None else "held", Text(state.reason))
+    if not state.has_ended:
+        table.add_row(state.step, "", report.outcome, Text(state.reason))
     return Group(Text(f"{report.outcome}: {report.headline}"), table, *map(Text, _rehearsal_lines(state)))
 
 

@@ -79,7 +79,7 @@ class Session:
         """
         state = _state_of(self.lease.acquire())
         try:
-            if state is None or state.result not in (None, Result.HELD):
+            if state is None or state.has_ended:
                 if state is not None and self._is_promoted(state, digest):
                     return state
                 state = self._first_state(
@@ -115,7 +115,7 @@ class Session:
                 continue
             try:
                 assert state is not None, "the lease had a state before"
-                if state.result not in (None, Result.HELD):
+                if state.has_ended:
                     return state
                 return self._run(state, request, Controller(self.effects))
             finally:
@@ -156,7 +156,7 @@ class Session:
 
     def _verify_request(self, request: Request) -> None:
         state = self.last_state()
-        if state is None or state.result not in (None, Result.HELD):
+        if state is None or state.has_ended:
             raise ConfigurationError(f"{self.release} has no rollout in progress to {request}.")
         if request == "promote" and state.course is not Course.ROLLOUT:
             raise ConfigurationError(

@@ -169,6 +169,11 @@ class RolloutState(_Model):
         )
 
     @property
+    def has_ended(self) -> bool:
+        """Whether the rollout is neither in progress nor held."""
+        return self.result not in (None, Result.HELD)
+
+    @property
     def is_revocable(self) -> bool:
         """Whether an abort is possible: the stable track has the old digest, and the canary exists."""
         return self.course is not Course.ABORT and self.step not in (PROMOTE, RETURN, REMOVE)
