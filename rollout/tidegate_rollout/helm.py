@@ -103,7 +103,7 @@ class Helm:
         Raises:
             ConfigurationError: If Helm is not installed, or is too old.
         """
-        text = self._helm("version", "--template={{.Version}}", in_namespace=False)
+        text = self._helm("version", "--template={{.Version}}")
         match = _VERSION.match(text.strip())
         if match is None or tuple(map(int, match.groups())) < OLDEST_VERSION:
             raise ConfigurationError(
@@ -128,7 +128,7 @@ class Helm:
 
     def default_values(self) -> dict[str, Any]:
         """Return the chart's default values."""
-        values: dict[str, Any] = yaml.safe_load(self._helm("show", "values", self._chart, in_namespace=False))
+        values: dict[str, Any] = yaml.safe_load(self._helm("show", "values", self._chart))
         return values
 
     def verify_chart(self) -> None:
@@ -198,9 +198,8 @@ class Helm:
         metadata: dict[str, Any] = json.loads(self._helm("get", "metadata", self._release, "--output=json"))
         return metadata
 
-    def _helm(self, *arguments: str, in_namespace: bool = True) -> str:
-        namespace = [f"--namespace={self._namespace}"] if in_namespace else []
-        completed = self._run_command(["helm", *arguments, *namespace], self._on_wait)
+    def _helm(self, *arguments: str) -> str:
+        completed = self._run_command(["helm", *arguments, f"--namespace={self._namespace}"], self._on_wait)
         if completed.exit_code != 0:
             message = _message(completed.stderr)
             error = ConfigurationError if any(part in message for part in _PERMANENT) else ServerError
