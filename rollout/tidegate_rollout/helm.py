@@ -159,8 +159,7 @@ class Helm:
             ConfigurationError: If Helm or the API server rejects the upgrade.
             ServerError: If the cluster is unreachable or fails.
         """
-        self._resolve_pending()
-        version = str(self._metadata()["version"])
+        version = str(self._settled_metadata()["version"])
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "values.yaml"
             file.write_text(yaml.safe_dump(dict(values), sort_keys=False), encoding="utf-8")
@@ -174,15 +173,16 @@ class Helm:
                 f"--description={description}",
             )
 
-    def _resolve_pending(self) -> None:
-        """Wait for another upgrade, and return to the last deployed revision if it never ends."""
+    def _settled_metadata(self) -> dict[str, Any]:
+        """Read the metadata after a pending upgrade: its end, or the return to the last deployed revision."""
         deadline = self._clock() + PENDING_SECONDS
-        while str(self._metadata()["status"]).startswith("pending-"):
+        while str((metadata := self._metadata())["status"]).startswith("pending-"):
             if self._clock() > deadline:
                 self._helm("rollback", self._release, str(self._deployed_revision()))
-                return
+                return self._metadata()
             self._on_wait()
             self._sleep(_POLL_SECONDS)
+        return metadata
 
     def _deployed_revision(self) -> int:
         history = json.loads(self._helm("history", self._release, "--output=json"))
