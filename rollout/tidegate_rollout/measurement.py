@@ -12,7 +12,7 @@ from tidegate_rollout.policy import RolloutPolicy
 from tidegate_rollout.release import Release
 from tidegate_rollout.replay import Replay
 from tidegate_rollout.room import ReplicaCapacity
-from tidegate_rollout.scrape import Get, PodReading, Target, read_pods
+from tidegate_rollout.scrape import HTTP_PORT, Get, PodReading, Target, read_pods
 from tidegate_rollout.state import Reading, RolloutState
 from tidegate_rollout.status import CONTAINER
 from tidegate_rollout.status import assess as assess_status
@@ -21,8 +21,6 @@ from tidegate_rollout.verdict import Verdict, assess
 READY_SECONDS = 900.0
 """The longest time until a release serves a step."""
 POLL_SECONDS = 2.0
-HTTP_PORT = 8080
-"""The port of the metrics, unless the chart's value server.metricsPort is set."""
 
 
 class Measurement:

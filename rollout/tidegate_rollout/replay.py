@@ -15,9 +15,8 @@ from tidegate.contract import Contract, Scalar
 from tidegate.errors import ServerError
 from tidegate.protocol.requests import v2_body
 from tidegate.protocol.samples import sample_rows
-from tidegate_rollout.scrape import Target
+from tidegate_rollout.scrape import HTTP_PORT, Target
 
-HTTP_PORT = 8080
 ROWS_PER_BLOCK = 16
 """Each row is a request of its own."""
 

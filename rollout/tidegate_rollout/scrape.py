@@ -18,6 +18,9 @@ from tidegate.protocol.constants import PAIRS_PORT
 from tidegate_rollout.evidence import OVERLOAD_CODES, TrackCounts
 from tidegate_rollout.pairs import Sample
 
+HTTP_PORT = 8080
+"""The server's port. It has the metrics too, unless the chart's value server.metricsPort is set."""
+
 Get = Callable[[str, int, str], str]
 """Returns the body of ``GET``: pod, port, path. Raises ServerError if the pod does not respond with 200."""
 
