@@ -56,12 +56,12 @@ class Measurement:
         mirrors = state.current.values.mirror_percent > 0
         before, policy = state.reading, state.policy
         targets = list(_find_targets(release, mirrors=mirrors))
+        replay = None if mirrors or policy.predictions is None else self._replay
+        unsent = [] if replay is None else replay.send(targets)
         # Only a mirrored or a replayed request is served by both tracks.
-        samples = policy.predictions is not None and (mirrors or self._replay is not None)
-        for failure in self._replay.send(targets) if samples and not mirrors and self._replay else ():
-            self._notice(failure)
-        readings, failures = read_pods(targets, self._get, before.cursors, samples=samples)
-        for failure in failures:
+        samples = policy.predictions is not None and (mirrors or replay is not None)
+        readings, unread = read_pods(targets, self._get, before.cursors, samples=samples)
+        for failure in (*unsent, *unread):
             self._notice(failure)
         now = self._clock()
         state = state.model_copy(update={"reading": _next_reading(before, readings, targets, state, now)})
