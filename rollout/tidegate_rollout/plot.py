@@ -47,11 +47,10 @@ def plot_evidence(history: Sequence[Point], steps: Sequence[str], labels: Mappin
 
 def _draw_steps(history: Sequence[Point], steps: Sequence[str], end: float) -> Iterator[str]:
     """Draw the steps as shaded columns."""
-    starts = {point.step: point.seconds for point in reversed(history)}
+    ends = {point.step: point.seconds for point in history}
     bottom = _TOP + 2 * _PANEL + _GAP
     previous = 0.0
-    for number, step in enumerate(sorted(starts)):
-        last = max(point.seconds for point in history if point.step == step)
+    for number, (step, last) in enumerate(ends.items()):
         left, right = _x(previous, end), _x(last, end)
         if number % 2:
             yield (
