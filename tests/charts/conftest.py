@@ -2,28 +2,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Base values of the charts' tests."""
 
-from typing import Any
-
 import pytest
 
 from tests.charts.chart import Values
+from tidegate_rollout.helm import merge as merged
 
 DIGEST = "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae"
 OTHER = "486ea46224d1bb4fb680f34f7c9ad96a8f24ec88be73ea8e5a6c65260e9cb8a7"
 
 
 IMAGE = {"repository": "registry.example.com/tidegate/serving"}
-
-
-def merged(base: Values, more: Values) -> Values:
-    """Merge values over a base, as Helm merges one values file over another."""
-    result = dict(base)
-    for key, value in more.items():
-        current: Any = result.get(key)
-        result[key] = (
-            merged(current, value) if isinstance(current, dict) and isinstance(value, dict) else value
-        )
-    return result
 
 
 @pytest.fixture
