@@ -18,7 +18,7 @@ from sklearn.datasets import load_breast_cancer
 
 from tests.e2e.kube import CommandError, Namespace, tidegate
 from tests.e2e.model import BREAST_CANCER, GoldenRequest, Model, push, train
-from tests.e2e.release import Release, create_namespace
+from tests.e2e.release import CHART, Release, create_namespace
 from tests.e2e.rollout import PROMOTED, STOPPED, Rollout, describe
 from tests.e2e.target import Target
 from tests.e2e.traffic import ClientPod, Report, Traffic
@@ -126,7 +126,7 @@ class Site:
 
     def abort(self) -> Any:
         """Abort a rollout that is held, and return the report's document."""
-        options = (f"--namespace={self.release.namespace.name}", "--chart=helm/tidegate")
+        options = (f"--namespace={self.release.namespace.name}", f"--chart={CHART}")
         try:
             return tidegate("rollout", "abort", self.release.name, *options)
         except CommandError as error:
