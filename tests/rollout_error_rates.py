@@ -126,8 +126,8 @@ def write_page(results: Mapping[str, Mapping[str, Any]]) -> None:
 def main() -> int:
     """Measure, write the document and the page's table, and return the exit code."""
     results = measure()
-    false_fails = sum(r["fail"] for r in results.values() if r["bar"] == {"outcome": "fail", "ratio": 0.01})
-    equal = sum(r["runs"] for r in results.values() if r["bar"] == {"outcome": "fail", "ratio": 0.01})
+    of_equals = [results[name] for name, one in STUDIES.items() if one.bar == EQUAL]
+    equal, false_fails = (sum(result[key] for result in of_equals) for key in ("runs", "fail"))
     document = {"equal_rollouts": equal, "false_fails": false_fails, "studies": results}
     OUT.parent.mkdir(parents=True, exist_ok=True)
     OUT.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
