@@ -17,7 +17,7 @@ from kubernetes.stream import portforward
 from tidegate.errors import ServerError
 from tidegate.kubernetes.client import load_api_client, translate_errors
 from tidegate.kubernetes.pods import Object
-from tidegate_rollout.lease import ConflictError, Identity
+from tidegate_rollout.lease import MICRO_TIME, ConflictError, Identity
 
 COMPONENT = "tidegate/rollout"
 
@@ -116,7 +116,7 @@ class EventRecorder:
                 "namespace": metadata["namespace"],
                 "uid": metadata["uid"],
             },
-            "eventTime": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+            "eventTime": datetime.now(UTC).strftime(MICRO_TIME),
             "type": "Warning" if warning else "Normal",
             "reason": reason,
             "action": "Rollout",

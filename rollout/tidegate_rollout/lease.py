@@ -25,6 +25,8 @@ RENEW_SECONDS = 10.0
 STATE = "tidegate/rollout-state"
 REQUEST = "tidegate/rollout-request"
 """Annotations: the state, and the action that another process requests from the holder."""
+MICRO_TIME = "%Y-%m-%dT%H:%M:%S.%fZ"
+"""The format of Kubernetes' MicroTime, in UTC."""
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
@@ -283,7 +285,7 @@ class RolloutLease:
         self._held = lease
 
     def _spec(self, spec: Object, *, acquire: bool = False) -> dict[str, Any]:
-        now = self._clock().astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        now = self._clock().astimezone(UTC).strftime(MICRO_TIME)
         renewed = {
             **spec,
             "holderIdentity": str(self._identity),
