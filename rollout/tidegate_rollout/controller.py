@@ -31,6 +31,9 @@ UNREACHABLE_SECONDS = 300.0
 class ReleaseWriter(Protocol):
     """Helm, for one release."""
 
+    def verify_version(self) -> None:
+        """Check that the installed Helm can keep the other values of a release."""
+
     def verify_chart(self) -> None:
         """Check that the chart is the one that the release has."""
 

@@ -132,6 +132,7 @@ class Session:
         self, digest: str | None, policy: RolloutPolicy, rounds: int, *, replays: bool
     ) -> RolloutState:
         effects = self.effects
+        effects.helm.verify_version()
         effects.helm.verify_chart()
         values = self.deployed_values()
         release = await_ready(

@@ -166,6 +166,9 @@ class World:
 
     # Helm
 
+    def verify_version(self) -> None:
+        """Accept the version."""
+
     def verify_chart(self) -> None:
         """Accept the chart."""
 
