@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""The commands ``tidegate rollout``: plan, start, status, promote, abort and rehearse."""
+"""The commands ``tidegate rollout``: plan, start, status, promote, abort, rehearse, verdict and schema."""
 
 import json
 import re
@@ -169,7 +169,8 @@ def rehearse(
     """Roll the release's own digest out as its canary, without a promotion.
 
     Both tracks are equal, so each failed verdict is a false alarm. The result counts the rounds that the gate
-    would have stopped or held. Exits with 0 in every case.
+    would have stopped or held. Exits with 0 for every verdict, and with 3 if the rehearsal itself is held or
+    aborted.
     """
     from tidegate_rollout.state import Result
 

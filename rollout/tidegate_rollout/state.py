@@ -66,7 +66,7 @@ class StepRecord(_Model):
     started_at: float
     ended_at: float
     outcome: str
-    """``done``, or the outcome of the verdict."""
+    """``done``, the outcome of the verdict, ``aborted``, or ``skipped`` by the command ``promote``."""
     reason: str
 
 
