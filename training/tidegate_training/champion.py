@@ -25,9 +25,9 @@ from tidegate_training.bundled_model import BundledModel
 from tidegate_training.bundling.features import FeatureTable, Indices
 from tidegate_training.config import Champion as ChampionOptions
 from tidegate_training.config import DatatypeName, FeatureOptions, Features, TrainingConfig
-from tidegate_training.paired import PairedResult, compare_labels, compare_values
-from tidegate_training.source import Source
-from tidegate_training.table import Table, build_table, read_groups
+from tidegate_training.data.source import Source
+from tidegate_training.data.table import Table, build_table, read_groups
+from tidegate_training.evaluation.paired import PairedResult, compare_labels, compare_values
 
 Array = NDArray[Any]
 

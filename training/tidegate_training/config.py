@@ -3,7 +3,7 @@
 """The configuration of a training run, ``train.yaml``, as pydantic models.
 
 They reject unknown fields and values that contradict each other. They read no data:
-:mod:`tidegate_training.table` compares the configuration with the data.
+:mod:`tidegate_training.data.table` compares the configuration with the data.
 """
 
 from typing import Annotated, Any, Literal, Self

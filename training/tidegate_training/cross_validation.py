@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from tidegate.contract import DecisionThreshold
 from tidegate.errors import DataError
 from tidegate_training.config import TrainingConfig
-from tidegate_training.estimates import Evaluator
-from tidegate_training.folds import CrossValidation, Fold, make_folds, summarize_folds
-from tidegate_training.metrics import Metrics, choose_positive_label
+from tidegate_training.data.split import Splits
+from tidegate_training.data.table import Table
+from tidegate_training.evaluation.estimates import Evaluator
+from tidegate_training.evaluation.folds import CrossValidation, Fold, make_folds, summarize_folds
+from tidegate_training.evaluation.metrics import Metrics, choose_positive_label
 from tidegate_training.modelling import build_model
 from tidegate_training.pipeline import fit_pipeline
-from tidegate_training.split import Splits
-from tidegate_training.table import Table
 
 
 def cross_validate(

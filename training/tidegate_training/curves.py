@@ -17,11 +17,11 @@ from tidegate.errors import DataError
 from tidegate_training.algorithms import build_estimator
 from tidegate_training.config import Algorithm, DiagnosisOptions, Numeric, TrainingConfig
 from tidegate_training.cross_validation import evaluate_fold, make_table_folds
-from tidegate_training.diagnosis import CurvePoint, Diagnosis
-from tidegate_training.folds import Fold
-from tidegate_training.overfitting import COMPARED_METRICS
-from tidegate_training.split import Splits
-from tidegate_training.table import Table
+from tidegate_training.data.split import Splits
+from tidegate_training.data.table import Table
+from tidegate_training.evaluation.diagnosis import CurvePoint, Diagnosis
+from tidegate_training.evaluation.folds import Fold
+from tidegate_training.evaluation.overfitting import COMPARED_METRICS
 
 FRACTIONS = (0.1, 0.2, 0.4, 0.7, 1.0)
 """Fractions of the rows of a fold that the learning curve is fitted on."""

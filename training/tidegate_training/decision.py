@@ -15,7 +15,7 @@ from tidegate.contract import DecisionThreshold
 from tidegate.errors import FieldError
 from tidegate.outputs import PROBABILITIES
 from tidegate_training.config import Costs, Threshold, ThresholdMetric
-from tidegate_training.metrics import ratio
+from tidegate_training.evaluation.metrics import ratio
 
 Floats = NDArray[np.float64]
 

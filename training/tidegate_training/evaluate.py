@@ -63,7 +63,7 @@ def _to_text(result: "LiveEvaluation") -> "RenderableType":
     from rich.console import Group
     from rich.table import Table
 
-    from tidegate_training.breakdown import shown_metrics
+    from tidegate_training.evaluation.breakdown import shown_metrics
     from tidegate_training.model_card import format_estimate
 
     estimates = result.estimates

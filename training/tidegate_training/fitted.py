@@ -35,10 +35,11 @@ from tidegate_training.bundling.outputs import (
 from tidegate_training.bundling.parity import TOLERANCE
 from tidegate_training.bundling.samples import Samples, read_samples
 from tidegate_training.config import ModelCard, Threshold
+from tidegate_training.data.table import MAX_CATEGORIES
 from tidegate_training.decision import choose_threshold
-from tidegate_training.estimates import Evaluator
-from tidegate_training.evaluation import evaluate
-from tidegate_training.metrics import choose_positive_label
+from tidegate_training.evaluation.estimates import Evaluator
+from tidegate_training.evaluation.evaluation import evaluate
+from tidegate_training.evaluation.metrics import choose_positive_label
 from tidegate_training.model_card import CardContext
 from tidegate_training.networks.translation import is_keras_model
 from tidegate_training.networks.wrapping import wrap_model
@@ -46,7 +47,6 @@ from tidegate_training.output_dir import validate_output_dir
 from tidegate_training.pipeline import ESTIMATOR
 from tidegate_training.provenance import collect_provenance
 from tidegate_training.sealing import NotSavedError, ServerBuild, build_as_server, ignore_step, seal_model
-from tidegate_training.table import MAX_CATEGORIES
 
 Array = NDArray[Any]
 

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Gates: thresholds on metrics. A model that misses a gate makes no bundle.
 
-Gates are parsed and evaluated here, on numbers alone. :mod:`tidegate_training.metrics` computes the
-metrics.
+Gates are parsed and evaluated here, on numbers alone. :mod:`tidegate_training.evaluation.metrics` computes
+the metrics.
 """
 
 import re

@@ -20,15 +20,15 @@ from tidegate.bundle import METRICS, Bundle
 from tidegate.contract import Contract
 from tidegate.errors import ConfigurationError, DataError, FieldError
 from tidegate.outputs import LABEL, PREDICTION, PROBABILITIES
-from tidegate_training.breakdown import Breakdown, Grouping, break_down
 from tidegate_training.bundling.features import FeatureTable, Indices
 from tidegate_training.bundling.fitted_model import FittedModel
 from tidegate_training.config import Data, GroupColumn
-from tidegate_training.estimates import Estimates, Evaluator
-from tidegate_training.grouping import read_groupings
-from tidegate_training.intervals import Interval
-from tidegate_training.metrics import choose_positive_label, quantile_levels
-from tidegate_training.source import Source, read_source
+from tidegate_training.data.grouping import read_groupings
+from tidegate_training.data.source import Source, read_source
+from tidegate_training.evaluation.breakdown import Breakdown, Grouping, break_down
+from tidegate_training.evaluation.estimates import Estimates, Evaluator
+from tidegate_training.evaluation.intervals import Interval
+from tidegate_training.evaluation.metrics import choose_positive_label, quantile_levels
 
 Array = NDArray[Any]
 

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from tidegate.contract import Contract, Feature
-from tidegate_training.breakdown import Group, shown_metrics
 from tidegate_training.bundling.parity import ParityReport
 from tidegate_training.config import ModelCard
-from tidegate_training.evaluation import Evaluation
-from tidegate_training.intervals import Interval
+from tidegate_training.evaluation.breakdown import Group, shown_metrics
+from tidegate_training.evaluation.evaluation import Evaluation
+from tidegate_training.evaluation.intervals import Interval
 
 NOT_STATED = "Not stated by the model's owner."
 

@@ -17,12 +17,12 @@ from tidegate.trust.archive import build_pipeline
 from tidegate.trust.policy import Policy
 from tidegate_training.booster_file import LIBRARIES, import_library, read_booster
 from tidegate_training.bundling.boosters import LIBRARY_TYPES
-from tidegate_training.columns import DeclaredKind
 from tidegate_training.config import Data
+from tidegate_training.data.columns import DeclaredKind
+from tidegate_training.data.source import Source, read_source
 from tidegate_training.mlflow_folder import MlflowFolder, read_mlflow
 from tidegate_training.networks.keras_file import read_keras
 from tidegate_training.onnx_file import read_onnx
-from tidegate_training.source import Source, read_source
 
 PICKLES = (".joblib", ".pkl", ".pickle")
 ARCHIVES = (".skops",)

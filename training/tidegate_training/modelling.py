@@ -22,9 +22,9 @@ from tidegate_training.bundling.outputs import (
     prediction_datatype,
 )
 from tidegate_training.config import FeatureOptions, TrainingConfig
+from tidegate_training.data.table import Table
 from tidegate_training.decision import choose_threshold
-from tidegate_training.metrics import choose_positive_label
-from tidegate_training.table import Table
+from tidegate_training.evaluation.metrics import choose_positive_label
 
 Array = NDArray[Any]
 Predictions = dict[str, dict[str, Array]]

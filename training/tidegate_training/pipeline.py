@@ -17,7 +17,7 @@ from tidegate.errors import DataError, FieldError, TidegateError
 from tidegate_training.algorithms import build_estimator
 from tidegate_training.bundling.features import FeatureTable, Indices
 from tidegate_training.config import Categorical, FeatureOptions, Numeric, Text, TrainingConfig
-from tidegate_training.table import Table
+from tidegate_training.data.table import Table
 
 ESTIMATOR = "estimator"
 """The name of the pipeline's last step."""

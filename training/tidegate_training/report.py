@@ -12,8 +12,8 @@ from typing import Any
 from tidegate.charts import inline_svg
 from tidegate.contract import Contract
 from tidegate.pages import render_page
-from tidegate_training.breakdown import shown_metrics
-from tidegate_training.evaluation import Evaluation
+from tidegate_training.evaluation.breakdown import shown_metrics
+from tidegate_training.evaluation.evaluation import Evaluation
 from tidegate_training.model_card import CardContext, format_interval, format_number
 
 _TILES = (

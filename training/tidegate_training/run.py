@@ -19,30 +19,30 @@ from numpy.typing import NDArray
 from tidegate.bundle import Bundle
 from tidegate.errors import BundleError, FieldError
 from tidegate.trust.policy import Policy
-from tidegate_training.breakdown import Grouping
 from tidegate_training.bundling.fitted_model import FittedModel
 from tidegate_training.bundling.parity import ParityReport
 from tidegate_training.champion import Comparison, read_champion, require_better
 from tidegate_training.config import TrainingConfig
 from tidegate_training.cross_validation import cross_validate
 from tidegate_training.curves import diagnose
+from tidegate_training.data.expectations import require_expectations
+from tidegate_training.data.grouping import group_users
+from tidegate_training.data.leakage import find_leakage
+from tidegate_training.data.source import Source, read_source
+from tidegate_training.data.split import Splits, require_classes, require_two_rows, split_rows, weighted_rows
+from tidegate_training.data.table import Table, build_table, find_unused_times
 from tidegate_training.environment import describe_environment
-from tidegate_training.estimates import Evaluator
-from tidegate_training.evaluation import Evaluation, evaluate
-from tidegate_training.expectations import require_expectations
+from tidegate_training.evaluation.breakdown import Grouping
+from tidegate_training.evaluation.estimates import Evaluator
+from tidegate_training.evaluation.evaluation import Evaluation, evaluate
+from tidegate_training.evaluation.metrics import choose_positive_label
 from tidegate_training.gates import parse_gate, require_gates
-from tidegate_training.grouping import group_users
-from tidegate_training.leakage import find_leakage
-from tidegate_training.metrics import choose_positive_label
 from tidegate_training.model_card import CardContext
 from tidegate_training.modelling import build_model
 from tidegate_training.output_dir import validate_output_dir
 from tidegate_training.pipeline import fit_pipeline
 from tidegate_training.provenance import collect_provenance
 from tidegate_training.sealing import NotSavedError, ServerBuild, build_as_server, ignore_step, seal_model
-from tidegate_training.source import Source, read_source
-from tidegate_training.split import Splits, require_classes, require_two_rows, split_rows, weighted_rows
-from tidegate_training.table import Table, build_table, find_unused_times
 
 Array = NDArray[Any]
 

@@ -25,10 +25,10 @@ from tidegate_training.bundling.fitted_model import FittedModel
 from tidegate_training.bundling.onnx_model import OnnxEstimator
 from tidegate_training.bundling.parity import ParityReport
 from tidegate_training.bundling.persistence import to_skops
-from tidegate_training.evaluation import Evaluation
+from tidegate_training.evaluation.evaluation import Evaluation
+from tidegate_training.evaluation.plots import plot_evaluation
 from tidegate_training.model_card import CardContext, render_model_card
 from tidegate_training.networks.estimators import keras_libraries, without_keras
-from tidegate_training.plots import plot_evaluation
 from tidegate_training.report import render_report
 
 

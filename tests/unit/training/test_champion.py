@@ -23,10 +23,10 @@ from tidegate_training.bundling.features import FeatureTable
 from tidegate_training.champion import Champion, Comparison, read_champion, require_better
 from tidegate_training.config import Champion as Options
 from tidegate_training.config import TrainingConfig
-from tidegate_training.paired import PairedResult
+from tidegate_training.data.source import read_source
+from tidegate_training.data.table import Table
+from tidegate_training.evaluation.paired import PairedResult
 from tidegate_training.run import train
-from tidegate_training.source import read_source
-from tidegate_training.table import Table
 
 WEAK: dict[str, Any] = {"features": {"keep": ["big"]}}
 """The feature does not depend on the class."""

@@ -10,8 +10,8 @@ from tidegate.errors import DataError
 from tidegate_training.bundling.features import FeatureTable
 from tidegate_training.config import TrainingConfig
 from tidegate_training.cross_validation import cross_validate, make_table_folds
-from tidegate_training.split import Splits
-from tidegate_training.table import Table
+from tidegate_training.data.split import Splits
+from tidegate_training.data.table import Table
 
 GENERATOR = np.random.default_rng(0)
 X = GENERATOR.normal(size=(60, 2)).astype(np.float32)

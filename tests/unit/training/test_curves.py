@@ -8,9 +8,9 @@ from tidegate_training.algorithms import parameter_names
 from tidegate_training.bundling.features import FeatureTable
 from tidegate_training.config import TrainingConfig
 from tidegate_training.curves import PENALTIES, REGULARIZATION, diagnose
-from tidegate_training.plots import plot_diagnosis
-from tidegate_training.split import Splits
-from tidegate_training.table import Table
+from tidegate_training.data.split import Splits
+from tidegate_training.data.table import Table
+from tidegate_training.evaluation.plots import plot_diagnosis
 
 GENERATOR = np.random.default_rng(0)
 X = GENERATOR.normal(size=(80, 3)).astype(np.float32)

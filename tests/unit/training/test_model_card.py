@@ -4,15 +4,15 @@ import pytest
 
 from tests.support.bundles import contract
 from tidegate.contract import Contract
-from tidegate_training.breakdown import Breakdown, Group
 from tidegate_training.bundling.parity import ParityReport
 from tidegate_training.config import ModelCard
-from tidegate_training.estimates import Estimates
-from tidegate_training.evaluation import Evaluation
+from tidegate_training.evaluation.breakdown import Breakdown, Group
+from tidegate_training.evaluation.estimates import Estimates
+from tidegate_training.evaluation.evaluation import Evaluation
+from tidegate_training.evaluation.intervals import Interval
+from tidegate_training.evaluation.overfitting import Overfitting
 from tidegate_training.gates import evaluate_gates, parse_gate
-from tidegate_training.intervals import Interval
 from tidegate_training.model_card import NOT_STATED, CardContext, render_model_card
-from tidegate_training.overfitting import Overfitting
 
 METRICS = {split: {"f1": 0.5, "roc_auc": None} for split in ("train", "validation", "test")}
 INTERVAL = Interval(0.3, 0.7, "bootstrap")

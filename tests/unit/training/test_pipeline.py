@@ -16,9 +16,9 @@ from tidegate.trust.archive import build_pipeline as build_pipeline_of_archive
 from tidegate_training.algorithms import ALGORITHMS, supports_sample_weight
 from tidegate_training.bundling.persistence import to_skops
 from tidegate_training.config import TrainingConfig
+from tidegate_training.data.source import read_source
+from tidegate_training.data.table import Table, build_table
 from tidegate_training.pipeline import build_pipeline, fit_pipeline
-from tidegate_training.source import read_source
-from tidegate_training.table import Table, build_table
 
 
 def load_table(config: TrainingConfig, folder: Path) -> Table:

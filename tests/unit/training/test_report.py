@@ -4,14 +4,14 @@ import re
 
 from tests.support.bundles import contract
 from tidegate.charts import render_svg
-from tidegate_training.breakdown import Breakdown, Group
 from tidegate_training.config import ModelCard
-from tidegate_training.dummy import DummyComparison
-from tidegate_training.estimates import Estimates
-from tidegate_training.evaluation import Evaluation
-from tidegate_training.intervals import Interval
+from tidegate_training.evaluation.breakdown import Breakdown, Group
+from tidegate_training.evaluation.dummy import DummyComparison
+from tidegate_training.evaluation.estimates import Estimates
+from tidegate_training.evaluation.evaluation import Evaluation
+from tidegate_training.evaluation.intervals import Interval
+from tidegate_training.evaluation.plots import plot_intervals
 from tidegate_training.model_card import CardContext
-from tidegate_training.plots import plot_intervals
 from tidegate_training.report import render_report
 
 INTERVAL = Interval(0.3, 0.7, "wilson")

@@ -37,8 +37,8 @@ from tidegate_training import run
 from tidegate_training.bundling.compile import open_session
 from tidegate_training.bundling.contract import to_json_outputs
 from tidegate_training.config import Data
+from tidegate_training.data.source import Source, read_source
 from tidegate_training.run import TrainingResult, train
-from tidegate_training.source import Source, read_source
 
 SCRIPT = """
 import sys

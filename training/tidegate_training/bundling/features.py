@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Feature columns in the contract's data types, as pipeline, compiled model and server receive them.
 
-The values are valid already: :mod:`tidegate_training.table` converts and validates the columns of a file.
+The values are valid already: :mod:`tidegate_training.data.table` converts and validates the columns of a
+file.
 """
 
 from collections.abc import Mapping
