@@ -56,6 +56,10 @@ BundleOption = Annotated[
     ),
 ]
 OutOption = Annotated[Path | None, typer.Option(help="A folder for rollout.html and rollout.json.")]
+MetricsPortOption = Annotated[
+    int | None,
+    typer.Option(help="A port for Prometheus, which serves /metrics during the command.", min=1, max=65535),
+]
 CHART = "helm/tidegate"
 _DIGEST = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{52}\b")
 
@@ -135,6 +139,7 @@ def start(
     policy: PolicyOption = None,
     capacity: CapacityOption = None,
     bundle: BundleOption = None,
+    metrics_port: MetricsPortOption = None,
     out: OutOption = None,
     chart: ChartOption = CHART,
     output: OutputOption = OutputFormat.TEXT,
@@ -148,7 +153,7 @@ def start(
     from tidegate_rollout.plan import parse_digest
     from tidegate_rollout.state import Result
 
-    session = connect(release, namespace, chart)
+    session = connect(release, namespace, chart, metrics_port)
     given = None if policy is None else load_policy(policy)
     replay = None if bundle is None else _load_replay(session, bundle)
     state = session.start(parse_digest(digest), given, capacity=_load_capacity(capacity), replay=replay)
@@ -162,6 +167,7 @@ def rehearse(
     policy: PolicyOption = None,
     rounds: Annotated[int, typer.Option(help="The number of rollouts to rehearse.", min=1)] = 1,
     capacity: CapacityOption = None,
+    metrics_port: MetricsPortOption = None,
     out: OutOption = None,
     chart: ChartOption = CHART,
     output: OutputOption = OutputFormat.TEXT,
@@ -174,7 +180,7 @@ def rehearse(
     """
     from tidegate_rollout.state import Result
 
-    session = connect(release, namespace, chart)
+    session = connect(release, namespace, chart, metrics_port)
     given = None if policy is None else load_policy(policy)
     state = session.start(None, given, rounds=rounds, capacity=_load_capacity(capacity))
     _finish(session, state, Result.REHEARSED, out, output)
@@ -263,24 +269,28 @@ def verdict(
         )
 
 
-def connect(name: str, namespace: str | None, chart: str = CHART) -> "Session":
+def connect(
+    name: str, namespace: str | None, chart: str = CHART, metrics_port: int | None = None
+) -> "Session":
     """Return the access to a release on the cluster of the current context.
 
     Args:
         name: The Helm release, or the name of its InferenceService.
         namespace: The release's namespace; None for the context's.
         chart: The release's chart, for upgrades.
+        metrics_port: The port for Prometheus; None for no metrics.
 
     Raises:
         NotFoundError: If the namespace has no release of this name.
         ServerError: If the cluster is unreachable or fails.
-        ConfigurationError: If the cluster denies access.
+        ConfigurationError: If the cluster denies access, or the port cannot be opened.
     """
     from tidegate.kubernetes.client import Cluster
     from tidegate_rollout.cluster import EventRecorder, KubernetesLeases, PodClient
     from tidegate_rollout.controller import Effects
     from tidegate_rollout.helm import Helm
     from tidegate_rollout.lease import Identity, RolloutLease, is_process_alive
+    from tidegate_rollout.metrics import MetricsServer
     from tidegate_rollout.progress import Progress
     from tidegate_rollout.release import COMPONENT_LABEL, INSTANCE_LABEL, read_release, read_services
     from tidegate_rollout.session import Session
@@ -297,13 +307,18 @@ def connect(name: str, namespace: str | None, chart: str = CHART) -> "Session":
         is_alive=is_process_alive,
     )
     release = stable["metadata"]["labels"][INSTANCE_LABEL]
-    pods = PodClient(namespace)
+    pods, events = PodClient(namespace), EventRecorder(stable)
+    progress = (
+        Progress(events, _print_line)
+        if metrics_port is None
+        else Progress(events, _print_line, MetricsServer(stable["metadata"]["name"], metrics_port).show)
+    )
     effects = Effects(
         helm=Helm(release, namespace, chart, on_wait=lease.keep),
         read_release=lambda: read_release(cluster, name, namespace),
         get=pods.get,
         store=lease,
-        report=Progress(EventRecorder(stable), _print_line),
+        report=progress,
         clock=time.time,
         sleep=time.sleep,
     )

@@ -55,7 +55,7 @@ class StateStore(Protocol):
 
 
 class Reporter(Protocol):
-    """The progress of a rollout for people: the console, Events, files."""
+    """The progress of a rollout: the console, Events, metrics."""
 
     def notice(self, text: str) -> None:
         """Report a sentence that belongs to no step."""

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""The progress of a rollout for people: lines on standard error, and Events about the InferenceService."""
+"""The progress of a rollout: lines on standard error, Events about the InferenceService, and metrics."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -11,6 +11,7 @@ from tidegate_rollout.state import Result, RolloutState
 from tidegate_rollout.verdict import Verdict
 
 Print = Callable[[str], None]
+Show = Callable[[RolloutState], None]
 
 
 class Events(Protocol):
@@ -32,11 +33,13 @@ class Progress:
     Args:
         events: Creates the Events.
         write: Prints a line.
+        show: Receives each new state, for the metrics.
     """
 
-    def __init__(self, events: Events, write: Print) -> None:
+    def __init__(self, events: Events, write: Print, show: Show = lambda _: None) -> None:
         self._events = events
         self._write = write
+        self._show = show
         self._last = ""
 
     def notice(self, text: str) -> None:
@@ -49,6 +52,7 @@ class Progress:
 
     def measured(self, state: RolloutState, verdict: Verdict) -> None:
         """Print the evidence of a step so far."""
+        self._show(state)
         passed = sum(check.outcome == "pass" for check in verdict.checks)
         events = next(iter(state.evidence.comparisons.values())).events
         line = (
@@ -66,6 +70,7 @@ class Progress:
             action: The action.
             after: The state after it.
         """
+        self._show(after)
         step = before.current
         match action:
             case Apply():

@@ -27,6 +27,7 @@ ALERTS = CRITICAL | {
     "TidegateFeatureDrift",
     "TidegatePredictionDrift",
     "TidegateInputViolations",
+    "TidegateRolloutStalled",
 }
 
 Series = Mapping[str, str]
@@ -110,6 +111,11 @@ class Track:
             selector(f"kube_horizontalpodautoscaler_{metric}", labels): constant(number)
             for metric, number in numbers.items()
         }
+
+    def lease(self, renewed: str) -> Series:
+        """Return kube-state-metrics' time at which the Lease of its rollout was renewed."""
+        labels = {"namespace": self.namespace, "lease": f"{self.release}-rollout"}
+        return {selector("kube_lease_renew_time", labels): renewed}
 
     def waiting(self, values: str, *, pod: str | None = None, init: bool = False) -> Series:
         """Return kube-state-metrics' reason why a container waits."""
@@ -621,6 +627,35 @@ CASES = (
             **CANARY.series("tidegate_requests_total", stairs(10), protocol="v2", code="400"),
         },
         silent("3m", "14m", "18m"),
+    ),
+    # 60 s after the last renewal of the Lease, for 15 minutes.
+    Case(
+        "TidegateRolloutStalled",
+        "the process of a rollout ends after two minutes, and the canary stays",
+        CANARY.lease(f"0+15x8 {'120 ' * SAMPLES}"),
+        silent("18m")
+        | {
+            "19m": (
+                CANARY.fires(
+                    "TidegateRolloutStalled",
+                    "No process has controlled the rollout of models/demo for 17m 0s, and its canary still"
+                    " runs.",
+                    service=False,
+                ),
+            )
+        },
+    ),
+    Case(
+        "TidegateRolloutStalled",
+        "the process of a rollout renews its Lease",
+        CANARY.lease(growth(15)),
+        silent("19m"),
+    ),
+    Case(
+        "TidegateRolloutStalled",
+        "a Lease remains of a rollout that has ended",
+        OTHER.lease(constant(0)),
+        silent("19m"),
     ),
     # Above 0.25 on average over the replicas for 15 minutes.
     Case(

@@ -15,6 +15,7 @@
       "deployments" (printf "deployment=~\".+-predictor\"%s" $namespaces)
       "pods" (printf "pod=~\".+-predictor-[a-z0-9]*-?[a-z0-9]{5}\"%s" $namespaces)
       "autoscalers" (printf "horizontalpodautoscaler=~\".+-(hpa|keda)\"%s" $namespaces)
+      "leases" (printf "lease=~\".+-rollout\"%s" $namespaces)
       "track" "{{ $labels.track }}"
       "release" "{{ $labels.namespace }}/{{ $labels.release }}"
       "labels" dict

@@ -18,6 +18,7 @@ absent, or that is not the server's, has no labels to take them from. It takes (
       "deployments" (printf "namespace=%q,deployment=%q" $namespace $service)
       "pods" (printf "namespace=%q,pod=~\"%s-[a-z0-9]*-?[a-z0-9]{5}\"" $namespace $service)
       "autoscalers" (eq .root.Values.autoscaling.type "none" | ternary "" (printf "namespace=%q,horizontalpodautoscaler=%q" $namespace (include "tidegate.autoscalerName" .)))
+      "leases" (printf "namespace=%q,lease=\"%s-rollout\"" $namespace $name)
       "track" .track
       "release" (printf "%s/%s" $namespace $name)
       "labels" (dict "namespace" $namespace "release" $name "track" .track "service" $service)

@@ -19,7 +19,7 @@ def use(monkeypatch):
     """Connect the commands to a world, each time as another process."""
 
     def connect_to(world):
-        monkeypatch.setattr(commands, "connect", lambda name, namespace, chart="": world.session())
+        monkeypatch.setattr(commands, "connect", lambda *_: world.session())
         return world
 
     return connect_to

@@ -11,6 +11,7 @@ The alerting rules: defined once, for the rules of a release and for those of a 
   deployments  matchers of its Deployment in kube-state-metrics
   pods         matchers of its pods in kube-state-metrics
   autoscalers  matchers of its autoscaler in kube-state-metrics; empty for none
+  leases       matchers of the Lease of its rollout in kube-state-metrics
   track        the track's name in a summary
   release      the release's name in a summary
   labels       labels of every alert, which identify the track; empty if the expressions have them
@@ -122,6 +123,16 @@ label_replace({{ .expression }}, "service", {{ .service | quote }}, {{ .label | 
   track: canary
   summary: {{ printf `Error responses of the canary of %s exceed those of the stable track by {{ $value | humanizePercentage }} of requests, above %v%%.` .release (mulf 100 $values.canaryExcessRatio) | quote }}
   description: {{ printf "The fraction of responses other than success was higher for the canary than for the stable track, over 10 minutes, at least %v requests and at least %s error responses." $values.minRequests $enough | quote }}
+# The holder of the Lease renews it every 10 s. A Lease without a canary is that of a rollout that has ended.
+- alert: TidegateRolloutStalled
+  expr: |
+    max by ({{ .byRelease }}) (label_replace(time() - kube_lease_renew_time{ {{- .leases }}}, "release", "$1", "lease", "(.+)-rollout")) > 60
+      and on ({{ .byRelease }}) group by ({{ .byRelease }}) (tidegate_model_info{ {{- .canary }}})
+  for: 15m
+  severity: warning
+  track: canary
+  summary: {{ printf `No process has controlled the rollout of %s for {{ $value | humanizeDuration }}, and its canary still runs.` .release | quote }}
+  description: The rollout is held, or its process was killed. The canary keeps its weight until the rollout is continued or ended.
 {{- end }}
 - alert: TidegateFeatureDrift
   expr: avg by ({{ .by }}, feature) (tidegate_feature_drift_psi{ {{- .series }}}) > {{ $values.driftPsi }}
