@@ -104,10 +104,10 @@ def first_state(
     )
 
 
-def continued_state(
+def verify_continuation(
     state: RolloutState, digest: str, policy: RolloutPolicy | None, course: Course
-) -> RolloutState:
-    """Check that a command continues the rollout in progress, and return its state.
+) -> None:
+    """Check that a command continues the rollout in progress.
 
     Args:
         state: The rollout in progress.
@@ -130,4 +130,3 @@ def continued_state(
             f"The {state.course} in progress has another policy: run 'tidegate rollout abort' first, or "
             "continue without --policy."
         )
-    return state

@@ -17,7 +17,7 @@ from tidegate_rollout.machine import Request, resume
 from tidegate_rollout.measurement import await_ready, read_edges
 from tidegate_rollout.plan import parse_digest
 from tidegate_rollout.policy import RolloutPolicy
-from tidegate_rollout.preflight import continued_state, first_state, verify_values
+from tidegate_rollout.preflight import first_state, verify_continuation, verify_values
 from tidegate_rollout.replay import Post, Replay
 from tidegate_rollout.room import ReplicaCapacity, read_scale
 from tidegate_rollout.state import Course, Result, RolloutState
@@ -88,7 +88,7 @@ class Session:
                 self.lease.save(state.model_dump_json())
             else:
                 course = Course.REHEARSAL if digest is None else Course.ROLLOUT
-                continued_state(state, digest or state.baseline.digest, policy, course)
+                verify_continuation(state, digest or state.baseline.digest, policy, course)
             return self._run(state, None, Controller(self.effects, capacity, replay))
         finally:
             self._release_lease()
