@@ -201,7 +201,7 @@ class Helm:
     def _helm(self, *arguments: str) -> str:
         completed = self._run_command(["helm", *arguments, f"--namespace={self._namespace}"], self._on_wait)
         if completed.exit_code != 0:
-            message = _message(completed.stderr)
+            message = _message(completed.stderr) or f"exit code {completed.exit_code}"
             error = ConfigurationError if any(part in message for part in _PERMANENT) else ServerError
             raise error(f"helm {arguments[0]} of {self._release} failed: {message.rstrip('.')}.")
         return completed.stdout

@@ -87,6 +87,12 @@ def test_values_of_a_release_that_is_not_deployed_are_none(helm, fake):
         assert helm.deployed_values() is None
 
 
+def test_killed_helm_is_named_by_its_exit_code(helm, fake):
+    fake.outputs["upgrade"] = Completed(-9, "", "")
+    with pytest.raises(ServerError, match=r"^helm upgrade of iris failed: exit code -9\.$"):
+        helm.upgrade({}, "step")
+
+
 def test_pending_upgrade_that_ends_is_waited_for(helm, fake):
     fake.statuses = ["pending-upgrade"] * 5
     helm.upgrade({}, "step")
