@@ -30,7 +30,7 @@ _MAX_SEND_DELAY_RATIO = 0.1
 
 _LAPSE = 0.02
 """Probability that a window's outcome has nothing to do with its rate."""
-_SPREADS = np.array([0.005, 0.01, 0.02, 0.05, 0.1, 0.2])
+_SPREADS = np.array([0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4])
 """Candidates for the spread of the psychometric function, in units of the rate's logarithm."""
 _GRID_POINTS = 240
 _QUANTILES = (0.5, 0.3, 0.7)
@@ -45,7 +45,7 @@ _BACK_OFF = 0.95
 _MAX_CONFIRMATIONS = 4
 _MAX_HALVINGS = 10
 
-MAX_WINDOWS = 60
+MAX_WINDOWS = 120
 """Windows without a decision after which the search is inconclusive."""
 MAX_CONSECUTIVE_DISCARDS = 10
 """Discarded windows in a row after which the search is inconclusive."""

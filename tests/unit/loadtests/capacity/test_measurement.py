@@ -106,7 +106,7 @@ def test_measurement_without_metrics_at_the_safe_rate_is_an_error() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rate", "latency", "expected"), [(10_000, 0.01, 2), (100, 0.01, 10), (10_000, 0.5, 10), (50, 0.01, 20)]
+    ("rate", "latency", "expected"), [(10_000, 0.01, 4), (100, 0.01, 10), (10_000, 0.5, 10), (50, 0.01, 20)]
 )
 def test_window_is_long_enough_for_rate_and_threshold(rate: float, latency: float, expected: float) -> None:
     assert window_seconds(rate, replace(CRITERION, latency_seconds=latency)) == pytest.approx(expected)
