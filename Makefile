@@ -139,14 +139,14 @@ charts: setup ## Generate the charts' schemas, comments, READMEs, value pages an
 	@$(BIN)/python helm/generate.py
 
 lock: $(VENV)/.uv ## Resolve the dependencies again
-	@$(UV) pip compile $(LOCK_OPTIONS) --extra serving --extra training --extra rollout --extra loadtest --extra otel \
+	@$(UV) pip compile $(LOCK_OPTIONS) --extra serving --extra sample --extra training --extra rollout --extra loadtest --extra otel \
 		--extra xgboost --extra lightgbm --group dev pyproject.toml -o requirements/dev.lock
 	@$(UV) pip compile $(LOCK_OPTIONS) --extra serving --extra training --extra rollout --extra loadtest pyproject.toml \
 		-c requirements/dev.lock -o requirements/demo.lock
-	@for extra in "serving --extra otel" training rollout loadtest; do \
+	@for extra in "serving --extra otel --extra sample" training rollout loadtest; do \
 		$(UV) pip compile $(LOCK_OPTIONS) --extra $$extra pyproject.toml -c requirements/dev.lock \
 			-o requirements/$${extra%% *}.lock || exit 1; done
-	@$(UV) pip compile $(LOCK_OPTIONS) --extra serving --extra otel --extra xgboost --extra lightgbm pyproject.toml \
+	@$(UV) pip compile $(LOCK_OPTIONS) --extra serving --extra otel --extra sample --extra xgboost --extra lightgbm pyproject.toml \
 		-c requirements/dev.lock -o requirements/serving-boosters.lock
 	@for library in keras catboost; do \
 		$(UV) pip compile $(LOCK_OPTIONS) --extra serving --extra training --extra $$library --group library-tests pyproject.toml \

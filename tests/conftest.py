@@ -87,10 +87,11 @@ def forest_server(forest_bundle: Bundle, tmp_path_factory: pytest.TempPathFactor
 def regression_server(
     regression_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[LiveServer]:
-    log = tmp_path_factory.mktemp("log") / "log"
+    folder = tmp_path_factory.mktemp("log")
     options = ("--metrics-port", "--shadow-http-port", "--shadow-grpc-port", "--pairs-port")
     ports = [text for option in options for text in (option, "0")]
-    with serving(regression_bundle, log, *ports, "--pairs-sample-rate", "1") as server:
+    samples = ("--pairs-sample-rate", "1", "--request-sample-url", str(folder / "samples"))
+    with serving(regression_bundle, folder / "log", *ports, *samples) as server:
         yield server
 
 

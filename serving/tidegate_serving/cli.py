@@ -29,9 +29,13 @@ from tidegate_serving.config import (
     ALL_ADDRESSES,
     DRAIN_SECONDS,
     MAX_QUEUE_DELAY,
+    REQUEST_SAMPLE_HOURLY_BYTES,
+    REQUEST_SAMPLE_RATE,
     SHUTDOWN_TIMEOUT,
     EngineChoice,
     Recording,
+    RequestSampleOptions,
+    SampledSensitivity,
 )
 
 if TYPE_CHECKING:
@@ -214,6 +218,38 @@ def serve(
             "TIDEGATE_PAIRS_PORT", "The port for /pairs on the loopback interface; 0 selects a free one."
         ),
     ] = PAIRS_PORT,
+    request_sample_url: Annotated[
+        str | None,
+        typer.Option(
+            envvar="TIDEGATE_REQUEST_SAMPLE_URL",
+            help="A folder, or a bucket with a prefix such as s3://samples/team, that receives a sample of "
+            "the requests with their outputs. Default: none is written.",
+        ),
+    ] = None,
+    request_sample_rate: Annotated[
+        float,
+        typer.Option(
+            envvar="TIDEGATE_REQUEST_SAMPLE_RATE",
+            min=0,
+            max=1,
+            help="The fraction of the requests with an X-Request-Id in the request sample.",
+        ),
+    ] = REQUEST_SAMPLE_RATE,
+    request_sample_sensitivity: Annotated[
+        SampledSensitivity,
+        typer.Option(
+            envvar="TIDEGATE_REQUEST_SAMPLE_SENSITIVITY",
+            help="The highest sensitivity of a feature in the request sample.",
+        ),
+    ] = SampledSensitivity.PUBLIC,
+    request_sample_hourly_bytes: Annotated[
+        int,
+        typer.Option(
+            envvar="TIDEGATE_REQUEST_SAMPLE_HOURLY_BYTES",
+            min=0,
+            help="The bytes that the server writes to the request sample per hour.",
+        ),
+    ] = REQUEST_SAMPLE_HOURLY_BYTES,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
     """Serve a bundle with KServe's protocols: V1 and V2 over REST, V2 over gRPC.
@@ -277,7 +313,21 @@ def serve(
             drain_seconds,
             shutdown_timeout,
             print_ready,
-            Recording(access_log, tuple(access_log_header or ()), traces, pairs_sample_rate, pairs_port),
+            Recording(
+                access_log,
+                tuple(access_log_header or ()),
+                traces,
+                pairs_sample_rate,
+                pairs_port,
+                None
+                if request_sample_url is None
+                else RequestSampleOptions(
+                    request_sample_url,
+                    request_sample_rate,
+                    request_sample_sensitivity,
+                    request_sample_hourly_bytes,
+                ),
+            ),
             shadow_http_port,
             shadow_grpc_port,
             _certificate(ssl_certfile, ssl_keyfile),

@@ -29,6 +29,35 @@ MAX_QUEUE_DELAY = 2.0
 A short one rejects bursts that the server would work off, and hardly a client prefers a rejection."""
 
 
+REQUEST_SAMPLE_RATE = 0.01
+"""The fraction of the requests that a request sample has."""
+
+REQUEST_SAMPLE_HOURLY_BYTES = 64 << 20
+"""The bytes that one server writes to a request sample per hour of the clock."""
+
+
+class SampledSensitivity(StrEnum):
+    """The sensitivities of features that a request sample can have."""
+
+    PUBLIC = "public"
+    INTERNAL = "internal"
+    CONFIDENTIAL = "confidential"
+
+
+@dataclass(frozen=True, slots=True)
+class RequestSampleOptions:
+    """The options of a request sample."""
+
+    url: str
+    """The folder or the bucket with a prefix that receives the files."""
+    rate: float = REQUEST_SAMPLE_RATE
+    """The fraction of the requests with an id."""
+    sensitivity: SampledSensitivity = SampledSensitivity.PUBLIC
+    """The highest sensitivity of a feature whose values are written."""
+    hourly_bytes: int = REQUEST_SAMPLE_HOURLY_BYTES
+    """The bytes that may be written per hour of the clock."""
+
+
 @dataclass(frozen=True, slots=True)
 class Recording:
     """The records of each response in addition to the metrics."""
@@ -43,6 +72,8 @@ class Recording:
     """The fraction of the requests whose predictions are kept, to compare them with another server's."""
     pairs_port: int = PAIRS_PORT
     """The port of the kept predictions, on the loopback interface; 0 selects a free one."""
+    request_sample: RequestSampleOptions | None = None
+    """The sample of requests in object storage; None if none is written."""
 
 
 class EngineChoice(StrEnum):

@@ -33,7 +33,7 @@ from tidegate_serving._kserve import (
 from tidegate_serving.batching.warmup import measure_service_times
 from tidegate_serving.codecs import v1
 from tidegate_serving.codecs.request import Limits
-from tidegate_serving.config import MAX_QUEUE_DELAY, EngineChoice
+from tidegate_serving.config import MAX_QUEUE_DELAY, EngineChoice, RequestSampleOptions
 from tidegate_serving.errors import RequestError
 from tidegate_serving.hooks import HookedEngine, Hooks, validate_hook_inputs
 from tidegate_serving.loading.loader import LoadedModel, load
@@ -41,6 +41,7 @@ from tidegate_serving.observability.baseline import load_baseline
 from tidegate_serving.observability.drift_monitor import DriftMonitor
 from tidegate_serving.observability.metrics import Metrics
 from tidegate_serving.observability.request_metrics import Record, shadow_metrics
+from tidegate_serving.observability.request_sample import create_request_sample
 from tidegate_serving.selfcheck import GoldenOutputs, compute_golden_outputs, verify_golden_outputs
 from tidegate_serving.service import Service
 
@@ -183,6 +184,19 @@ class Predictor(Model):
             ServerError: If the model is not loaded.
         """
         return Shadow(self, self.service.create_shadow(shadow_metrics(self._registry)))
+
+    def sample_requests(self, options: RequestSampleOptions) -> None:
+        """Write a sample of the requests to object storage, until the sample is closed.
+
+        Raises:
+            ConfigurationError: If the options or the contract do not allow it, or a package is not installed.
+            ServerError: If the model is not loaded.
+        """
+        service = self.service
+        service.request_sample = create_request_sample(
+            options, service.contract, self.name, service.model.bundle.digest
+        )
+        self._registry.register(service.request_sample)
 
     @property
     def contract(self) -> Contract:

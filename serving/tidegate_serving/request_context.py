@@ -37,6 +37,11 @@ def new_request_id() -> str:
     return f"{_PROCESS_ID}-{next(_NUMBERS)}"
 
 
+def is_request_id(text: str) -> bool:
+    """Return whether a client's text is recorded as an id: plain ASCII, and not too long."""
+    return _REQUEST_ID.fullmatch(text) is not None
+
+
 @dataclass(frozen=True, slots=True)
 class RequestContext:
     """The context of one request."""
@@ -57,7 +62,7 @@ class RequestContext:
             client: The address of the connection's other side.
         """
         request_id = headers.get(REQUEST_ID_HEADER.lower(), "")
-        if _REQUEST_ID.fullmatch(request_id) is None:
+        if not is_request_id(request_id):
             request_id = new_request_id()
         return cls(request_id, client.removeprefix(_IPV4_AS_IPV6), headers)
 

@@ -168,7 +168,8 @@ class Server(ModelServer):
         """Serve a loaded predictor until a signal stops the server.
 
         Raises:
-            ConfigurationError: If there is not exactly one predictor, or gRPC's port is not available.
+            ConfigurationError: If there is not exactly one predictor, gRPC's port is not available, or the
+                contract does not allow a request sample.
         """
         if len(models) != 1:
             raise ConfigurationError(f"models: expected one predictor per server, received {len(models)}.")
@@ -179,8 +180,14 @@ class Server(ModelServer):
         service.metrics.recorder = self._create_recorder(self._predictor)
         if self._pairs_listener is not None:
             service.pairs = PairRecorder(service.contract, self._recording.pairs_sample_rate)
+        if (options := self._recording.request_sample) is not None:
+            self._predictor.sample_requests(options)
         endpoints.install(app, self._predictor, exposes_metrics=self._metrics_listener is None)
-        super().start(models)
+        try:
+            super().start(models)
+        finally:
+            if service.request_sample is not None:
+                service.request_sample.close()
 
     def _create_recorder(self, predictor: Predictor) -> ResponseRecorder | None:
         recording, provider = self._recording, self._span_provider

@@ -35,6 +35,7 @@ from tidegate_serving.observability.drift_monitor import DriftMonitor
 from tidegate_serving.observability.metrics import Metrics
 from tidegate_serving.observability.pairs import PairRecorder
 from tidegate_serving.observability.request_metrics import Record, RequestMetrics
+from tidegate_serving.observability.request_sample import RequestSample
 
 logger = logging.getLogger("tidegate.serving")
 
@@ -90,7 +91,9 @@ class Service:
         self.drift_monitor: DriftMonitor | None = drift_monitor
         """Counts features and predictions; None for mirrored requests."""
         self.pairs: PairRecorder | None = None
-        """Keeps a sample of the predictions; None if none are sampled."""
+        """Keeps a sample of the predictions in memory; None if none are kept."""
+        self.request_sample: RequestSample | None = None
+        """Writes a sample of the requests to object storage; None if none is written."""
         self.contract = model.contract
         self._v2_encoder = v2.ResponseEncoder(name, model.version, self.contract.outputs)
         self.batcher = Batcher(
@@ -217,20 +220,26 @@ class Service:
         if self.drift_monitor is not None:
             self.drift_monitor.record_error(error)
 
-    def record_pairs(self, request_id: str | None, request: InferenceRequest, result: ResultSlice) -> None:
-        """Sample the predictions of a request, whose response never depends on it.
+    @property
+    def samples_requests(self) -> bool:
+        """Whether some requests are sampled, so that their ids are needed."""
+        return self.pairs is not None or self.request_sample is not None
+
+    def sample(self, request_id: str | None, request: InferenceRequest, result: ResultSlice) -> None:
+        """Sample the request and its outputs. Its response never depends on the sample.
 
         Args:
             request_id: The value of ``X-Request-Id``.
             request: The request.
             result: Its rows of the batch's result.
         """
-        if self.pairs is None:
-            return
         try:
-            self.pairs.record(request_id, request.outputs, result)
+            if self.pairs is not None:
+                self.pairs.record(request_id, request.outputs, result)
+            if self.request_sample is not None:
+                self.request_sample.record(request_id, result)
         except Exception:  # an error would fail the other requests of the batch
-            logger.exception("The predictions of a request cannot be sampled.")
+            logger.exception("A request cannot be sampled.")
 
     def server_metadata(self, version: str) -> dict[str, Any]:
         """Return the server metadata of the Open Inference Protocol."""

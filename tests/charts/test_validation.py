@@ -204,6 +204,7 @@ MESSAGES = [
     ("server: {metricsPort: 8081}", ["server.metricsPort is 8081", "set another"]),
     ("server: {metricsPort: 8084}", ["server.metricsPort is 8084", "set another"]),
     ("server: {env: [{name: TIDEGATE_PAIRS_SAMPLE_RATE, value: '1'}]}", ["use server.pairsSampleRate"]),
+    ("server: {env: [{name: TIDEGATE_REQUEST_SAMPLE_URL, value: x}]}", ["use server.requestSample.url"]),
     ("server: {env: [{name: TIDEGATE_SHADOW_HTTP_PORT, value: '1'}]}", ["sets TIDEGATE_SHADOW_HTTP_PORT"]),
     (
         "canary: {mirrorPercent: 5}",

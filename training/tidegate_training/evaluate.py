@@ -24,7 +24,10 @@ def evaluate(
         ),
     ],
     predictions: Annotated[
-        str, typer.Option(help="Served predictions: a CSV or Parquet file, or an object.")
+        str,
+        typer.Option(
+            help="Served predictions: a CSV or Parquet file, an object, or the folder of a request sample."
+        ),
     ],
     labels: Annotated[str, typer.Option(help="The true classes or values by id: such a file.")],
     id_column: Annotated[str, typer.Option("--id", help="The column of the id, in both files.")] = "id",

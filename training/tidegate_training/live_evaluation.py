@@ -24,6 +24,7 @@ from tidegate_training.bundling.features import FeatureTable, Indices
 from tidegate_training.bundling.fitted_model import FittedModel
 from tidegate_training.config import Data, GroupColumn
 from tidegate_training.data.grouping import read_groupings
+from tidegate_training.data.request_sample import is_folder, read_request_sample
 from tidegate_training.data.source import Source, read_source
 from tidegate_training.evaluation.breakdown import Breakdown, Grouping, break_down
 from tidegate_training.evaluation.estimates import Estimates, Evaluator
@@ -58,12 +59,15 @@ class LiveEvaluation:
         estimates: The metrics of those with a label.
         recorded: By metric, the value of the bundle.
         breakdown: The metrics by class, group and probability.
+        without_probability: The number of predictions without the probability that others have. If there are
+            any, no metric uses probabilities.
     """
 
     predictions: int
     estimates: Estimates
     recorded: Mapping[str, Recorded]
     breakdown: Breakdown
+    without_probability: int = 0
 
     @property
     def findings(self) -> list[str]:
@@ -73,6 +77,11 @@ class LiveEvaluation:
             f"{labelled} of {self.predictions} predictions have a label. The metrics hold for these "
             "requests, and for the others only if labels arrive independently of the outcome."
         ]
+        if self.without_probability:
+            sentences.append(
+                f"{self.without_probability} of {self.predictions} predictions have no probability, because "
+                "their requests did not select it. Metrics of probabilities are left out."
+            )
         for name, value in self.estimates.metrics.items():
             recorded, interval = self.recorded.get(name), self.estimates.intervals.get(name)
             if value is None or interval is None or recorded is None or recorded.interval is None:
@@ -116,7 +125,8 @@ def evaluate_labels(
         bundle: The bundle that has made the predictions.
         predictions: A CSV or Parquet file, or an object, with the id and the column ``label`` of a
             classification (and ``probability``, that of the positive class of two), or ``prediction`` of a
-            regression.
+            regression; or the folder of a request sample, whose probability is that of the default positive
+            class.
         labels: Such a file with the id and the true class or value.
         id_column: The column of the id in both files.
         target: The column of the true class or value.
@@ -136,10 +146,16 @@ def evaluate_labels(
             f"The bundle {bundle.label} is for a {contract.task} that has no metrics of one label per row: "
             "expected a classification or a regression with one target."
         )
-    served, known = _read(predictions), _read(labels)
+    is_sample, without_probability = is_folder(predictions), 0
+    if is_sample:
+        served, without_probability = _read_sample(predictions, bundle.digest)
+    else:
+        served = _read(predictions)
+    known = _read(labels)
     rows, of_label = _join(_ids(served, id_column), _ids(known, id_column), served.name, known.name)
     positive = _positive_label(contract, positive_label)
-    outputs = {name: values[rows] for name, values in _outputs(served, contract, positive).items()}
+    probable = _positive_label(contract, None) if is_sample else positive
+    outputs = {name: values[rows] for name, values in _outputs(served, contract, probable).items()}
     name = LABEL if classifies else PREDICTION
     truth = _values(known, target, contract, name)[of_label]
     groupings = {
@@ -153,7 +169,17 @@ def evaluate_labels(
         evaluator.estimate(positions, outputs),
         _recorded(bundle),
         break_down(evaluator, positions, outputs, groupings),
+        without_probability,
     )
+
+
+def _read_sample(folder: str, digest: str) -> tuple[Source, int]:
+    """Return a request sample, and the number of its rows without a probability that others have."""
+    source = read_request_sample(folder, digest)
+    if PROBABILITY not in source.names:
+        return source, 0
+    missing = int(source.column(PROBABILITY).convert("number").missing.sum())
+    return (source.without_column(PROBABILITY) if missing else source), missing
 
 
 def _read(path: str) -> Source:

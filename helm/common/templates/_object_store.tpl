@@ -11,23 +11,28 @@
 
 {{/* envFrom and env of the container; empty if objectStore is empty. */}}
 {{- define "tidegate.objectStoreEnv" -}}
-{{- $store := .Values.objectStore }}
 {{- with include "tidegate.objectStoreSecretName" . }}
 envFrom:
   - secretRef:
       name: {{ . | quote }}
 {{- end }}
+{{- with include "tidegate.objectStoreVariables" . }}
+env:
+  {{- nindent 2 (trim .) }}
+{{- end }}
+{{- end }}
+
+{{/* The variables that are not secret: endpoint, region, certificate authorities and proxy. */}}
+{{- define "tidegate.objectStoreVariables" -}}
+{{- $store := .Values.objectStore }}
 {{- $env := dict "AWS_ENDPOINT_URL" $store.endpoint "AWS_REGION" $store.region
       "SSL_CERT_FILE" (and $store.caConfigMap (printf "/etc/store-ca/%s" $store.caKey))
       "HTTPS_PROXY" $store.httpsProxy "NO_PROXY" $store.noProxy }}
-{{- if compact (values $env) }}
-env:
-  {{- range $name, $value := $env }}
-  {{- if $value }}
-  - name: {{ $name }}
-    value: {{ $value | quote }}
-  {{- end }}
-  {{- end }}
+{{- range $name, $value := $env }}
+{{- if $value }}
+- name: {{ $name }}
+  value: {{ $value | quote }}
+{{- end }}
 {{- end }}
 {{- end }}
 

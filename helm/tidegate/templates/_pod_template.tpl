@@ -23,6 +23,13 @@ containers:
       - {{ include "tidegate.bundleDigest" $ | quote }}
       - --name
       - {{ include "tidegate.modelName" $.root | quote }}
+    {{- with $.root.Values.server.requestSample }}
+    {{- if and .url .secretName }}
+    envFrom:
+      - secretRef:
+          name: {{ .secretName | quote }}
+    {{- end }}
+    {{- end }}
     env:
       {{- range $name, $value := dict
             "TIDEGATE_DRAIN_SECONDS" $.root.Values.server.drainSeconds
@@ -49,6 +56,21 @@ containers:
       {{- with $.root.Values.server.pairsSampleRate }}
       - name: TIDEGATE_PAIRS_SAMPLE_RATE
         value: {{ . | quote }}
+      {{- end }}
+      {{- with $.root.Values.server.requestSample }}
+      {{- if .url }}
+      - name: TIDEGATE_REQUEST_SAMPLE_URL
+        value: {{ .url | quote }}
+      - name: TIDEGATE_REQUEST_SAMPLE_RATE
+        value: {{ .rate | quote }}
+      - name: TIDEGATE_REQUEST_SAMPLE_SENSITIVITY
+        value: {{ .sensitivity | quote }}
+      - name: TIDEGATE_REQUEST_SAMPLE_HOURLY_BYTES
+        value: {{ .hourlyBytes | int64 | quote }}
+      {{- with include "tidegate.objectStoreVariables" $.root }}
+      {{- nindent 6 (trim .) }}
+      {{- end }}
+      {{- end }}
       {{- end }}
       {{- if eq $.track "canary" }}
       # Always, so that a change of canary.mirrorPercent restarts no pod.
@@ -101,6 +123,11 @@ containers:
         mountPath: /tmp
       {{- with include "tidegate.policyVolumeMount" $.root }}
       {{- nindent 6 . }}
+      {{- end }}
+      {{- if $.root.Values.server.requestSample.url }}
+      {{- with include "tidegate.caVolumeMount" $.root }}
+      {{- nindent 6 . }}
+      {{- end }}
       {{- end }}
       {{- if $.root.Values.server.tls.secretName }}
       - name: tls

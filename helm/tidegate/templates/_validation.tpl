@@ -295,6 +295,8 @@ values are the same for both tracks, and the digests always differ.
       "TIDEGATE_MAX_ROWS" "maxRows" "TIDEGATE_MAX_BODY_BYTES" "maxBodyBytes" "TIDEGATE_ENGINE" "engine"
       "TIDEGATE_PREDICTOR" "predictor" "TIDEGATE_METRICS_PORT" "metricsPort"
       "TIDEGATE_MAX_QUEUE_DELAY" "maxQueueDelaySeconds" "TIDEGATE_PAIRS_SAMPLE_RATE" "pairsSampleRate"
+      "TIDEGATE_REQUEST_SAMPLE_URL" "requestSample.url" "TIDEGATE_REQUEST_SAMPLE_RATE" "requestSample.rate"
+      "TIDEGATE_REQUEST_SAMPLE_SENSITIVITY" "requestSample.sensitivity" "TIDEGATE_REQUEST_SAMPLE_HOURLY_BYTES" "requestSample.hourlyBytes"
       "TIDEGATE_TRUSTED_TYPE" "trustedTypes" "TIDEGATE_ALLOW_JOBLIB_DIGEST" "allowedJoblibDigests" "TIDEGATE_ACCESS_LOG" "accessLog" }}
 {{- if has (toString .Values.server.metricsPort) (list "8080" "8081" (include "tidegate.shadowHTTPPort" .) (include "tidegate.shadowGRPCPort" .) "8085") }}
 {{- $errors = append $errors (printf "server.metricsPort is %v, which the server uses for requests, mirrored requests or samples: set another, for example 8082." .Values.server.metricsPort) }}

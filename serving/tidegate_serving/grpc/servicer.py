@@ -95,7 +95,7 @@ class Servicer:
         if (recorder := self._service.metrics.recorder) is not None:
             context = request_context(call, recorder.headers)
             call.set_trailing_metadata(((REQUEST_ID_HEADER.lower(), context.request_id),))
-        request_id = None if self._service.pairs is None else _request_id(call)
+        request_id = _request_id(call) if self._service.samples_requests else None
         return await self.model_infer(content, call.time_remaining(), context, request_id)
 
     async def model_infer(
@@ -111,7 +111,7 @@ class Servicer:
             content: The message.
             timeout_seconds: The seconds until the client's deadline, if it has one.
             context: The request's context, if the server has a recorder.
-            request_id: The client's id of the request, if predictions are sampled.
+            request_id: The client's id of the request, if requests are sampled.
 
         Raises:
             RequestError: If the request is rejected, or the model fails on it.
@@ -130,7 +130,7 @@ class Servicer:
                     result,
                     as_raw=bool(message.raw_input_contents),
                 )
-                service.record_pairs(request_id, request, result)
+                service.sample(request_id, request, result)
             except RequestError as error:
                 service.record_error(error)
                 record.code = error.code.grpc_status

@@ -148,7 +148,7 @@ class _Endpoints:
                 parse, timeout_seconds = received
                 result = await self._service.infer(parse, record, timeout_seconds)
                 response = inference_response(*encode(*result))
-                self._service.record_pairs(request.headers.get(REQUEST_ID_HEADER), *result)
+                self._service.sample(request.headers.get(REQUEST_ID_HEADER), *result)
             except RequestError as error:
                 self._service.record_error(error)
                 # Otherwise uvicorn would read the rest of the body, only to discard it.

@@ -66,17 +66,17 @@ class FastPath:
             service.limits.body_bytes,
             self._recorded_headers(),
         )
-        self.create_request = FastPathRequest if service.pairs is None else SampledRequest
+        self.create_request = SampledRequest if service.samples_requests else FastPathRequest
         self._default_headers: list[tuple[bytes, bytes]] = []
         self._default_header_count = -1
         self._default_lines = b""
         self._draining = False
 
     def _recorded_headers(self) -> frozenset[str]:
-        """Return the headers that the recorder or the sample of predictions needs, by lower-case name."""
+        """Return the headers that the recorder or a sample needs, by lower-case name."""
         if self.metrics.recorder is not None:
             return self.metrics.recorder.headers
-        return frozenset() if self.service.pairs is None else frozenset((REQUEST_ID_HEADER.lower(),))
+        return frozenset((REQUEST_ID_HEADER.lower(),)) if self.service.samples_requests else frozenset()
 
     def default_lines(self, state: ServerState) -> tuple[bytes, bool]:
         """Return the lines of uvicorn's default headers, and whether they end the connection.
@@ -140,7 +140,7 @@ class FastPathRequest:
 
 
 class SampledRequest(FastPathRequest):
-    """A plain request whose predictions may be sampled, after its response."""
+    """A plain request that may be sampled, after its response."""
 
     __slots__ = ("request_id",)
 
@@ -151,10 +151,10 @@ class SampledRequest(FastPathRequest):
         self.request_id = head.recorded.get(REQUEST_ID_HEADER.lower())
 
     def resolve(self, outcome: Outcome) -> None:
-        """Send the response, and sample the predictions."""
+        """Send the response, and sample the request."""
         super().resolve(outcome)
         if isinstance(outcome, ResultSlice):
-            self.connection.fast_path.service.record_pairs(self.request_id, self.request, outcome)
+            self.connection.fast_path.service.sample(self.request_id, self.request, outcome)
 
 
 class RejectedRequest:

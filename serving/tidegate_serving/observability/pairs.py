@@ -19,15 +19,12 @@ import numpy as np
 from tidegate.batch import Array
 from tidegate.contract import Contract, Output, Sensitivity
 from tidegate_serving.engines.result import ResultSlice
+from tidegate_serving.observability.sampling import MAX_REQUEST_ROWS, RequestSampler
 
 MAX_SAMPLES = 8_192
 """Samples that are kept. A reader that reads less often than they are replaced misses some."""
 
-MAX_REQUEST_ROWS = 16
-"""Rows of a request that are sampled, from its first row on."""
-
 _HASH_BYTES = 8
-_IDS = 1 << 8 * _HASH_BYTES
 _DROPPED_BITS = 12
 """Bits of an FP32's 24 significant ones that a digest does not cover.
 
@@ -52,7 +49,7 @@ class PairRecorder:
         """A text by which a reader notices that the process is another one."""
         self.next = 0
         """The number of the next sample."""
-        self._bound = rate * _IDS
+        self._sampler = RequestSampler(rate)
         self._samples: deque[Sample] = deque(maxlen=capacity)
         self._label = contract.prediction if contract.has_one_label else None
         self._score = _find_score(contract)
@@ -66,10 +63,8 @@ class PairRecorder:
             outputs: The outputs that the request selects.
             result: The outputs of its rows.
         """
-        if not request_id:
-            return
-        secret = blake2b(request_id.encode()).digest()
-        if int.from_bytes(secret[:_HASH_BYTES]) >= self._bound:
+        secret = self._sampler.select(request_id)
+        if secret is None:
             return
         rows = min(len(result), MAX_REQUEST_ROWS)
         encoded = [_encode_rows(result.array(output.name)[:rows]) for output in outputs]

@@ -19,7 +19,7 @@ from tidegate.contract import Contract, Datatype, Golden, Output
 from tidegate.digest import canonical_json
 from tidegate.errors import ConfigurationError, DataError, TidegateError
 from tidegate_training.evaluate import evaluate
-from tidegate_training.live_evaluation import evaluate_labels
+from tidegate_training.live_evaluation import LiveEvaluation, evaluate_labels
 
 N_ROWS = 200
 RECORDED = {"test": {"accuracy": 0.95, "f1": 0.9}} | {
@@ -192,3 +192,44 @@ def test_command_prints_training_next_to_now(bundle: Bundle, files: tuple[Path, 
     document = json.loads(CliRunner().invoke(app, [*arguments, "-o", "json"]).stdout)
     assert document["labelled"] == N_ROWS
     assert document["recorded"]["f1"] == {"value": 0.9, "interval": None}
+
+
+@pytest.fixture
+def sample(bundle: Bundle, files: tuple[Path, Path], tmp_path: Path) -> pd.DataFrame:
+    """Return the predictions as a server samples them."""
+    return pd.read_csv(files[0]).assign(time=range(N_ROWS + 50), digest=bundle.digest)
+
+
+def evaluate_sample(bundle: Bundle, sample: pd.DataFrame, labels: Path, **options: Any) -> LiveEvaluation:
+    folder = labels.parent / "sample"
+    folder.mkdir()
+    sample.to_parquet(folder / "a.parquet")
+    return evaluate_labels(bundle, str(folder), str(labels), **options)
+
+
+def test_sample_has_the_metrics_of_its_predictions(
+    bundle: Bundle, files: tuple[Path, Path], sample: pd.DataFrame
+) -> None:
+    assert (
+        evaluate_sample(bundle, sample, files[1]).to_json()
+        == evaluate_labels(bundle, *map(str, files)).to_json()
+    )
+
+
+def test_probability_of_a_sample_is_that_of_the_default_label(
+    bundle: Bundle, files: tuple[Path, Path], sample: pd.DataFrame
+) -> None:
+    of_default = evaluate_labels(bundle, *map(str, files)).estimates.metrics
+    of_other = evaluate_sample(bundle, sample, files[1], positive_label="no").estimates.metrics
+    assert of_other["recall"] == 1.0
+    assert of_other["roc_auc"] == pytest.approx(of_default["roc_auc"])
+
+
+def test_sample_with_missing_probabilities_has_metrics_of_labels(
+    bundle: Bundle, files: tuple[Path, Path], sample: pd.DataFrame
+) -> None:
+    sample.loc[[3, 7], "probability"] = np.nan
+    result = evaluate_sample(bundle, sample, files[1])
+    assert "2 of 250 predictions have no probability" in result.findings[1]
+    assert result.estimates.metrics["accuracy"] == 0.75
+    assert result.estimates.metrics.get("roc_auc") is None

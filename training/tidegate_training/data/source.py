@@ -78,6 +78,15 @@ class Source:
                 location, f"{self.name} has no column '{name}', expected one of {', '.join(self.names)}"
             )
 
+    def without_column(self, name: str) -> "Source":
+        """Return the data without the columns of a name."""
+        kept = [index for index, other in enumerate(self.names) if other != name]
+        return replace(
+            self,
+            names=tuple(self.names[index] for index in kept),
+            columns=tuple(self.columns[index] for index in kept),
+        )
+
     def without_columns(self) -> "Source":
         """Return the name and the digest alone, because the texts of a file take most of a run's memory."""
         return replace(self, names=(), columns=())
@@ -124,13 +133,13 @@ def read_source(data: Data, base_dir: Path) -> Source:
         raise DataError(f"{data.path} is empty: expected {file_format.upper()} with a header and rows.")
     digest = sha256(content)
     if file_format == "parquet":
-        return _read_parquet(data.path, content, digest)
+        return _parquet_source(data.path, content, digest)
     if compression is not None:
         content = _decompress(data.path, content, compression)
     options = data.csv or CsvFormat()
     file = read_csv(data.path, content, options)
     columns = (
-        TextColumn(_where(data.path, column), texts, options)
+        TextColumn(where(data.path, column), texts, options)
         for column, texts in zip(file.names, file.columns, strict=True)
     )
     return Source(data.path, digest, file.names, tuple(columns))
@@ -159,7 +168,7 @@ def _load_dataset(name: str, target_names: bool) -> Source:
     )
     source = f"scikit-learn's {name}"
     columns = (
-        ArrowColumn(_where(source, column), pa.chunked_array([pa.array(array)]))
+        ArrowColumn(where(source, column), pa.chunked_array([pa.array(array)]))
         for column, array in zip(names, values, strict=True)
     )
     return Source(source, sha256(content), names, tuple(columns))
@@ -187,7 +196,22 @@ def _decompress(name: str, content: bytes, compression: str) -> bytes:
         raise DataError(f"{name} is not valid {compression}: {_first_line(error)}.") from None
 
 
-def _read_parquet(name: str, content: bytes, digest: str) -> Source:
+def _parquet_source(name: str, content: bytes, digest: str) -> Source:
+    table = read_parquet(name, content)
+    names = tuple(table.column_names)
+    columns = (ArrowColumn(where(name, column), table.column(i)) for i, column in enumerate(names))
+    pandas = table.schema.pandas_metadata or {}
+    # A range is saved as a description, and every other index as a column.
+    indices = frozenset(index for index in pandas.get("index_columns", ()) if isinstance(index, str))
+    return Source(name, digest, names, tuple(columns), indices)
+
+
+def read_parquet(name: str, content: bytes) -> Any:
+    """Return the content of a Parquet file as Arrow's table.
+
+    Raises:
+        DataError: If it is damaged, is not Parquet, or has no rows.
+    """
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -202,15 +226,11 @@ def _read_parquet(name: str, content: bytes, digest: str) -> Source:
         raise DataError(f"{name} is not a valid Parquet file: {problem}.") from None
     if table.num_rows == 0:
         raise DataError(f"{name} has no rows.")
-    names = tuple(table.column_names)
-    columns = (ArrowColumn(_where(name, column), table.column(i)) for i, column in enumerate(names))
-    pandas = table.schema.pandas_metadata or {}
-    # A range is saved as a description, and every other index as a column.
-    indices = frozenset(index for index in pandas.get("index_columns", ()) if isinstance(index, str))
-    return Source(name, digest, names, tuple(columns), indices)
+    return table
 
 
-def _where(name: str, column: str) -> str:
+def where(name: str, column: str) -> str:
+    """Return the place of a column, for messages."""
     return f"{name}: the column '{column}'"
 
 

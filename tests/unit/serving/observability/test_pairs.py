@@ -9,7 +9,8 @@ from tests.support.contracts import MATRIX, contract, several_targets
 from tidegate.batch import Batch
 from tidegate.contract import Contract, DecisionThreshold, Output
 from tidegate_serving.engines.result import BatchResult, ResultSlice
-from tidegate_serving.observability.pairs import MAX_REQUEST_ROWS, MAX_SAMPLES, PairRecorder, Sample
+from tidegate_serving.observability.pairs import MAX_SAMPLES, PairRecorder, Sample
+from tidegate_serving.observability.sampling import MAX_REQUEST_ROWS
 
 ANY_BATCH: Any = None
 FEATURE = {"name": "a", "datatype": "FP32"}
