@@ -54,7 +54,7 @@ def measure(name: str) -> dict[str, Any]:
         repeats.append(
             json.loads(result.stdout)
             if result.returncode == 0
-            else {"safe_rate": None, "inconclusive_reason": last_line}
+            else {"safe_rate": None, "inconclusive_reason": last_line, "files": str(folder.relative_to(ROOT))}
         )
     return compare(repeats)
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 CAPACITY = "capacity.yaml"
 VALUES = "values.capacity.yaml"
 PLOT = "capacity.png"
+MEASUREMENT = "measurement.json"
 
 _CONNECTIONS = 256
 _PERCENTILE = 99.0
@@ -106,8 +107,9 @@ def capacity(
 ) -> None:
     """Measure the highest rate at which one replica keeps its latency, and write values for the chart.
 
-    Writes capacity.yaml, values.capacity.yaml and capacity.png. Exits with 1 if the measurement is
-    inconclusive, for example because the load generator or the machine was the bottleneck.
+    Writes capacity.yaml, values.capacity.yaml, capacity.png and measurement.json. Exits with 1 and writes
+    only measurement.json if the measurement is inconclusive, for example because the load generator or the
+    machine was the bottleneck.
     """
     from tidegate.store import fetch
     from tidegate_loadtests.capacity.chart_values import chart_values, size
@@ -123,7 +125,7 @@ def capacity(
     traffic = Traffic(peak, peak / DEFAULT_GROWTH_SECONDS if growth is None else growth, largest_step)
     criterion = Criterion(_PERCENTILE, threshold_p99_ms / 1e3, max_failure_ratio)
     out.mkdir(parents=True, exist_ok=True)
-    for file in (CAPACITY, VALUES, PLOT):  # an inconclusive measurement leaves no file of an earlier one
+    for file in (CAPACITY, VALUES, PLOT, MEASUREMENT):  # no file of an earlier measurement remains
         (out / file).unlink(missing_ok=True)
     with (
         tempfile.TemporaryDirectory(prefix="tidegate-bundle-") as cache,
@@ -135,7 +137,7 @@ def capacity(
         headers = resolve_headers(_parse_headers(header or []), os.environ)
         endpoint = Endpoint(server.url, contract, protocol, rows_per_request, headers, seed)
         measurement, document = _measure(
-            endpoint, served.digest, criterion, cpus, server, is_local=url is None
+            endpoint, served.digest, criterion, cpus, server, is_local=url is None, out=out
         )
     document.write(out / CAPACITY)
     (out / VALUES).write_text(chart_values(document, traffic, autoscaler), encoding="utf-8")
@@ -188,8 +190,9 @@ def _measure(
     cpus: float,
     server: "RunningServer",
     is_local: bool,
+    out: Path,
 ) -> tuple["Measurement", "Capacity"]:
-    """Measure the replica, and assemble the capacity file.
+    """Measure the replica, record every window, and assemble the capacity file.
 
     Args:
         endpoint: The server and its requests.
@@ -198,12 +201,17 @@ def _measure(
         cpus: The server's CPUs.
         server: The running server.
         is_local: Whether the server runs on this machine.
+        out: The directory for the record.
+
+    Raises:
+        TidegateError: If the measurement is inconclusive.
     """
-    from tidegate_loadtests.capacity.document import Capacity, Limits, RateInterval, Threshold
+    from tidegate_loadtests.capacity.document import Capacity, Limits, Threshold
     from tidegate_loadtests.capacity.fit import fit_service_time
     from tidegate_loadtests.capacity.generator import GeneratorConfig, start_generator
     from tidegate_loadtests.capacity.hardware import read_hardware
     from tidegate_loadtests.capacity.measurement import measure
+    from tidegate_loadtests.capacity.record import MeasurementRecord
     from tidegate_loadtests.capacity.replica import LiveReplica
 
     requests = endpoint.requests()
@@ -222,9 +230,18 @@ def _measure(
         measurement = measure(
             replica, criterion, lambda state: display.update(task, description=_describe(state))
         )
-    result = measurement.search
-    if result.safe_rate is None or result.capacity is None:
-        raise TidegateError(f"The capacity is inconclusive: {result.inconclusive_reason}.")
+    threshold = Threshold(
+        percentile=criterion.percentile,
+        latency_ms=criterion.latency_seconds * 1e3,
+        max_failure_ratio=criterion.max_failure_ratio,
+    )
+    MeasurementRecord.of(measurement, digest, threshold).write(out / MEASUREMENT)
+    safe_rate, capacity_rate = measurement.search.safe_rate, measurement.capacity_rate
+    if measurement.inconclusive_reason or safe_rate is None or capacity_rate is None:
+        raise TidegateError(
+            f"The capacity is inconclusive: {measurement.inconclusive_reason}. {out / MEASUREMENT} has every "
+            "window."
+        )
     at_rates = tuple(window.rate_measurement for window in measurement.at_rates)
     return measurement, Capacity(
         digest=digest,
@@ -234,15 +251,9 @@ def _measure(
         limits=Limits(cpu=cpus),
         protocol=endpoint.protocol,
         rows_per_request=endpoint.rows_per_request,
-        threshold=Threshold(
-            percentile=criterion.percentile,
-            latency_ms=criterion.latency_seconds * 1e3,
-            max_failure_ratio=criterion.max_failure_ratio,
-        ),
-        safe_rate=result.safe_rate,
-        capacity_rate=RateInterval(
-            median=result.capacity.median, low=result.capacity.low, high=result.capacity.high
-        ),
+        threshold=threshold,
+        safe_rate=safe_rate,
+        capacity_rate=capacity_rate,
         service_time=fit_service_time(measurement.calls(cpus), measurement.probe_seconds),
         in_flight_at_safe_rate=at_rates[-1].in_flight,
         cpu_at_rates=at_rates,
@@ -312,5 +323,5 @@ def _render(
         f"the replicas, and shows at most {100 / sizing.cpu_target_percent:.1f} times the target."
     )
     replicas = f"Replicas: {sizing.min_replicas} to {sizing.max_replicas}."
-    files = f"Files: {out / CAPACITY}, {out / VALUES}, {out / PLOT}"
+    files = f"Files: {out / CAPACITY}, {out / VALUES}, {out / PLOT}, {out / MEASUREMENT}"
     return Group(safe, rates, fitted, f"{signal} {replicas}", files)

@@ -5,16 +5,15 @@
 The module decides on windows. The replica sends them, so a simulated replica can take its place.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tidegate.errors import TidegateError
 from tidegate.stats import percentile
-from tidegate_loadtests.capacity.document import RateMeasurement
+from tidegate_loadtests.capacity.document import RateInterval, RateMeasurement
 from tidegate_loadtests.capacity.fit import Calls
 from tidegate_loadtests.capacity.search import (
     MAX_CONSECUTIVE_DISCARDS,
@@ -29,6 +28,8 @@ from tidegate_loadtests.capacity.search import (
 MEASURED_RATIOS = (0.25, 0.5, 0.75, 1.0)
 """The rates at which CPU and requests in flight are measured, as ratios of the safe rate."""
 
+_MEASURE = "Measure"
+"""The stage after the search."""
 _PROBES = 100
 _START_RATIO = 0.5
 """The first rate, as a ratio of the rate of one connection that sends request after request."""
@@ -79,17 +80,51 @@ class Replica(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class StagedWindow:
+    """A window with the stage that sent it, and its outcome."""
+
+    stage: str
+    result: WindowResult
+    outcome: WindowOutcome
+    discard_reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Measurement:
     """The result of a measurement."""
 
     search: SearchResult
-    windows: tuple[WindowResult, ...]
-    """The windows of the search that were not discarded."""
-    at_rates: tuple[WindowResult, ...]
-    """One window per ratio of :data:`MEASURED_RATIOS`; empty if the search is inconclusive."""
+    history: tuple[StagedWindow, ...]
+    """Every window in order, with the discarded ones."""
     probe_seconds: NDArray[np.float64]
     """Latencies of single requests, ``[requests]``."""
-    discarded: int = 0
+    inconclusive_reason: str | None
+
+    @property
+    def windows(self) -> tuple[WindowResult, ...]:
+        """The windows of the search that were not discarded."""
+        return self._used(lambda stage: stage != _MEASURE)
+
+    @property
+    def at_rates(self) -> tuple[WindowResult, ...]:
+        """One window per ratio of :data:`MEASURED_RATIOS`; fewer if the measurement is inconclusive."""
+        return self._used(lambda stage: stage == _MEASURE)
+
+    @property
+    def capacity_rate(self) -> RateInterval | None:
+        """The posterior of the capacity; None before a window failed and another one passed."""
+        posterior = self.search.capacity
+        if posterior is None:
+            return None
+        return RateInterval(median=posterior.median, low=posterior.low, high=posterior.high)
+
+    @property
+    def discarded(self) -> int:
+        """The number of discarded windows."""
+        return sum(one.outcome == "discarded" for one in self.history)
+
+    def _used(self, is_stage: Callable[[str], bool]) -> tuple[WindowResult, ...]:
+        return tuple(one.result for one in self.history if one.outcome != "discarded" and is_stage(one.stage))
 
     def calls(self, cpus: float) -> list[Calls]:
         """Return the engine calls of the windows.
@@ -119,15 +154,18 @@ class _Run:
     criterion: Criterion
     on_window: Callable[[Progress], None]
     progress: Progress = field(default_factory=Progress)
+    history: list[StagedWindow] = field(default_factory=list)
 
-    def window(self, stage: str, rate: float) -> tuple[WindowResult, WindowOutcome]:
+    def window(self, stage: str, rate: float) -> StagedWindow:
         self.progress.stage, self.progress.rate = stage, rate
         self.on_window(self.progress)
         result = self.replica.run_window(rate, window_seconds(rate, self.criterion))
-        outcome = result.window.outcome(self.criterion)
+        counts, criterion = result.window, self.criterion
+        window = StagedWindow(stage, result, counts.outcome(criterion), counts.discard_reason(criterion))
+        self.history.append(window)
         self.progress.windows += 1
-        self.progress.discarded += outcome == "discarded"
-        return result, outcome
+        self.progress.discarded += window.outcome == "discarded"
+        return window
 
 
 def window_seconds(rate: float, criterion: Criterion) -> float:
@@ -145,22 +183,17 @@ def measure(
         replica: The replica.
         criterion: The thresholds of every window.
         on_window: Called before each window.
-
-    Raises:
-        TidegateError: If the generator was the bottleneck at a rate whose metrics are needed.
     """
     run = _Run(replica, criterion, on_window)
     on_window(run.progress)
     probes = _warm_up(replica)
     search = Search(_START_RATIO / float(np.median(probes)), criterion)
-    windows = []
     while search.result is None:
-        result, _ = run.window(search.stage, search.next_rate)
-        if search.record(result.window) != "discarded":
-            windows.append(result)
-    safe_rate = search.result.safe_rate
-    at_rates = tuple(_measure_rates(run, safe_rate)) if safe_rate is not None else ()
-    return Measurement(search.result, tuple(windows), at_rates, probes, run.progress.discarded)
+        search.record(run.window(search.stage, search.next_rate).result.window)
+    safe_rate, reason = search.result.safe_rate, search.result.inconclusive_reason
+    if safe_rate is not None:
+        reason = _measure_rates(run, safe_rate)
+    return Measurement(search.result, tuple(run.history), probes, reason)
 
 
 def _warm_up(replica: Replica) -> NDArray[np.float64]:
@@ -174,19 +207,19 @@ def _warm_up(replica: Replica) -> NDArray[np.float64]:
     return seconds
 
 
-def _measure_rates(run: _Run, safe_rate: float) -> Iterator[WindowResult]:
+def _measure_rates(run: _Run, safe_rate: float) -> str | None:
+    """Send a window per ratio; return the reason if one is discarded again and again."""
     for ratio in MEASURED_RATIOS:
         for _ in range(MAX_CONSECUTIVE_DISCARDS):
-            result, outcome = run.window("Measure", ratio * safe_rate)
-            if outcome != "discarded":
-                yield result
+            window = run.window(_MEASURE, ratio * safe_rate)
+            if window.outcome != "discarded":
                 break
         else:
-            reason = result.window.discard_reason(run.criterion)
-            raise TidegateError(
-                f"The capacity is inconclusive: {reason} in {MAX_CONSECUTIVE_DISCARDS} windows in a row, at "
-                f"{ratio * safe_rate:.4g} requests per second."
+            return (
+                f"{window.discard_reason} in {MAX_CONSECUTIVE_DISCARDS} windows in a row, at "
+                f"{ratio * safe_rate:.4g} requests per second"
             )
+    return None
 
 
 def summarise_latencies(

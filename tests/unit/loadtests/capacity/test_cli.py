@@ -22,6 +22,7 @@ from tidegate.store import fetch
 from tidegate_loadtests.capacity import generator, replica
 from tidegate_loadtests.capacity.cli import capacity
 from tidegate_loadtests.capacity.document import Capacity
+from tidegate_loadtests.capacity.record import MeasurementRecord
 from tidegate_loadtests.capacity.replica import RunningServer
 from tidegate_loadtests.capacity.server_metrics import ServerMetrics
 
@@ -94,6 +95,11 @@ def test_capacity_writes_its_files_and_prints_them(
     assert values["capacity"]["digest"] == bundle.digest
     assert values["autoscaling"]["minReplicas"] == 2
     assert (tmp_path / "out" / "capacity.png").read_bytes().startswith(b"\x89PNG")
+    record = MeasurementRecord.model_validate_json((tmp_path / "out" / "measurement.json").read_text())
+    assert (record.inconclusive_reason, record.capacity_rate) == (None, document.capacity_rate)
+    stages = [window.stage for window in record.windows]
+    assert sorted(set(stages), key=stages.index) == ["Bracket", "Bisect", "Confirm", "Measure"]
+    assert [window.rate for window in record.windows][-1] == pytest.approx(document.safe_rate)
 
 
 def test_capacity_as_text_names_the_signal(
@@ -106,7 +112,7 @@ def test_capacity_as_text_names_the_signal(
     assert "CPU is a" in text
 
 
-def test_inconclusive_capacity_leaves_no_file(
+def test_inconclusive_capacity_leaves_only_the_record(
     tmp_path: Path, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     simulate(monkeypatch, bundle, bundle.digest, generator_rate=1.0)
@@ -116,7 +122,14 @@ def test_inconclusive_capacity_leaves_no_file(
     with pytest.raises(TidegateError, match="inconclusive: the load generator used 100%") as error:
         call(bundle, out)
     assert error.value.exit_code == ExitCode.CRASH
-    assert list(out.iterdir()) == []
+    assert f"{out / 'measurement.json'} has every window" in str(error.value)
+    assert [path.name for path in out.iterdir()] == ["measurement.json"]
+    record = MeasurementRecord.model_validate_json((out / "measurement.json").read_text())
+    assert (record.digest, record.capacity_rate) == (bundle.digest, None)
+    assert record.inconclusive_reason is not None
+    assert record.inconclusive_reason in str(error.value)
+    assert {window.outcome for window in record.windows} == {"discarded"}
+    assert record.windows[0].discard_reason == "the load generator used 100% of its CPU"
 
 
 def test_capacity_of_another_bundle_is_rejected(

@@ -2,13 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The measurement of a simulated replica, whose service time is known."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from tests.support.tick_server import TickServer
-from tidegate.errors import TidegateError
 from tidegate_loadtests.capacity.fit import fit_service_time
 from tidegate_loadtests.capacity.measurement import (
     MEASURED_RATIOS,
@@ -95,14 +95,18 @@ def test_measurement_with_saturated_generator_is_inconclusive() -> None:
     assert result.discarded >= MAX_CONSECUTIVE_DISCARDS
 
 
-def test_measurement_without_metrics_at_the_safe_rate_is_an_error() -> None:
+def test_measurement_without_metrics_at_a_rate_is_inconclusive() -> None:
     replica = SimulatedReplica()
 
     def saturate(state: Progress) -> None:
         replica.generator_rate = 1.0 if state.stage == "Measure" else np.inf
 
-    with pytest.raises(TidegateError, match=r"inconclusive: the load generator used 100% .* 10 windows"):
-        measure(replica, CRITERION, saturate)
+    result = measure(replica, CRITERION, saturate)
+    assert result.search.safe_rate is not None
+    assert result.inconclusive_reason is not None
+    assert re.match(r"the load generator used 100% .* 10 windows in a row", result.inconclusive_reason)
+    assert result.at_rates == ()
+    assert [one.outcome for one in result.history if one.stage == "Measure"] == 10 * ["discarded"]
 
 
 @pytest.mark.parametrize(
