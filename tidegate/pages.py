@@ -7,6 +7,7 @@ A page can be mailed, archived and printed. It needs jinja2, which the extras ``
 """
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,16 +28,20 @@ def render_page(
         plots: The inline SVG of each plot by name, with escaped texts. The template has them as ``plots``.
         **context: The template's other variables.
     """
-    folders = [template.parent, _FOLDER / "templates"]
+    # Safe without escapes: plots, and a file of the package.
+    drawn = {name: Markup(svg) for name, svg in plots.items()}
+    style = Markup((_FOLDER / "report.css").read_text("utf-8"))
+    return _load_template(template, tuple(filters.items())).render(plots=drawn, style=style, **context)
+
+
+@cache
+def _load_template(template: Path, filters: tuple[tuple[str, Callable[..., Any]], ...]) -> jinja2.Template:
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(folders),
+        loader=jinja2.FileSystemLoader([template.parent, _FOLDER / "templates"]),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= filters
-    # Safe without escapes: plots, and a file of the package.
-    drawn = {name: Markup(svg) for name, svg in plots.items()}
-    style = Markup((_FOLDER / "report.css").read_text("utf-8"))
-    return environment.get_template(template.name).render(plots=drawn, style=style, **context)
+    environment.filters |= dict(filters)
+    return environment.get_template(template.name)

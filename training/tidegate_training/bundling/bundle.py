@@ -8,6 +8,7 @@ them with the caller's evidence (metrics, model card, plots), all or nothing.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -186,7 +187,11 @@ def _computable(predict: Callable[[Batch], dict[str, Array]], batch: Batch) -> N
 
 def installed_versions() -> dict[str, str]:
     """Return the installed version of each package that can change the bundle."""
-    return {name: version(name) for name in RECORDED_PACKAGES}
+    return {name: _installed_version(name) for name in RECORDED_PACKAGES}
+
+
+# A process keeps the packages that it has imported, so one reading per process is enough.
+_installed_version = cache(version)
 
 
 def write_bundle(
