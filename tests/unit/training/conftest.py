@@ -6,8 +6,9 @@ import pytest
 
 
 @pytest.fixture(scope="module")
-def without_plots() -> Iterator[None]:
-    """Leave the plots out of bundles, for modules that train many models; they take half of the time."""
+def bare_bundles() -> Iterator[None]:
+    """Leave the plots and the commit, which take half of the time, out of a module of many bundles."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tidegate_training.sealing.plot_evaluation", lambda *_: {})
+        patch.setattr("tidegate_training.provenance._run_git", lambda *_: None)
         yield

@@ -26,7 +26,7 @@ from tidegate_training.algorithms import ALGORITHMS, parameter_names
 from tidegate_training.config import TrainingConfig
 from tidegate_training.run import train
 
-pytestmark = pytest.mark.usefixtures("without_plots")
+pytestmark = pytest.mark.usefixtures("bare_bundles")
 
 KINDS = ("numbers", "gaps", "mixed", "float64")
 """Floats; floats with missing values; floats, integers, booleans and texts; 64-bit floats."""

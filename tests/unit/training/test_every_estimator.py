@@ -15,7 +15,7 @@ RECORDED = read_outcomes()
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Class PassiveAggressive:FutureWarning"),
-    pytest.mark.usefixtures("without_plots"),
+    pytest.mark.usefixtures("bare_bundles"),
 ]
 
 

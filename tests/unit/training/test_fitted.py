@@ -29,7 +29,7 @@ from tidegate.recommenders import ImplicitALS
 from tidegate_serving import Predictor
 from tidegate_training import bundle
 
-pytestmark = pytest.mark.usefixtures("without_plots")
+pytestmark = pytest.mark.usefixtures("bare_bundles")
 
 RANDOM = np.random.default_rng(0)
 NUMBERS = RANDOM.normal(size=(60, 3))

@@ -21,7 +21,7 @@ from tidegate_training.algorithms import ALGORITHMS
 from tidegate_training.config import TrainingConfig
 from tidegate_training.run import TrainingResult, train
 
-pytestmark = pytest.mark.usefixtures("without_plots")
+pytestmark = pytest.mark.usefixtures("bare_bundles")
 
 TASKS = ("outlier_detection", "clustering")
 PARAMETERS: dict[str, dict[str, Any]] = {
