@@ -60,7 +60,8 @@ FORBIDDEN = {
 """By what to write in its place."""
 
 _PATTERNS = {
-    better: re.compile(pattern, re.I if "What" not in pattern else 0) for better, pattern in FORBIDDEN.items()
+    better: re.compile(pattern, re.M | (re.I if "What" not in pattern else 0))
+    for better, pattern in FORBIDDEN.items()
 }
 
 OLD_NAMES = frozenset(
@@ -71,6 +72,8 @@ OLD_NAMES = frozenset(
     }
 )
 """Identifiers that the glossary replaces."""
+
+_OLD_NAME = re.compile(rf"\b({'|'.join(OLD_NAMES)})\b")
 
 NO_VERBS = frozenset(
     {
@@ -121,14 +124,21 @@ def tracked(*folders: str) -> list[Path]:
 
 def forbidden_forms(text: str) -> Iterator[str]:
     """Yield each forbidden form with its line."""
-    for number, line in enumerate(text.splitlines(), start=1):
-        for better, pattern in _PATTERNS.items():
-            if found := pattern.search(line):
-                yield f"{number}: '{found[0].strip()}': write {better}"
+    found = [
+        (text.count("\n", 0, match.start()) + 1, match[0].strip(), better)
+        for better, pattern in _PATTERNS.items()
+        for match in pattern.finditer(text)
+    ]
+    yield from (
+        f"{number}: '{form}': write {better}"
+        for number, form, better in sorted(found, key=lambda one: one[0])
+    )
 
 
 def old_names(source: str) -> Iterator[str]:
     """Yield each identifier that the glossary replaces."""
+    if not _OLD_NAME.search(source):  # a search in the text is much faster than the tokens
+        return
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.NAME and token.string in OLD_NAMES:
             yield f"{token.start[0]}: the name '{token.string}' is replaced in the glossary"
