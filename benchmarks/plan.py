@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from benchmarks.case import Case, Protocol
 
 CONNECTIONS = (1, 16, 64)
+GRPC_ROWS = (8, 64, 256)
+"""Rows per call in addition to 1: gRPC costs time per call, which the rows of a call share."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,7 @@ def full() -> Plan:
                 "lr",
                 _closed(both, 1, CONNECTIONS),
                 _closed([Protocol.GRPC], 1, (16, 64)),
+                *(_closed([Protocol.GRPC], rows, (16,)) for rows in GRPC_ROWS),
                 _closed(long, 100, (16,)),
                 _closed(long, 1000, (16,)),
                 start=True,

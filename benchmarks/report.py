@@ -65,6 +65,7 @@ def environment() -> Environment:
     environment.filters |= {
         "count": _count,
         "ms": _ms,
+        "rows_per_cpu_second": _rows_per_cpu_second,
         "us": _us,
         "target": format_target,
         "value": format_value,
@@ -83,7 +84,7 @@ def page(result: Result) -> str:
             servers={name: SERVERS[name] for name in measured},
             models=_MODELS,
             single=[_group(result, model, 1) for model in ("lr", "rf")],
-            long=_select(result, lambda row: row["rows"] > 1 and row["connections"] == _LONG_CONNECTIONS),
+            long=_select(result, _is_long),
             grpc=_select(result, lambda row: row["protocol"] == "grpc"),
             others=_select(result, lambda row: row["model"] not in ("lr", "rf")),
             uncounted=_select(result, lambda row: row["server"] == "tidegate-uncounted"),
@@ -108,6 +109,10 @@ def _select(result: Result, predicate: Any) -> list[Mapping[str, Any]]:
     return [row for row in result["rows"] if predicate(row)]
 
 
+def _is_long(row: Mapping[str, Any]) -> bool:
+    return bool(row["rows"] > 1 and row["connections"] == _LONG_CONNECTIONS and row["protocol"] != "grpc")
+
+
 def _inconclusive(result: Result) -> list[dict[str, Any]]:
     """Return each row with inconclusive rounds once per reason, with the number of rounds."""
     return [
@@ -125,6 +130,13 @@ def _count(row: Mapping[str, Any] | None, name: str = "rps") -> str:
         return "inconclusive"
     low, high = row["spread"][name]
     return f"{row['median'][name]:,.0f} ({low:,.0f} to {high:,.0f})"
+
+
+def _rows_per_cpu_second(row: Mapping[str, Any]) -> str:
+    median = row["median"]
+    if "responses_per_cpu_s" not in median:
+        return "inconclusive"
+    return f"{row['rows'] * median['responses_per_cpu_s']:,.0f}"
 
 
 def _ms(row: Mapping[str, Any] | None, name: str = "p99_ms") -> str:

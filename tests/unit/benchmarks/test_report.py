@@ -82,6 +82,18 @@ def test_page_divides_the_cpu_time_of_a_response() -> None:
     assert "| lr | v1 | 1 | 65 | 16 | 2.0 | 1.5 | 1.0 | 0.5 | - | - |" in page
 
 
+def test_page_grpc_rows_per_cpu_second_counts_all_rows() -> None:
+    cases = [Case("tidegate", "lr", Protocol.GRPC, rows, 16) for rows in (1, 64)]
+    round_of_results: Results = {case: Measurement(FIGURES, None) for case in [*CASES, *cases]}
+
+    page = report.page(make_result([round_of_results]))
+
+    rates = "100 (100 to 100) | 110 (110 to 110)"
+    assert f"| Tidegate | lr | 1 | 16 | {rates} | 110 | 2.00 |" in page
+    assert f"| Tidegate | lr | 64 | 16 | {rates} | 7,040 | 2.00 |" in page
+    assert "Many rows per request" not in page
+
+
 def test_page_shows_each_ratio_with_value_and_target() -> None:
     round_of_results: Results = {case: Measurement(FIGURES, None) for case in CASES}
 
