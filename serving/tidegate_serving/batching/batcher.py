@@ -20,7 +20,7 @@ from functools import partial
 
 from tidegate.batch import Batch
 from tidegate_serving.batching.admission import AdmissionController, deadline_exceeded
-from tidegate_serving.batching.pending import PendingRequest
+from tidegate_serving.batching.pending import PendingRequest, is_awaited
 from tidegate_serving.batching.queue_delay import QueueDelayEstimator
 from tidegate_serving.batching.runner import Outcome, Validate, run_batch
 from tidegate_serving.batching.service_time import ServiceTimeEstimator
@@ -266,14 +266,10 @@ class Batcher:
                         break
             self._queue.popleft()
             self.queued_rows -= request_rows
-            if request.cancelled:
-                continue
-            if request.deadline is not None and now > request.deadline:
-                request.resolve(deadline_exceeded(now - request.deadline))
-                continue
-            waits.append(now - request.enqueued_at)
-            batch.append(request)
-            rows += request_rows
+            if is_awaited(request, now):
+                waits.append(now - request.enqueued_at)
+                batch.append(request)
+                rows += request_rows
         next_rows = self._queue[0].rows if self._queue else 0
         full = next_rows and self._is_known(rows + next_rows)
         self._delay.record_batch(now, rows, next_rows if full else None)

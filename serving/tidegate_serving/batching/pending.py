@@ -5,6 +5,7 @@
 from typing import Protocol
 
 from tidegate.contract import Output
+from tidegate_serving.batching.admission import deadline_exceeded
 from tidegate_serving.batching.runner import Outcome
 from tidegate_serving.codecs.inputs import Inputs
 
@@ -26,6 +27,21 @@ class PendingRequest(Protocol):
 
     def resolve(self, outcome: Outcome) -> None:
         """Deliver the outcome. Must not raise."""
+
+
+def is_awaited(request: PendingRequest, now: float) -> bool:
+    """Return whether a request still needs its outputs, and reject it if its deadline has passed.
+
+    Args:
+        request: The request, which has left its queue.
+        now: The time, in seconds of the batcher's clock.
+    """
+    if request.cancelled:
+        return False
+    if request.deadline is not None and now > request.deadline:
+        request.resolve(deadline_exceeded(now - request.deadline))
+        return False
+    return True
 
 
 class Lane(Protocol):

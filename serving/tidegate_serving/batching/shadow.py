@@ -11,8 +11,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
-from tidegate_serving.batching.admission import AdmissionController, deadline_exceeded
-from tidegate_serving.batching.pending import PendingRequest
+from tidegate_serving.batching.admission import AdmissionController
+from tidegate_serving.batching.pending import PendingRequest, is_awaited
 from tidegate_serving.errors import ErrorCode, RequestError
 
 MAX_SHADOW_QUEUE_DELAY = 0.1
@@ -97,11 +97,7 @@ class ShadowLane:
         while self._queue and (not batch or self._users.fits(rows + self._queue[0].rows)):
             request = self._queue.popleft()
             self.queued_rows -= request.rows
-            if request.cancelled:
-                continue
-            if request.deadline is not None and now > request.deadline:
-                request.resolve(deadline_exceeded(now - request.deadline))
-                continue
-            batch.append(request)
-            rows += request.rows
+            if is_awaited(request, now):
+                batch.append(request)
+                rows += request.rows
         return batch, rows
