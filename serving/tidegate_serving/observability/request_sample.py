@@ -13,6 +13,7 @@ import socket
 import threading
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable, Iterator
 
 from prometheus_client.core import CounterMetricFamily
@@ -33,14 +34,17 @@ from tidegate_serving.observability.sample_file import (
 from tidegate_serving.observability.sampling import MAX_REQUEST_ROWS, RequestSampler
 from tidegate_serving.request_context import is_request_id
 
-FILE_ROWS = 10_000
-"""Rows of which a file is written."""
+FILE_ROWS = 1_000
+"""Rows of which a file is written. The encoder holds Python's lock, so larger files would delay requests."""
 
-FILE_BYTES = 8 << 20
-"""Bytes in memory of which a file is written."""
+FILE_BYTES = 128 << 10
+"""Bytes in memory of which a file is written, for the same reason."""
 
-BUFFER_FILES = 2
-"""Files whose rows fit into the buffer. Further rows are dropped."""
+MAX_BUFFERED_ROWS = 20_000
+"""Rows in the buffer. Further rows are dropped."""
+
+MAX_BUFFERED_BYTES = 16 << 20
+"""Bytes in the buffer. Further rows are dropped."""
 
 FILE_SECONDS = 300.0
 """Time from the first row of a file until it is written, in seconds."""
@@ -67,19 +71,17 @@ class RowBuffer:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._requests: list[SampledRows] = []
+        self._requests: deque[tuple[float, SampledRows]] = deque()
+        """With the time from which on its file is due."""
         self._rows = 0
         self._bytes = 0
-        self._file_at = 0.0
 
     def add(self, request: SampledRows) -> bool:
         """Append the rows of a request, and return whether there was room."""
         rows, n_bytes = self._rows + request.rows, self._bytes + request.n_bytes
-        if rows > BUFFER_FILES * FILE_ROWS or n_bytes > BUFFER_FILES * FILE_BYTES:
+        if rows > MAX_BUFFERED_ROWS or n_bytes > MAX_BUFFERED_BYTES:
             return False
-        if not self._requests:
-            self._file_at = self._clock() + FILE_SECONDS
-        self._requests.append(request)
+        self._requests.append((self._clock() + FILE_SECONDS, request))
         self._rows, self._bytes = rows, n_bytes
         return True
 
@@ -89,12 +91,19 @@ class RowBuffer:
             return None
         if self._rows >= FILE_ROWS or self._bytes >= FILE_BYTES:
             return 0.0
-        return max(0.0, self._file_at - self._clock())
+        return max(0.0, self._requests[0][0] - self._clock())
 
     def take(self) -> list[SampledRows]:
-        """Remove and return all requests, in order."""
-        taken, self._requests = self._requests, []
-        self._rows = self._bytes = 0
+        """Remove and return the requests of a file, in order."""
+        taken: list[SampledRows] = []
+        rows = n_bytes = 0
+        while self._requests and rows < FILE_ROWS and n_bytes < FILE_BYTES:
+            _, request = self._requests.popleft()
+            taken.append(request)
+            rows += request.rows
+            n_bytes += request.n_bytes
+        self._rows -= rows
+        self._bytes -= n_bytes
         return taken
 
 

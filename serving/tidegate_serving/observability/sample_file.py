@@ -4,6 +4,7 @@
 
 import io
 import re
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -89,13 +90,15 @@ def encode_parquet(requests: Sequence[SampledRows], datatypes: Mapping[str, Data
         DIGEST: ArrowArray([digest] * len(ids), type=DataType.string()),
     }
     for name, datatype in datatypes.items():
+        time.sleep(0)  # lets the event loop run between two columns
         values = np.concatenate([request.columns[name] for request in requests])
         if datatype is Datatype.BYTES:
             columns[name] = ArrowArray(values.tolist(), type=DataType.string())
         else:
             columns[name] = ArrowArray.from_numpy(np.ascontiguousarray(values))
     sink = io.BytesIO()
-    write_parquet(Table.from_pydict(columns), sink, compression="zstd(1)")
+    # Without dictionaries, encoding takes a fifth of the time, in which it holds Python's lock.
+    write_parquet(Table.from_pydict(columns), sink, compression="zstd(1)", dictionary_enabled=False)
     return sink.getvalue()
 
 

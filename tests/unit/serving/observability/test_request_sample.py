@@ -116,6 +116,7 @@ def test_failing_store_drops_rows_and_pauses(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(request_sample, "FILE_ROWS", 1)
+    monkeypatch.setattr(request_sample, "MAX_BUFFERED_ROWS", 2)
     store, clock = BrokenStore(str(tmp_path)), Clock()
     with sampling(tmp_path, store, clock) as sample:
         sample.record("r-1", rows(1))
@@ -187,14 +188,28 @@ def test_buffer_waits_for_a_file_or_its_time() -> None:
 @pytest.mark.parametrize(
     "file", [sampled(request_sample.FILE_ROWS), sampled(1, request_sample.FILE_BYTES)], ids=["rows", "bytes"]
 )
-def test_buffer_holds_two_files(file: SampledRows) -> None:
-    buffer = RowBuffer(Clock())
+def test_buffer_gives_the_requests_of_one_file(file: SampledRows) -> None:
+    clock = Clock()
+    buffer = RowBuffer(clock)
     assert buffer.add(file)
+    clock.now += 100
+    assert buffer.add(sampled(1, 1))
     assert buffer.seconds_until_file() == 0
-    assert buffer.add(file)
+    assert buffer.take() == [file]
+    assert buffer.seconds_until_file() == FILE_SECONDS
+
+
+@pytest.mark.parametrize(
+    "most",
+    [sampled(request_sample.MAX_BUFFERED_ROWS), sampled(1, request_sample.MAX_BUFFERED_BYTES)],
+    ids=["rows", "bytes"],
+)
+def test_full_buffer_takes_no_more_rows(most: SampledRows) -> None:
+    buffer = RowBuffer(Clock())
+    assert buffer.add(most)
     assert not buffer.add(sampled(1, 1))
-    assert len(buffer.take()) == 2
-    assert buffer.add(file)
+    assert buffer.take() == [most]
+    assert buffer.add(most)
 
 
 @pytest.mark.parametrize(
