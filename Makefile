@@ -8,7 +8,7 @@ LOCK_OPTIONS := --universal --python-version 3.11 --generate-hashes --no-emit-in
 	--quiet --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo quickstart quickstart-undo kind test test-keras test-catboost test-signing alerts kube-score fuzz lint format package release-dry-run e2e e2e-full upgrade bench bench-quick capacity rollout-error-rates hpa-oracle attacks algorithms docs charts lock clean examples
+.PHONY: help setup demo quickstart quickstart-undo kind test test-keras test-catboost test-signing alerts kube-score fuzz lint format package release-dry-run e2e e2e-full upgrade bench bench-quick capacity rollout-error-rates hpa-oracle trust algorithms docs charts lock clean examples
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -124,8 +124,8 @@ rollout-error-rates: setup ## Measure the verdict's error rates on simulated rol
 hpa-oracle: setup ## Compare the simulated autoscaler with Kubernetes' own controller in 10,000 scenarios (2 minutes; Go)
 	@$(BIN)/python -m tools.hpa_oracle
 
-attacks: setup ## Attack servers with crafted bundles, and with changed archives of every estimator (6 minutes; Linux)
-	@$(BIN)/python -m tests.attacks
+trust: setup ## Attack servers with crafted bundles and changed archives; verify reproduction and lineage (7 minutes; Linux)
+	@$(BIN)/python -m tests.trust
 	@$(BIN)/python -m tests.attacks.fuzz --all
 
 algorithms: setup ## Bundle and serve every estimator of scikit-learn, and write docs/algorithms.md (2 minutes)
