@@ -10,16 +10,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
-from urllib.parse import unquote
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.batch import Batch
 from tidegate.contract import Contract, Datatype, Feature
-from tidegate.errors import ConfigurationError, DataError, FieldError, GateNotPassedError, NotFoundError
+from tidegate.errors import ConfigurationError, DataError, FieldError, GateNotPassedError
 from tidegate.outputs import LABEL, PREDICTION
-from tidegate.reference import ChannelReference, Reference, parse_reference
+from tidegate.reference import Reference
 from tidegate.store import Store
 from tidegate_training.bundled_model import BundledModel
 from tidegate_training.bundling.features import FeatureTable, Indices
@@ -28,6 +27,7 @@ from tidegate_training.config import DatatypeName, FeatureOptions, Features, Tra
 from tidegate_training.data.source import Source
 from tidegate_training.data.table import Table, build_table, read_groups
 from tidegate_training.evaluation.paired import PairedResult, compare_labels, compare_values
+from tidegate_training.predecessor import find_predecessor
 
 Array = NDArray[Any]
 
@@ -165,27 +165,23 @@ def read_champion(config: TrainingConfig, source: Source) -> Champion | None:
         source: The data.
 
     Returns:
-        The champion; None if the store has no such channel yet, so that the first model has none to beat.
+        The champion; None if the store has no channel of the model yet, so that the first one has none to
+        beat.
 
     Raises:
-        FieldError: If the data lacks a column of the champion, or its task is another.
+        FieldError: If the channel does not exist although others do, the data lacks a column of the champion,
+            or its task is another.
         BundleError: If the bundle differs from its digest or cannot be opened here.
         NotFoundError: If the store does not contain the bundle.
         StoreError: If the store is unreachable or fails.
     """
     options = config.champion
     assert options is not None
-    reference = parse_reference(options.reference)
-    store = Store(reference.store)
-    if isinstance(reference, ChannelReference):
-        if _is_new_folder(store.uri):
-            return None
-        try:
-            reference = store.resolve(reference)
-        except NotFoundError:
-            return None
+    reference = find_predecessor(options.reference, config.name, ("champion", "reference"))
+    if reference is None:
+        return None
     with TemporaryDirectory() as folder:
-        bundle = store.pull(reference, Path(folder) / "bundle")
+        bundle = Store(reference.store).pull(reference, Path(folder) / "bundle")
         model = BundledModel.open(bundle)
     manifest, own = bundle.manifest, config.manifest_parameters()
     if manifest.task != config.task:
@@ -224,11 +220,6 @@ def require_better(name: str, options: ChampionOptions, comparison: Comparison) 
             f"and the channel stays: {'; '.join(failures)}; expected {needed} at the 5 % level, and worse "
             "for no group."
         )
-
-
-def _is_new_folder(uri: str) -> bool:
-    """Return whether a store is a folder that the first push creates."""
-    return uri.startswith("file://") and not Path(unquote(uri.removeprefix("file://"))).exists()
 
 
 def _read_groups(column: str, source: Source) -> Array:

@@ -20,8 +20,7 @@ from pydantic import (
 
 from tidegate.contract import NAME_PATTERN, Sensitivity
 from tidegate.csv_file import CsvFormat
-from tidegate.errors import ConfigurationError, FieldError
-from tidegate.reference import parse_reference
+from tidegate.errors import FieldError
 from tidegate_training.algorithms import (
     ALGORITHMS,
     Task,
@@ -31,6 +30,7 @@ from tidegate_training.algorithms import (
 )
 from tidegate_training.expectation_options import Expectations
 from tidegate_training.gates import parse_gate
+from tidegate_training.predecessor import PredecessorReference
 
 BundledDataset = Literal["breast_cancer", "iris", "wine", "digits", "diabetes"]
 DatatypeName = Literal["float32", "float64", "int32", "int64", "bool", "text", "date", "datetime"]
@@ -422,21 +422,11 @@ def _class_name(label: Any) -> Any:
 class Champion(_Section):
     """The bundle that a new model must beat on the same test rows."""
 
-    reference: str
-    """``<store>/<name>:<channel>``, or a digest instead of the channel."""
+    reference: PredecessorReference
     require: Literal["better", "not_worse"] = "better"
     """The result of the paired test that a new model needs, at the 5 % level."""
     group: Annotated[str, Field(min_length=1)] | None = None
     """A column with groups of rows. The new model must be worse for none of them."""
-
-    @field_validator("reference")
-    @classmethod
-    def _names_a_bundle(cls, reference: str) -> str:
-        try:
-            parse_reference(reference)
-        except ConfigurationError as error:
-            raise ValueError(str(error).rstrip(".")) from None
-        return reference
 
 
 class ModelCard(_Section):
