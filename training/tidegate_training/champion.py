@@ -133,9 +133,12 @@ class Champion:
         def compared(selected: NDArray[np.bool_]) -> PairedResult:
             true, new, old = (array[selected].astype(dtype) for array in (target, values, champion))
             compare = compare_labels if config.task == "classification" else compare_values
-            own = None if units is None else units[selected]
-            return compare(true, new, old, units=own, seed=config.seed)
+            own_units, own_weights = (
+                None if array is None else array[selected] for array in (units, weights)
+            )
+            return compare(true, new, old, units=own_units, weights=own_weights, seed=config.seed)
 
+        weights = table.weights_of(rows)
         units = None if table.groups is None else table.groups[rows]
         groups = None if self.groups is None else self.groups[rows]
         return Comparison(

@@ -50,12 +50,19 @@ class PairedResult:
 
 
 def compare_labels(
-    target: Array, challenger: Array, champion: Array, *, units: Array | None = None, seed: int = 0
+    target: Array,
+    challenger: Array,
+    champion: Array,
+    *,
+    units: Array | None = None,
+    weights: Array | None = None,
+    seed: int = 0,
 ) -> PairedResult:
-    """Compare labels by the exact McNemar test, two-sided, or by a bootstrap of units of rows.
+    """Compare labels by the exact McNemar test, two-sided, or by a bootstrap of units or of weighted rows.
 
     From McNemar, "Note on the Sampling Error of the Difference between Correlated Proportions" (1947). It
-    looks at the rows that one model alone labels correctly, and needs rows that are independent.
+    looks at the rows that one model alone labels correctly, and needs rows that are independent and count
+    alike.
 
     >>> target = np.array(["a"] * 20)
     >>> champion = np.array(["b"] * 8 + ["a"] * 12)
@@ -67,14 +74,15 @@ def compare_labels(
         challenger: ``[rows]``, the labels of the challenger.
         champion: ``[rows]``, the labels of the champion.
         units: ``[rows]``, the unit of each row, whose rows are not independent; by default each row is one.
-        seed: The seed of the resamples of units.
+        weights: ``[rows]``, the weight of each row, above 0; by default rows count alike.
+        seed: The seed of the resamples.
     """
     from scipy.stats import binomtest
 
     wrong = np.stack([challenger != target, champion != target], axis=1)
-    accuracy, champion_accuracy = map(float, 1 - wrong.mean(axis=0))
-    if units is not None:
-        verdict, evidence = _resample(wrong.astype(np.float64), "error rate", units, seed)
+    accuracy, champion_accuracy = map(float, 1 - np.average(wrong, axis=0, weights=weights))
+    if units is not None or weights is not None:
+        verdict, evidence = _resample(wrong.astype(np.float64), "error rate", units, weights, seed)
         return PairedResult("accuracy", len(target), accuracy, champion_accuracy, verdict, evidence)
     gained, lost = int((wrong[:, 1] & ~wrong[:, 0]).sum()), int((wrong[:, 0] & ~wrong[:, 1]).sum())
     p_value = float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
@@ -90,7 +98,13 @@ def compare_labels(
 
 
 def compare_values(
-    target: Array, challenger: Array, champion: Array, *, units: Array | None = None, seed: int = 0
+    target: Array,
+    challenger: Array,
+    champion: Array,
+    *,
+    units: Array | None = None,
+    weights: Array | None = None,
+    seed: int = 0,
 ) -> PairedResult:
     """Compare predicted values by a bootstrap of the difference of their root mean squared errors.
 
@@ -99,16 +113,21 @@ def compare_values(
         challenger: ``[rows]``, the values of the challenger.
         champion: ``[rows]``, the values of the champion.
         units: ``[rows]``, the unit of each row, whose rows are not independent; by default each row is one.
+        weights: ``[rows]``, the weight of each row, above 0; by default rows count alike.
         seed: The seed of the resamples.
     """
     squares = np.stack([(challenger - target) ** 2, (champion - target) ** 2], axis=1)
-    error, champion_error = map(float, np.sqrt(squares.mean(axis=0)))
-    verdict, evidence = _resample(squares, "rmse", units, seed)
+    error, champion_error = map(float, np.sqrt(np.average(squares, axis=0, weights=weights)))
+    verdict, evidence = _resample(squares, "rmse", units, weights, seed)
     return PairedResult("rmse", len(target), error, champion_error, verdict, evidence)
 
 
 def _resample(
-    losses: Array, name: Literal["error rate", "rmse"], units: Array | None, seed: int
+    losses: Array,
+    name: Literal["error rate", "rmse"],
+    units: Array | None,
+    row_weights: Array | None,
+    seed: int,
 ) -> tuple[Verdict, str]:
     """Return the verdict by the interval of the difference of two losses, and the interval.
 
@@ -118,22 +137,26 @@ def _resample(
         losses: ``[rows, 2]``, the loss of each row, of the challenger and of the champion.
         name: The name of the difference: of mean losses, or of their roots.
         units: ``[rows]``, the unit of each row; None resamples rows.
+        row_weights: ``[rows]``, the weight of each row; None if rows count alike.
         seed: The seed.
     """
 
     def difference(rows: Indices, weights: Weights) -> dict[str, Series]:
+        if row_weights is not None:
+            weights = weights * row_weights[rows]
         means = weights @ losses[rows] / weights.sum(axis=1, keepdims=True)
         means = np.sqrt(means) if name == "rmse" else means
         return {name: means[:, 0] - means[:, 1]}
 
+    described = name if row_weights is None else f"weighted {name}"
     rows = np.arange(len(losses))
     estimate = float(difference(rows, np.ones((1, len(losses))))[name][0])
     values = Bootstrap(len(losses), (seed,), units).resample(difference, {name: estimate})[name]
     if (interval := bootstrap_interval(values, estimate)) is None:
-        return "undecided", f"the {name} differs by {estimate:.4g} in every resample"
+        return "undecided", f"the {described} differs by {estimate:.4g} in every resample"
     return (
         _verdict(0 not in interval, interval.high < 0),
-        f"difference of the {name} {estimate:.4g}, bootstrap interval of {LEVEL:.0%} {interval}",
+        f"difference of the {described} {estimate:.4g}, bootstrap interval of {LEVEL:.0%} {interval}",
     )
 
 

@@ -68,6 +68,19 @@ def test_compare_labels_of_units_counts_each_unit_once() -> None:
 
 
 @pytest.mark.parametrize("compare", [compare_labels, compare_values])
+def test_compare_weighted_rows_weighs_metric_and_test(compare) -> None:
+    """The new model is right in 30 rows, and the champion in 10 that count twenty times."""
+    challenger, champion = labels(range(30)), labels(range(30, 40))
+    assert compare(TARGET, challenger, champion).verdict == "better"
+    weights = np.where(np.arange(40) < 30, 1.0, 20.0)
+    weighted = compare(TARGET, challenger, champion, weights=weights)
+    assert weighted.verdict == "worse"
+    assert weighted.evidence.startswith("difference of the weighted ")
+    expected = {"accuracy": 30 / 230, "rmse": np.sqrt(200 / 230)}[weighted.metric]
+    assert weighted.challenger == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("compare", [compare_labels, compare_values])
 def test_compare_equal_models_of_units_is_undecided(compare) -> None:
     result = compare(TARGET, TARGET + 1, TARGET + 1, units=np.arange(40) // 4)
     assert (result.verdict, result.challenger) == ("undecided", result.champion)
