@@ -5,6 +5,7 @@
 Signing, and a policy with signers, need the package cryptography, which is imported only then.
 """
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -32,10 +33,23 @@ CertificateOption = Annotated[
         help="The key's certificate in PEM, then those of its issuers.",
     ),
 ]
+POLICY_VARIABLE = "TIDEGATE_POLICY"
+
+
+def _require_value(policy: Path | None) -> Path | None:
+    """Reject an empty environment variable, which would mean the same as none: no signer is required."""
+    if policy is None and os.environ.get(POLICY_VARIABLE) == "":
+        raise ConfigurationError(
+            f"{POLICY_VARIABLE} is empty: set it to the policy's file, or unset it to require no policy."
+        )
+    return policy
+
+
 PolicyOption = Annotated[
     Path | None,
     typer.Option(
-        envvar="TIDEGATE_POLICY",
+        envvar=POLICY_VARIABLE,
+        callback=_require_value,
         help="The deployer's policy.yaml: trusted signers, revoked digests, size, types and pickles.",
     ),
 ]

@@ -48,6 +48,15 @@ def test_sign_then_verify_prints_the_signer(bundle: Bundle, key: Path, policy: P
     assert "signed by training" in run(commands.verify, bundle.path, "--policy", policy).stdout
 
 
+@pytest.mark.parametrize("command", [commands.verify, commands.inspect, commands.lineage])
+def test_policy_from_an_empty_variable_is_rejected(
+    command: Any, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TIDEGATE_POLICY", "")
+    with pytest.raises(ConfigurationError, match="TIDEGATE_POLICY is empty: set it to the policy's file, or"):
+        raise run(command, bundle.path).exception
+
+
 def test_verify_names_a_missing_signature(bundle: Bundle, policy: Path) -> None:
     with pytest.raises(BundleError, match=r"it has no bundle\.sig, .* a signature by training; sign it"):
         raise run(commands.verify, bundle.path, "--policy", policy).exception
