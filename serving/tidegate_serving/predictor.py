@@ -37,7 +37,7 @@ from tidegate_serving.config import MAX_QUEUE_DELAY, EngineChoice, RequestSample
 from tidegate_serving.errors import RequestError
 from tidegate_serving.hooks import HookedEngine, Hooks, validate_hook_inputs
 from tidegate_serving.loading.loader import LoadedModel, load
-from tidegate_serving.observability.baseline import load_baseline
+from tidegate.baseline import load_baseline
 from tidegate_serving.observability.drift_monitor import DriftMonitor
 from tidegate_serving.observability.metrics import Metrics
 from tidegate_serving.observability.request_metrics import Record, shadow_metrics

@@ -6,6 +6,7 @@ The work itself is in :mod:`tidegate_training.run` and :mod:`tidegate_training.f
 only when a command runs.
 """
 
+from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import asdict
 from enum import StrEnum
@@ -108,12 +109,8 @@ def train(
                 base_dir=config.parent,
                 on_step=lambda step: display.update(task, description=step),
             )
-        if settings.champion is not None and result.champion is None:
-            stderr.print(
-                f"{settings.champion.reference} does not exist yet, so the model has no champion to beat.",
-                soft_wrap=True,
-                markup=False,
-            )
+        for note in _first_run_notes(settings, result):
+            stderr.print(note, soft_wrap=True, markup=False)
         if key is not None:
             from tidegate.trust.attestations import sign_bundle
 
@@ -226,6 +223,7 @@ def to_json(result: "TrainingResult", reference: "Reference | None") -> dict[str
             for gate_result in result.evaluation.gates
         ],
         "champion": None if result.champion is None else result.champion.to_json(),
+        "drift": None if result.drift is None else result.drift.to_json(),
         "warnings": result.evaluation.warnings,
     }
 
@@ -248,6 +246,7 @@ def to_text(result: "TrainingResult", reference: "Reference | None") -> "Rendera
         table.add_row(metric, *values, format_number(evaluation.gap[metric]))
     lines = [part.text for part in (evaluation.dummy, evaluation.overfitting) if part is not None]
     lines += [f"Gate {gate_result}." for gate_result in evaluation.gates]
+    lines += [] if result.drift is None else result.drift.sentences
     lines += _champion_sentences(result.champion)
     lines += [f"Warning: {warning}" for warning in evaluation.warnings]
     lines.append(_parity_sentence(result.parity))
@@ -289,6 +288,15 @@ def _is_champion(settings: "TrainingConfig", channel: "ChannelReference") -> boo
     from tidegate.reference import parse_reference
 
     return settings.champion is not None and parse_reference(settings.champion.reference) == channel
+
+
+def _first_run_notes(settings: "TrainingConfig", result: "TrainingResult") -> Iterator[str]:
+    """Yield what was not compared, because the store has no bundle of the model yet."""
+    champion, drift = settings.champion, settings.expectations.drift
+    if champion is not None and result.champion is None:
+        yield f"{champion.reference} does not exist yet, so the model has no champion to beat."
+    if drift is not None and result.drift is None:
+        yield f"{drift.reference} does not exist yet, so the data is not compared with earlier data."
 
 
 def _champion_sentences(comparison: "Comparison | None") -> list[str]:

@@ -7,8 +7,10 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from tidegate.errors import FieldError
+from tidegate_training.predecessor import PredecessorReference
 
 Ratio = Annotated[float, Field(ge=0, le=1)]
+PositiveIndex = Annotated[float, Field(gt=0)]
 
 
 class _Section(BaseModel):
@@ -43,9 +45,20 @@ class Freshness(_Section):
     max_age_days: Annotated[float, Field(gt=0)]
 
 
+class Drift(_Section):
+    """The largest drift of the data from the training rows of a bundle in a store."""
+
+    reference: PredecessorReference
+    max_psi: PositiveIndex = 0.25
+    """The largest population stability index of a feature."""
+    columns: dict[str, PositiveIndex] = {}
+    """By feature, a largest index of its own."""
+
+
 class Expectations(_Section):
     """Conditions on the data. A run whose data misses one ends before anything is fitted."""
 
     min_rows: Annotated[int, Field(ge=1)] | None = None
     columns: dict[str, ColumnExpectation] = {}
     freshness: Freshness | None = None
+    drift: Drift | None = None

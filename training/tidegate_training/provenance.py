@@ -26,7 +26,7 @@ def collect_provenance(
     Args:
         folder: A folder in the repository whose commit is recorded: that of the configuration.
         started: The start of the run.
-        run: The configuration, the environment and the beaten champion.
+        run: The configuration, the environment, the beaten champion and the drift of the data.
     """
     commit = _run_git(folder, "rev-parse", "HEAD")
     status = _run_git(folder, "status", "--porcelain") if commit is not None else None

@@ -25,6 +25,7 @@ from tidegate_training.champion import Comparison, read_champion, require_better
 from tidegate_training.config import TrainingConfig
 from tidegate_training.cross_validation import cross_validate
 from tidegate_training.curves import diagnose
+from tidegate_training.data.drift import DriftReport, read_drift
 from tidegate_training.data.expectations import require_expectations
 from tidegate_training.data.grouping import group_users
 from tidegate_training.data.leakage import find_leakage
@@ -56,12 +57,14 @@ class TrainingResult:
         evaluation: Metrics, overfitting, gates (all are passed) and warnings.
         parity: The comparison of the compiled model with scikit-learn.
         champion: The comparison with the champion; None without one.
+        drift: The drift of the data from that of a predecessor; None without one.
     """
 
     bundle: Bundle
     evaluation: Evaluation
     parity: ParityReport
     champion: Comparison | None = None
+    drift: DriftReport | None = None
 
 
 def train(
@@ -102,6 +105,7 @@ def train(
         "configuration": config.model_dump(mode="json", exclude_unset=True),
         "environment": environment,
         "champion": None if trained.champion is None else trained.champion.to_json(),
+        "drift": None if trained.drift is None else trained.drift.to_json(),
     }
     sealed = seal_model(
         trained.model,
@@ -117,7 +121,7 @@ def train(
         collect_provenance=partial(collect_provenance, base_dir, started, repeated),
         on_step=on_step,
     )
-    return TrainingResult(sealed.bundle, trained.evaluation, sealed.parity, trained.champion)
+    return TrainingResult(sealed.bundle, trained.evaluation, sealed.parity, trained.champion, trained.drift)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +134,7 @@ class _TrainedModel:
     model: FittedModel
     evaluation: Evaluation
     champion: Comparison | None
+    drift: DriftReport | None
 
 
 def _fit_and_evaluate(
@@ -137,7 +142,11 @@ def _fit_and_evaluate(
 ) -> _TrainedModel:
     on_step("reading data")
     source = read_source(config.data, base_dir)
-    require_expectations(source, config.expectations)
+    drift = None
+    if config.expectations.drift is not None:
+        on_step("comparing the data with its predecessor's")
+        drift = read_drift(config.expectations.drift, config.name, source)
+    require_expectations(source, config.expectations, () if drift is None else drift.violations)
     table = build_table(source, config)
     champion = None
     if config.champion is not None:
@@ -184,7 +193,7 @@ def _fit_and_evaluate(
     if champion is not None:
         on_step("comparing with the champion")
         comparison = champion.compare(config, table, splits.test, model.labels, predicted["test"])
-    return _TrainedModel(source, table, built, model, evaluation, comparison)
+    return _TrainedModel(source, table, built, model, evaluation, comparison, drift)
 
 
 def _groups(config: TrainingConfig, table: Table, splits: Splits) -> Mapping[str, Grouping]:

@@ -24,7 +24,7 @@ from prometheus_client.registry import Collector
 from tidegate.batch import Batch
 from tidegate.contract import MATRIX, Contract
 from tidegate_serving.errors import RequestError, Violation
-from tidegate_serving.observability.baseline import (
+from tidegate.baseline import (
     OTHER,
     Array,
     Baseline,

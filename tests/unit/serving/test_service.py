@@ -15,7 +15,7 @@ from tests.support.fakes import FakeEngine
 from tidegate.contract import Contract, DecisionThreshold
 from tidegate_serving.codecs.request import InferenceRequest, Limits
 from tidegate_serving.errors import ErrorCode, RequestError
-from tidegate_serving.observability.baseline import Baseline, CategoryBins, NumericBins
+from tidegate.baseline import Baseline, CategoryBins, NumericBins
 from tidegate_serving.observability.drift_monitor import DriftMonitor
 from tidegate_serving.observability.metrics import Metrics
 from tidegate_serving.observability.request_metrics import Record

@@ -39,12 +39,19 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("champion")
     write_loans(folder)
     store = Store((folder / "store").as_uri())
+    config = challenger(folder, "strong", STRONG | drift_from(folder, "strong"))
+    first = run(*arguments(folder, config, folder / "strong"))
+    assert "/test:strong does not exist yet, so the model has no champion to beat." in first.stderr
+    assert "/test:strong does not exist yet, so the data is not compared with earlier" in first.stderr
     bundle = train(mixed_configuration(**WEAK), folder / "weak", base_dir=folder).bundle
     store.push(bundle)
     store.move_channel("test", "weak", bundle.digest)
-    first = run(*arguments(folder, challenger(folder, "strong", STRONG), folder / "strong"))
-    assert "/test:strong does not exist yet, so the model has no champion to beat." in first.stderr
     return folder
+
+
+def drift_from(folder: Path, channel: str) -> dict[str, Any]:
+    """Return the field with the expectation that the data is like that of a channel."""
+    return {"expectations": {"drift": {"reference": f"{(folder / 'store').as_uri()}/test:{channel}"}}}
 
 
 def texts(*labels: str) -> Contract:
@@ -71,7 +78,7 @@ def test_train_better_than_the_champion_takes_its_channel(folder: Path, tmp_path
     store = Store((folder / "store").as_uri())
     weak, strong = (store.resolve(ChannelReference(store.uri, "test", it)) for it in ("weak", "strong"))
     store.move_channel("test", "beaten", weak.digest)
-    config = challenger(folder, "beaten", STRONG, group="owner")
+    config = challenger(folder, "beaten", STRONG | drift_from(folder, "beaten"), group="owner")
     document = json.loads(run(*arguments(folder, config, tmp_path / "bundle")).stdout)
     champion = document["champion"]
     assert (champion["reference"], champion["same_split"]) == (str(weak), True)
@@ -79,7 +86,10 @@ def test_train_better_than_the_champion_takes_its_channel(folder: Path, tmp_path
     assert champion["overall"]["champion"] < 0.7 < champion["overall"]["challenger"]
     assert list(champion["groups"]) == ["False", "True"]
     assert sum(group["n_rows"] for group in champion["groups"].values()) == 36
-    assert json.loads((tmp_path / "bundle" / PROVENANCE).read_bytes())["champion"] == champion
+    provenance = json.loads((tmp_path / "bundle" / PROVENANCE).read_bytes())
+    assert (provenance["champion"], provenance["drift"]) == (champion, document["drift"])
+    assert document["drift"]["reference"] == str(weak)
+    assert 0 < document["drift"]["features"]["big"]["index"] < 0.25
     assert document["digest"] == strong.digest
     assert store.resolve(ChannelReference(store.uri, "test", "beaten")) == strong
 
@@ -109,6 +119,11 @@ def test_train_against_itself_is_not_better(folder: Path, tmp_path: Path) -> Non
     ("channel", "fields", "problem"),
     [
         (
+            "stong",
+            {},
+            "no channel 'stong' of 'test', expected one of .*strong.*: correct the name, or leave 'champion' out",
+        ),
+        (
             "strong",
             {"task": "regression", "target": "loss", "algorithm": {"name": "Ridge"}},
             "of the same task",
@@ -132,18 +147,6 @@ def test_read_champion_column_without_groups_is_rejected(folder, group, problem)
     config = challenger(folder, "strong", {}, group=group)
     with pytest.raises(FieldError, match=problem):
         read_champion(config, read_source(config.data, folder))
-
-
-def test_read_champion_of_a_new_channel_is_none(folder: Path) -> None:
-    config = challenger(folder, "new", {})
-    assert read_champion(config, read_source(config.data, folder)) is None
-
-
-def test_read_champion_of_a_store_without_folder_is_none(folder: Path, tmp_path: Path) -> None:
-    config = challenger(folder, "new", {})
-    champion = config.champion.model_copy(update={"reference": f"{(tmp_path / 'a b').as_uri()}/new:stable"})
-    config = config.model_copy(update={"champion": champion})
-    assert read_champion(config, read_source(config.data, folder)) is None
 
 
 def test_train_keeps_a_channel_that_moved_after_the_comparison(

@@ -6,7 +6,7 @@ Every column is checked, and the error lists every violation with columns, count
 value, because a column may be restricted. Rows are counted from 1, without the header.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -45,20 +45,24 @@ class Violation:
 
 
 def require_expectations(
-    source: Source, expectations: Expectations, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    source: Source,
+    expectations: Expectations,
+    drift: Sequence[Violation] = (),
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> None:
     """Check that the data meets every expectation.
 
     Args:
         source: The data.
         expectations: The expectations.
+        drift: The features that have drifted too far.
         clock: Returns the time that the age of the newest row counts to.
 
     Raises:
         FieldError: If an expectation names a column that does not exist.
         DataError: If the data misses an expectation. The message lists each.
     """
-    violations = find_violations(source, expectations, clock)
+    violations = [*find_violations(source, expectations, clock), *drift]
     if violations:
         count = len(violations)
         raise DataError(
@@ -70,7 +74,7 @@ def require_expectations(
 def find_violations(
     source: Source, expectations: Expectations, clock: Callable[[], datetime]
 ) -> list[Violation]:
-    """Return the expectations that the data misses, column by column.
+    """Return the expectations that the data misses, except drift, column by column.
 
     Args:
         source: The data.

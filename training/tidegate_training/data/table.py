@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tidegate.contract import MATRIX, MAX_NAME_LENGTH, Datatype
+from tidegate.contract import MATRIX, MAX_NAME_LENGTH, Datatype, Feature
 from tidegate.errors import DataError, FieldError, Location
 from tidegate_training.bundling.features import FeatureTable, Indices
 from tidegate_training.bundling.outputs import OUTLIER, prediction_datatype
@@ -134,6 +134,18 @@ def build_table(source: Source, config: TrainingConfig) -> Table:
         evaluation_groups=read_groupings(source, config.evaluation.groups),
     )
     return table.without_repeats() if config.task == "recommendation" else table
+
+
+def read_feature(source: Source, feature: Feature) -> Array:
+    """Return a column as a feature of a contract, ``[rows]``.
+
+    Raises:
+        DataError: If a value does not have the feature's type.
+    """
+    column = _read_feature(source, feature.name, feature.datatype, feature.format is not None)
+    if feature.format is not None:
+        return _convert_times(source, feature.name, column, feature.format)
+    return _convert_feature(source, feature.name, column, feature.datatype)
 
 
 def read_groups(source: Source, name: str) -> Array:

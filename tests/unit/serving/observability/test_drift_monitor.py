@@ -18,7 +18,7 @@ from tests.support.requests import validated_v1, validated_v2
 from tidegate.batch import Batch
 from tidegate.contract import Contract
 from tidegate_serving.errors import RequestError, Violation
-from tidegate_serving.observability.baseline import OTHER, Baseline, CategoryBins, NumericBins
+from tidegate.baseline import OTHER, Baseline, CategoryBins, NumericBins
 from tidegate_serving.observability.drift_monitor import (
     COUNTING_DELAY,
     MAX_BUFFERED_VALUES,

@@ -24,7 +24,7 @@ def require(tmp_path: Path, **expectations: Any) -> None:
     (tmp_path / "loans.csv").write_text(CSV)
     source = read_source(Data(path="loans.csv"), tmp_path)
     require_expectations(
-        source, Expectations.model_validate(expectations), lambda: datetime(2026, 1, 15, tzinfo=UTC)
+        source, Expectations.model_validate(expectations), clock=lambda: datetime(2026, 1, 15, tzinfo=UTC)
     )
 
 

@@ -15,7 +15,7 @@ from tests.support.training import configuration
 from tidegate.batch import Batch
 from tidegate.bundle import BASELINE, Bundle
 from tidegate.errors import BundleError
-from tidegate_serving.observability.baseline import (
+from tidegate.baseline import (
     MAX_CATEGORIES,
     OTHER,
     CategoryBins,
