@@ -65,6 +65,15 @@ class Comparison:
         """Return the JSON document."""
         return asdict(self) | {"reference": str(self.reference)}
 
+    @property
+    def sentences(self) -> list[str]:
+        """The result in words."""
+        sentences = [f"Champion {self.reference}: the new model has {self.overall}."]
+        sentences += [f"For {group}: {result}." for group, result in self.groups.items()]
+        if not self.same_split:
+            sentences.append("The champion may know some test rows from its training, which favors it.")
+        return sentences
+
     def failures(self, options: ChampionOptions) -> list[str]:
         """Return the reasons for which the champion stays; none if the challenger may replace it."""
         accepted = {"better": ("better",), "not_worse": ("better", "undecided")}[options.require]

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from tidegate.reference import ChannelReference, Reference
     from tidegate_training.bundling.parity import ParityReport
-    from tidegate_training.champion import Comparison
     from tidegate_training.config import TrainingConfig
     from tidegate_training.run import TrainingResult
 
@@ -53,6 +52,13 @@ def train(
         ExtraFormat | None,
         typer.Option(help="Also write the model in this format, for servers that load no other."),
     ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write report.html and metrics.json to this folder, also of a model that misses a gate.",
+            metavar="DIR",
+        ),
+    ] = None,
     verify: Annotated[
         str | None,
         typer.Option(
@@ -71,9 +77,9 @@ def train(
     exit code is 3. With --verify, it is 3 if the new predictions differ from the recorded ones.
     """
     if verify is not None:
-        if out or push or channel or extra_format:
+        if out or push or channel or extra_format or report:
             raise ConfigurationError(
-                "--verify keeps no bundle: remove --out, --push, --channel and --extra-format."
+                "--verify keeps no bundle: remove --out, --push, --channel, --extra-format and --report."
             )
         _verify(verify, config, output)
         return
@@ -106,6 +112,7 @@ def train(
                 settings,
                 directory,
                 joblib=extra_format is ExtraFormat.JOBLIB,
+                report_dir=report,
                 base_dir=config.parent,
                 on_step=lambda step: display.update(task, description=step),
             )
@@ -247,7 +254,7 @@ def to_text(result: "TrainingResult", reference: "Reference | None") -> "Rendera
     lines = [part.text for part in (evaluation.dummy, evaluation.overfitting) if part is not None]
     lines += [f"Gate {gate_result}." for gate_result in evaluation.gates]
     lines += [] if result.drift is None else result.drift.sentences
-    lines += _champion_sentences(result.champion)
+    lines += [] if result.champion is None else result.champion.sentences
     lines += [f"Warning: {warning}" for warning in evaluation.warnings]
     lines.append(_parity_sentence(result.parity))
     lines.append(f"Bundle: {result.bundle.path}")
@@ -297,16 +304,6 @@ def _first_run_notes(settings: "TrainingConfig", result: "TrainingResult") -> It
         yield f"{champion.reference} does not exist yet, so the model has no champion to beat."
     if drift is not None and result.drift is None:
         yield f"{drift.reference} does not exist yet, so the data is not compared with earlier data."
-
-
-def _champion_sentences(comparison: "Comparison | None") -> list[str]:
-    if comparison is None:
-        return []
-    sentences = [f"Champion {comparison.reference}: the new model has {comparison.overall}."]
-    sentences += [f"For {group}: {result}." for group, result in comparison.groups.items()]
-    if not comparison.same_split:
-        sentences.append("The champion may know some test rows from its training, which favors it.")
-    return sentences
 
 
 def _parity_sentence(parity: "ParityReport") -> str:

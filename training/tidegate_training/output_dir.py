@@ -1,14 +1,15 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""The output directory of a bundle.
+"""The output directories of a bundle and of a report.
 
-It is validated before the work starts, and replaced as a whole or not at all. An existing bundle is replaced;
-any other content stays untouched.
+Both are validated before the work starts. A bundle's is replaced as a whole or not at all: an existing bundle
+is replaced, any other content stays untouched. A report's has each file completely or not at all.
 """
 
+import errno
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -29,9 +30,48 @@ def validate_output_dir(directory: Path) -> None:
                 f"{directory} has files and is not a bundle, because it has no {MANIFEST}: choose an empty "
                 "folder."
             )
-        # Permission bits are not enough: root has them in /proc, where no folder can be created.
-        nearest = next(folder for folder in path.parents if folder.exists())
-        tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=nearest).cleanup()
+        _require_writable(path)
+
+
+def validate_report_dir(directory: Path, bundle: Path) -> None:
+    """Check that a report can be written to a directory, and leave nothing there.
+
+    Args:
+        directory: The directory of the report.
+        bundle: The output directory of the bundle, which the report would damage.
+
+    Raises:
+        ConfigurationError: If the directory cannot be written, or is in that of the bundle.
+    """
+    path = _resolve(directory)
+    if path.is_relative_to(_resolve(bundle)):
+        raise ConfigurationError(
+            f"The report cannot be in the bundle's directory, {bundle}: choose another folder than {directory}."
+        )
+    with _os_errors_named(directory, "report"):
+        if path.exists() and not path.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        _require_writable(path)
+
+
+def write_report_dir(directory: Path, files: Mapping[str, bytes]) -> None:
+    """Write the files of a report, and replace those of an earlier one.
+
+    Args:
+        directory: The directory.
+        files: The content of each file by name.
+
+    Raises:
+        ConfigurationError: If the directory cannot be written.
+    """
+    path = _resolve(directory)
+    with _os_errors_named(directory, "report"):
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".report-", dir=path) as scratch:
+            for name, content in files.items():
+                (Path(scratch) / name).write_bytes(content)
+            for name in files:
+                (Path(scratch) / name).replace(path / name)
 
 
 @contextmanager
@@ -73,12 +113,29 @@ def _resolve(directory: Path) -> Path:
     return Path(os.path.realpath(directory))
 
 
+def _require_writable(path: Path) -> None:
+    """Create a folder where a path would be, and remove it.
+
+    Permission bits are not enough: root has them in /proc, where no folder can be created.
+
+    Raises:
+        OSError: If it cannot be created.
+    """
+    nearest = next(folder for folder in path.parents if folder.exists())
+    tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=nearest).cleanup()
+
+
 @contextmanager
-def _os_errors_named(directory: Path) -> Iterator[None]:
-    """Convert errors of the file system to errors that name the directory."""
+def _os_errors_named(directory: Path, content: str = "bundle") -> Iterator[None]:
+    """Convert errors of the file system to errors that name the directory.
+
+    Args:
+        directory: The directory.
+        content: What the directory is for.
+    """
     try:
         yield
     except OSError as error:
         raise ConfigurationError(
-            f"The bundle cannot be written to {directory}: {error.strerror}; choose another folder."
+            f"The {content} cannot be written to {directory}: {error.strerror}; choose another folder."
         ) from None

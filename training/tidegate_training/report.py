@@ -5,7 +5,7 @@
 It has no date and no path, so the same model has the same report. It computes no metric.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,13 @@ _MAX_TILES = 4
 
 
 def render_report(
-    contract: Contract, context: CardContext, evaluation: Evaluation, plots: Mapping[str, str]
+    contract: Contract,
+    context: CardContext,
+    evaluation: Evaluation,
+    plots: Mapping[str, str],
+    *,
+    rejection: str | None = None,
+    findings: Sequence[str] = (),
 ) -> str:
     """Render the report.
 
@@ -47,6 +53,8 @@ def render_report(
         context: Algorithm and data.
         evaluation: The evaluation.
         plots: The plots by name, as rendered SVG.
+        rejection: The reason why there is no bundle of the model; None if there is one.
+        findings: Sentences that are not about the evaluation.
     """
     split, breakdown = evaluation.split, evaluation.breakdown
     tiles = [name for name in _TILES if evaluation.metrics[split].get(name) is not None]
@@ -57,6 +65,8 @@ def render_report(
         contract=contract,
         context=context,
         evaluation=evaluation,
+        rejection=rejection,
+        findings=findings,
         split=split,
         tiles=tiles[:_MAX_TILES],
         tables=_tables(evaluation),

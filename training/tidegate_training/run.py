@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tidegate.bundle import Bundle
-from tidegate.errors import BundleError, FieldError
+from tidegate.bundle import METRICS, REPORT, Bundle
+from tidegate.errors import BundleError, FieldError, GateNotPassedError
 from tidegate.trust.policy import Policy
 from tidegate_training.bundling.fitted_model import FittedModel
 from tidegate_training.bundling.parity import ParityReport
@@ -40,10 +40,17 @@ from tidegate_training.evaluation.metrics import choose_positive_label
 from tidegate_training.gates import parse_gate, require_gates
 from tidegate_training.model_card import CardContext
 from tidegate_training.modelling import build_model
-from tidegate_training.output_dir import validate_output_dir
+from tidegate_training.output_dir import validate_output_dir, validate_report_dir, write_report_dir
 from tidegate_training.pipeline import fit_pipeline
 from tidegate_training.provenance import collect_provenance
-from tidegate_training.sealing import NotSavedError, ServerBuild, build_as_server, ignore_step, seal_model
+from tidegate_training.sealing import (
+    NotSavedError,
+    ServerBuild,
+    build_as_server,
+    describe_rejected,
+    ignore_step,
+    seal_model,
+)
 
 Array = NDArray[Any]
 
@@ -72,6 +79,7 @@ def train(
     directory: Path,
     *,
     joblib: bool = False,
+    report_dir: Path | None = None,
     base_dir: Path | None = None,
     on_step: Callable[[str], None] = ignore_step,
 ) -> TrainingResult:
@@ -81,26 +89,46 @@ def train(
         config: The configuration.
         directory: The bundle's directory. An existing bundle is replaced, any other content stays untouched.
         joblib: Whether to add ``model.joblib`` to the bundle, for servers that load no other format.
+        report_dir: A folder for report and metrics, also of a model that misses a gate.
         base_dir: The folder that a relative data path starts from; by default the working directory.
         on_step: Called with the name of each step when the step starts.
 
     Raises:
         ConfigurationError: If the configuration does not fit the data, or the directory cannot take a bundle.
         DataError: If the data does not fit the configuration.
-        GateNotPassedError: If the model misses a gate, or may not replace the champion. Nothing is written.
+        GateNotPassedError: If the model misses a gate, or may not replace the champion. Nothing is written,
+            except to ``report_dir``.
     """
     from threadpoolctl import threadpool_limits
 
     validate_output_dir(directory)
+    if report_dir is not None:
+        validate_report_dir(report_dir, directory)
     started = datetime.now(UTC)
     base_dir = base_dir or Path()
     # On several threads the order of a sum varies, and with it the last bits of the model and its digest.
     with threadpool_limits(limits=1):
         trained = _fit_and_evaluate(config, base_dir, on_step)
         environment = describe_environment()
-    require_gates(config.name, trained.evaluation.gates)
-    if config.champion is not None and trained.champion is not None:
-        require_better(config.name, config.champion, trained.champion)
+    context = _describe(config, trained)
+    try:
+        require_gates(config.name, trained.evaluation.gates)
+        if config.champion is not None and trained.champion is not None:
+            require_better(config.name, config.champion, trained.champion)
+    except GateNotPassedError as error:
+        if report_dir is None:
+            raise
+        on_step("writing the report")
+        rejected = describe_rejected(
+            trained.model,
+            trained.evaluation,
+            context,
+            str(error),
+            findings=_sentences(trained),
+            n_golden_rows=config.golden_rows,
+        )
+        write_report_dir(report_dir, rejected)
+        raise GateNotPassedError(f"{error} The report is {report_dir / REPORT}.") from None
     repeated = {
         "configuration": config.model_dump(mode="json", exclude_unset=True),
         "environment": environment,
@@ -111,7 +139,7 @@ def train(
         trained.model,
         trained.built,
         trained.evaluation,
-        _describe(config, trained),
+        context,
         directory,
         data={"sha256": trained.source.sha256, "rows": len(trained.table)},
         parameters=config.manifest_parameters(),
@@ -121,6 +149,8 @@ def train(
         collect_provenance=partial(collect_provenance, base_dir, started, repeated),
         on_step=on_step,
     )
+    if report_dir is not None:
+        write_report_dir(report_dir, {name: sealed.bundle.read(name) for name in (METRICS, REPORT)})
     return TrainingResult(sealed.bundle, trained.evaluation, sealed.parity, trained.champion, trained.drift)
 
 
@@ -135,6 +165,16 @@ class _TrainedModel:
     evaluation: Evaluation
     champion: Comparison | None
     drift: DriftReport | None
+
+
+def _sentences(trained: _TrainedModel) -> list[str]:
+    """Return the comparisons with predecessors in words."""
+    return [
+        sentence
+        for compared in (trained.drift, trained.champion)
+        if compared is not None
+        for sentence in compared.sentences
+    ]
 
 
 def _fit_and_evaluate(

@@ -6,7 +6,7 @@ A training run and a model that is fitted already end here, so their bundles hav
 nothing and computes no metrics.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from tidegate.trust.policy import Policy
 from tidegate_training.bundling.boosters import LIBRARY_TYPES, used_libraries
 from tidegate_training.bundling.bundle import PackagedModel, installed_versions, package_model, write_bundle
 from tidegate_training.bundling.catboost_trees import without_fit_metadata
+from tidegate_training.bundling.contract import build_contract
 from tidegate_training.bundling.converters import with_float64_parameters
 from tidegate_training.bundling.fitted_model import FittedModel
 from tidegate_training.bundling.onnx_model import OnnxEstimator
@@ -177,7 +178,7 @@ def _build_evidence(
     reference: str,
 ) -> dict[str, bytes]:
     """Return metrics, model card, report and plots by the names of their files."""
-    plots = {name: render_svg(draw) for name, draw in plot_evaluation(model, evaluation).items()}
+    plots = _render_plots(model, evaluation)
     pictures = {f"plots/{name}.svg": standalone_svg(svg).encode() for name, svg in plots.items()}
     card = render_model_card(
         packaged.contract,
@@ -194,3 +195,35 @@ def _build_evidence(
         REPORT: report.encode(),
         **pictures,
     }
+
+
+def describe_rejected(
+    model: FittedModel,
+    evaluation: Evaluation,
+    context: CardContext,
+    rejection: str,
+    *,
+    findings: Sequence[str],
+    n_golden_rows: int,
+) -> dict[str, bytes]:
+    """Return report and metrics of a model that becomes no bundle, by the names of their files.
+
+    Args:
+        model: The model.
+        evaluation: The evaluation.
+        context: What the report says besides.
+        rejection: The reason.
+        findings: Sentences that are not about the evaluation.
+        n_golden_rows: The largest number of golden requests.
+
+    Raises:
+        DataError: If no row can be a golden request.
+    """
+    contract, plots = build_contract(model, n_golden_rows), _render_plots(model, evaluation)
+    report = render_report(contract, context, evaluation, plots, rejection=rejection, findings=findings)
+    metrics = {**evaluation.to_json(), "rejection": rejection, "findings": list(findings)}
+    return {METRICS: canonical_json(metrics), REPORT: report.encode()}
+
+
+def _render_plots(model: FittedModel, evaluation: Evaluation) -> dict[str, str]:
+    return {name: render_svg(draw) for name, draw in plot_evaluation(model, evaluation).items()}

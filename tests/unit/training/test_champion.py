@@ -13,7 +13,7 @@ from tests.support.contracts import contract
 from tests.support.training import mixed_configuration, write_loans
 from tests.unit.training.test_cli import run
 from tidegate.batch import Array, Batch
-from tidegate.bundle import PROVENANCE
+from tidegate.bundle import PROVENANCE, REPORT
 from tidegate.contract import MATRIX, Contract, Datatype
 from tidegate.errors import DataError, FieldError, GateNotPassedError, StoreError
 from tidegate.reference import ChannelReference, Reference
@@ -97,7 +97,7 @@ def test_train_better_than_the_champion_takes_its_channel(folder: Path, tmp_path
 def test_train_worse_than_the_champion_makes_no_bundle(folder: Path, tmp_path: Path) -> None:
     config = challenger(folder, "strong", WEAK | {"seed": 1}, require="not_worse")
     with pytest.raises(GateNotPassedError) as caught:
-        train(config, tmp_path / "bundle", base_dir=folder)
+        train(config, tmp_path / "bundle", base_dir=folder, report_dir=tmp_path / "report")
     for words in (
         "'test' does not replace the champion file://",
         "the channel stays: it has accuracy 0.",
@@ -107,6 +107,9 @@ def test_train_worse_than_the_champion_makes_no_bundle(folder: Path, tmp_path: P
     ):
         assert words in str(caught.value)
     assert not (tmp_path / "bundle").exists()
+    page = (tmp_path / "report" / REPORT).read_text()
+    assert "does not replace the champion" in page
+    assert "The champion may know some test rows from its training" in page
 
 
 def test_train_against_itself_is_not_better(folder: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import typer
 from typer.testing import CliRunner, Result
 
 from tests.support.signing import new_key, trusting_key, write_private
-from tidegate.bundle import verify
+from tidegate.bundle import METRICS, REPORT, verify
 from tidegate.errors import ConfigurationError, GateNotPassedError
 from tidegate.reference import ChannelReference, Reference
 from tidegate.store import Store
@@ -43,9 +43,12 @@ def test_train_text_has_metrics_verdicts_and_the_digest(config: Path, tmp_path: 
 
 
 def test_train_json_has_the_documented_fields(config: Path, tmp_path: Path) -> None:
-    result = run(config, "--out", tmp_path / "bundle", "--extra-format", "joblib", "-o", "json")
+    options = ("--extra-format", "joblib", "--report", tmp_path / "report", "-o", "json")
+    result = run(config, "--out", tmp_path / "bundle", *options)
     document = json.loads(result.stdout)
     assert document["reference"] is None
+    for name in (METRICS, REPORT):
+        assert (tmp_path / "report" / name).read_bytes() == (tmp_path / "bundle" / name).read_bytes()
     assert document["digest"] == verify(tmp_path / "bundle").digest
     assert set(document["metrics"]) == {"train", "validation", "test"}
     assert document["parity"]["verdict"] == "equal"
@@ -102,8 +105,12 @@ def test_train_reads_the_signing_key_before_training(config: Path, tmp_path: Pat
 
 def test_train_missed_gate_writes_no_bundle(config: Path, tmp_path: Path) -> None:
     config.write_text(IRIS + 'gates: {test.f1: ">= 1.1"}\n')
-    result = run(config, "--out", tmp_path / "bundle")
+    result = run(config, "--out", tmp_path / "bundle", "--report", tmp_path / "report")
     assert isinstance(result.exception, GateNotPassedError)
+    reason, _, location = str(result.exception).partition(" The report is ")
+    assert location == f"{tmp_path / 'report' / REPORT}."
+    assert "test.f1 &gt;= 1.1 is missed by" in (tmp_path / "report" / REPORT).read_text()
+    assert json.loads((tmp_path / "report" / METRICS).read_bytes())["rejection"] == reason
     assert not (tmp_path / "bundle").exists()
 
 

@@ -8,7 +8,12 @@ import pytest
 
 from tidegate.bundle import MANIFEST
 from tidegate.errors import ConfigurationError
-from tidegate_training.output_dir import replace_directory, validate_output_dir
+from tidegate_training.output_dir import (
+    replace_directory,
+    validate_output_dir,
+    validate_report_dir,
+    write_report_dir,
+)
 
 
 def fill(folder: Path, content: str) -> Path:
@@ -82,3 +87,28 @@ def test_replace_directory_link_or_working_dir_stays_in_place(
         fill(folder, "here")
     assert (tmp_path / "empty" / MANIFEST).read_text() == "here"
     assert entries(tmp_path) == ["empty", "link", "real"]
+
+
+@pytest.mark.parametrize(
+    ("place", "problem"),
+    [
+        ("bundle", "cannot be in the bundle's directory"),
+        ("bundle/report", "cannot be in the bundle's directory"),
+        ("file", "The report cannot be written to .*file: Not a directory; choose another folder"),
+        ("file/below", "The report cannot be written to .*below: Not a directory"),
+    ],
+)
+def test_validate_report_dir_unusable_place_is_rejected(tmp_path: Path, place: str, problem: str) -> None:
+    (tmp_path / "file").write_text("keep me")
+    with pytest.raises(ConfigurationError, match=problem):
+        validate_report_dir(tmp_path / place, tmp_path / "bundle")
+    assert entries(tmp_path) == ["file"]
+
+
+def test_write_report_dir_replaces_its_files_alone(tmp_path: Path) -> None:
+    validate_report_dir(tmp_path / "a" / "report", tmp_path / "bundle")
+    write_report_dir(tmp_path / "a" / "report", {"report.html": b"first", "metrics.json": b"{}"})
+    (tmp_path / "a" / "report" / "notes").write_text("keep me")
+    write_report_dir(tmp_path / "a" / "report", {"report.html": b"second"})
+    assert entries(tmp_path / "a" / "report") == ["metrics.json", "notes", "report.html"]
+    assert (tmp_path / "a" / "report" / "report.html").read_bytes() == b"second"
