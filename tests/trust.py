@@ -39,7 +39,7 @@ def run(folder: Path, *arguments: str | Path) -> tuple[int, Document, str]:
 
 
 def train_signed(folder: Path) -> str:
-    """Train, sign and push a bundle, and return its reference. The folder then holds key, policy and store."""
+    """Train, sign and push a bundle, and return its reference. The folder holds key, policy and store."""
     key = new_key()
     write_private(key, folder / "key.pem")
     signer = {"name": "training", "public_key": public_pem(key)}
@@ -62,7 +62,12 @@ def attack(folder: Path) -> Document:
             outcomes[name] = {"rejected": False, "reason": str(error)}
         print(f"{name}: {outcomes[name]['reason']}", flush=True)
     rejected = [outcome["rejected"] for outcome in outcomes.values()]
-    return {"passed": all(rejected), "attacks": len(rejected), "rejected": sum(rejected), "outcomes": outcomes}
+    return {
+        "passed": all(rejected),
+        "attacks": len(rejected),
+        "rejected": sum(rejected),
+        "outcomes": outcomes,
+    }
 
 
 def reproduce(folder: Path) -> Document:
@@ -111,7 +116,7 @@ def trace(folder: Path) -> Document:
 def find_facts(lineage: Mapping[str, Any]) -> Document:
     """Return the facts of a lineage that both directions must share.
 
-    >>> lineage = {"digest": "a", "data": {"sha256": "b", "rows": 1}, "signer": "c", "channels": {}, "seed": 0}
+    >>> lineage = {"digest": "a", "data": {"sha256": "b", "rows": 1}, "signer": "c", "channels": {}}
     >>> find_facts(lineage)
     {'digest': 'a', 'data': 'b', 'signer': 'c', 'channels': {}}
     """

@@ -4,8 +4,7 @@
 
 A bundle's ``baseline.json`` has one histogram per feature and one of the predictions. This module reads them
 into bins, counts values in the same bins, and compares two counts by the population stability index. It
-stores no value and has no threshold: alerts, and the expectations of a training run, decide which index is too
-large.
+stores no value and has no threshold: alerts and the expectations of training decide which index is too large.
 """
 
 from collections import Counter

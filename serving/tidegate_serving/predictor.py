@@ -18,6 +18,7 @@ from typing import Any
 import orjson
 from prometheus_client import REGISTRY, CollectorRegistry
 
+from tidegate.baseline import load_baseline
 from tidegate.batch import Array
 from tidegate.contract import Contract
 from tidegate.errors import ConfigurationError, ServerError
@@ -37,7 +38,6 @@ from tidegate_serving.config import MAX_QUEUE_DELAY, EngineChoice, RequestSample
 from tidegate_serving.errors import RequestError
 from tidegate_serving.hooks import HookedEngine, Hooks, validate_hook_inputs
 from tidegate_serving.loading.loader import LoadedModel, load
-from tidegate.baseline import load_baseline
 from tidegate_serving.observability.drift_monitor import DriftMonitor
 from tidegate_serving.observability.metrics import Metrics
 from tidegate_serving.observability.request_metrics import Record, shadow_metrics

@@ -46,7 +46,8 @@ def validate_report_dir(directory: Path, bundle: Path) -> None:
     path = _resolve(directory)
     if path.is_relative_to(_resolve(bundle)):
         raise ConfigurationError(
-            f"The report cannot be in the bundle's directory, {bundle}: choose another folder than {directory}."
+            f"The report cannot be in the bundle's directory, {bundle}: choose another folder than "
+            f"{directory}."
         )
     with _os_errors_named(directory, "report"):
         if path.exists() and not path.is_dir():

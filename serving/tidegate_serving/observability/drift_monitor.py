@@ -21,9 +21,6 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from tidegate.batch import Batch
-from tidegate.contract import MATRIX, Contract
-from tidegate_serving.errors import RequestError, Violation
 from tidegate.baseline import (
     OTHER,
     Array,
@@ -32,6 +29,9 @@ from tidegate.baseline import (
     Counts,
     population_stability_index,
 )
+from tidegate.batch import Batch
+from tidegate.contract import MATRIX, Contract
+from tidegate_serving.errors import RequestError, Violation
 
 COUNTING_DELAY = 0.1
 """Time from the first buffered row until counting starts, in seconds.

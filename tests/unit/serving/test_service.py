@@ -12,10 +12,10 @@ from prometheus_client import CollectorRegistry
 
 from tests.support.contracts import MATRIX, MIXED, contract
 from tests.support.fakes import FakeEngine
+from tidegate.baseline import Baseline, CategoryBins, NumericBins
 from tidegate.contract import Contract, DecisionThreshold
 from tidegate_serving.codecs.request import InferenceRequest, Limits
 from tidegate_serving.errors import ErrorCode, RequestError
-from tidegate.baseline import Baseline, CategoryBins, NumericBins
 from tidegate_serving.observability.drift_monitor import DriftMonitor
 from tidegate_serving.observability.metrics import Metrics
 from tidegate_serving.observability.request_metrics import Record

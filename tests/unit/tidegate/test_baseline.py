@@ -12,9 +12,6 @@ from hypothesis.extra import numpy as hnp
 
 from tests.support.trained_bundles import altered
 from tests.support.training import configuration
-from tidegate.batch import Batch
-from tidegate.bundle import BASELINE, Bundle
-from tidegate.errors import BundleError
 from tidegate.baseline import (
     MAX_CATEGORIES,
     OTHER,
@@ -26,6 +23,9 @@ from tidegate.baseline import (
     load_baseline,
     population_stability_index,
 )
+from tidegate.batch import Batch
+from tidegate.bundle import BASELINE, Bundle
+from tidegate.errors import BundleError
 from tidegate_training.run import train
 
 

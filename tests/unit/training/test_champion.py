@@ -124,7 +124,7 @@ def test_train_against_itself_is_not_better(folder: Path, tmp_path: Path) -> Non
         (
             "stong",
             {},
-            "no channel 'stong' of 'test', expected one of .*strong.*: correct the name, or leave 'champion' out",
+            "no channel 'stong' of 'test', expected one of .*strong.*: correct the name, or leave 'champ",
         ),
         (
             "strong",

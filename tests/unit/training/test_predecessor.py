@@ -29,13 +29,17 @@ def test_find_predecessor_of_a_channel_is_its_bundle(reference: Reference) -> No
 
 
 @pytest.mark.parametrize("store", ["a store", "a new folder"])
-def test_find_predecessor_of_the_first_model_is_none(store: str, reference: Reference, tmp_path: Path) -> None:
+def test_find_predecessor_of_the_first_model_is_none(
+    store: str, reference: Reference, tmp_path: Path
+) -> None:
     assert find_predecessor(f"{(tmp_path / store).as_uri()}/new:stable", "new", LOCATION) is None
 
 
 def test_find_predecessor_of_a_misspelled_channel_names_the_channels(reference: Reference) -> None:
     text = f"{reference.store}/{reference.name}:stabel"
-    with pytest.raises(FieldError, match=r"has no channel 'stabel' .*, expected one of stable: correct") as raised:
+    with pytest.raises(
+        FieldError, match=r"has no channel 'stabel' .*, expected one of stable: correct"
+    ) as raised:
         find_predecessor(text, reference.name, LOCATION)
     assert "leave 'champion' out until the channel has its first model" in str(raised.value)
 

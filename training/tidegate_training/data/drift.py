@@ -12,8 +12,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
-
 from tidegate.baseline import Bins, Counts, load_baseline, population_stability_index
 from tidegate.bundle import Bundle
 from tidegate.contract import Feature
@@ -173,9 +171,10 @@ def _measure_feature(source: Source, feature: Feature, bins: Bins, limit: float)
 def index_by_chance(expected: Counts, observed: Counts) -> float:
     """Return the index that samples of one population exceed once in a thousand times.
 
-    The index of two such samples is about ``(1/n + 1/m)`` times a chi-squared value of ``bins - 1`` degrees of
-    freedom. From Yurdakul and Naranjo, "Statistical properties of the population stability index" (2020).
+    The index of two such samples is about ``(1/n + 1/m)`` times a chi-squared value of ``bins - 1`` degrees
+    of freedom. From Yurdakul and Naranjo, "Statistical properties of the population stability index" (2020).
 
+    >>> import numpy as np
     >>> round(index_by_chance(np.array([50, 50]), np.array([40, 60])), 3)
     0.217
 

@@ -15,10 +15,10 @@ from prometheus_client import CollectorRegistry, generate_latest
 from tests.support.contracts import INTEGERS, MATRIX, MIXED, contract
 from tests.support.fakes import FakeClock
 from tests.support.requests import validated_v1, validated_v2
+from tidegate.baseline import OTHER, Baseline, CategoryBins, NumericBins
 from tidegate.batch import Batch
 from tidegate.contract import Contract
 from tidegate_serving.errors import RequestError, Violation
-from tidegate.baseline import OTHER, Baseline, CategoryBins, NumericBins
 from tidegate_serving.observability.drift_monitor import (
     COUNTING_DELAY,
     MAX_BUFFERED_VALUES,

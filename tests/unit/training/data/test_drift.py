@@ -46,13 +46,17 @@ def test_measure_drift_names_the_column_and_no_value(mixed_bundle: Bundle, tmp_p
     )
     visits, city = report.violations
     assert str(visits).startswith("'visits': expected values of its type in s3://models/mixed@sha256:")
-    assert str(city).startswith("'city': expected a drift (PSI) of at most 0.25 from s3://models/mixed@sha256:")
+    assert str(city).startswith(
+        "'city': expected a drift (PSI) of at most 0.25 from s3://models/mixed@sha256:"
+    )
     assert "?" not in f"{visits}{city}"
     assert "Bergen" not in f"{visits}{city}"
 
 
 def test_measure_drift_counts_missing_values(mixed_bundle: Bundle, tmp_path: Path) -> None:
-    report = measure(mixed_bundle, tmp_path, lambda row: ["" if row[0][-1] in "05" else row[0], *row[1:]])
+    report = measure(
+        mixed_bundle, tmp_path, lambda row: ["" if row[0] > "5" and row[0] != "age" else row[0], *row[1:]]
+    )
     assert [violation.column for violation in report.violations] == ["age"]
 
 
@@ -83,7 +87,5 @@ def test_index_by_chance_is_exceeded_once_in_a_thousand_times() -> None:
     generator = np.random.default_rng(0)
     first, second = (generator.multinomial(n, [0.1] * 10, 5_000) for n in (2_000, 1_000))
     limit = index_by_chance(first[0], second[0])
-    exceeded = sum(
-        population_stability_index(*pair) > limit for pair in zip(first, second, strict=True)
-    )
+    exceeded = sum(population_stability_index(*pair) > limit for pair in zip(first, second, strict=True))
     assert 0 < exceeded < 15
