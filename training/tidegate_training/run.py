@@ -169,12 +169,8 @@ class _TrainedModel:
 
 def _sentences(trained: _TrainedModel) -> list[str]:
     """Return the comparisons with predecessors in words."""
-    return [
-        sentence
-        for compared in (trained.drift, trained.champion)
-        if compared is not None
-        for sentence in compared.sentences
-    ]
+    drift = [] if trained.drift is None else trained.drift.sentences
+    return drift + ([] if trained.champion is None else trained.champion.sentences)
 
 
 def _fit_and_evaluate(
