@@ -13,7 +13,7 @@ from tidegate.batch import Batch
 from tidegate.contract import Contract, Output
 from tidegate.errors import BundleError
 from tidegate.outputs import conform, output_method
-from tidegate_serving.engines import threadpools
+from tidegate_serving.engines import dataframes, threadpools
 from tidegate_serving.engines.base import OutputNames, Outputs
 
 _UNKNOWN_CATEGORIES = "Found unknown categories"
@@ -43,6 +43,7 @@ class SklearnEngine:
         # For the process and not per call: catch_warnings is not thread-safe, and resets which warnings
         # were shown, so that one that repeats would fill the log.
         warnings.filterwarnings("ignore", message=_UNKNOWN_CATEGORIES, category=UserWarning)
+        dataframes.recognize_arrays()
         self.prepare_thread()
 
     def prepare_thread(self) -> None:
