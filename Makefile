@@ -140,10 +140,10 @@ charts: setup ## Generate the charts' schemas, comments, READMEs, value pages an
 
 lock: $(VENV)/.uv ## Resolve the dependencies again
 	@$(UV) pip compile $(LOCK_OPTIONS) --extra serving --extra sample --extra training --extra rollout --extra loadtest --extra otel \
-		--extra xgboost --extra lightgbm --group dev pyproject.toml -o requirements/dev.lock
+		--extra xgboost --extra lightgbm --extra search --group dev pyproject.toml -o requirements/dev.lock
 	@$(UV) pip compile $(LOCK_OPTIONS) --extra serving --extra training --extra rollout --extra loadtest pyproject.toml \
 		-c requirements/dev.lock -o requirements/demo.lock
-	@for extra in "serving --extra otel --extra sample" training rollout loadtest; do \
+	@for extra in "serving --extra otel --extra sample" "training --extra search" rollout loadtest; do \
 		$(UV) pip compile $(LOCK_OPTIONS) --extra $$extra pyproject.toml -c requirements/dev.lock \
 			-o requirements/$${extra%% *}.lock || exit 1; done
 	@$(UV) pip compile $(LOCK_OPTIONS) --extra serving --extra otel --extra sample --extra xgboost --extra lightgbm pyproject.toml \

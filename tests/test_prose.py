@@ -30,7 +30,8 @@ THIS_IS_ABOUT_WORDS = frozenset({"CHANGELOG.md", "docs/glossary.md", "tests/test
 FORBIDDEN = {
     "request": r"\bquestions?\b",
     "response, output, or a status that is returned": r"\b(?<!un)answer(s|ed|ing)?\b|\brepl(y|ies|ied)\b",
-    "send, request, query": r"\bask(s|ed|ing)?\b",
+    # A study's method has Optuna's name.
+    "send, request, query": r"\b(?<!study\.)ask(s|ed|ing)?\b",
     "BatchResult": r"\bsheets?\b",
     "successful responses, goodput": r"\bright (answers?|responses?)\b",
     "event-loop iteration": r"\bturns? of the (event )?loop\b|\bloop's (own )?turns?\b",
@@ -68,7 +69,7 @@ OLD_NAMES = frozenset(
     {
         *("Sheet", "HotPath", "HotProtocol", "Heads", "Gathering", "Tally", "Observer", "References", "Team"),
         *("Assignment", "Question", "Answers", "Parts", "deferral", "grow_older", "trouble"),
-        *("said_by", "ends_of", "answers_of", "our_fault", "sentence", "ask", "at_ease"),
+        *("said_by", "ends_of", "answers_of", "our_fault", "sentence", "at_ease"),
     }
 )
 """Identifiers that the glossary replaces."""

@@ -67,6 +67,15 @@ def train(
             metavar="BUNDLE",
         ),
     ] = None,
+    trials: Annotated[
+        str | None,
+        typer.Option(
+            help="The folder or store of the finished trials of a search, such as s3://bucket/prefix. A "
+            "search that was stopped continues after them.",
+            show_default="<out>.trials",
+        ),
+    ] = None,
+    jobs: Annotated[int, typer.Option(help="The number of processes of a search.", min=1)] = 1,
     sign: SignOption = None,
     certificate: CertificateOption = None,
     output: OutputOption = OutputFormat.TEXT,
@@ -102,6 +111,7 @@ def train(
     if store is not None and channel is not None:
         moved = ChannelReference(store.uri, settings.name, channel)
     # Everything above is validated first, because this import loads all libraries of training.
+    from tidegate_training.run import SearchRun
     from tidegate_training.run import train as run
 
     directory = out if out is not None else Path("out/bundles") / settings.name
@@ -114,6 +124,7 @@ def train(
                 joblib=extra_format is ExtraFormat.JOBLIB,
                 report_dir=report,
                 base_dir=config.parent,
+                search=SearchRun(trials, jobs),
                 on_step=lambda step: display.update(task, description=step),
             )
         for note in _first_run_notes(settings, result):
@@ -215,7 +226,7 @@ def bundle(
 
 def to_json(result: "TrainingResult", reference: "Reference | None") -> dict[str, Any]:
     """Return the result as a JSON document, for scripts."""
-    overfitting = result.evaluation.overfitting
+    overfitting, search = result.evaluation.overfitting, result.evaluation.search
     return {
         "name": result.bundle.manifest.name,
         "digest": result.bundle.digest,
@@ -231,6 +242,7 @@ def to_json(result: "TrainingResult", reference: "Reference | None") -> dict[str
         ],
         "champion": None if result.champion is None else result.champion.to_json(),
         "drift": None if result.drift is None else result.drift.to_json(),
+        "search": None if search is None else search.to_json(seconds=True),
         "warnings": result.evaluation.warnings,
     }
 
@@ -252,6 +264,7 @@ def to_text(result: "TrainingResult", reference: "Reference | None") -> "Rendera
         values = [format_number(evaluation.metrics[split][metric]) for split in evaluation.sizes]
         table.add_row(metric, *values, format_number(evaluation.gap[metric]))
     lines = [part.text for part in (evaluation.dummy, evaluation.overfitting) if part is not None]
+    lines += [] if evaluation.search is None else evaluation.search.findings
     lines += [f"Gate {gate_result}." for gate_result in evaluation.gates]
     lines += [] if result.drift is None else result.drift.sentences
     lines += [] if result.champion is None else result.champion.sentences

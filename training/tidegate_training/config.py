@@ -6,6 +6,7 @@ They reject unknown fields and values that contradict each other. They read no d
 :mod:`tidegate_training.data.table` compares the configuration with the data.
 """
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -13,6 +14,7 @@ from pydantic import (
     ConfigDict,
     Field,
     JsonValue,
+    ValidationError,
     ValidationInfo,
     field_validator,
     model_validator,
@@ -20,7 +22,7 @@ from pydantic import (
 
 from tidegate.contract import NAME_PATTERN, Sensitivity
 from tidegate.csv_file import CsvFormat
-from tidegate.errors import FieldError
+from tidegate.errors import FieldError, first_problem
 from tidegate_training.algorithms import (
     ALGORITHMS,
     Task,
@@ -29,8 +31,9 @@ from tidegate_training.algorithms import (
     validate_parameters,
 )
 from tidegate_training.expectation_options import Expectations
-from tidegate_training.gates import parse_gate
+from tidegate_training.gates import METRICS, parse_gate
 from tidegate_training.predecessor import PredecessorReference
+from tidegate_training.search_options import SearchOptions
 
 BundledDataset = Literal["breast_cancer", "iris", "wine", "digits", "diabetes"]
 DatatypeName = Literal["float32", "float64", "int32", "int64", "bool", "text", "date", "datetime"]
@@ -218,6 +221,24 @@ class Preprocessing(_Section):
     categorical: Categorical = Categorical()
     text: Text = Text()
     datetime: Datetime = Datetime()
+
+    def with_options(self, options: Mapping[str, JsonValue]) -> "Preprocessing":
+        """Return the preprocessing with other values of options such as ``numeric.scale``.
+
+        Raises:
+            FieldError: If an option does not exist, or a value is wrong.
+        """
+        fields = self.model_dump(mode="json")
+        for path, value in options.items():
+            section, _, option = path.partition(".")
+            if option not in fields.get(section, {}):
+                known = ", ".join(f"{name}.{field}" for name in fields for field in fields[name])
+                raise FieldError((path,), f"unknown option of preprocessing, expected one of {known}")
+            fields[section][option] = value
+        try:
+            return Preprocessing.model_validate(fields)
+        except ValidationError as error:
+            raise FieldError(tuple(options), first_problem(error)) from None
 
 
 class Algorithm(_Section):
@@ -481,6 +502,8 @@ class TrainingConfig(_Section):
     evaluation: EvaluationOptions = EvaluationOptions()
     diagnosis: DiagnosisOptions | None = None
     """Curves against overfitting; by default there are none, because they fit many models."""
+    search: SearchOptions | None = None
+    """The search for another algorithm and other parameters than those of ``algorithm``."""
     champion: Champion | None = None
     """The bundle to compare the model with. It changes nothing in the new bundle."""
     golden_rows: Annotated[int, Field(ge=1, le=100)] = 8
@@ -573,6 +596,41 @@ class TrainingConfig(_Section):
             and self.target_column is None
         ):
             raise FieldError(("target",), "missing: name the column that has the class of the outliers")
+        return self
+
+    @model_validator(mode="after")
+    def _search(self) -> Self:
+        search = self.search
+        if search is None:
+            return self
+        if self.task not in ("classification", "regression"):
+            raise FieldError(("search",), "allowed for a classification or a regression only: remove it")
+        for index, candidate in enumerate(search.algorithms):
+            location = ("search", "algorithms", index, "name")
+            if ALGORITHMS[candidate.name].task != self.task:
+                raise FieldError(location, f"{candidate.name} is not an algorithm for {self.task}")
+            if self.sample_weight is not None and not supports_sample_weight(candidate.name):
+                raise FieldError(location, f"{candidate.name} does not support sample weights: remove it")
+        if search.metric is not None and search.metric not in METRICS[self.task]:
+            raise FieldError(
+                ("search", "metric"),
+                f"'{search.metric}' is not a metric of a {self.task}, expected one of "
+                f"{', '.join(METRICS[self.task])}",
+            )
+        costs = self.evaluation.costs or (self.threshold and self.threshold.costs)
+        if search.metric == "cost" and costs is None and self.evaluation.cost_matrix is None:
+            raise FieldError(("search", "metric"), "there are no costs: set evaluation.costs")
+        for option, space in search.preprocessing.items():
+            for value in space.samples:
+                try:
+                    self.preprocessing.with_options({option: value})
+                except FieldError as error:
+                    raise FieldError(("search", "preprocessing", option), error.problem) from None
+        if self.diagnosis is not None and self.diagnosis.parameter is not None:
+            raise FieldError(
+                ("diagnosis", "parameter"),
+                "the search chooses the algorithm and so the parameter: remove 'parameter' and 'values'",
+            )
         return self
 
     @model_validator(mode="after")

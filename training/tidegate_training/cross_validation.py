@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from tidegate.contract import DecisionThreshold
 from tidegate.errors import DataError
+from tidegate_training.bundling.features import Indices
 from tidegate_training.config import TrainingConfig
 from tidegate_training.data.split import Splits
 from tidegate_training.data.table import Table
@@ -68,6 +69,22 @@ def make_table_folds(
         DataError: If the rows are too few for the folds.
     """
     rows = np.sort(np.concatenate([splits.train, splits.validation]))
+    return divide_rows(config, table, rows, n_folds, option)
+
+
+def divide_rows(config: TrainingConfig, table: Table, rows: Indices, n_folds: int, option: str) -> list[Fold]:
+    """Divide rows into folds, as the split divides the data.
+
+    Args:
+        config: The configuration.
+        table: The data.
+        rows: The numbers of the rows, ``[rows]``.
+        n_folds: The number of folds.
+        option: The field with the number of folds, for errors.
+
+    Raises:
+        DataError: If the rows are too few for the folds.
+    """
     classes = table.target if config.task == "classification" else None
     folds = make_folds(
         rows,

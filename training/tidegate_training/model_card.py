@@ -15,6 +15,7 @@ from tidegate_training.config import ModelCard
 from tidegate_training.evaluation.breakdown import Group, shown_metrics
 from tidegate_training.evaluation.evaluation import Evaluation
 from tidegate_training.evaluation.intervals import Interval
+from tidegate_training.evaluation.leaderboard import SHOWN_TRIALS, SearchResult
 
 NOT_STATED = "Not stated by the model's owner."
 
@@ -79,6 +80,8 @@ def render_model_card(
             f"{found.text} (plot {found.evidence})" for found in evaluation.diagnosis.findings
         )
         sections.append("## Diagnosis\n\n" + findings)
+    if evaluation.search is not None:
+        sections.append("## Search\n\n" + _search(evaluation.search))
     if breakdown.classes:
         sections.append("## Classes\n\n" + render_groups(breakdown.classes))
     for column, own in breakdown.groups_by_column.items():
@@ -189,6 +192,15 @@ def _metrics(evaluation: Evaluation, contract: Contract) -> str:
     for warning in evaluation.warnings:
         text += f"\n\nWarning: {warning}"
     return text
+
+
+def _search(search: SearchResult) -> str:
+    rows = [
+        [trial.number, str(trial), format_number(trial.mean), format_number(trial.spread), trial.state]
+        for trial in search.leaderboard[:SHOWN_TRIALS]
+    ]
+    header = ["trial", "algorithm", f"{search.metric} (inner folds)", "standard deviation", "state"]
+    return " ".join(search.findings) + "\n\n" + _table(header, rows)
 
 
 def render_groups(groups: Sequence[Group]) -> str:

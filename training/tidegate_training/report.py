@@ -14,6 +14,7 @@ from tidegate.contract import Contract
 from tidegate.pages import render_page
 from tidegate_training.evaluation.breakdown import shown_metrics
 from tidegate_training.evaluation.evaluation import Evaluation
+from tidegate_training.evaluation.leaderboard import SHOWN_TRIALS
 from tidegate_training.model_card import CardContext, format_interval, format_number
 
 _TILES = (
@@ -71,6 +72,7 @@ def render_report(
         tiles=tiles[:_MAX_TILES],
         tables=_tables(evaluation),
         breakdown=breakdown,
+        trials=[] if evaluation.search is None else evaluation.search.leaderboard[:SHOWN_TRIALS],
         parameters=", ".join(f"{key}={value!r}" for key, value in sorted(context.parameters.items())),
     )
 

@@ -13,17 +13,18 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
+from pydantic import BaseModel, ConfigDict, JsonValue, TypeAdapter, ValidationError
 
 from tidegate.batch import Batch
-from tidegate.bundle import JOBLIB, PROVENANCE, Bundle
+from tidegate.bundle import JOBLIB, METRICS, PROVENANCE, Bundle
 from tidegate.contract import Contract
 from tidegate.errors import BundleError, GateNotPassedError, first_problem
 from tidegate_training.bundled_model import BundledModel
 from tidegate_training.bundling.contract import to_json_outputs
 from tidegate_training.config import TrainingConfig
+from tidegate_training.evaluation.leaderboard import SearchResult
 from tidegate_training.expectation_options import Expectations
-from tidegate_training.run import train
+from tidegate_training.run import SearchRun, train
 from tidegate_training.sealing import ignore_step
 
 _NOT_COMPARED = ("champion", "expectations", "seed")
@@ -126,6 +127,8 @@ def reproduce(
 ) -> Reproduction:
     """Run a bundle's training again and compare the results.
 
+    A search is not run again: its recorded winner is fitted.
+
     Args:
         bundle: The bundle.
         config: The configuration; None takes the one that the bundle's provenance has.
@@ -143,7 +146,12 @@ def reproduce(
     used = recorded.model_copy(update={"champion": None, "expectations": Expectations()})
     with TemporaryDirectory() as folder:
         again = train(
-            used, Path(folder) / "bundle", joblib=JOBLIB in bundle, base_dir=base_dir, on_step=on_step
+            used,
+            Path(folder) / "bundle",
+            joblib=JOBLIB in bundle,
+            base_dir=base_dir,
+            search=SearchRun(recorded=_recorded_search(bundle)),
+            on_step=on_step,
         ).bundle
         on_step("comparing")
         differences = list(_differences(bundle, again))
@@ -185,6 +193,14 @@ def _recorded_config(bundle: Bundle) -> TrainingConfig:
             f"The configuration in the provenance of {bundle.manifest.name}@sha256:{bundle.digest} is not "
             f"valid in this version ({first_problem(error)}): {fix}"
         ) from None
+
+
+def _recorded_search(bundle: Bundle) -> SearchResult | None:
+    """Return the search that the metrics have; None without one, or with one of another version."""
+    try:
+        return TypeAdapter(SearchResult).validate_python(json.loads(bundle.read(METRICS))["search"])
+    except (KeyError, ValidationError):
+        return None
 
 
 def _mismatches(contract: Contract, again: Bundle) -> Iterator[str]:

@@ -7,7 +7,7 @@ only SIGKILL can leave a hidden folder next to the bundle.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from tidegate.bundle import METRICS, REPORT, Bundle
 from tidegate.errors import BundleError, FieldError, GateNotPassedError
 from tidegate.trust.policy import Policy
+from tidegate_training.bundling.bundle import installed_versions
 from tidegate_training.bundling.fitted_model import FittedModel
 from tidegate_training.bundling.parity import ParityReport
 from tidegate_training.champion import Comparison, read_champion, require_better
@@ -36,6 +37,7 @@ from tidegate_training.environment import describe_environment
 from tidegate_training.evaluation.breakdown import Grouping
 from tidegate_training.evaluation.estimates import Evaluator
 from tidegate_training.evaluation.evaluation import Evaluation, evaluate
+from tidegate_training.evaluation.leaderboard import SearchResult
 from tidegate_training.evaluation.metrics import choose_positive_label
 from tidegate_training.gates import parse_gate, require_gates
 from tidegate_training.model_card import CardContext
@@ -51,8 +53,27 @@ from tidegate_training.sealing import (
     ignore_step,
     seal_model,
 )
+from tidegate_training.search.nested import search_algorithm
+from tidegate_training.search.sampling import require_optuna
+from tidegate_training.search.storage import open_storage
+from tidegate_training.search.study import configure
 
 Array = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class SearchRun:
+    """The way in which a search runs. It changes no result.
+
+    Attributes:
+        trials: The folder or the store of the finished trials; by default a folder next to the bundle.
+        jobs: The number of processes.
+        recorded: The result of an earlier search, which replaces the search.
+    """
+
+    trials: str | None = None
+    jobs: int = 1
+    recorded: SearchResult | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +102,7 @@ def train(
     joblib: bool = False,
     report_dir: Path | None = None,
     base_dir: Path | None = None,
+    search: SearchRun | None = None,
     on_step: Callable[[str], None] = ignore_step,
 ) -> TrainingResult:
     """Train a model and seal it into a bundle.
@@ -91,6 +113,7 @@ def train(
         joblib: Whether to add ``model.joblib`` to the bundle, for servers that load no other format.
         report_dir: A folder for report and metrics, also of a model that misses a gate.
         base_dir: The folder that a relative data path starts from; by default the working directory.
+        search: How a search runs; by default in this process, with its trials next to the bundle.
         on_step: Called with the name of each step when the step starts.
 
     Raises:
@@ -106,11 +129,16 @@ def train(
         validate_report_dir(report_dir, directory)
     started = datetime.now(UTC)
     base_dir = base_dir or Path()
+    search = search or SearchRun()
+    if config.search is not None and search.recorded is None:
+        require_optuna()
     # On several threads the order of a sum varies, and with it the last bits of the model and its digest.
     with threadpool_limits(limits=1):
-        trained = _fit_and_evaluate(config, base_dir, on_step)
+        trained = _fit_and_evaluate(
+            config, base_dir, replace(search, trials=search.trials or f"{directory}.trials"), on_step
+        )
         environment = describe_environment()
-    context = _describe(config, trained)
+    context = _describe(trained)
     try:
         require_gates(config.name, trained.evaluation.gates)
         if config.champion is not None and trained.champion is not None:
@@ -142,7 +170,7 @@ def train(
         context,
         directory,
         data={"sha256": trained.source.sha256, "rows": len(trained.table)},
-        parameters=config.manifest_parameters(),
+        parameters=trained.config.manifest_parameters(),
         seed=config.seed,
         n_golden_rows=config.golden_rows,
         joblib=joblib,
@@ -156,8 +184,9 @@ def train(
 
 @dataclass(frozen=True, slots=True)
 class _TrainedModel:
-    """A fitted model with its data and its evaluation."""
+    """A fitted model with its data and its evaluation; the configuration is that of the search's winner."""
 
+    config: TrainingConfig
     source: Source
     table: Table
     built: ServerBuild
@@ -174,7 +203,7 @@ def _sentences(trained: _TrainedModel) -> list[str]:
 
 
 def _fit_and_evaluate(
-    config: TrainingConfig, base_dir: Path, on_step: Callable[[str], None]
+    config: TrainingConfig, base_dir: Path, search: SearchRun, on_step: Callable[[str], None]
 ) -> _TrainedModel:
     on_step("reading data")
     source = read_source(config.data, base_dir)
@@ -191,6 +220,10 @@ def _fit_and_evaluate(
     unused_times = find_unused_times(source, config)
     source = source.without_columns()
     splits = _split_table(config, table)
+    searched = None
+    if config.search is not None:
+        searched = search.recorded or _search(config, source, table, splits, search, on_step)
+        config = configure(config, searched.winner)
     on_step("fitting")
     fitted, warnings = fit_pipeline(config, table, splits.train)
     built = _build_as_server(config, fitted)
@@ -224,12 +257,36 @@ def _fit_and_evaluate(
         groups=_groups(config, table, splits),
         cross_validation=cross_validation,
         diagnosis=diagnosis,
+        search=searched,
     )
     comparison = None
     if champion is not None:
         on_step("comparing with the champion")
         comparison = champion.compare(config, table, splits.test, model.labels, predicted["test"])
-    return _TrainedModel(source, table, built, model, evaluation, comparison, drift)
+    return _TrainedModel(config, source, table, built, model, evaluation, comparison, drift)
+
+
+def _search(
+    config: TrainingConfig,
+    source: Source,
+    table: Table,
+    splits: Splits,
+    search: SearchRun,
+    on_step: Callable[[str], None],
+) -> SearchResult:
+    labels: list[int | str] = []
+    if config.task == "classification" and table.target is not None:
+        labels = np.unique(table.target).tolist()
+    assert search.trials is not None  # the caller has replaced the default
+    return search_algorithm(
+        config,
+        table,
+        splits,
+        _cost_matrix(config, labels),
+        storage=open_storage(config, source.sha256, installed_versions(), search.trials),
+        jobs=search.jobs,
+        on_step=on_step,
+    )
 
 
 def _groups(config: TrainingConfig, table: Table, splits: Splits) -> Mapping[str, Grouping]:
@@ -317,8 +374,9 @@ def _split_table(config: TrainingConfig, table: Table) -> Splits:
     return splits
 
 
-def _describe(config: TrainingConfig, trained: _TrainedModel) -> CardContext:
+def _describe(trained: _TrainedModel) -> CardContext:
     """Return the model card's facts of the configuration and the data."""
+    config = trained.config
     split = config.split
     if config.task == "recommendation":
         order = f"seed {config.seed}" if split.time is None else f"the latest (column '{split.time}') test"

@@ -54,7 +54,7 @@ def test_train_json_has_the_documented_fields(config: Path, tmp_path: Path) -> N
     assert document["parity"]["verdict"] == "equal"
     assert set(document) == {
         *("name", "digest", "reference", "bundle", "metrics", "gap", "overfitting", "parity", "gates"),
-        *("champion", "drift", "warnings"),
+        *("champion", "drift", "search", "warnings"),
     }
     assert (tmp_path / "bundle" / "model.joblib").is_file()
 

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
 import hashlib
+import html
 import json
 import runpy
 from pathlib import Path
@@ -8,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from tidegate.bundle import ONNX, verify
+from tidegate.bundle import MODEL_CARD, ONNX, REPORT, verify
 from tidegate.settings import load_yaml
 from tidegate_training.config import TrainingConfig
+from tidegate_training.reproduction import reproduce
 from tidegate_training.run import train
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
@@ -36,6 +38,28 @@ def test_example_trains_and_passes_its_gates(folder: str, name: str, verdict: st
     assert result.parity.verdict == verdict, result.parity.reason
     assert (ONNX in result.bundle) == (verdict == "equal")
     assert result.evaluation.warnings == []
+
+
+@pytest.mark.usefixtures("without_plots")
+def test_search_example_is_reproduced_without_a_search(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = load_yaml(EXAMPLES / "search" / "train.yaml", TrainingConfig)
+    result = train(config, tmp_path / "bundle")
+    search = result.evaluation.search
+    assert search is not None
+    manifest, findings = result.bundle.manifest, " ".join(search.findings)
+    assert (manifest.algorithm, manifest.parameters["algorithm"]) == (
+        search.winner.algorithm,
+        search.winner.parameters,
+    )
+    for file in (MODEL_CARD, REPORT):
+        text = html.unescape(result.bundle.read(file).decode())
+        assert findings.split(". ")[0] in text
+        assert all(str(trial) in text for trial in search.trials)
+    assert len(list((tmp_path / "bundle.trials").glob("*/*/*.json"))) == 4 * 6
+    monkeypatch.setattr("tidegate_training.run.search_algorithm", None)
+    assert reproduce(result.bundle, None, tmp_path).verdict == "identical"
 
 
 @pytest.mark.parametrize(

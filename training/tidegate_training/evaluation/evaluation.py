@@ -25,6 +25,7 @@ from tidegate_training.evaluation.intervals import (
     bootstrap_interval,
     intervals_to_json,
 )
+from tidegate_training.evaluation.leaderboard import SearchResult
 from tidegate_training.evaluation.metrics import Metrics, improvement
 from tidegate_training.evaluation.overfitting import Overfitting, assess_overfitting, metric_gaps
 from tidegate_training.gates import Gate, GateResult, evaluate_gates
@@ -56,6 +57,7 @@ class Evaluation:
         breakdown: The last split by class, group and probability.
         cross_validation: The metrics over folds of training and validation rows; None without folds.
         diagnosis: Curves against overfitting, with findings; None without them.
+        search: The search that found the algorithm; None without one.
     """
 
     metrics: dict[str, Metrics]
@@ -71,6 +73,7 @@ class Evaluation:
     breakdown: Breakdown = field(default_factory=Breakdown)
     cross_validation: CrossValidation | None = None
     diagnosis: Diagnosis | None = None
+    search: SearchResult | None = None
 
     @property
     def split(self) -> str:
@@ -98,6 +101,7 @@ class Evaluation:
             "calibration": [asdict(bin_) for bin_ in breakdown.calibration],
             "diagnosis": None if self.diagnosis is None else self.diagnosis.to_json(),
             "cross_validation": None if self.cross_validation is None else asdict(self.cross_validation),
+            "search": None if self.search is None else self.search.to_json(),
         }
 
 
@@ -111,6 +115,7 @@ def evaluate(
     groups: Mapping[str, Grouping] | None = None,
     cross_validation: CrossValidation | None = None,
     diagnosis: Diagnosis | None = None,
+    search: SearchResult | None = None,
 ) -> Evaluation:
     """Evaluate a model on each split. The last split is the one that the model is judged on.
 
@@ -123,6 +128,7 @@ def evaluate(
         groups: The groups by column that have metrics of their own.
         cross_validation: The metrics over folds.
         diagnosis: The curves against overfitting.
+        search: The search that found the algorithm.
 
     Raises:
         DataError: If a prediction is outside the range of the output's type.
@@ -158,4 +164,5 @@ def evaluate(
         break_down(evaluator, splits[judged], outputs[judged], groups or {}),
         cross_validation,
         diagnosis,
+        search,
     )
