@@ -40,7 +40,7 @@ def test_example_trains_and_passes_its_gates(folder: str, name: str, verdict: st
     assert result.evaluation.warnings == []
 
 
-@pytest.mark.usefixtures("without_plots")
+@pytest.mark.usefixtures("bare_bundles")
 def test_search_example_is_reproduced_without_a_search(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
