@@ -8,8 +8,10 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -27,6 +29,9 @@ from tidegate_loadtests.samples import read_samples
 from tidegate_loadtests.worker_pool import WorkerPool
 
 EXIT_TIMEOUT_SECONDS = 20
+
+# The campaigns wait for heartbeats more than they compute, so they run at the same time.
+pytestmark = pytest.mark.xdist_group("campaigns")
 
 
 def test_page_on_a_used_port_is_rejected_before_the_load() -> None:
@@ -55,6 +60,74 @@ def start_workers(port: int, count: int) -> Iterator[list[subprocess.Popen[str]]
             process.communicate()
 
 
+class Incidents(NamedTuple):
+    """Running campaigns, each with an incident of one of its two workers."""
+
+    killed_worker: Future[None]
+    stalled_worker: Future[None]
+
+
+@pytest.fixture(scope="module")
+def incidents(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Incidents]:
+    with ThreadPoolExecutor() as executor:
+        yield Incidents(
+            executor.submit(require_inconclusive_with_a_killed_worker, tmp_path_factory.mktemp("killed")),
+            executor.submit(require_complete_with_a_stalled_worker, tmp_path_factory.mktemp("stalled")),
+        )
+
+
+def require_inconclusive_with_a_killed_worker(folder: Path) -> None:
+    port = free_port()
+    campaign = make_load_campaign({"model": "poisson", "rate": 20}, duration=60, connections=2)
+    pool = WorkerPool(2, "127.0.0.1", port)
+    with run_stub_server() as stub, start_workers(port, 2) as processes:
+
+        def kill_after_first_request(progress: Progress) -> None:
+            if progress.live.requests:
+                processes[0].kill()
+
+        with pytest.raises(TidegateError, match=r"is inconclusive: worker \d on .* was lost") as error:
+            runner.run(
+                campaign.with_addresses(stub.url, None),
+                make_contract(),
+                folder,
+                kill_after_first_request,
+                pool,
+            )
+        assert error.value.exit_code is ExitCode.CRASH
+        # The master ended the other worker before its last request.
+        assert processes[1].wait(EXIT_TIMEOUT_SECONDS) == 1
+
+
+def require_complete_with_a_stalled_worker(folder: Path) -> None:
+    port = free_port()
+    campaign = make_load_campaign({"model": "poisson", "rate": 10}, connections=2, timeout=20)
+    pool = WorkerPool(2, "127.0.0.1", port)
+    # While one worker stalls, the other sends five requests per second. Locust's default limit of heartbeats
+    # is five seconds, thus 25 requests.
+    stall_requests = 33
+    with run_stub_server() as stub, start_workers(port, 2) as processes:
+        resume_at: list[int] = []
+
+        def stall_after_first_request(progress: Progress) -> None:
+            if progress.live.requests and not resume_at:
+                processes[0].send_signal(signal.SIGSTOP)
+                resume_at.append(progress.live.requests + stall_requests)
+            elif resume_at and progress.live.requests >= resume_at[0]:
+                processes[0].send_signal(signal.SIGCONT)
+
+        run = runner.run(
+            campaign.with_addresses(stub.url, None),
+            make_contract(),
+            folder,
+            stall_after_first_request,
+            pool,
+        )
+        assert [process.wait(EXIT_TIMEOUT_SECONDS) for process in processes] == [0, 0]
+    assert sum(map(len, read_samples(run.samples_path))) == campaign.planned_requests
+
+
+@pytest.mark.usefixtures("incidents")
 def test_workers_together_send_the_planned_requests(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -91,55 +164,12 @@ def test_workers_together_send_the_planned_requests(
     assert stored["samples.parquet"].read_bytes() == (out / "samples.parquet").read_bytes()
 
 
-def test_campaign_with_a_killed_worker_is_inconclusive(tmp_path: Path) -> None:
-    port = free_port()
-    campaign = make_load_campaign({"model": "poisson", "rate": 20}, duration=60, connections=2)
-    pool = WorkerPool(2, "127.0.0.1", port)
-    with run_stub_server() as stub, start_workers(port, 2) as processes:
-
-        def kill_after_first_request(progress: Progress) -> None:
-            if progress.live.requests:
-                processes[0].kill()
-
-        with pytest.raises(TidegateError, match=r"is inconclusive: worker \d on .* was lost") as error:
-            runner.run(
-                campaign.with_addresses(stub.url, None),
-                make_contract(),
-                tmp_path,
-                kill_after_first_request,
-                pool,
-            )
-        assert error.value.exit_code is ExitCode.CRASH
-        # The master ended the other worker before its last request.
-        assert processes[1].wait(EXIT_TIMEOUT_SECONDS) == 1
+def test_campaign_with_a_killed_worker_is_inconclusive(incidents: Incidents) -> None:
+    incidents.killed_worker.result()
 
 
-def test_campaign_with_a_stalled_worker_is_complete(tmp_path: Path) -> None:
-    port = free_port()
-    campaign = make_load_campaign({"model": "poisson", "rate": 10}, connections=2, timeout=20)
-    pool = WorkerPool(2, "127.0.0.1", port)
-    # While one worker stalls, the other sends five requests per second. Locust's default limit of heartbeats
-    # is five seconds, thus 25 requests.
-    stall_requests = 33
-    with run_stub_server() as stub, start_workers(port, 2) as processes:
-        resume_at: list[int] = []
-
-        def stall_after_first_request(progress: Progress) -> None:
-            if progress.live.requests and not resume_at:
-                processes[0].send_signal(signal.SIGSTOP)
-                resume_at.append(progress.live.requests + stall_requests)
-            elif resume_at and progress.live.requests >= resume_at[0]:
-                processes[0].send_signal(signal.SIGCONT)
-
-        run = runner.run(
-            campaign.with_addresses(stub.url, None),
-            make_contract(),
-            tmp_path,
-            stall_after_first_request,
-            pool,
-        )
-        assert [process.wait(EXIT_TIMEOUT_SECONDS) for process in processes] == [0, 0]
-    assert sum(map(len, read_samples(run.samples_path))) == campaign.planned_requests
+def test_campaign_with_a_stalled_worker_is_complete(incidents: Incidents) -> None:
+    incidents.stalled_worker.result()
 
 
 def test_campaign_without_its_workers_is_inconclusive(
