@@ -44,8 +44,9 @@ kind: quickstart
 quickstart-undo: $(USED_ENVIRONMENT) ## Remove the cluster of make quickstart
 	@$(BIN)/python -m tools.quickstart --undo $(PROVIDER_OPTION)
 
+# With bytecode, also where the environment turns it off: many tests start servers and commands.
 test: setup ## Run the tests: no network, no cluster
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 2 --dist loadgroup
 
 alerts: setup ## Test the alerts with Prometheus' own promtool; builds it once (Go)
 	@$(BIN)/python -m tests.alerts

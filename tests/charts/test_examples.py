@@ -4,6 +4,7 @@
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -40,10 +41,10 @@ def described(schema: dict[str, Any], path: str = "") -> Iterator[tuple[str, dic
         yield from described(part, name)
 
 
-def schema_of(chart: str) -> dict[str, Any]:
-    return generate.load_schema(chart)
+schema_of = cache(generate.load_schema)
 
 
+@cache
 def defaults_of(chart: str) -> dict[str, Any]:
     return yaml.safe_load((HELM / chart / "values.yaml").read_text())
 
