@@ -55,6 +55,7 @@ class Reproduction:
             requests are within the contract's tolerance, otherwise ``different``.
         files: The files whose content differs.
         mismatches: The predictions beyond the tolerance.
+        missed_gates: The gates that the new model misses.
         differences: The facts that differ: data, seed, versions, commit, image, threads, processor,
             configuration.
     """
@@ -65,6 +66,7 @@ class Reproduction:
     verdict: Literal["identical", "equivalent", "different"]
     files: list[str]
     mismatches: list[str]
+    missed_gates: list[str]
     differences: list[Difference]
 
     def to_json(self) -> dict[str, Any]:
@@ -85,6 +87,7 @@ class Reproduction:
             f"{self.name} has another digest, sha256:{self.new_digest} instead of sha256:{self.digest}, and "
             f"{golden}.",
             f"Files with other content: {', '.join(self.files)}.",
+            *(f"The new model misses a gate: {gate}." for gate in self.missed_gates),
             *(causes or ["No recorded fact differs: the run depends on something that is not recorded."]),
         ]
 
@@ -92,12 +95,12 @@ class Reproduction:
         """Raise an error unless the run is reproduced.
 
         Raises:
-            GateNotPassedError: If predictions differ.
+            GateNotPassedError: If predictions differ, or the new model misses a gate.
         """
-        if self.verdict == "different":
+        if problems := [*self.mismatches, *self.missed_gates]:
             causes = "; ".join(map(str, self.differences)) or "no recorded fact"
             raise GateNotPassedError(
-                f"{self.name}@sha256:{self.digest} is not reproduced: {'; '.join(self.mismatches)}. Differs: "
+                f"{self.name}@sha256:{self.digest} is not reproduced: {'; '.join(problems)}. Differs: "
                 f"{causes}."
             )
 
@@ -139,20 +142,21 @@ def reproduce(
         BundleError: If the bundle records no configuration.
         ConfigurationError: If the configuration does not fit the data.
         DataError: If the data does not fit the configuration.
-        GateNotPassedError: If the new model misses a gate.
     """
     recorded = config or _recorded_config(bundle)
     # The data was fresh when the model was trained, and is older now.
     used = recorded.model_copy(update={"champion": None, "expectations": Expectations()})
     with TemporaryDirectory() as folder:
-        again = train(
+        result = train(
             used,
             Path(folder) / "bundle",
             joblib=JOBLIB in bundle,
             base_dir=base_dir,
+            enforce_gates=False,
             search=SearchRun(recorded=_recorded_search(bundle)),
             on_step=on_step,
-        ).bundle
+        )
+        again = result.bundle
         on_step("comparing")
         differences = list(_differences(bundle, again))
         mismatches = [] if again.digest == bundle.digest else list(_mismatches(bundle.contract, again))
@@ -166,6 +170,7 @@ def reproduce(
             name for name in files[0].keys() | files[1].keys() if files[0].get(name) != files[1].get(name)
         ),
         mismatches,
+        [str(gate) for gate in result.evaluation.gates if not gate.passed],
         differences,
     )
 

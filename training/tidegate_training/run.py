@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.bundle import METRICS, REPORT, Bundle
+from tidegate.digest import canonical_json
 from tidegate.errors import BundleError, FieldError, GateNotPassedError
 from tidegate.trust.policy import Policy
 from tidegate_training.bundling.bundle import installed_versions
@@ -82,7 +83,7 @@ class TrainingResult:
 
     Attributes:
         bundle: The sealed bundle.
-        evaluation: Metrics, overfitting, gates (all are passed) and warnings.
+        evaluation: Metrics, overfitting, gates and warnings.
         parity: The comparison of the compiled model with scikit-learn.
         champion: The comparison with the champion; None without one.
         drift: The drift of the data from that of a predecessor; None without one.
@@ -102,6 +103,7 @@ def train(
     joblib: bool = False,
     report_dir: Path | None = None,
     base_dir: Path | None = None,
+    enforce_gates: bool = True,
     search: SearchRun | None = None,
     on_step: Callable[[str], None] = ignore_step,
 ) -> TrainingResult:
@@ -113,6 +115,7 @@ def train(
         joblib: Whether to add ``model.joblib`` to the bundle, for servers that load no other format.
         report_dir: A folder for report and metrics, also of a model that misses a gate.
         base_dir: The folder that a relative data path starts from; by default the working directory.
+        enforce_gates: Whether a missed gate ends the run. The evaluation has the results in any case.
         search: How a search runs; by default in this process, with its trials next to the bundle.
         on_step: Called with the name of each step when the step starts.
 
@@ -129,6 +132,9 @@ def train(
         validate_report_dir(report_dir, directory)
     started = datetime.now(UTC)
     base_dir = base_dir or Path()
+    # The run has the recorded configuration, whose fields are sorted, so the order in a file changes no bit.
+    recorded = canonical_json(config.model_dump(mode="json", exclude_unset=True))
+    config = TrainingConfig.model_validate_json(recorded)
     search = search or SearchRun()
     if config.search is not None and search.recorded is None:
         require_optuna()
@@ -140,7 +146,8 @@ def train(
         environment = describe_environment()
     context = _describe(trained)
     try:
-        require_gates(config.name, trained.evaluation.gates)
+        if enforce_gates:
+            require_gates(config.name, trained.evaluation.gates)
         if config.champion is not None and trained.champion is not None:
             require_better(config.name, config.champion, trained.champion)
     except GateNotPassedError as error:

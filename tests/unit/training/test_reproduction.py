@@ -19,7 +19,14 @@ from tidegate_training.provenance import IMAGE_VARIABLE
 from tidegate_training.reproduction import Difference, Reproduction, reproduce
 from tidegate_training.run import train
 
-CONFIG = mixed_configuration(algorithm={"name": "RandomForestClassifier", "parameters": {"n_estimators": 3}})
+CONFIG = mixed_configuration(
+    algorithm={
+        "name": "RandomForestClassifier",
+        "parameters": {"n_estimators": 3, "class_weight": {"yes": 2.0, "no": 1.0}},
+    },
+    gates={"test.f1": ">= 0.5", "gap.f1": "<= 0.5"},
+)
+"""The fields are in another order than in the provenance, which sorts them."""
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +46,7 @@ def bundle(folder: Path) -> Bundle:
 
 def returning(bundle: Bundle) -> Any:
     """Return a training that ends with a bundle at once."""
-    return lambda *_, **__: SimpleNamespace(bundle=bundle)
+    return lambda *_, **__: SimpleNamespace(bundle=bundle, evaluation=SimpleNamespace(gates=[]))
 
 
 def test_train_verify_runs_the_recorded_configuration(
@@ -71,11 +78,16 @@ def test_train_verify_of_another_model_is_a_missed_gate(folder: Path, bundle: Bu
     lines = (folder / "loans.csv").read_text().splitlines()
     (tmp_path / "loans.csv").write_text("\n".join(lines[:-30]))
     file = tmp_path / "train.yaml"
-    file.write_text(CONFIG.model_copy(update={"seed": 7}).model_dump_json(exclude_unset=True))
+    file.write_text(
+        CONFIG.model_copy(update={"seed": 7, "gates": {"test.f1": ">= 1.1"}}).model_dump_json(
+            exclude_unset=True
+        )
+    )
     result = run(file, "--verify", bundle.path)
     assert isinstance(result.exception, GateNotPassedError)
     for words in (
         "is not reproduced: golden request, row",
+        "test.f1 >= 1.1 is missed by 0.",
         "data.rows: 180, and now 150",
         "seed: 0, and now 7",
     ):
@@ -129,7 +141,9 @@ def test_train_arguments_that_do_not_fit_are_rejected(arguments: tuple[str, ...]
 
 
 def test_reproduction_without_a_known_cause_says_so() -> None:
-    result = Reproduction("iris", "a", "b", "different", ["model.skops"], ["row 0: label 1, and now 2"], [])
+    result = Reproduction(
+        "iris", "a", "b", "different", ["model.skops"], ["row 0: label 1, and now 2"], [], []
+    )
     assert "No recorded fact differs" in result.sentences()[-1]
     assert str(Difference("seed", None, 1)) == "seed: nothing, and now 1"
     with pytest.raises(GateNotPassedError, match=r"label 1, and now 2\. Differs: no recorded fact"):
