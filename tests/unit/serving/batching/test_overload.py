@@ -203,12 +203,12 @@ def test_overload_without_batching_gain_keeps_throughput(cpu: float, request_sec
 def test_overload_keeps_goodput_and_delay(factor: float, call_seconds: float, row_seconds: float) -> None:
     async def main(loop: VirtualLoop) -> None:
         server = make_server(loop, call_seconds, row_seconds)
-        await closed_loop(server, 128 if call_seconds else 16, seconds=20)
+        await closed_loop(server, 128 if call_seconds else 16, seconds=10)
         assert not server.rejections
-        capacity = server.goodput(10, 20)
+        capacity = server.goodput(5, 10)
         start = loop.now
-        await open_loop(server, factor * capacity, seconds=20)
-        assert server.goodput(start + 5, start + 20) >= 0.9 * capacity
+        await open_loop(server, factor * capacity, seconds=10)
+        assert server.goodput(start + 3, start + 10) >= 0.9 * capacity
         longest_call = 2 * max(call_seconds, 0.05) + 256 * ROWS * row_seconds * (call_seconds > 0)
         assert server.p99(start) <= MAX_QUEUE_DELAY + 2 * longest_call
         server.batcher.close()
