@@ -44,6 +44,7 @@ SCENARIOS = (
     Scenario("bad_hpa_fails", full=True),
     Scenario("capacity_to_hpa", full=True),
     Scenario("simulator_agrees", full=True),
+    Scenario("replica_cost", full=True),
     Scenario("loadtest_chart"),
     Scenario("canary_split"),
     Scenario("promote", full=True),
