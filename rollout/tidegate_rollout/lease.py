@@ -205,11 +205,13 @@ class RolloutLease:
         self._write(changed)
 
     def keep(self) -> None:
-        """Renew the lease if it is due.
+        """Renew the lease if this process has it and it is due.
 
         Raises:
             LeaseLostError: If another process has taken the lease.
         """
+        if not self._held:
+            return
         record = LeaseRecord.parse(self._held)
         if record.seconds - record.remaining_seconds(self._clock()) >= RENEW_SECONDS:
             self._write(lambda lease: {**lease, "spec": self._spec(lease["spec"])})
@@ -231,6 +233,7 @@ class RolloutLease:
             return {**lease, "spec": {**lease["spec"], "holderIdentity": ""}}
 
         self._write(changed)
+        self._held = {}
 
     def request(self, action: str) -> None:
         """Request an action from the holder.

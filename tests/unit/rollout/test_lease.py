@@ -121,6 +121,17 @@ def test_renewal_writes_only_when_it_is_due(lease, leases, clock):
     assert lease(2, host="runner").read().remaining_seconds(clock()) == DURATION_SECONDS - 1
 
 
+def test_process_without_the_lease_renews_nothing(lease, leases):
+    # Helm runs for "plan" as well, which takes no lease.
+    holder = lease(1)
+    holder.keep()
+    assert leases.objects == {}
+    holder.acquire()
+    holder.release()
+    holder.keep()
+    assert leases.objects["iris-rollout"]["spec"]["holderIdentity"] == ""
+
+
 def test_request_reaches_the_holder_until_it_is_handled(lease):
     first, second = lease(1), lease(2, host="runner")
     first.acquire()
