@@ -125,7 +125,7 @@ rollout-error-rates: setup ## Measure the verdict's error rates on simulated rol
 hpa-oracle: setup ## Compare the simulated autoscaler with Kubernetes' own controller in 10,000 scenarios (2 minutes; Go)
 	@$(BIN)/python -m tools.hpa_oracle
 
-trust: setup ## Attack servers with crafted bundles and changed archives; verify reproduction and lineage (7 minutes; Linux)
+trust: setup ## Attack servers with crafted bundles and changed archives; reproduce, trace, resume (8 minutes; Linux)
 	@$(BIN)/python -m tests.trust
 	@$(BIN)/python -m tests.attacks.fuzz --all
 

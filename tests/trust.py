@@ -3,15 +3,17 @@
 """Run what the trust in a bundle rests on, as its users and attackers do, and write down what happened.
 
 ``python -m tests.trust`` writes ``out/trust/summary.json``: each attack with the reason of its rejection,
-``train --verify`` of the same and of changed runs, and the lineage of a live server and of its bundle. It
-exits with 1 unless everything is as expected.
+``train --verify`` of the same and of changed runs, the lineage of a live server and of its bundle, and a
+search that is continued after SIGKILL. It exits with 1 unless everything is as expected.
 """
 
 import hashlib
 import json
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -113,6 +115,46 @@ def trace(folder: Path) -> Document:
     }
 
 
+def resume(folder: Path) -> Document:
+    """Stop a search by SIGKILL, continue it, and compare it with a search that was not stopped."""
+    write_loans(folder)
+    trials = folder / "trials"
+    command = ("train", _write_configuration(folder, search=SEARCH), "--trials")
+    stopped = subprocess.Popen(
+        [*TIDEGATE, *command, str(trials), "--out", "bundle"], cwd=folder, stderr=subprocess.DEVNULL
+    )
+    while len(_read_trials(trials)) < KILLED_AFTER and stopped.poll() is None:
+        time.sleep(0.01)
+    stopped.kill()
+    exit_code = stopped.wait()
+    before = _read_trials(trials)
+    _, continued, _ = run(folder, *command, trials, "--out", "bundle")
+    _, undisturbed, _ = run(folder, *command, folder / "other trials", "--out", "other")
+    after = _read_trials(trials)
+    print(f"search: killed after {len(before)} of {len(after)} trials, {continued['digest']}", flush=True)
+    repeated = sorted(name for name in before if after[name] != before[name])
+    return {
+        "passed": exit_code == -signal.SIGKILL
+        and KILLED_AFTER <= len(before) < len(after)
+        and not repeated
+        and continued["digest"] == undisturbed["digest"],
+        "exit_code": exit_code,
+        "trials_before": sorted(before),
+        "trials_after": sorted(after),
+        "trials_run_again": repeated,
+        "digest": continued["digest"],
+        "digest_undisturbed": undisturbed["digest"],
+    }
+
+
+def _read_trials(folder: Path) -> dict[str, tuple[int, bytes]]:
+    """Return the time of writing and the content of each finished trial by its path."""
+    return {
+        str(file.relative_to(folder)): (file.stat().st_mtime_ns, file.read_bytes())
+        for file in folder.glob("*/*/*.json")
+    }
+
+
 def find_facts(lineage: Mapping[str, Any]) -> Document:
     """Return the facts of a lineage that both directions must share.
 
@@ -134,10 +176,25 @@ def _write_configuration(folder: Path, name: str = "train.yaml", **fields: Any) 
     return file
 
 
+SEARCH = {
+    "algorithms": [
+        {
+            "name": "LogisticRegression",
+            "space": {"C": {"type": "float", "low": 0.001, "high": 100, "log": True}},
+        },
+        {"name": "DecisionTreeClassifier", "space": {"max_depth": {"type": "int", "low": 1, "high": 6}}},
+    ],
+    "trials": 6,
+    "folds": {"outer": 2, "inner": 2},
+}
+KILLED_AFTER = 4
+"""Trials after which the search is killed."""
+
 PARTS: Mapping[str, Callable[[Path], Document]] = {
     "attacks": attack,
     "reproduction": reproduce,
     "lineage": trace,
+    "search": resume,
 }
 """By name, the parts of the summary. Each runs in a folder of its own, and says whether it has passed."""
 

@@ -81,7 +81,7 @@ class DriftReport:
         if largest is not None:
             drift = self.features[largest]
             sentences.append(
-                f"Drift from {self.reference}: at most {drift.index or 0.0:.3g}, of '{largest}' (limit "
+                f"The largest drift from {self.reference} is {drift.index or 0.0:.3g}, of '{largest}' (limit "
                 f"{drift.limit:.3g})."
             )
         if self.missing:

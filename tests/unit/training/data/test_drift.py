@@ -34,7 +34,9 @@ def test_measure_drift_of_the_same_data_has_no_violation(mixed_bundle: Bundle, t
     assert list(report.features) == ["age", "visits", "smoker", "city", "grade"]
     assert all(0 <= drift.index < 0.1 for drift in report.features.values() if drift.index is not None)
     assert (report.violations, report.missing) == ([], ())
-    assert f"Drift from s3://models/mixed@sha256:{mixed_bundle.digest}: at most 0." in report.sentences[0]
+    assert (
+        f"The largest drift from s3://models/mixed@sha256:{mixed_bundle.digest} is 0." in report.sentences[0]
+    )
 
 
 def test_measure_drift_names_the_column_and_no_value(mixed_bundle: Bundle, tmp_path: Path) -> None:
