@@ -23,6 +23,13 @@ CONFIG = {
 }
 IMAGE = {"repository": "registry.example.com/tidegate/training"}
 ONCE: Values = {"config": CONFIG, "store": "s3://models", "image": IMAGE}
+SEARCH = merged(
+    ONCE,
+    {
+        "config": {"search": {"algorithms": [{"name": "GaussianNB"}], "trials": 16, "shards": 8}},
+        "parallelism": 4,
+    },
+)
 SWEEP = merged(ONCE, {"sweep": [{"seed": 1}, {"seed": 2}, {"algorithm": {"parameters": {"C": 0.1}}}]})
 
 
@@ -90,6 +97,26 @@ def test_sweep_run_with_missed_gate_keeps_the_others_running() -> None:
     assert "backoffLimit" not in spec
     assert (spec["completionMode"], spec["completions"], spec["parallelism"]) == ("Indexed", 3, 2)
     assert spec["backoffLimitPerIndex"] == 3
+
+
+def test_search_has_an_index_per_shard_and_one_that_trains() -> None:
+    spec = job(SEARCH)["spec"]
+    assert (spec["completionMode"], spec["completions"], spec["parallelism"]) == ("Indexed", 9, 4)
+    assert (spec["backoffLimitPerIndex"], spec["maxFailedIndexes"]) == (3, 0)
+    assert spec["podFailurePolicy"]["rules"][1]["action"] == "FailJob"
+    arguments = container(SEARCH)["args"]
+    assert arguments[1] == "/etc/tidegate/train.yaml"
+    assert arguments[-4:] == ["--trials", "s3://models/trials", "--shard", "$(JOB_COMPLETION_INDEX)"]
+
+
+def test_search_as_text_has_the_same_job() -> None:
+    assert job(merged(SEARCH, {"config": yaml.safe_dump(SEARCH["config"])}))["spec"].get("completions") == 9
+
+
+def test_search_without_shards_keeps_its_trials_in_the_store() -> None:
+    alone = merged(SEARCH, {"config": {"search": {"shards": 1}}})
+    assert "completionMode" not in job(alone)["spec"]
+    assert container(alone)["args"][-2:] == ["--trials", "s3://models/trials"]
 
 
 def test_no_more_runs_at_once_than_there_are() -> None:
@@ -352,6 +379,10 @@ MESSAGES = [
     ("store: 's3://models/m@sha256:1'", ["store is", "without the model's name"]),
     ("channel: Prod", ['channel is "Prod"', "for example candidate"]),
     ("{channel: prod, sweep: [{seed: 1}]}", ["channel and sweep", "Remove channel"]),
+    (
+        "{parallelism: 1, config: {search: {shards: 8}}}",
+        ["parallelism is 1 and config has search.shards", "Set parallelism to 2"],
+    ),
     ("objectStore: {secretName: a, secretData: {b: c}}", ["secretName and objectStore.secretData", "keep"]),
     (
         "{store: gs://models, objectStore: {endpoint: 'https://x'}}",

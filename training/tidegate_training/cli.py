@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from tidegate.reference import ChannelReference, Reference
+    from tidegate.settings import Document
     from tidegate_training.bundling.parity import ParityReport
     from tidegate_training.config import TrainingConfig
     from tidegate_training.run import TrainingResult
@@ -76,6 +77,14 @@ def train(
         ),
     ] = None,
     jobs: Annotated[int, typer.Option(help="The number of processes of a search.", min=1)] = 1,
+    shard: Annotated[
+        int | None,
+        typer.Option(
+            help="Run this shard of a search alone, from 0, and end. The number after the last shard waits "
+            "for the trials of all shards, and trains. Requires --trials.",
+            min=0,
+        ),
+    ] = None,
     sign: SignOption = None,
     certificate: CertificateOption = None,
     output: OutputOption = OutputFormat.TEXT,
@@ -106,6 +115,9 @@ def train(
     key = read_signing_key(sign, certificate)
     document = Document.read(config)
     settings = document.parse_as(TrainingConfig)
+    if shard is not None and _is_shard(settings, shard, trials):
+        _run_shard(document, settings, shard, trials, jobs, output)
+        return
     store = Store(push) if push is not None else None
     moved = None
     if store is not None and channel is not None:
@@ -124,7 +136,7 @@ def train(
                 joblib=extra_format is ExtraFormat.JOBLIB,
                 report_dir=report,
                 base_dir=config.parent,
-                search=SearchRun(trials, jobs),
+                search=SearchRun(trials, jobs, wait=shard is not None),
                 on_step=lambda step: display.update(task, description=step),
             )
         for note in _first_run_notes(settings, result):
@@ -275,6 +287,45 @@ def to_text(result: "TrainingResult", reference: "Reference | None") -> "Rendera
         f"Reference: {reference}" if reference is not None else f"Digest: sha256:{result.bundle.digest}"
     )
     return Group(table, "\n".join(lines))
+
+
+def _is_shard(settings: "TrainingConfig", shard: int, trials: str | None) -> bool:
+    """Return whether a number names a shard of the search, and not the run after them.
+
+    Raises:
+        ConfigurationError: If there is no such shard, or its trials would not be shared.
+    """
+    shards = 0 if settings.search is None else settings.search.shards
+    if shard > shards or shards == 0:
+        expected = f"at most {shards}" if shards else "a configuration with 'search'"
+        raise ConfigurationError(f"--shard {shard}: expected {expected}; remove it, or set search.shards.")
+    if trials is None:
+        raise ConfigurationError("--shard requires --trials, which all shards share: add --trials STORE.")
+    return shard < shards
+
+
+def _run_shard(
+    document: "Document",
+    settings: "TrainingConfig",
+    shard: int,
+    trials: str | None,
+    jobs: int,
+    output: OutputFormat,
+) -> None:
+    """Run a shard of a search, and print the number of its trials."""
+    from tidegate_training.run import SearchRun, search_shard
+
+    with progress() as display, document.locate_field_errors():
+        task = display.add_task("starting", total=None)
+        n_trials = search_shard(
+            settings,
+            shard,
+            SearchRun(trials, jobs),
+            base_dir=document.path.parent,
+            on_step=lambda step: display.update(task, description=step),
+        )
+    payload = {"name": settings.name, "shard": shard, "trials": n_trials}
+    print_result(output, payload, f"Shard {shard} is finished; {n_trials} trials were run.")
 
 
 def _verify(source: str, config: Path | None, output: OutputFormat) -> None:

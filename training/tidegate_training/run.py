@@ -40,6 +40,7 @@ from tidegate_training.evaluation.estimates import Evaluator
 from tidegate_training.evaluation.evaluation import Evaluation, evaluate
 from tidegate_training.evaluation.leaderboard import SearchResult
 from tidegate_training.evaluation.metrics import choose_positive_label
+from tidegate_training.evaluation.overfitting import COMPARED_METRICS
 from tidegate_training.gates import parse_gate, require_gates
 from tidegate_training.model_card import CardContext
 from tidegate_training.modelling import build_model
@@ -54,10 +55,10 @@ from tidegate_training.sealing import (
     ignore_step,
     seal_model,
 )
-from tidegate_training.search.nested import search_algorithm
+from tidegate_training.search.nested import make_studies, run_shards, search_algorithm
 from tidegate_training.search.sampling import require_optuna
 from tidegate_training.search.storage import open_storage
-from tidegate_training.search.study import configure
+from tidegate_training.search.study import Problem, configure
 
 Array = NDArray[Any]
 
@@ -69,11 +70,13 @@ class SearchRun:
     Attributes:
         trials: The folder or the store of the finished trials; by default a folder next to the bundle.
         jobs: The number of processes.
+        wait: Whether other processes run the shards, and this one waits for them.
         recorded: The result of an earlier search, which replaces the search.
     """
 
     trials: str | None = None
     jobs: int = 1
+    wait: bool = False
     recorded: SearchResult | None = None
 
 
@@ -229,7 +232,13 @@ def _fit_and_evaluate(
     splits = _split_table(config, table)
     searched = None
     if config.search is not None:
-        searched = search.recorded or _search(config, source, table, splits, search, on_step)
+        searched = search.recorded or search_algorithm(
+            _open_problem(config, source, table, search),
+            splits.train,
+            jobs=search.jobs,
+            wait=search.wait,
+            on_step=on_step,
+        )
         config = configure(config, searched.winner)
     on_step("fitting")
     fitted, warnings = fit_pipeline(config, table, splits.train)
@@ -273,26 +282,51 @@ def _fit_and_evaluate(
     return _TrainedModel(config, source, table, built, model, evaluation, comparison, drift)
 
 
-def _search(
+def search_shard(
     config: TrainingConfig,
-    source: Source,
-    table: Table,
-    splits: Splits,
+    shard: int,
     search: SearchRun,
-    on_step: Callable[[str], None],
-) -> SearchResult:
+    *,
+    base_dir: Path,
+    on_step: Callable[[str], None] = ignore_step,
+) -> int:
+    """Run the trials of one shard that are not finished, and return their number.
+
+    Args:
+        config: The configuration.
+        shard: The number of the shard, from 0.
+        search: The storage of the trials, and the processes.
+        base_dir: The folder that a relative data path starts from.
+        on_step: Called with the name of each step when the step starts.
+
+    Raises:
+        ConfigurationError: If the configuration does not fit the data.
+        DataError: If the data does not fit the configuration.
+        StoreError: If the storage is unreachable or fails.
+    """
+    require_optuna()
+    on_step("reading data")
+    source = read_source(config.data, base_dir)
+    table = build_table(source, config)
+    splits = _split_table(config, table)
+    problem = _open_problem(config, source, table, search)
+    studies = make_studies(config, table, splits.train)
+    return run_shards(problem, studies, [shard], search.jobs, on_step)
+
+
+def _open_problem(config: TrainingConfig, source: Source, table: Table, search: SearchRun) -> Problem:
+    """Return the search of a configuration, with the storage of its trials."""
+    assert config.search is not None  # the caller's condition
+    assert search.trials is not None  # the caller has replaced the default
     labels: list[int | str] = []
     if config.task == "classification" and table.target is not None:
         labels = np.unique(table.target).tolist()
-    assert search.trials is not None  # the caller has replaced the default
-    return search_algorithm(
+    return Problem(
         config,
         table,
-        splits,
+        config.search.metric or COMPARED_METRICS[config.task],
         _cost_matrix(config, labels),
-        storage=open_storage(config, source.sha256, installed_versions(), search.trials),
-        jobs=search.jobs,
-        on_step=on_step,
+        open_storage(config, source.sha256, installed_versions(), search.trials),
     )
 
 

@@ -35,6 +35,7 @@ CONTAINER = "train"
 """The container whose message and exit code are the run's. The pod may have others of the deployer."""
 
 _POLL_SECONDS = 1.0
+_FINAL_CODES = (ExitCode.BAD_INPUT, ExitCode.GATE_NOT_PASSED)
 _TERMINAL_PHASES = ("Succeeded", "Failed")
 
 
@@ -139,7 +140,9 @@ def follow(cluster: "Cluster", namespace: str, job: str, deadline: float) -> tup
         try:
             # The Job first: the states of its pods, listed later, then include the end of the Job.
             jobs = {item["metadata"]["name"]: item for item in cluster.objects("batch/v1", namespace, "jobs")}
-            pods = cluster.pods(namespace, f"batch.kubernetes.io/job-name={job}")
+            pods = sorted(  # the last index of a search is the run that trains
+                cluster.pods(namespace, f"batch.kubernetes.io/job-name={job}"), key=_completion_index
+            )
             for pod in pods:
                 name, phase = pod["metadata"]["name"], pod["status"].get("phase", "Pending")
                 if name in followed or phase == "Pending":
@@ -184,12 +187,19 @@ def determine_outcome(job: "Object", pods: Sequence["Object"]) -> Outcome | None
         for container in container_statuses(pod)
         if container["name"] == CONTAINER and terminated_states(container)
     ]
+    # A wrong configuration and a missed gate fail the Job, whichever shard of a search reports them.
+    decisive = [item for item in terminated if _exit_code(item) in _FINAL_CODES]
+    terminated = decisive or terminated
     message = termination_message(terminated[-1]) if terminated else ""
     if "Complete" in conditions:
         return Outcome(True, ExitCode.DONE, message)
     reason = str(conditions["Failed"].get("message", conditions["Failed"].get("reason", "")))
-    exit_code = int(terminated_states(terminated[-1])[-1]["exitCode"]) if terminated else ExitCode.CRASH
+    exit_code = _exit_code(terminated[-1]) if terminated else ExitCode.CRASH
     return Outcome(False, exit_code, message or reason)
+
+
+def _exit_code(container: "Object") -> int:
+    return int(terminated_states(container)[-1]["exitCode"])
 
 
 def reject_if_active(jobs: Sequence["Object"], job: str, release: str) -> None:
@@ -229,12 +239,26 @@ def job_name(manifest: str, release: str) -> str:
         ConfigurationError: If the manifest has no Job or several runs, as for a schedule or a sweep.
     """
     jobs = [item for item in yaml.safe_load_all(manifest) if item and item["kind"] == "Job"]
-    if len(jobs) != 1 or jobs[0]["spec"].get("completionMode") == "Indexed":
+    if len(jobs) != 1 or _is_sweep(jobs[0]["spec"]):
         raise ConfigurationError(
             f"The release {release} does not have exactly one training run to follow: install a schedule or "
             "a sweep with helm itself."
         )
     return str(jobs[0]["metadata"]["name"])
+
+
+def _is_sweep(spec: "Object") -> bool:
+    """Return whether the indexes of a Job are independent runs. Those of a search end in one run."""
+    if spec.get("completionMode") != "Indexed":
+        return False
+    containers = spec.get("template", {}).get("spec", {}).get("containers", [])
+    return not any("--shard" in container.get("args", []) for container in containers)
+
+
+def _completion_index(pod: "Object") -> int:
+    """Return the index of a pod of an Indexed Job; 0 for any other."""
+    annotations = pod["metadata"].get("annotations", {})
+    return int(annotations.get("batch.kubernetes.io/job-completion-index", 0))
 
 
 def find_reference(job: str, outcome: Outcome, log: Sequence[str]) -> str:

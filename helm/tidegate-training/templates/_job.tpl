@@ -11,6 +11,16 @@
 {{- toJson $files }}
 {{- end }}
 
+{{/* The number of shards of the configuration's search; 0 without one. */}}
+{{- define "training.searchShards" -}}
+{{- $config := .Values.config -}}
+{{- if kindIs "string" $config -}}
+{{- $config = fromYaml $config -}}
+{{- end -}}
+{{- $search := get ($config | default dict) "search" -}}
+{{- if .Values.sweep }}0{{ else if $search }}{{ get $search "shards" | default 1 | int }}{{ else }}0{{ end -}}
+{{- end }}
+
 {{/*
 The name of the Job and of its ConfigMap: a hash of the release and of what decides the bundle, or whether the run succeeds.
 A change of these creates another Job. The place where the Job runs is not among them, and neither is the chart's version:
@@ -44,11 +54,17 @@ in the same way. 1 is any other error, which is retried. A pod that is lost with
 {{- define "training.jobSpec" -}}
 {{- $values := .root.Values -}}
 {{- $sweep := len $values.sweep -}}
-{{- if $sweep }}
+{{- $shards := include "training.searchShards" .root | int -}}
+{{- /* The index after the shards waits for their trials, and trains. A shard that fails for good fails the Job. */ -}}
+{{- $indexes := ternary (add1 $shards) $sweep (gt $shards 1) | int -}}
+{{- if $indexes }}
 completionMode: Indexed
-completions: {{ $sweep }}
-parallelism: {{ min (int64 $values.parallelism) $sweep }}
+completions: {{ $indexes }}
+parallelism: {{ min (int64 $values.parallelism) $indexes }}
 backoffLimitPerIndex: {{ int64 $values.backoffLimit }}
+{{- if gt $shards 1 }}
+maxFailedIndexes: 0
+{{- end }}
 {{- else }}
 backoffLimit: {{ int64 $values.backoffLimit }}
 {{- end }}
@@ -90,6 +106,14 @@ template:
           - /work/bundle
           - --push
           - {{ $values.store | quote }}
+          {{- if $shards }}
+          - --trials
+          - {{ printf "%s/trials" (trimSuffix "/" $values.store) | quote }}
+          {{- end }}
+          {{- if gt $shards 1 }}
+          - --shard
+          - $(JOB_COMPLETION_INDEX)
+          {{- end }}
           {{- with $values.channel }}
           - --channel
           - {{ . | quote }}

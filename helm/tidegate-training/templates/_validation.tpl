@@ -29,6 +29,9 @@ is expected, and the fix.
 {{- if and .Values.sweep .Values.channel }}
 {{- $errors = append $errors "channel and sweep are both set: every run would move the channel, and it would point to the last one. Remove channel, and move the channel to the run that you select." }}
 {{- end }}
+{{- if and (gt (include "training.searchShards" . | int) 1) (lt (int .Values.parallelism) 2) }}
+{{- $errors = append $errors "parallelism is 1 and config has search.shards: the run that waits for the shards would take the place of one that is tried again. Set parallelism to 2 or more, or remove search.shards." }}
+{{- end }}
 {{- if and .Values.objectStore.endpoint (regexMatch "^(gs|az)://" .Values.store) (not (list .Values.config .Values.sweep | toJson | contains "s3://")) }}
 {{- $errors = append $errors (printf "objectStore.endpoint is set, but store is %q, config reads no s3:// URL, and an endpoint belongs to s3://: remove the endpoint." .Values.store) }}
 {{- end }}

@@ -59,6 +59,27 @@ def test_train_json_has_the_documented_fields(config: Path, tmp_path: Path) -> N
     assert (tmp_path / "bundle" / "model.joblib").is_file()
 
 
+def test_train_shard_without_shards_or_trials_is_an_error(config: Path, tmp_path: Path) -> None:
+    search = "search: {algorithms: [{name: GaussianNB}], trials: 2, shards: 2}\n"
+    for text, options, words in [
+        (IRIS, ["--shard", "0"], "expected a configuration with 'search'"),
+        (IRIS + search, ["--shard", "3", "--trials", "t"], "--shard 3: expected at most 2"),
+        (IRIS + search, ["--shard", "0"], "--shard requires --trials"),
+    ]:
+        config.write_text(text)
+        result = run(config, *options, "--out", tmp_path / "bundle")
+        assert isinstance(result.exception, ConfigurationError)
+        assert words in str(result.exception)
+
+
+def test_train_shard_runs_its_trials_once(config: Path, tmp_path: Path) -> None:
+    options = "metric: f1, trials: 4, shards: 2, folds: {outer: 2, inner: 2}"
+    config.write_text(f"{IRIS}search: {{algorithms: [{{name: GaussianNB}}], {options}}}\n")
+    arguments = [config, "--shard", "1", "--trials", tmp_path / "trials"]
+    assert "Shard 1 is finished; 6 trials were run." in run(*arguments).output
+    assert json.loads(run(*arguments, "-o", "json").stdout) == {"name": "iris", "shard": 1, "trials": 0}
+
+
 def test_train_in_a_pod_logs_and_writes_the_result_as_one_line(
     config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

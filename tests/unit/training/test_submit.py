@@ -72,6 +72,11 @@ def result_of(name: str) -> str:
             [make_pod(code=1, message="lost"), make_pod(code=3, message="reading data\nerror: Too low.\n")],
             Outcome(False, 3, "Too low."),
         ),
+        (
+            make_job(Failed="Container train failed."),
+            [make_pod(code=2, message="error: No such column.\n"), make_pod(code=143, message="terminated")],
+            Outcome(False, 2, "No such column."),
+        ),
         (make_job(Failed="Deadline was exceeded."), [], Outcome(False, 1, "Deadline was exceeded.")),
         (
             make_job(Failed="Container failed."),
@@ -121,6 +126,12 @@ def test_find_reference_without_result_is_an_error() -> None:
 
 def test_job_name_is_that_of_the_manifest_s_job() -> None:
     manifest = "kind: ConfigMap\n---\nkind: Job\nmetadata: {name: train-1}\nspec: {}\n---\n"
+    assert job_name(manifest, "train") == "train-1"
+
+
+def test_job_name_of_a_search_is_that_of_its_shards() -> None:
+    template = "template: {spec: {containers: [{name: train, args: [--shard, '0']}]}}"
+    manifest = f"kind: Job\nmetadata: {{name: train-1}}\nspec: {{completionMode: Indexed, {template}}}\n"
     assert job_name(manifest, "train") == "train-1"
 
 
@@ -205,6 +216,17 @@ def test_follow_prints_each_log_once_and_returns_the_last(capsys: pytest.Capture
 
 
 @pytest.mark.usefixtures("no_pause")
+def test_follow_search_ends_with_the_pod_of_the_last_index() -> None:
+    def indexed(name: str, index: int, message: str) -> Object:
+        pod = make_pod(name, "Succeeded", 0, message)
+        pod["metadata"]["annotations"] = {"batch.kubernetes.io/job-completion-index": str(index)}
+        return pod
+
+    trained, shard = indexed("a", 2, result_of("a")), indexed("b", 0, "Shard 0 is finished.")
+    outcome, _ = follow_fake(FakeCluster((make_job(Complete=""), [trained, shard])))
+    assert find_reference("train-1", outcome, []) == "s3://m/a@sha256:1"
+
+
 def test_follow_unavailable_cluster_prints_each_line_once(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -6,45 +6,39 @@ The first finds the algorithm of the model. The others evaluate the search, on r
 row of the splits for validation and test is used.
 """
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tidegate.errors import DataError
 from tidegate_training.bundling.features import Indices
 from tidegate_training.config import TrainingConfig
 from tidegate_training.cross_validation import divide_rows, evaluate_fold
-from tidegate_training.data.split import Splits
 from tidegate_training.data.table import Table
 from tidegate_training.evaluation.folds import Fold, summarize_folds
 from tidegate_training.evaluation.leaderboard import SearchResult, Trial, best_trial
-from tidegate_training.evaluation.overfitting import COMPARED_METRICS
-from tidegate_training.search.storage import TrialStorage
-from tidegate_training.search.study import Problem, Study, configure, run_shard
+from tidegate_training.search.study import Problem, Study, configure, remaining_numbers, run_shard
+
+_POLL_SECONDS = 5.0
 
 
 def search_algorithm(
-    config: TrainingConfig,
-    table: Table,
-    splits: Splits,
-    costs: NDArray[Any] | None,
+    problem: Problem,
+    rows: Indices,
     *,
-    storage: TrialStorage,
     jobs: int,
+    wait: bool,
     on_step: Callable[[str], None],
 ) -> SearchResult:
     """Run the searches of a configuration as far as they are not finished, and return the result.
 
     Args:
-        config: The configuration.
-        table: The data.
-        splits: The split.
-        costs: ``[classes, classes]``, the cost of a row by its true and its predicted class.
-        storage: The storage of the finished trials.
+        problem: The facts that all trials share.
+        rows: The numbers of the training rows, ``[training_rows]``.
         jobs: The number of processes.
+        wait: Whether other processes run the shards, so that only the result is computed here.
         on_step: Called with the name of each step when the step starts.
 
     Raises:
@@ -52,11 +46,11 @@ def search_algorithm(
         FieldError: If an estimator rejects the value of a parameter in every circumstance.
         StoreError: If the store is unreachable or fails.
     """
-    assert config.search is not None  # the caller's condition
-    metric = config.search.metric or COMPARED_METRICS[config.task]
-    problem = Problem(config, table, metric, costs, storage)
-    studies = make_studies(config, table, splits.train)
-    run_studies(problem, studies.all, jobs, on_step)
+    studies = make_studies(problem.config, problem.table, rows)
+    if wait:
+        wait_for_shards(problem, studies, on_step)
+    else:
+        run_shards(problem, studies, range(problem.options.shards), jobs, on_step)
     on_step("evaluating the search")
     return evaluate_search(problem, studies)
 
@@ -104,24 +98,59 @@ def make_studies(config: TrainingConfig, table: Table, rows: Indices) -> NestedS
     )
 
 
-def run_studies(problem: Problem, studies: list[Study], jobs: int, on_step: Callable[[str], None]) -> None:
-    """Run the shards of searches, several at the same time.
+def run_shards(
+    problem: Problem,
+    studies: NestedStudies,
+    shards: Iterable[int],
+    jobs: int,
+    on_step: Callable[[str], None],
+) -> int:
+    """Run shards of all searches, several at the same time, and return the number of trials that were run.
 
     Args:
         problem: The facts that all trials share.
         studies: The searches.
+        shards: The numbers of the shards.
         jobs: The number of processes.
-        on_step: Called with the number of finished shards of searches.
+        on_step: Called with the number of finished shards.
     """
     from joblib import Parallel, delayed
 
-    tasks = [(study, shard) for study in studies for shard in range(problem.options.shards)]
-    on_step(f"searching: {len(studies)} searches of {problem.options.trials} trials")
+    tasks = [(study, shard) for study in studies.all for shard in shards]
+    on_step(f"searching: {len(studies.all)} searches of {problem.options.trials} trials")
     running = Parallel(n_jobs=jobs, return_as="generator_unordered")(
         delayed(run_shard)(problem, study, shard) for study, shard in tasks
     )
-    for done, _ in enumerate(running, start=1):
+    n_trials = 0
+    for done, ran in enumerate(running, start=1):
+        n_trials += ran
         on_step(f"searching: {done} of {len(tasks)} done")
+    return n_trials
+
+
+def wait_for_shards(
+    problem: Problem,
+    studies: NestedStudies,
+    on_step: Callable[[str], None],
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """Wait until the trials of all shards are finished, wherever they run.
+
+    Args:
+        problem: The facts that all trials share.
+        studies: The searches.
+        on_step: Called with the number of shards that are not finished.
+        sleep: Waits for some seconds.
+    """
+    shards, pending = range(problem.options.shards), studies.all
+    while pending := [study for study in pending if _remaining(problem, study, shards)]:
+        on_step(f"waiting: for the shards of {len(pending)} searches")
+        sleep(_POLL_SECONDS)
+
+
+def _remaining(problem: Problem, study: Study, shards: Iterable[int]) -> bool:
+    finished = problem.storage.read(study.name)
+    return any(remaining_numbers(problem.options, finished, shard) for shard in shards)
 
 
 def evaluate_search(problem: Problem, studies: NestedStudies) -> SearchResult:

@@ -93,8 +93,8 @@ def remaining_numbers(options: SearchOptions, finished: Sequence[Trial], shard: 
     return [number for number in range(shard, options.trials, options.shards) if number not in own]
 
 
-def run_shard(problem: Problem, study: Study, shard: int, clock: Clock = time.perf_counter) -> None:
-    """Run the trials of a shard that are not finished, and store each of them.
+def run_shard(problem: Problem, study: Study, shard: int, clock: Clock = time.perf_counter) -> int:
+    """Run the trials of a shard that are not finished, store each of them, and return their number.
 
     Args:
         problem: The facts that all trials share.
@@ -109,6 +109,7 @@ def run_shard(problem: Problem, study: Study, shard: int, clock: Clock = time.pe
     from threadpoolctl import threadpool_limits
 
     finished = _of_shard(problem.options, problem.storage.read(study.name), shard)
+    n_before = len(finished)
     # On several threads the order of a sum varies, and with it the last bits of a score.
     with threadpool_limits(limits=1):
         while remaining := remaining_numbers(problem.options, finished, shard):
@@ -116,6 +117,7 @@ def run_shard(problem: Problem, study: Study, shard: int, clock: Clock = time.pe
             trial = run_trial(problem, study, proposal, clock)
             problem.storage.write(study.name, trial)
             finished.append(trial)
+    return len(finished) - n_before
 
 
 def run_trial(problem: Problem, study: Study, proposal: Proposal, clock: Clock) -> Trial:

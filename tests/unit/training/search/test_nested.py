@@ -11,24 +11,17 @@ import pytest
 
 from tests.support.searches import SPLITS, TARGET, problem, search_configuration, table
 from tidegate.errors import DataError
+from tidegate_training.config import Algorithm
 from tidegate_training.data.table import Table
 from tidegate_training.evaluation.leaderboard import SearchResult
 from tidegate_training.search import study
-from tidegate_training.search.nested import make_studies, search_algorithm
+from tidegate_training.search.nested import make_studies, run_shards, search_algorithm, wait_for_shards
 from tidegate_training.search.storage import TrialStorage
 
 
 def search(folder: Path, data: Table | None = None, **options: Any) -> SearchResult:
-    folder.mkdir(exist_ok=True)
-    return search_algorithm(
-        search_configuration(**options),
-        data or table(),
-        SPLITS,
-        None,
-        storage=TrialStorage(str(folder), "test"),
-        jobs=1,
-        on_step=lambda step: None,
-    )
+    own = replace(problem(folder, **options), table=data or table())
+    return search_algorithm(own, SPLITS.train, jobs=1, wait=False, on_step=lambda step: None)
 
 
 def test_search_sees_no_row_of_validation_and_test(tmp_path: Path) -> None:
@@ -78,21 +71,31 @@ def test_search_of_noise_reports_less_than_its_winner(tmp_path: Path) -> None:
 
 
 def test_search_without_a_complete_trial_is_an_error(tmp_path: Path) -> None:
-    config = search_configuration().model_copy(
-        update={"algorithm": search_configuration().algorithm.model_copy(update={"name": "LinearSVC"})}
-    )
+    own = problem(tmp_path, trials=1)
+    config = own.config.model_copy(update={"algorithm": Algorithm(name="LinearSVC")})
     with pytest.raises(DataError, match=r"No trial of the search is complete: .*brier"):
         search_algorithm(
-            config.model_copy(
-                update={"search": config.search.model_copy(update={"metric": "brier", "trials": 1})}
-            ),
-            table(),
-            SPLITS,
-            None,
-            storage=TrialStorage(str(tmp_path), "test"),
+            replace(own, config=config, metric="brier"),
+            SPLITS.train,
             jobs=1,
+            wait=False,
             on_step=lambda step: None,
         )
+
+
+def test_shards_of_other_processes_give_the_same_result(tmp_path: Path) -> None:
+    own = problem(tmp_path / "shared", shards=2)
+    studies, waiting = make_studies(own.config, own.table, SPLITS.train), []
+
+    def run_next_shard(seconds: float) -> None:
+        waiting.append(run_shards(own, studies, [1 - len(waiting)], 1, lambda step: None))
+
+    steps: list[str] = []
+    wait_for_shards(own, studies, steps.append, run_next_shard)
+    assert waiting == [6, 6]
+    assert steps == ["waiting: for the shards of 3 searches"] * 2
+    shared = search_algorithm(own, SPLITS.train, jobs=1, wait=True, on_step=steps.append)
+    assert _without_times(shared) == _without_times(search(tmp_path / "alone", shards=2))
 
 
 KILLED = """
