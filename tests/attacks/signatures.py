@@ -138,6 +138,9 @@ ATTACKS: Mapping[str, Attack] = {
     "signature: by a certificate for servers": _by_identity(
         AUTHORITY.signer(usage=ExtendedKeyUsageOID.SERVER_AUTH)
     ),
+    "signature: keyless, without the transparency log": _by_identity(
+        AUTHORITY.signer(oidc_issuer="https://accounts.example.com")
+    ),
     "signature: by an expired certificate": _by_identity(_CERTIFIED, days=60),
     "signature: by a revoked key": _signed(KEY, trusting_key(KEY, revoked=frozenset({KEY.fingerprint}))),
     "signature: by a revoked certificate": _by_identity(

@@ -64,6 +64,7 @@ class Authority:
         identity: str = IDENTITY,
         days: int = 30,
         usage: x509.ObjectIdentifier = ExtendedKeyUsageOID.CODE_SIGNING,
+        oidc_issuer: str | None = None,
     ) -> SigningKey:
         """Return a key with a certificate that is valid for some days from a day before ``NOW``.
 
@@ -71,10 +72,18 @@ class Authority:
             identity: The email address in the certificate.
             days: The number of days.
             usage: The extended key usage.
+            oidc_issuer: The OIDC issuer in a certificate for keyless signing.
         """
         key = new_key()
         start = NOW - timedelta(days=1)
-        leaf = self._issue("signer", key, self.issuer, identity=identity, usage=usage, start=start, days=days)
+        leaf = self._issue(
+            *("signer", key, self.issuer),
+            identity=identity,
+            usage=usage,
+            start=start,
+            days=days,
+            oidc_issuer=oidc_issuer,
+        )
         return SigningKey(key.private_key, (leaf, self.issuer))
 
     def _issue(
@@ -88,6 +97,7 @@ class Authority:
         usage: x509.ObjectIdentifier | None = None,
         start: datetime | None = None,
         days: int = 3650,
+        oidc_issuer: str | None = None,
     ) -> x509.Certificate:
         start = start or self._not_before
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
@@ -116,6 +126,11 @@ class Authority:
             )
         if usage is not None:
             builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
+        if oidc_issuer is not None:
+            fulcio = x509.ObjectIdentifier("1.3.6.1.4.1.57264.1.1")
+            builder = builder.add_extension(
+                x509.UnrecognizedExtension(fulcio, oidc_issuer.encode()), critical=False
+            )
         return builder.sign(signing_key.private_key, hashes.SHA256())
 
 

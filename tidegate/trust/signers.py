@@ -30,6 +30,11 @@ from cryptography.x509.verification import Policy as PathPolicy
 from tidegate.trust.envelope import Envelope, signed_bytes
 from tidegate.trust.signing_key import fingerprint, is_supported, key_hint, signature_algorithm
 
+_OIDC_ISSUERS = frozenset(
+    {x509.ObjectIdentifier("1.3.6.1.4.1.57264.1.1"), x509.ObjectIdentifier("1.3.6.1.4.1.57264.1.8")}
+)
+"""Extensions with the OIDC issuer, in the certificates of Sigstore's authority, Fulcio."""
+
 
 class SignatureRejectedError(Exception):
     """A signature that a signer has not made; the message is the reason."""
@@ -154,6 +159,11 @@ class CertificateSigner(TrustedSigner):
             ) from None
         if not _is_for_signing_code(leaf):
             raise SignatureRejectedError("its certificate is not for code signing")
+        if _is_keyless(leaf):
+            raise SignatureRejectedError(
+                "its certificate is one of Sigstore's keyless signing, which only its transparency log makes "
+                "trustworthy; expected a certificate of the signer's own key"
+            )
         identities = [str(name.value) for name in verified.subjects or ()]
         if self.identity not in identities:
             raise SignatureRejectedError(
@@ -199,6 +209,15 @@ def _require_code_signing(
     allowed = {ExtendedKeyUsageOID.CODE_SIGNING, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE}
     if usage is not None and not allowed & set(usage):
         raise ValueError("an issuer's certificate is not for code signing")
+
+
+def _is_keyless(leaf: x509.Certificate) -> bool:
+    """Return whether a certificate is for a key that exists for one signature, and names an OIDC issuer.
+
+    Without the proof of the log, nothing says that the certificate was valid when the key signed. From
+    https://github.com/sigstore/fulcio/blob/main/docs/oid-info.md.
+    """
+    return any(extension.oid in _OIDC_ISSUERS for extension in leaf.extensions)
 
 
 def _is_for_signing_code(certificate: x509.Certificate) -> bool:
