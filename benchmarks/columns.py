@@ -37,7 +37,14 @@ from benchmarks.columns_figures import (
     start_figures,
     training_figures,
 )
-from benchmarks.process import Cores, ServerProcess, pinned, run_generator, start_server
+from benchmarks.process import (
+    WITH_BYTECODE,
+    Cores,
+    ServerProcess,
+    pinned,
+    run_generator,
+    start_server,
+)
 from benchmarks.report import DOCS, environment
 from benchmarks.requests import build_request
 from benchmarks.servers import HOST, PATHS, SERVERS, Launch, free_ports
@@ -102,7 +109,9 @@ def train(folder: Path, data: Data, algorithm: Mapping[str, Any], core: int) -> 
     ]
     started = time.monotonic()
     with log.open("wb") as output:
-        process = subprocess.Popen(pinned(core, command), stdout=output, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            pinned(core, command), env=os.environ | WITH_BYTECODE, stdout=output, stderr=subprocess.STDOUT
+        )
         # The usage of this process alone; resource.getrusage has the largest of all children.
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)

@@ -29,6 +29,12 @@ _REQUIRED_CORES = 2
 # One thread per library, because a server has one core.
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
+WITH_BYTECODE = {"PYTHONDONTWRITEBYTECODE": ""}
+"""Python's bytecode is kept, as the images have it, also where the environment turns it off.
+
+Without it, each start compiles every imported module, which takes several times the start itself.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Cores:
@@ -114,7 +120,7 @@ def start_server(
         process = subprocess.Popen(
             pinned(core, argv),
             cwd=folder,
-            env={**os.environ, **_ONE_THREAD, **environment},
+            env={**os.environ, **_ONE_THREAD, **WITH_BYTECODE, **environment},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

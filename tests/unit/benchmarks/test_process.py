@@ -43,6 +43,13 @@ def test_start_server_pins_the_core_and_ends_children(tmp_path: Path) -> None:
         pass
 
 
+def test_start_server_keeps_bytecode(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    script = "import sys; raise SystemExit(int(sys.dont_write_bytecode))"
+    with start_server([sys.executable, "-c", script], CORE, {}, tmp_path / "log", tmp_path) as server:
+        assert server.process.wait() == 0
+
+
 def test_raise_if_exited_shows_the_last_log_line(tmp_path: Path) -> None:
     script = "print('first'); print('the port is taken'); raise SystemExit(4)"
     with start_server([sys.executable, "-c", script], CORE, {}, tmp_path / "log", tmp_path) as server:
