@@ -15,6 +15,8 @@ from tidegate_serving.loading.loader import load
 from tidegate_training import bundle
 from tidegate_training.booster_file import import_library, read_booster
 
+pytestmark = pytest.mark.usefixtures("bare_bundles")
+
 RANDOM = np.random.default_rng(0)
 ROWS = RANDOM.normal(size=(200, 3))
 VALUES = 5 + ROWS[:, 0] - ROWS[:, 1] * ROWS[:, 2]

@@ -28,6 +28,8 @@ from tidegate_training.data.table import Table
 from tidegate_training.evaluation.paired import PairedResult
 from tidegate_training.run import train
 
+pytestmark = pytest.mark.usefixtures("bare_bundles")
+
 WEAK: dict[str, Any] = {"features": {"keep": ["big"]}}
 """The feature does not depend on the class."""
 STRONG: dict[str, Any] = {"features": {"drop": ["loss", "big"]}}

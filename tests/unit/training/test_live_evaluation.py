@@ -21,6 +21,8 @@ from tidegate.errors import ConfigurationError, DataError, TidegateError
 from tidegate_training.evaluate import evaluate
 from tidegate_training.live_evaluation import LiveEvaluation, evaluate_labels
 
+pytestmark = pytest.mark.usefixtures("bare_bundles")
+
 N_ROWS = 200
 RECORDED = {"test": {"accuracy": 0.95, "f1": 0.9}} | {
     "intervals": {"test": {"accuracy": {"low": 0.94, "high": 0.96, "method": "wilson"}, "f1": None}}

@@ -24,6 +24,8 @@ from tidegate_training.bundling.persistence import to_skops
 from tidegate_training.cli import bundle
 from tidegate_training.model_file import read_model, read_rows
 
+pytestmark = pytest.mark.usefixtures("bare_bundles")
+
 FRAME = pd.DataFrame({"size": np.arange(40), "city": ["Oslo", "Rome"] * 20, "y": [0, 1] * 20})
 
 

@@ -30,6 +30,8 @@ from tidegate_serving.selfcheck import verify_golden_outputs
 from tidegate_training import bundle
 from tidegate_training.model_file import read_model, read_rows
 
+pytestmark = pytest.mark.usefixtures("bare_bundles")
+
 ROWS = np.random.default_rng(0).normal(size=(60, 3)).astype(np.float32)
 NAMES = np.array(["high", "low", "middle"])[np.digitize(ROWS[:, 0], [-0.5, 0.5])]
 FRAME = pd.DataFrame(ROWS, columns=["a", "b", "c"])

@@ -35,6 +35,8 @@ from tidegate_training.bundling.boosters import LIBRARY_TYPES
 from tidegate_training.bundling.compile import NotCompiledError
 from tidegate_training.run import train
 
+pytestmark = pytest.mark.usefixtures("bare_bundles")
+
 RANDOM = np.random.default_rng(0)
 ROWS = RANDOM.normal(size=(300, 3))
 GAPS = np.where(RANDOM.random(ROWS.shape) < 0.2, np.nan, ROWS)
