@@ -6,8 +6,9 @@ Signing, and a policy with signers, need the package cryptography, which is impo
 """
 
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -33,23 +34,32 @@ CertificateOption = Annotated[
         help="The key's certificate in PEM, then those of its issuers.",
     ),
 ]
+T = TypeVar("T")
+
 POLICY_VARIABLE = "TIDEGATE_POLICY"
 
 
-def _require_value(policy: Path | None) -> Path | None:
-    """Reject an empty environment variable, which would mean the same as none: no signer is required."""
-    if policy is None and os.environ.get(POLICY_VARIABLE) == "":
-        raise ConfigurationError(
-            f"{POLICY_VARIABLE} is empty: set it to the policy's file, or unset it to require no policy."
-        )
-    return policy
+def reject_empty(variable: str, value: str) -> Callable[[T], T]:
+    """Return the callback of an option that rejects an empty variable, which would mean the same as none.
+
+    Args:
+        variable: The environment variable.
+        value: What it is expected to hold.
+    """
+
+    def require(given: T) -> T:
+        if given is None and os.environ.get(variable) == "":
+            raise ConfigurationError(f"{variable} is empty: set it to {value}, or unset it to use none.")
+        return given
+
+    return require
 
 
 PolicyOption = Annotated[
     Path | None,
     typer.Option(
         envvar=POLICY_VARIABLE,
-        callback=_require_value,
+        callback=reject_empty(POLICY_VARIABLE, "the policy's file"),
         help="The deployer's policy.yaml: trusted signers, revoked digests, size, types and pickles.",
     ),
 ]

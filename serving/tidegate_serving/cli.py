@@ -22,7 +22,13 @@ import typer
 from tidegate.console import OutputFormat, OutputOption, print_result
 from tidegate.contract import NAME_PATTERN
 from tidegate.errors import BundleError, ConfigurationError, GateNotPassedError
-from tidegate.options import JoblibDigestOption, PolicyOption, TrustedTypeOption, combine_policy
+from tidegate.options import (
+    JoblibDigestOption,
+    PolicyOption,
+    TrustedTypeOption,
+    combine_policy,
+    reject_empty,
+)
 from tidegate.protocol.constants import PAIRS_PORT, Protocol
 from tidegate_serving.codecs.request import Limits
 from tidegate_serving.config import (
@@ -218,6 +224,15 @@ def serve(
             "TIDEGATE_PAIRS_PORT", "The port for /pairs on the loopback interface; 0 selects a free one."
         ),
     ] = PAIRS_PORT,
+    pairs_key: Annotated[
+        str | None,
+        typer.Option(
+            envvar="TIDEGATE_PAIRS_KEY",
+            callback=reject_empty("TIDEGATE_PAIRS_KEY", "the key"),
+            help="A secret that both tracks of a release share, with which hashes in /pairs are keyed. Set "
+            "the variable: other users of a machine can read the options of a process.",
+        ),
+    ] = None,
     request_sample_url: Annotated[
         str | None,
         typer.Option(
@@ -319,6 +334,7 @@ def serve(
                 traces,
                 pairs_sample_rate,
                 pairs_port,
+                pairs_key,
                 None
                 if request_sample_url is None
                 else RequestSampleOptions(

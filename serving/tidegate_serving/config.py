@@ -72,6 +72,8 @@ class Recording:
     """The fraction of the requests whose predictions are kept, to compare them with another server's."""
     pairs_port: int = PAIRS_PORT
     """The port of the kept predictions, on the loopback interface; 0 selects a free one."""
+    pairs_key: str | None = None
+    """The secret of a release, with which the hashes of the kept predictions are keyed."""
     request_sample: RequestSampleOptions | None = None
     """The sample of requests in object storage; None if none is written."""
 

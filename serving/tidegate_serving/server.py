@@ -179,7 +179,9 @@ class Server(ModelServer):
         service = self._predictor.service
         service.metrics.recorder = self._create_recorder(self._predictor)
         if self._pairs_listener is not None:
-            service.pairs = PairRecorder(service.contract, self._recording.pairs_sample_rate)
+            service.pairs = PairRecorder(
+                service.contract, self._recording.pairs_sample_rate, key=self._recording.pairs_key
+            )
         if (options := self._recording.request_sample) is not None:
             self._predictor.sample_requests(options)
         endpoints.install(app, self._predictor, exposes_metrics=self._metrics_listener is None)

@@ -4,8 +4,9 @@
 
 Servers with one rate sample the same requests, because the hash of the request's id decides. A sample has no
 value of a feature and no id: it has a key, a digest of the row's outputs, the label and the score. Key and
-digest are hashes keyed with the request's id. So they can be compared with those of the same row on another
-server, and a table of the few possible labels does not invert them.
+digest are hashes keyed with the request's id, and with the release's key if it has one. So they can be
+compared with those of the same row on another server, and a table of the few possible labels does not invert
+them.
 """
 
 import uuid
@@ -42,14 +43,19 @@ class PairRecorder:
         contract: The model's contract.
         rate: The fraction of the requests with an id that is sampled.
         capacity: The number of samples that are kept.
+        key: A secret that the compared servers share, so that a reader who knows an id cannot try the labels.
+            Without one, hashes are keyed with the id alone.
     """
 
-    def __init__(self, contract: Contract, rate: float, capacity: int = MAX_SAMPLES) -> None:
+    def __init__(
+        self, contract: Contract, rate: float, capacity: int = MAX_SAMPLES, key: str | None = None
+    ) -> None:
         self.epoch = uuid.uuid4().hex
         """A text by which a reader notices that the process is another one."""
         self.next = 0
         """The number of the next sample."""
         self._sampler = RequestSampler(rate)
+        self._key = b"" if key is None else blake2b(key.encode()).digest()
         self._samples: deque[Sample] = deque(maxlen=capacity)
         self._label = contract.prediction if contract.has_one_label else None
         self._score = _find_score(contract)
@@ -63,9 +69,10 @@ class PairRecorder:
             outputs: The outputs that the request selects.
             result: The outputs of its rows.
         """
-        secret = self._sampler.select(request_id)
-        if secret is None:
+        selected = self._sampler.select(request_id)
+        if selected is None:
             return
+        secret = blake2b(selected, key=self._key).digest()
         rows = min(len(result), MAX_REQUEST_ROWS)
         encoded = [_encode_rows(result.array(output.name)[:rows]) for output in outputs]
         labels, scores = self._labels(result, rows), self._scores(result, rows)

@@ -184,6 +184,17 @@ def test_restricted_feature_leaves_only_digests() -> None:
     assert first[1][2] != second[1][2]
 
 
+def test_key_of_the_release_is_needed_to_try_labels() -> None:
+    samples = []
+    for key in (None, "a", "a", "b"):
+        recorder = PairRecorder(RESTRICTED, 1, key=key)
+        recorder.record("r-1", RESTRICTED.outputs, classified(1))
+        samples += recorder.read(0)
+    assert samples[1] == samples[2]
+    assert len({sample[:3] for sample in samples}) == 3
+    assert all(len({sample[position] for sample in samples}) == 3 for position in range(3))
+
+
 def test_rows_and_samples_are_bounded() -> None:
     recorder = PairRecorder(MATRIX, 1, capacity=MAX_REQUEST_ROWS + 1)
     recorder.record("r-1", MATRIX.outputs, classified(*[0] * (MAX_REQUEST_ROWS + 1)))
