@@ -7,7 +7,7 @@ and ``training``, so the rest of the core does not import it.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,9 @@ def load_api_client() -> client.ApiClient:
         ConfigurationError: If neither names a cluster.
     """
     try:
-        config.load_config()
+        # In a pod the library prints a warning, and standard output is for the command's result.
+        with redirect_stdout(None):
+            config.load_config()
     except ConfigException as error:
         raise ConfigurationError(
             f"No cluster is configured: {str(error).rstrip('.')}; set KUBECONFIG or choose a context."

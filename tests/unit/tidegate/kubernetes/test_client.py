@@ -67,6 +67,16 @@ def connect(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], 
     return connect_to
 
 
+def test_client_without_a_kubeconfig_prints_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(client.config, "KUBE_CONFIG_DEFAULT_LOCATION", str(tmp_path / "none"))
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    with pytest.raises(ConfigurationError, match="No cluster is configured"):
+        client.load_api_client()
+    assert capsys.readouterr().out == ""
+
+
 CALLS: list[Callable[[Cluster], object]] = [
     lambda cluster: cluster.objects("apps/v1", "models", "deployments"),
     lambda cluster: cluster.pods("models", "a=b"),
