@@ -15,12 +15,15 @@ from typing import Any
 from benchmarks.case import Protocol
 from benchmarks.models import Model
 from benchmarks.requests import build_request
+from tidegate.contract import Contract
 from tidegate.trust.policy import Policy
+from tidegate_serving._kserve import pb
 from tidegate_serving.codecs import v1, v2
 from tidegate_serving.codecs.inputs import validate_inputs
 from tidegate_serving.codecs.request import InferenceRequest, Limits
 from tidegate_serving.config import EngineChoice
 from tidegate_serving.engines.result import BatchResult, ResultSlice
+from tidegate_serving.grpc import codec as grpc
 from tidegate_serving.loading.loader import LoadedModel, load
 
 STAGES = ("parse", "validate", "compute", "encode")
@@ -38,7 +41,7 @@ class StageCase:
 
     Args:
         model: One of ``models.NAMES``.
-        protocol: V1 or V2 in JSON.
+        protocol: V1 or V2 in JSON, or gRPC.
         rows: Rows per request.
         connections: The connections of the case whose response is divided.
         requests: Requests per batch, about as many as these connections bring.
@@ -58,6 +61,8 @@ CASES = (
         for protocol in (Protocol.V1, Protocol.V2)
     ),
     StageCase("lr", Protocol.V2, 1000, 16, 1),
+    StageCase("lr", Protocol.GRPC, 1, 64, 64),
+    StageCase("lr", Protocol.GRPC, 256, 16, 16),
 )
 
 
@@ -89,8 +94,11 @@ def _stages(model: LoadedModel, case: StageCase) -> dict[str, Run]:
     body = build_request(contract, case.protocol, case.rows).body
     encoder = v2.ResponseEncoder(model.bundle.manifest.name, model.version, contract.outputs)
     parse: Callable[[], InferenceRequest]
+    encode: Callable[[InferenceRequest, ResultSlice], object]
     if case.protocol is Protocol.V1:
         parse, encode = partial(v1.parse_body, contract, body, limits), _encode_v1
+    elif case.protocol is Protocol.GRPC:
+        parse, encode = partial(_parse_message, contract, body, limits), partial(_encode_message, model)
     else:
         parse, encode = partial(v2.parse, contract, body, None, limits), encoder.encode
     requests = [parse() for _ in range(case.requests)]
@@ -113,6 +121,15 @@ def _stages(model: LoadedModel, case: StageCase) -> dict[str, Run]:
 
 def _encode_v1(request: InferenceRequest, result: ResultSlice) -> object:
     return v1.encode(request.outputs, result)
+
+
+def _parse_message(contract: Contract, body: bytes, limits: Limits) -> InferenceRequest:
+    return grpc.parse_infer_request(contract, grpc.parse_message(pb.ModelInferRequest, body), limits)
+
+
+def _encode_message(model: LoadedModel, request: InferenceRequest, result: ResultSlice) -> object:
+    name, version = model.bundle.manifest.name, model.version
+    return grpc.encode_infer_response(name, version, request, result, as_raw=True).SerializeToString()
 
 
 def _cpu_seconds(run: Run, clock: Callable[[], float]) -> float:
