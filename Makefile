@@ -8,7 +8,7 @@ LOCK_OPTIONS := --universal --python-version 3.11 --generate-hashes --no-emit-in
 	--quiet --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo quickstart quickstart-undo kind test test-keras test-catboost test-signing alerts kube-score fuzz lint format package release-dry-run e2e e2e-full upgrade bench bench-quick capacity rollout-error-rates hpa-oracle trust algorithms docs charts lock clean examples
+.PHONY: help setup demo quickstart quickstart-undo kind test test-keras test-catboost test-mlflow test-signing alerts kube-score fuzz lint format package release-dry-run e2e e2e-full upgrade bench bench-quick capacity rollout-error-rates hpa-oracle trust algorithms docs charts lock clean examples
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -65,14 +65,15 @@ kube-score: setup ## Score the charts' objects with kube-score; builds it once (
 
 test-keras: .venv-keras/.tests ## Run the tests of neural networks, with Keras and JAX
 test-catboost: .venv-catboost/.tests ## Run the tests of CatBoost's models
+test-mlflow: .venv-mlflow/.tests ## Log runs to MLflow's server, and pull bundles by its registry
 test-signing: .venv-signing/.tests ## Verify signatures with OpenSSF's tool and its signatures here
 
 test-keras test-catboost: test-%:
 	@.venv-$*/bin/python -m pytest tests/$*
 
-# The other tests' fixtures need packages that this environment lacks.
-test-signing:
-	@.venv-signing/bin/python -m pytest --confcutdir tests/signing tests/signing
+# The other tests' fixtures need packages that these environments lack.
+test-mlflow test-signing: test-%:
+	@.venv-$*/bin/python -m pytest --confcutdir tests/$* tests/$*
 
 fuzz: setup ## Fuzz the fast path, guided by coverage (3 minutes; Linux on x86-64)
 	@$(BIN)/python -m tests.protocol.fuzz
@@ -153,6 +154,7 @@ lock: $(VENV)/.uv ## Resolve the dependencies again
 		$(UV) pip compile $(LOCK_OPTIONS) --extra serving --extra training --extra $$library --group library-tests pyproject.toml \
 			-c requirements/dev.lock -o requirements/$$library.lock || exit 1; \
 	done
+	@$(UV) pip compile $(LOCK_OPTIONS) --extra training --extra mlflow --group mlflow-tests pyproject.toml -o requirements/mlflow.lock
 	@$(UV) pip compile $(LOCK_OPTIONS) --extra sign --group signing-tests pyproject.toml -o requirements/signing.lock
 	@for peer in kserve starlette; do \
 		$(UV) pip compile $(LOCK_OPTIONS) benchmarks/peers/$$peer/requirements.in -c requirements/dev.lock \

@@ -25,7 +25,7 @@ from tidegate.options import (
     combine_policy,
     read_signing_key,
 )
-from tidegate.reference import ChannelReference, Reference, looks_like_reference, parse_reference
+from tidegate.reference import ChannelReference, Reference, looks_like_reference
 from tidegate.store import Store, fetch, locate
 from tidegate.trust.admission import admit
 from tidegate.trust.policy import Policy
@@ -36,7 +36,10 @@ if TYPE_CHECKING:
 DirectoryArgument = Annotated[Path, typer.Argument(help="The bundle's directory.", exists=True)]
 SourceArgument = Annotated[
     str,
-    typer.Argument(help="A bundle's directory, <store>/<name>@sha256:<digest> or <store>/<name>:<channel>."),
+    typer.Argument(
+        help="A bundle's directory, <store>/<name>@sha256:<digest>, <store>/<name>:<channel> or "
+        "mlflow://models/<name>@<alias>."
+    ),
 ]
 ChannelOption = Annotated[
     str | None, typer.Option(help="Also point this channel to the bundle.", metavar="NAME")
@@ -74,7 +77,10 @@ def push(
 
 def pull(
     reference: Annotated[
-        str, typer.Argument(help="<store>/<name>@sha256:<digest> or <store>/<name>:<channel>.")
+        str,
+        typer.Argument(
+            help="<store>/<name>@sha256:<digest>, <store>/<name>:<channel> or mlflow://models/<name>@<alias>."
+        ),
     ],
     directory: Annotated[
         Path, typer.Argument(help="The new directory; it must not exist, or must hold this bundle already.")
@@ -124,11 +130,12 @@ def sign(
     """
     signing_key = read_signing_key(key, certificate)
     assert signing_key is not None
+    located = locate(source) if looks_like_reference(source) else None
     with tempfile.TemporaryDirectory() as cache:
-        bundle = fetch(source, Path(cache))
+        bundle = fetch(source if located is None else str(located), Path(cache))
         _sign(bundle, signing_key)
-        if looks_like_reference(source):
-            Store(parse_reference(source).store).push_attestations(bundle)
+        if located is not None:
+            Store(located.store).push_attestations(bundle)
     payload = {"digest": bundle.digest, "key": signing_key.fingerprint}
     text = f"{bundle.label}\nis signed with the key sha256:{signing_key.fingerprint}."
     print_result(output, payload, text)
@@ -212,11 +219,11 @@ def lineage(
         facts["digest"] = f"sha256:{served.digest}"
         source = "" if store is None else str(Reference(Store(store).uri, served.name, served.digest))
     if source:
+        located = locate(source) if looks_like_reference(source) else None
         with tempfile.TemporaryDirectory() as cache:
-            bundle = fetch(source, Path(cache))
+            bundle = fetch(source if located is None else str(located), Path(cache))
             signer = None if policy is None else admit(bundle, combine_policy(policy))
-            parsed = parse_reference(source) if looks_like_reference(source) else None
-            channels = {} if parsed is None else Store(parsed.store).channels(parsed.name)
+            channels = {} if located is None else Store(located.store).channels(located.name)
             payload |= trace(bundle, signer, channels)
         facts |= to_lines(payload)
     print_result(output, payload, inspection.render_facts(facts))

@@ -3,7 +3,8 @@
 """References: the texts that name a bundle in a store.
 
 ``<store>/<name>@sha256:<digest>`` always names the same bundle. ``<store>/<name>:<channel>`` names the bundle
-that a channel currently points to. This module parses and prints references; it never opens a store.
+that a channel currently points to, and ``mlflow://models/<name>@<alias>`` that of a registered model. This
+module parses and prints references; it never opens a store.
 """
 
 import re
@@ -16,6 +17,9 @@ from tidegate.errors import ConfigurationError
 
 SCHEMES = ("file", "s3", "gs", "az")
 """The URI schemes of stores."""
+
+REGISTRY_PREFIX = "mlflow://models/"
+"""The beginning of a registered model's address. It has a reference to a bundle, and no bundle."""
 
 _NAME = re.compile(NAME_PATTERN)
 _CHANNEL = re.compile(NAME_PATTERN)
@@ -96,22 +100,36 @@ def parse_reference(text: str) -> Reference | ChannelReference:
     """Parse a reference of either form.
 
     Raises:
-        ConfigurationError: If the text has neither form.
+        ConfigurationError: If the text has neither form, or is that of a registered model.
     """
+    if is_registered(text):
+        raise ConfigurationError(
+            f"'{text}' is a registered model, and a reference in a store is expected here: use the one that "
+            "tidegate pull prints."
+        )
     # Only the part after the last slash decides, because a store's address may contain '@sha256:' too.
     name = text.rpartition("/")[2]
     return Reference.parse(text) if "@sha256:" in name else ChannelReference.parse(text)
 
 
 def looks_like_reference(text: str) -> bool:
-    """Return whether a text is a reference into a store, not a local path."""
+    """Return whether a text is a reference into a store or to a registered model, not a local path."""
+    return is_registered(text) or _is_in_store(text)
+
+
+def is_registered(text: str) -> bool:
+    """Return whether a text is the address of a registered model."""
+    return text.startswith("mlflow://")
+
+
+def _is_in_store(text: str) -> bool:
     return text.startswith(tuple(f"{scheme}://" for scheme in SCHEMES))
 
 
 def _split_name(path: str, text: str) -> tuple[str, str]:
     """Split ``<store>/<name>``; the text is the whole reference, for the error message."""
     store, _, name = path.rpartition("/")
-    if not looks_like_reference(store + "/") or not _NAME.fullmatch(name):
+    if not _is_in_store(store + "/") or not _NAME.fullmatch(name):
         raise ConfigurationError(
             f"'{text}' does not name a bundle in a store: expected <store>/<name>, the store beginning with "
             f"one of {', '.join(f'{scheme}://' for scheme in SCHEMES)} and the name of a-z, 0-9 and '-'."

@@ -48,8 +48,15 @@ from tidegate.bundle import (
 )
 from tidegate.digest import canonical_json
 from tidegate.errors import AccessDeniedError, BundleError, ConfigurationError, NotFoundError, StoreError
+from tidegate.mlflow_registry import resolve_registered
 from tidegate.objects import Objects
-from tidegate.reference import ChannelReference, Reference, looks_like_reference, parse_reference
+from tidegate.reference import (
+    ChannelReference,
+    Reference,
+    is_registered,
+    looks_like_reference,
+    parse_reference,
+)
 
 _MAX_CHANNEL_ENTRY_BYTES = 4096
 
@@ -312,11 +319,11 @@ def fetch(source: str, cache: Path) -> Bundle:
     """Return a verified bundle from a local directory, or pull it into the cache by its reference.
 
     Args:
-        source: A directory, ``<store>/<name>@sha256:<digest>`` or ``<store>/<name>:<channel>``.
+        source: A directory, or a reference as :func:`locate` takes it.
         cache: The directory for pulled bundles.
 
     Raises:
-        BundleError: If the bundle differs from its digest.
+        BundleError: If the bundle differs from its digest, or a registered model names none.
         ConfigurationError: If the reference is not valid, or the cache cannot be written.
         NotFoundError: If the store does not contain the bundle or the channel.
         StoreError: If the store is unreachable or fails.
@@ -328,13 +335,20 @@ def fetch(source: str, cache: Path) -> Bundle:
 
 
 def locate(source: str) -> Reference:
-    """Parse a reference, and resolve a channel to the bundle that it currently points to.
+    """Parse a reference, and resolve a channel or an alias to the bundle that it currently points to.
+
+    Args:
+        source: ``<store>/<name>@sha256:<digest>``, ``<store>/<name>:<channel>`` or
+            ``mlflow://models/<name>@<alias>``.
 
     Raises:
+        BundleError: If the registered model names no bundle.
         ConfigurationError: If the text is not a reference.
-        NotFoundError: If the store does not contain the channel.
-        StoreError: If the store is unreachable or fails.
+        NotFoundError: If the store does not contain the channel, or the registry the alias.
+        StoreError: If the store or the registry is unreachable or fails.
     """
+    if is_registered(source):
+        return resolve_registered(source)
     reference = parse_reference(source)
     return Store(reference.store).resolve(reference) if isinstance(reference, ChannelReference) else reference
 

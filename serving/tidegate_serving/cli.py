@@ -80,7 +80,8 @@ def serve(
         str,
         typer.Argument(
             envvar="TIDEGATE_SOURCE",
-            help="<store>/<name>@sha256:<digest>, <store>/<name>:<channel>, or a bundle's directory.",
+            help="<store>/<name>@sha256:<digest>, <store>/<name>:<channel>, mlflow://models/<name>@<alias>, "
+            "or a bundle's directory.",
         ),
     ],
     name: Annotated[

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tidegate.console import OutputFormat, OutputOption, print_result, progress, stderr
-from tidegate.errors import ConfigurationError
+from tidegate.errors import ConfigurationError, ServerError
 from tidegate.options import CertificateOption, SignOption, read_signing_key
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tidegate_training.bundling.parity import ParityReport
     from tidegate_training.config import TrainingConfig
     from tidegate_training.run import TrainingResult
+    from tidegate_training.tracking import TrackedRun
 
 
 class ExtraFormat(StrEnum):
@@ -87,6 +88,19 @@ def train(
     ] = None,
     sign: SignOption = None,
     certificate: CertificateOption = None,
+    tracking_uri: Annotated[
+        str | None,
+        typer.Option(
+            envvar="MLFLOW_TRACKING_URI", help="Log the run to this MLflow server. Default: no run is logged."
+        ),
+    ] = None,
+    register: Annotated[
+        str | None,
+        typer.Option(
+            help="Also register the bundle as a version of this model in MLflow. Requires --push.",
+            metavar="NAME",
+        ),
+    ] = None,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
     """Train a model from a YAML file and seal it into a bundle.
@@ -95,9 +109,10 @@ def train(
     exit code is 3. With --verify, it is 3 if the new predictions differ from the recorded ones.
     """
     if verify is not None:
-        if out or push or channel or extra_format or report:
+        if out or push or channel or extra_format or report or register:
             raise ConfigurationError(
-                "--verify keeps no bundle: remove --out, --push, --channel, --extra-format and --report."
+                "--verify keeps no bundle: remove --out, --push, --channel, --extra-format, --report and "
+                "--register."
             )
         _verify(verify, config, output)
         return
@@ -107,6 +122,8 @@ def train(
         raise ConfigurationError(
             f"--channel {channel} requires --push STORE, because a channel belongs to a store: add --push."
         )
+    if register is not None:
+        _check_registration(register, push, tracking_uri)
     from tidegate.reference import ChannelReference
     from tidegate.settings import Document
     from tidegate.store import Store
@@ -154,7 +171,9 @@ def train(
                 expected = None if beaten is None else beaten.reference.digest
                 store.move_channel(moved.name, moved.channel, reference.digest, expected)
     _report_to_kubernetes(result, reference)
-    print_result(output, to_json(result, reference), to_text(result, reference))
+    # The last step, because it may wait for a server.
+    tracked = _track(result, config, tracking_uri, reference, register) if tracking_uri else None
+    print_result(output, to_json(result, reference, tracked), to_text(result, reference, tracked))
 
 
 def bundle(
@@ -236,8 +255,40 @@ def bundle(
     print_result(output, payload, inspection.render(sealed, description))
 
 
-def to_json(result: "TrainingResult", reference: "Reference | None") -> dict[str, Any]:
-    """Return the result as a JSON document, for scripts."""
+def _check_registration(name: str, push: str | None, tracking_uri: str | None) -> None:
+    from tidegate_training.tracking import require_mlflow
+
+    if push is None or not tracking_uri:
+        raise ConfigurationError(
+            f"--register {name} requires --push STORE, because a registered model names a bundle in a store, "
+            "and --tracking-uri, the address of MLflow: add them."
+        )
+    require_mlflow("--register")
+
+
+def _track(
+    result: "TrainingResult", config: Path, uri: str, reference: "Reference | None", register: str | None
+) -> "TrackedRun | None":
+    """Log the run. A failure is a warning, because the bundle is complete."""
+    from tidegate_training.tracking import track_run
+
+    try:
+        return track_run(result.bundle, config, uri, reference, register)
+    except (ConfigurationError, ServerError) as error:
+        stderr.print(f"Warning: {error}", soft_wrap=True, markup=False)
+        return None
+
+
+def to_json(
+    result: "TrainingResult", reference: "Reference | None", tracked: "TrackedRun | None" = None
+) -> dict[str, Any]:
+    """Return the result as a JSON document, for scripts.
+
+    Args:
+        result: The result.
+        reference: The bundle in the store; None if it is in none.
+        tracked: The run in MLflow; None if it is not logged.
+    """
     overfitting, search = result.evaluation.overfitting, result.evaluation.search
     return {
         "name": result.bundle.manifest.name,
@@ -256,11 +307,20 @@ def to_json(result: "TrainingResult", reference: "Reference | None") -> dict[str
         "drift": None if result.drift is None else result.drift.to_json(),
         "search": None if search is None else search.to_json(seconds=True),
         "warnings": result.evaluation.warnings,
+        "tracked": None if tracked is None else asdict(tracked),
     }
 
 
-def to_text(result: "TrainingResult", reference: "Reference | None") -> "RenderableType":
-    """Return the result as a table and sentences, for a terminal."""
+def to_text(
+    result: "TrainingResult", reference: "Reference | None", tracked: "TrackedRun | None" = None
+) -> "RenderableType":
+    """Return the result as a table and sentences, for a terminal.
+
+    Args:
+        result: The result.
+        reference: The bundle in the store; None if it is in none.
+        tracked: The run in MLflow; None if it is not logged.
+    """
     from rich.console import Group
     from rich.table import Table
 
@@ -286,6 +346,10 @@ def to_text(result: "TrainingResult", reference: "Reference | None") -> "Rendera
     lines.append(
         f"Reference: {reference}" if reference is not None else f"Digest: sha256:{result.bundle.digest}"
     )
+    if tracked is not None:
+        lines.append(f"MLflow: run {tracked.run_id} of the experiment {tracked.experiment}")
+    if tracked is not None and tracked.registered is not None:
+        lines.append(f"Registered: {tracked.registered}")
     return Group(table, "\n".join(lines))
 
 

@@ -67,8 +67,8 @@ def test_help_shows_every_text_and_metavar_literally(path, columns):
 @pytest.mark.parametrize(
     ("command", "text"),
     [
-        ("inspect", "<store>/<name>@sha256:<digest> or <store>/<name>:<channel>"),
-        ("pull", "<store>/<name>@sha256:<digest> or <store>/<name>:<channel>"),
+        ("inspect", "<store>/<name>@sha256:<digest>, <store>/<name>:<channel>"),
+        ("pull", "<store>/<name>@sha256:<digest>, <store>/<name>:<channel>"),
         ("serve", "<store>/<name>@sha256:<digest>, <store>/<name>:<channel>"),
     ],
 )

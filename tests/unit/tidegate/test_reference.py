@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidegate.errors import ConfigurationError
-from tidegate.reference import ChannelReference, Reference, parse_reference
+from tidegate.reference import ChannelReference, Reference, looks_like_reference, parse_reference
 
 DIGEST = "0123456789abcdef" * 4
 
@@ -65,3 +65,12 @@ def test_parse_reference_of_other_texts_raises(text):
 def test_parse_reference_of_any_text_raises_or_round_trips(text):
     with contextlib.suppress(ConfigurationError):
         assert str(parse_reference(text)) == text
+
+
+def test_registered_model_is_no_reference_in_a_store() -> None:
+    assert looks_like_reference("mlflow://models/iris@champion")
+    for text in ("mlflow://models/iris@champion", "mlflow://models/iris:stable"):
+        with pytest.raises(
+            ConfigurationError, match=r"is a registered model.*use the one that tidegate pull"
+        ):
+            parse_reference(text)

@@ -11,11 +11,11 @@ from typer.testing import CliRunner, Result
 
 from tests.support.signing import new_key, trusting_key, write_private
 from tidegate.bundle import METRICS, REPORT, verify
-from tidegate.errors import ConfigurationError, GateNotPassedError
+from tidegate.errors import ConfigurationError, GateNotPassedError, ServerError
 from tidegate.reference import ChannelReference, Reference
 from tidegate.store import Store
 from tidegate.trust.admission import admit
-from tidegate_training import termination
+from tidegate_training import termination, tracking
 from tidegate_training.cli import train
 
 IRIS = "name: iris\ntask: classification\ndata: {dataset: iris}\nalgorithm: {name: GaussianNB}\n"
@@ -54,7 +54,7 @@ def test_train_json_has_the_documented_fields(config: Path, tmp_path: Path) -> N
     assert document["parity"]["verdict"] == "equal"
     assert set(document) == {
         *("name", "digest", "reference", "bundle", "metrics", "gap", "overfitting", "parity", "gates"),
-        *("champion", "drift", "search", "warnings"),
+        *("champion", "drift", "search", "tracked", "warnings"),
     }
     assert (tmp_path / "bundle" / "model.joblib").is_file()
 
@@ -139,6 +139,29 @@ def test_train_channel_without_push_is_rejected(config: Path) -> None:
     result = run(config, "--channel", "stable")
     assert isinstance(result.exception, ConfigurationError)
     assert "--channel stable requires --push" in str(result.exception)
+
+
+def test_train_registration_without_push_is_rejected(config: Path) -> None:
+    result = run(config, "--register", "churn", "--tracking-uri", "http://mlflow")
+    assert isinstance(result.exception, ConfigurationError)
+    assert "--register churn requires --push STORE" in str(result.exception)
+
+
+def test_train_survives_a_failure_of_mlflow(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ServerError("MLflow at http://mlflow has no complete entry of the run: connection closed.")
+
+    monkeypatch.setattr("tidegate_training.sealing.plot_evaluation", lambda *_: {})
+    monkeypatch.setattr(tracking, "track_run", fail)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mlflow")
+    result = run(config, "--out", tmp_path / "bundle", "-o", "json")
+    assert result.exit_code == 0, result.output
+    assert "Warning: MLflow at http://mlflow has no complete entry" in result.stderr
+    document = json.loads(result.stdout)
+    assert document["tracked"] is None
+    assert document["digest"] == verify(tmp_path / "bundle").digest
 
 
 @pytest.mark.parametrize("channel", ["Not A Name", "a/b:stable"])

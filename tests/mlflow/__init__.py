@@ -1,0 +1,3 @@
+# SPDX-FileCopyrightText: The Tidegate authors
+# SPDX-License-Identifier: Apache-2.0
+"""Tests with MLflow's own server."""
