@@ -135,9 +135,7 @@ def train(
         validate_report_dir(report_dir, directory)
     started = datetime.now(UTC)
     base_dir = base_dir or Path()
-    # The run has the recorded configuration, whose fields are sorted, so the order in a file changes no bit.
-    recorded = canonical_json(config.model_dump(mode="json", exclude_unset=True))
-    config = TrainingConfig.model_validate_json(recorded)
+    config = _as_recorded(config)
     search = search or SearchRun()
     if config.search is not None and search.recorded is None:
         require_optuna()
@@ -215,13 +213,7 @@ def _sentences(trained: _TrainedModel) -> list[str]:
 def _fit_and_evaluate(
     config: TrainingConfig, base_dir: Path, search: SearchRun, on_step: Callable[[str], None]
 ) -> _TrainedModel:
-    on_step("reading data")
-    source = read_source(config.data, base_dir)
-    drift = None
-    if config.expectations.drift is not None:
-        on_step("comparing the data with its predecessor's")
-        drift = read_drift(config.expectations.drift, config.name, source)
-    require_expectations(source, config.expectations, () if drift is None else drift.violations)
+    source, drift = _read_expected(config, base_dir, on_step)
     table = build_table(source, config)
     champion = None
     if config.champion is not None:
@@ -301,17 +293,38 @@ def search_shard(
 
     Raises:
         ConfigurationError: If the configuration does not fit the data.
-        DataError: If the data does not fit the configuration.
+        DataError: If the data does not fit the configuration, or misses an expectation.
         StoreError: If the storage is unreachable or fails.
     """
     require_optuna()
-    on_step("reading data")
-    source = read_source(config.data, base_dir)
+    config = _as_recorded(config)
+    source, _ = _read_expected(config, base_dir, on_step)
     table = build_table(source, config)
     splits = _split_table(config, table)
     problem = _open_problem(config, source, table, search)
     studies = make_studies(config, table, splits.train)
     return run_shards(problem, studies, [shard], search.jobs, on_step)
+
+
+def _as_recorded(config: TrainingConfig) -> TrainingConfig:
+    """Return the configuration as the provenance has it: sorted, so the order in a file changes no bit."""
+    return TrainingConfig.model_validate_json(
+        canonical_json(config.model_dump(mode="json", exclude_unset=True))
+    )
+
+
+def _read_expected(
+    config: TrainingConfig, base_dir: Path, on_step: Callable[[str], None]
+) -> tuple[Source, DriftReport | None]:
+    """Read the data, check that it meets every expectation, and return it with its drift."""
+    on_step("reading data")
+    source = read_source(config.data, base_dir)
+    drift = None
+    if config.expectations.drift is not None:
+        on_step("comparing the data with its predecessor's")
+        drift = read_drift(config.expectations.drift, config.name, source)
+    require_expectations(source, config.expectations, () if drift is None else drift.violations)
+    return source, drift
 
 
 def _open_problem(config: TrainingConfig, source: Source, table: Table, search: SearchRun) -> Problem:

@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 
 from tests.support.signing import new_key, trusting_key, write_private
 from tidegate.bundle import METRICS, REPORT, verify
-from tidegate.errors import ConfigurationError, GateNotPassedError, ServerError
+from tidegate.errors import ConfigurationError, DataError, GateNotPassedError, ServerError
 from tidegate.reference import ChannelReference, Reference
 from tidegate.store import Store
 from tidegate.trust.admission import admit
@@ -78,6 +78,8 @@ def test_train_shard_runs_its_trials_once(config: Path, tmp_path: Path) -> None:
     arguments = [config, "--shard", "1", "--trials", tmp_path / "trials"]
     assert "Shard 1 is finished; 6 trials were run." in run(*arguments).output
     assert json.loads(run(*arguments, "-o", "json").stdout) == {"name": "iris", "shard": 1, "trials": 0}
+    config.write_text(config.read_text() + "expectations: {min_rows: 1000}\n")
+    assert isinstance(run(*arguments).exception, DataError)
 
 
 def test_train_in_a_pod_logs_and_writes_the_result_as_one_line(
