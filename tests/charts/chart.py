@@ -50,10 +50,16 @@ def manifests(
     Raises:
         InvalidValuesError: If the schema or a template rejects the values.
     """
-    loaded = load(chart)
+    return dict(_manifests(json.dumps(values), chart, release, namespace))
+
+
+# Many tests render the same values.
+@cache
+def _manifests(values: str, chart: str, release: str, namespace: str) -> dict[str, str]:
+    loaded, fields = load(chart), json.loads(values)
     try:
-        loaded.validate_schema(values)
-        rendered = loaded.render(values, name=release, namespace=namespace)
+        loaded.validate_schema(fields)
+        rendered = loaded.render(fields, name=release, namespace=namespace)
     except (helm_python.HelmValuesError, helm_python.HelmRenderError) as error:
         raise InvalidValuesError(str(error)) from None
     prefix = f"{chart}/templates/"
