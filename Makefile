@@ -8,7 +8,7 @@ LOCK_OPTIONS := --universal --python-version 3.11 --generate-hashes --no-emit-in
 	--quiet --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo quickstart quickstart-undo kind test test-keras test-catboost test-mlflow test-signing alerts kube-score fuzz lint format package release-dry-run e2e e2e-full upgrade bench bench-quick capacity rollout-error-rates hpa-oracle trust algorithms docs charts lock clean examples
+.PHONY: help setup demo quickstart quickstart-undo kind test test-keras test-catboost test-mlflow test-dask test-signing alerts kube-score fuzz lint format package release-dry-run e2e e2e-full upgrade bench bench-quick capacity rollout-error-rates hpa-oracle trust algorithms docs charts lock clean examples
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -66,9 +66,10 @@ kube-score: setup ## Score the charts' objects with kube-score; builds it once (
 test-keras: .venv-keras/.tests ## Run the tests of neural networks, with Keras and JAX
 test-catboost: .venv-catboost/.tests ## Run the tests of CatBoost's models
 test-mlflow: .venv-mlflow/.tests ## Log runs to MLflow's server, and pull bundles by its registry
+test-dask: .venv-dask/.tests ## Run a search on the workers of a Dask cluster
 test-signing: .venv-signing/.tests ## Verify signatures with OpenSSF's tool and its signatures here
 
-test-keras test-catboost: test-%:
+test-keras test-catboost test-dask: test-%:
 	@.venv-$*/bin/python -m pytest tests/$*
 
 # The other tests' fixtures need packages that these environments lack.
@@ -150,7 +151,7 @@ lock: $(VENV)/.uv ## Resolve the dependencies again
 			-o requirements/$${extra%% *}.lock || exit 1; done
 	@$(UV) pip compile $(LOCK_OPTIONS) --extra serving --extra otel --extra sample --extra xgboost --extra lightgbm pyproject.toml \
 		-c requirements/dev.lock -o requirements/serving-boosters.lock
-	@for library in keras catboost; do \
+	@for library in keras catboost dask; do \
 		$(UV) pip compile $(LOCK_OPTIONS) --extra serving --extra training --extra $$library --group library-tests pyproject.toml \
 			-c requirements/dev.lock -o requirements/$$library.lock || exit 1; \
 	done

@@ -78,6 +78,14 @@ def train(
         ),
     ] = None,
     jobs: Annotated[int, typer.Option(help="The number of processes of a search.", min=1)] = 1,
+    dask: Annotated[
+        str | None,
+        typer.Option(
+            help="The scheduler of a Dask cluster that runs a search instead of processes here. Requires "
+            "--trials with a store that its workers reach.",
+            metavar="tcp://HOST:PORT",
+        ),
+    ] = None,
     shard: Annotated[
         int | None,
         typer.Option(
@@ -132,8 +140,10 @@ def train(
     key = read_signing_key(sign, certificate)
     document = Document.read(config)
     settings = document.parse_as(TrainingConfig)
+    if dask is not None and trials is None:
+        raise ConfigurationError("--dask requires --trials, which all workers share: add --trials STORE.")
     if shard is not None and _is_shard(settings, shard, trials):
-        _run_shard(document, settings, shard, trials, jobs, output)
+        _run_shard(document, settings, shard, trials, jobs, dask, output)
         return
     store = Store(push) if push is not None else None
     moved = None
@@ -142,6 +152,7 @@ def train(
     # Everything above is validated first, because this import loads all libraries of training.
     from tidegate_training.run import SearchRun
     from tidegate_training.run import train as run
+    from tidegate_training.search.workers import Workers
 
     directory = out if out is not None else Path("out/bundles") / settings.name
     with progress() as display:
@@ -153,7 +164,7 @@ def train(
                 joblib=extra_format is ExtraFormat.JOBLIB,
                 report_dir=report,
                 base_dir=config.parent,
-                search=SearchRun(trials, jobs, wait=shard is not None),
+                search=SearchRun(trials, Workers(jobs, dask), wait=shard is not None),
                 on_step=lambda step: display.update(task, description=step),
             )
         for note in _first_run_notes(settings, result):
@@ -374,17 +385,19 @@ def _run_shard(
     shard: int,
     trials: str | None,
     jobs: int,
+    dask: str | None,
     output: OutputFormat,
 ) -> None:
     """Run a shard of a search, and print the number of its trials."""
     from tidegate_training.run import SearchRun, search_shard
+    from tidegate_training.search.workers import Workers
 
     with progress() as display, document.locate_field_errors():
         task = display.add_task("starting", total=None)
         n_trials = search_shard(
             settings,
             shard,
-            SearchRun(trials, jobs),
+            SearchRun(trials, Workers(jobs, dask)),
             base_dir=document.path.parent,
             on_step=lambda step: display.update(task, description=step),
         )

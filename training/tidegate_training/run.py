@@ -7,7 +7,7 @@ only SIGKILL can leave a hidden folder next to the bundle.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -59,6 +59,7 @@ from tidegate_training.search.nested import make_studies, run_shards, search_alg
 from tidegate_training.search.sampling import require_optuna
 from tidegate_training.search.storage import open_storage
 from tidegate_training.search.study import Problem, configure
+from tidegate_training.search.workers import Workers
 
 Array = NDArray[Any]
 
@@ -69,13 +70,13 @@ class SearchRun:
 
     Attributes:
         trials: The folder or the store of the finished trials; by default a folder next to the bundle.
-        jobs: The number of processes.
+        workers: The processes that run the trials.
         wait: Whether other processes run the shards, and this one waits for them.
         recorded: The result of an earlier search, which replaces the search.
     """
 
     trials: str | None = None
-    jobs: int = 1
+    workers: Workers = field(default_factory=Workers)
     wait: bool = False
     recorded: SearchResult | None = None
 
@@ -227,7 +228,7 @@ def _fit_and_evaluate(
         searched = search.recorded or search_algorithm(
             _open_problem(config, source, table, search),
             splits.train,
-            jobs=search.jobs,
+            workers=search.workers,
             wait=search.wait,
             on_step=on_step,
         )
@@ -287,7 +288,7 @@ def search_shard(
     Args:
         config: The configuration.
         shard: The number of the shard, from 0.
-        search: The storage of the trials, and the processes.
+        search: The storage of the trials, and the workers.
         base_dir: The folder that a relative data path starts from.
         on_step: Called with the name of each step when the step starts.
 
@@ -303,7 +304,7 @@ def search_shard(
     splits = _split_table(config, table)
     problem = _open_problem(config, source, table, search)
     studies = make_studies(config, table, splits.train)
-    return run_shards(problem, studies, [shard], search.jobs, on_step)
+    return run_shards(problem, studies, [shard], search.workers, on_step)
 
 
 def _as_recorded(config: TrainingConfig) -> TrainingConfig:

@@ -20,6 +20,7 @@ from tidegate_training.data.table import Table
 from tidegate_training.evaluation.folds import Fold, summarize_folds
 from tidegate_training.evaluation.leaderboard import SearchResult, Trial, best_trial
 from tidegate_training.search.study import Problem, Study, configure, remaining_numbers, run_shard
+from tidegate_training.search.workers import Workers
 
 _POLL_SECONDS = 5.0
 
@@ -28,7 +29,7 @@ def search_algorithm(
     problem: Problem,
     rows: Indices,
     *,
-    jobs: int,
+    workers: Workers,
     wait: bool,
     on_step: Callable[[str], None],
 ) -> SearchResult:
@@ -37,7 +38,7 @@ def search_algorithm(
     Args:
         problem: The facts that all trials share.
         rows: The numbers of the training rows, ``[training_rows]``.
-        jobs: The number of processes.
+        workers: The workers.
         wait: Whether other processes run the shards, so that only the result is computed here.
         on_step: Called with the name of each step when the step starts.
 
@@ -50,7 +51,7 @@ def search_algorithm(
     if wait:
         wait_for_shards(problem, studies, on_step)
     else:
-        run_shards(problem, studies, range(problem.options.shards), jobs, on_step)
+        run_shards(problem, studies, range(problem.options.shards), workers, on_step)
     on_step("evaluating the search")
     return evaluate_search(problem, studies)
 
@@ -102,7 +103,7 @@ def run_shards(
     problem: Problem,
     studies: NestedStudies,
     shards: Iterable[int],
-    jobs: int,
+    workers: Workers,
     on_step: Callable[[str], None],
 ) -> int:
     """Run shards of all searches, several at the same time, and return the number of trials that were run.
@@ -111,20 +112,21 @@ def run_shards(
         problem: The facts that all trials share.
         studies: The searches.
         shards: The numbers of the shards.
-        jobs: The number of processes.
+        workers: The workers.
         on_step: Called with the number of finished shards.
     """
     from joblib import Parallel, delayed
 
     tasks = [(study, shard) for study in studies.all for shard in shards]
     on_step(f"searching: {len(studies.all)} searches of {problem.options.trials} trials")
-    running = Parallel(n_jobs=jobs, return_as="generator_unordered")(
-        delayed(run_shard)(problem, study, shard) for study, shard in tasks
-    )
     n_trials = 0
-    for done, ran in enumerate(running, start=1):
-        n_trials += ran
-        on_step(f"searching: {done} of {len(tasks)} done")
+    with workers.connected():
+        running = Parallel(return_as="generator_unordered")(
+            delayed(run_shard)(problem, study, shard) for study, shard in tasks
+        )
+        for done, ran in enumerate(running, start=1):
+            n_trials += ran
+            on_step(f"searching: {done} of {len(tasks)} done")
     return n_trials
 
 

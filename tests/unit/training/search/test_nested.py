@@ -17,11 +17,12 @@ from tidegate_training.evaluation.leaderboard import SearchResult
 from tidegate_training.search import study
 from tidegate_training.search.nested import make_studies, run_shards, search_algorithm, wait_for_shards
 from tidegate_training.search.storage import TrialStorage
+from tidegate_training.search.workers import Workers
 
 
 def search(folder: Path, data: Table | None = None, **options: Any) -> SearchResult:
     own = replace(problem(folder, **options), table=data or table())
-    return search_algorithm(own, SPLITS.train, jobs=1, wait=False, on_step=lambda step: None)
+    return search_algorithm(own, SPLITS.train, workers=Workers(), wait=False, on_step=lambda step: None)
 
 
 def test_search_sees_no_row_of_validation_and_test(tmp_path: Path) -> None:
@@ -77,7 +78,7 @@ def test_search_without_a_complete_trial_is_an_error(tmp_path: Path) -> None:
         search_algorithm(
             replace(own, config=config, metric="brier"),
             SPLITS.train,
-            jobs=1,
+            workers=Workers(),
             wait=False,
             on_step=lambda step: None,
         )
@@ -88,13 +89,13 @@ def test_shards_of_other_processes_give_the_same_result(tmp_path: Path) -> None:
     studies, waiting = make_studies(own.config, own.table, SPLITS.train), []
 
     def run_next_shard(seconds: float) -> None:
-        waiting.append(run_shards(own, studies, [1 - len(waiting)], 1, lambda step: None))
+        waiting.append(run_shards(own, studies, [1 - len(waiting)], Workers(), lambda step: None))
 
     steps: list[str] = []
     wait_for_shards(own, studies, steps.append, run_next_shard)
     assert waiting == [6, 6]
     assert steps == ["waiting: for the shards of 3 searches"] * 2
-    shared = search_algorithm(own, SPLITS.train, jobs=1, wait=True, on_step=steps.append)
+    shared = search_algorithm(own, SPLITS.train, workers=Workers(), wait=True, on_step=steps.append)
     assert _without_times(shared) == _without_times(search(tmp_path / "alone", shards=2))
 
 
