@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tidegate.trust.policy import TRUSTED_TYPES, Policy
-from tidegate_training.algorithms import ALGORITHMS
+from tidegate_training.algorithms import ALGORITHMS, parameter_names
 from tidegate_training.bundling.boosters import LIBRARY_TYPES
 from tidegate_training.config import TrainingConfig
 
@@ -36,6 +36,13 @@ def configuration(**fields: Any) -> TrainingConfig:
         "preprocessing": {"numeric": {"scale": "standard"}},
     }
     return TrainingConfig.model_validate(defaults | fields)
+
+
+def fast_parameters(algorithm: str) -> dict[str, Any]:
+    """Return parameters with which an algorithm trains in a moment."""
+    max_iter = 20 if algorithm.startswith(("HistGradientBoosting", "MLP")) else 2000
+    fast = {"n_estimators": 5, "max_iter": max_iter, "max_depth": 4}
+    return {key: value for key, value in fast.items() if key in parameter_names(algorithm)}
 
 
 def policy_for(algorithm: str) -> Policy:

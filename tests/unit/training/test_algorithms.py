@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from tests.support.training import (
     SUPERVISED,
     configuration,
+    fast_parameters,
     mixed_configuration,
     policy_for,
     write_loans,
@@ -64,9 +65,6 @@ VERDICTS = {
 }
 """By algorithm, the verdict of the parity report on each kind of data."""
 
-FAST = {"n_estimators": 5, "max_iter": 2000, "max_depth": 4}
-"""Parameters that make an algorithm train in a moment."""
-
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -79,10 +77,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def make_config(name: str, kind: str) -> TrainingConfig:
     task = ALGORITHMS[name].task
-    parameters = {key: value for key, value in FAST.items() if key in parameter_names(name)}
-    if name.startswith(("HistGradientBoosting", "MLP")):
-        parameters["max_iter"] = 20
-    fields: dict[str, Any] = {"task": task, "algorithm": {"name": name, "parameters": parameters}}
+    algorithm = {"name": name, "parameters": fast_parameters(name)}
+    fields: dict[str, Any] = {"task": task, "algorithm": algorithm}
     if kind == "mixed":
         target, other = ("default", "loss") if task == "classification" else ("loss", "default")
         overrides = {"purpose": {"handle_unknown": "accept"}}

@@ -10,7 +10,14 @@ import pytest
 from sklearn.preprocessing import StandardScaler
 
 from tests.support.fitted_models import sklearn_rows
-from tests.support.training import SUPERVISED, configuration, mixed_configuration, policy_for, write_loans
+from tests.support.training import (
+    SUPERVISED,
+    configuration,
+    fast_parameters,
+    mixed_configuration,
+    policy_for,
+    write_loans,
+)
 from tidegate.errors import ConfigurationError, DataError, FieldError
 from tidegate.trust.archive import build_pipeline as build_pipeline_of_archive
 from tidegate_training.algorithms import ALGORITHMS, supports_sample_weight
@@ -57,7 +64,8 @@ def test_fit_pipeline_missing_value_is_rejected_with_its_row(tmp_path: Path) -> 
 
 def test_fit_pipeline_boosting_takes_missing_values(tmp_path: Path) -> None:
     write_loans(tmp_path)
-    config = mixed_configuration(preprocessing={}, algorithm={"name": "HistGradientBoostingClassifier"})
+    algorithm = {"name": "HistGradientBoostingClassifier", "parameters": {"max_iter": 5}}
+    config = mixed_configuration(preprocessing={}, algorithm=algorithm)
     table = load_table(config, tmp_path)
     assert fit_pipeline(config, table, np.arange(100))[1] == []
 
@@ -329,7 +337,7 @@ def test_fit_pipeline_takes_every_kind_and_is_trusted(name: str, every_kind: Pat
         task=task,
         data={"path": "a.csv"},
         target=target,
-        algorithm={"name": name},
+        algorithm={"name": name, "parameters": fast_parameters(name)},
         features={"drop": [other, *({"weight"} - set(weights.values()))], "overrides": overrides},
         **weights,
     )
