@@ -46,7 +46,9 @@ def judge_present_step(
     """
     release = await_ready(read_release, clock=clock, sleep=sleep, notice=notice)
     step = present_step(release)
-    policy = policy.model_copy(update={"steps": (step,)})
+    # Only a mirrored request is served by both tracks.
+    predictions = None if step.mirror is None else policy.predictions
+    policy = policy.model_copy(update={"steps": (step,), "predictions": predictions})
     state = _state(release, policy, read_edges(release, get, policy), clock())
     sleep(policy.settle_seconds)
     measurement = Measurement(get, clock, notice)

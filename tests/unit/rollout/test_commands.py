@@ -161,6 +161,18 @@ def test_verdict_passes_a_good_canary_and_changes_nothing(present, policy, traff
     assert world.leases.objects == {}
 
 
+def test_verdict_compares_predictions_of_mirrored_requests_only(present, tmp_path, capsys):
+    policy = tmp_path / "rollout.yaml"
+    policy.write_text(f"{FAST} max_seconds: 60, latency: null}}")
+    checks = {}
+    for traffic in ({"weight": 25}, {"mirror": 10}):
+        present(**traffic)
+        commands.verdict("iris", policy=policy, output=OutputFormat.JSON)
+        names = {check["name"] for check in json.loads(capsys.readouterr().out)["checks"]}
+        checks[next(iter(traffic))] = "disagreement" in names
+    assert checks == {"weight": False, "mirror": True}
+
+
 def test_verdict_stops_a_bad_canary(present, policy):
     present(weight=25, canary=FakeTrack(error_ratio=0.2))
     with pytest.raises(GateNotPassedError, match="The verdict about iris is fail: server errors"):
