@@ -61,6 +61,15 @@ def test_gateway_verifies_the_certificate_of_each_backend(objects: list[Object])
     assert covered == backends({"weight": 20}) | backends({"mirrorPercent": 10})
 
 
+@pytest.mark.parametrize("canary", [{"digest": ""}, {"weight": 20}, {"mirrorPercent": 10}], ids=str)
+def test_gateway_verifies_only_services_that_exist(canary: Values) -> None:
+    objects = render(merged(TLS, {"canary": canary}))
+    predictors = {TRACKS[name] for name in of_kind(objects, "InferenceService")}
+    policies = of_kind(objects, "BackendTLSPolicy").values()
+    targets = {target["name"] for policy in policies for target in policy["spec"]["targetRefs"]}
+    assert targets == predictors | of_kind(objects, "Service").keys()
+
+
 def test_default_has_no_tls(minimal: Values) -> None:
     text = yaml.safe_dump(render(minimal))
     assert not {word for word in ("https", "HTTPS", "KSERVE_TLS", "SSL_CERT_FILE") if word in text}
