@@ -14,6 +14,7 @@ import pytest
 from tests.e2e.kube import Namespace, run
 from tests.e2e.model import BREAST_CANCER, FOREST, SVM, GoldenRequest, Model, push, train
 from tests.e2e.release import Release, create_namespace
+from tests.e2e.rollout_site import VALUES, Site
 from tests.e2e.scenarios import FULL_MARKER, find_scenario
 from tests.e2e.summary import ScenarioResult, Summary
 from tests.e2e.target import Target
@@ -193,3 +194,25 @@ def start_traffic(client: ClientPod, models: tuple[Model, Model]) -> StartTraffi
         return Traffic(client, release, GoldenRequest.from_models(models), rates)
 
     return start
+
+
+@pytest.fixture(scope="module")
+def site(target: Target, gateway: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """The release of a module's rollouts."""
+    folder = tmp_path_factory.mktemp("rollout")
+    with create_namespace("rollout", target) as namespace:
+        release = Release("cancer", namespace, target, folder)
+        clients = ClientPod(namespace, target, gateway)
+        clients.start([release.hostname])
+        site = Site(release, clients, target, folder)
+        release.install(site.models[0], VALUES)
+        clients.wait()
+        yield site
+
+
+@pytest.fixture
+def end_rollout(site: Site) -> Iterator[None]:
+    """End the rollout of a scenario that failed, so that the next one has a release without a canary."""
+    yield
+    if site.release.computed_values()["canary"]["digest"]:
+        site.abort()

@@ -132,6 +132,10 @@ class Release:
         text = self.namespace.helm("get", "values", self.name, "--output=json")
         return json.loads(text)
 
+    def metadata(self) -> Any:
+        """Return Helm's metadata of the newest revision, such as its status."""
+        return json.loads(self.namespace.helm("get", "metadata", self.name, "--output=json"))
+
     def computed_values(self) -> Any:
         """Return all values of the release, including the chart's defaults."""
         return json.loads(self.namespace.helm("get", "values", self.name, "--all", "--output=json"))

@@ -7,10 +7,12 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import yaml
 
 from tests.e2e.kube import TIDEGATE
@@ -26,14 +28,23 @@ class Rollout:
 
     Args:
         release: The release.
-        digest: The new digest.
+        digest: The new digest; None to rehearse with the release's own.
         policy: The fields of the policy file.
         out: A folder for the policy and the report.
+        options: Further options of the command.
     """
 
-    def __init__(self, release: Release, digest: str, policy: Mapping[str, Any], out: Path) -> None:
+    def __init__(
+        self,
+        release: Release,
+        digest: str | None,
+        policy: Mapping[str, Any],
+        out: Path,
+        options: Sequence[str] = (),
+    ) -> None:
         self._release = release
-        self._digest = digest
+        self._command = ["rehearse", release.name] if digest is None else ["start", release.name, digest]
+        self._options = options
         self.out = out
         out.mkdir(parents=True, exist_ok=True)
         self._policy = out / "rollout.yaml"
@@ -44,10 +55,12 @@ class Rollout:
 
     def start(self) -> None:
         """Start the command, or start it again after it was killed."""
-        command = [TIDEGATE, "rollout", "start", self._release.name, self._digest]
         options = [f"--policy={self._policy}", f"--out={self.out}", f"--chart={CHART}", "--output=json"]
         self._process = subprocess.Popen(
-            [*command, f"--namespace={self._release.namespace.name}", *options],
+            [
+                *(TIDEGATE, "rollout", *self._command, f"--namespace={self._release.namespace.name}"),
+                *(*options, *self._options),
+            ],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
@@ -69,6 +82,31 @@ class Rollout:
         """End the process with SIGKILL."""
         self._running.send_signal(signal.SIGKILL)
         self._running.wait(10)
+
+    def kill_helm(self, timeout: float = 180) -> None:
+        """Kill Helm in the middle of the command's next upgrade, when the release is pending.
+
+        Helm advances in slices of time, so that it is stopped whenever the release's status is read.
+        """
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            for child in psutil.Process(self._running.pid).children():
+                with suppress(psutil.NoSuchProcess):
+                    if child.cmdline()[1:2] == ["upgrade"] and self._kill_while_pending(child):
+                        return
+            time.sleep(0.02)
+        raise AssertionError(f"tidegate rollout: expected an upgrade, received:\n{self.explain()}")
+
+    def _kill_while_pending(self, helm: psutil.Process) -> bool:
+        """Return whether Helm was killed before it had ended."""
+        while helm.status() != psutil.STATUS_ZOMBIE:
+            helm.suspend()
+            if self._release.metadata()["status"].startswith("pending-"):
+                helm.kill()
+                return True
+            helm.resume()
+            time.sleep(0.05)
+        return False
 
     def end(self, exit_code: int) -> dict[str, Any]:
         """Wait for the end of the command, and return the report's document.
@@ -104,13 +142,13 @@ class Rollout:
 
 def describe(document: Mapping[str, Any]) -> dict[str, Any]:
     """Return the part of a report that the summary shows."""
-    steps = {step["step"]: round(step["ended_at"] - step["started_at"], 1) for step in document["steps"]}
+    steps = [[step["step"], round(step["ended_at"] - step["started_at"], 1)] for step in document["steps"]]
     requests = document["requests"]
     return {
         "result": document["result"],
         "reasons": document["reasons"],
         "step_seconds": steps,
-        "minutes": round(sum(steps.values()) / 60, 1),
+        "minutes": round(sum(seconds for _, seconds in steps) / 60, 1),
         "counted_requests": {track: requests[track]["timed"] for track in requests},
         "pairs": document["pairs"]["pairs"],
         "odds_ratios": {check["name"]: [check["figure"], *check["interval"]] for check in document["checks"]},

@@ -22,7 +22,7 @@ PROPAGATION_SECONDS = 8.0
 """The limit for a weight to reach the Gateway, on a busy machine."""
 
 
-def estimate_ratio(versions: dict[str, int], version: str, weight: int) -> dict[str, Any]:
+def estimate_ratio(versions: dict[str, int], version: str, weight: float) -> dict[str, Any]:
     """Compare a version's ratio of the responses with its weight, by the binomial distribution.
 
     Args:

@@ -134,6 +134,7 @@ class Traffic:
         release: The release under test.
         request: The request, with its golden labels.
         rates: Requests per second by client; all four at :data:`RATE` by default.
+        service: The Service of the clients without the Gateway; KServe's by default.
     """
 
     def __init__(
@@ -142,10 +143,11 @@ class Traffic:
         release: Release,
         request: GoldenRequest,
         rates: Mapping[str, float] | None = None,
+        service: str | None = None,
     ) -> None:
         self._pod = pod
         rates = rates or dict.fromkeys(CLIENTS, RATE)
-        settings = client_settings(release, pod.gateway)
+        settings = client_settings(release, pod.gateway, service or release.service)
         model = release.recorded_values()["model"]["uri"].rpartition("/")[2]
         self._plan = request.plan() | {
             "path": f"/v2/models/{model}/infer",
@@ -252,9 +254,14 @@ StartTraffic = Callable[..., Traffic]
 """The fixture `start_traffic`: from a release and optional rates to a context with running clients."""
 
 
-def client_settings(release: Release, gateway: str) -> dict[str, dict[str, Any]]:
-    """Return the address and the connection settings of each client."""
-    service = release.service
+def client_settings(release: Release, gateway: str, service: str) -> dict[str, dict[str, Any]]:
+    """Return the address and the connection settings of each client.
+
+    Args:
+        release: The release under test.
+        gateway: The Gateway's address.
+        service: The Service's name in the cluster's DNS.
+    """
     cluster_ip = {"kind": "http", "host": service, "port": 80, "authority": service}
     return {
         "gateway": {
