@@ -3,7 +3,6 @@
 """A canary before it has a weight: mirrored requests, paired predictions, and the split without a Gateway."""
 
 import json
-from collections import Counter
 from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -110,7 +109,8 @@ def test_canary_mirror(
 
     def tracks() -> dict[str, int]:
         url = f"http://{release.name}-tracks.{release.namespace.name}/v2/models/{v1.name}"
-        return Counter(json.loads(client.run("python", "-c", VERSIONS, url, str(CONNECTIONS))))
+        counts: dict[str, int] = json.loads(client.run("python", "-c", VERSIONS, url, str(CONNECTIONS)))
+        return counts
 
     evidence["versions_before_the_split"] = tracks()
     release.upgrade({"canary.splitByReplicas": True})
