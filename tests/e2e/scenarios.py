@@ -33,6 +33,7 @@ SCENARIOS = (
     Scenario("training_job_bad_data"),
     Scenario("training_job_pod_lost"),
     Scenario("training_sweep"),
+    Scenario("training_search", full=True),
     Scenario("install_and_infer"),
     Scenario("kserve_native"),
     Scenario("examples_on_cluster"),

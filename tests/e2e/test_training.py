@@ -62,11 +62,13 @@ def install(namespace: Namespace, target: Target, tmp_path: Path) -> Install:
     """A function that uploads data, installs the chart and returns the Job's name."""
     config_file, values_file = (tmp_path / name for name in FILES)
 
-    def install_with(data: str, changes: Mapping[str, Any] | None = None) -> str:
+    def install_with(
+        data: str, changes: Mapping[str, Any] | None = None, fields: Mapping[str, Any] | None = None
+    ) -> str:
         path = f"{namespace.name}/loans.csv"
         obstore.put(bucket(target, target.data), path, data.encode())
         config = yaml.safe_load((EXAMPLE / "train.yaml").read_text())
-        config["data"] = {"path": f"s3://{target.data}/{path}"}
+        config |= {"data": {"path": f"s3://{target.data}/{path}"}, **(fields or {})}
         values = chart_values(namespace, target) | {"channel": CHANNEL} | dict(changes or {})
         config_file.write_text(yaml.safe_dump(config))
         values_file.write_text(yaml.safe_dump(values))
@@ -125,9 +127,9 @@ def pods_of(namespace: Namespace, job: str) -> list[Object]:
     return sorted(pods, key=lambda pod: str(pod["metadata"]["creationTimestamp"]))
 
 
-def train_here(target: Target, folder: Path) -> str:
+def train_here(target: Target, folder: Path, *options: str) -> str:
     """Train on this machine with the same data, and return the digest."""
-    command = ["train", str(folder / FILES[0]), "--out", str(folder / "bundle")]
+    command = ["train", str(folder / FILES[0]), "--out", str(folder / "bundle"), *options]
     result = tidegate(*command, env=target.store_environment())
     return str(result["digest"])
 
@@ -237,6 +239,109 @@ def test_training_job_pod_lost(
     evidence["reference"] = reference(namespace.logs(pods[1]["metadata"]["name"]))
     evidence["digest_of_undisturbed_run"] = train_here(target, tmp_path)
     assert evidence["reference"].endswith(evidence["digest_of_undisturbed_run"])
+
+
+SHARDS = 8
+SEARCH = {
+    "algorithms": [
+        {
+            "name": "RandomForestClassifier",
+            "parameters": {"n_estimators": 200},
+            "space": {"min_samples_leaf": {"type": "int", "low": 1, "high": 40, "log": True}},
+        },
+        {
+            "name": "GradientBoostingClassifier",
+            "parameters": {"n_estimators": 100},
+            "space": {"learning_rate": {"type": "float", "low": 0.01, "high": 0.3, "log": True}},
+        },
+    ],
+    "metric": "roc_auc",
+    "trials": 3 * SHARDS,
+    "shards": SHARDS,
+    "folds": {"outer": 2, "inner": 2},
+}
+STUDIES = ("all", "outer-1", "outer-2")
+TRIALS_PER_SHARD = 3 * len(STUDIES)
+
+
+def index_of(pod: Object) -> int:
+    """Return the completion index of a pod."""
+    return int(pod["metadata"]["annotations"]["batch.kubernetes.io/job-completion-index"])
+
+
+def stored_trials(target: Target, namespace: Namespace) -> dict[str, tuple[int, Any]]:
+    """Return, by key, the shard and the time of the last change of each finished trial."""
+    store = bucket(target, target.models)
+    return {
+        entry["path"]: (int(Path(entry["path"]).stem) % SHARDS, entry["last_modified"])
+        for page in obstore.list(store, f"{namespace.name}/trials/")
+        for entry in page
+        if Path(entry["path"]).parent.name in STUDIES
+    }
+
+
+def test_training_search(
+    install: Install, namespace: Namespace, target: Target, tmp_path: Path, evidence: dict[str, Any]
+) -> None:
+    resources = {"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"cpu": "1", "memory": "1Gi"}}
+    with Killer(target) as killer:
+        job = install(
+            (EXAMPLE / "loans.csv").read_text(),
+            {"parallelism": 4, "resources": resources},
+            {"search": SEARCH, "gates": {}},
+        )
+        midway: list[Object] = []
+
+        def none_midway() -> str | None:
+            """Return why no shard is midway: some of its trials are finished, and others are not."""
+            shards = [shard for shard, _ in stored_trials(target, namespace).values()]
+            midway[:] = [
+                pod
+                for pod in pods_of(namespace, job)
+                if pod["status"]["phase"] == "Running"
+                and 2 <= shards.count(index_of(pod)) <= TRIALS_PER_SHARD - 3
+            ]
+            return None if midway else f"{len(shards)} trials are finished"
+
+        namespace.wait("a shard to be midway", none_midway, timeout=240, interval=0.5)
+        killed = index_of(midway[0])
+        evidence["processes_killed"] = killer.kill(midway[0])
+        before = stored_trials(target, namespace)
+        n_before = [shard for shard, _ in before.values()].count(killed)
+    evidence |= {"killed_shard": killed, "trials_of_the_shard_when_killed": n_before}
+
+    ended = wait_for_end(namespace, job, timeout=900)
+    pods = pods_of(namespace, job)
+    logs = {pod["metadata"]["name"]: namespace.logs(pod["metadata"]["name"]) for pod in pods}
+    assert unmet_condition(ended, "Complete") is None, logs
+    exit_codes: dict[int, list[int]] = {}
+    trials_run: dict[int, int] = {}
+    for pod in pods:
+        [container] = pod["status"]["containerStatuses"]
+        exit_codes.setdefault(index_of(pod), []).append(container["state"]["terminated"]["exitCode"])
+        if found := re.search(r"finished; (\d+) trials were run", logs[pod["metadata"]["name"]]):
+            trials_run[index_of(pod)] = int(found[1])
+    evidence |= {"exit_codes": exit_codes, "trials_run": trials_run}
+    assert exit_codes == {index: [0] for index in range(SHARDS + 1)} | {killed: [137, 0]}
+    # No finished trial ran again: the second pod of the shard ran the others, and no object was replaced.
+    expected = dict.fromkeys(range(SHARDS), TRIALS_PER_SHARD) | {killed: TRIALS_PER_SHARD - n_before}
+    assert trials_run == expected
+    after = stored_trials(target, namespace)
+    assert len(after) == SHARDS * TRIALS_PER_SHARD
+    assert {key: after[key] for key in before} == before
+
+    # One run fitted the winner, pushed the bundle and moved the channel; this machine makes the same one.
+    [trainer] = [pod for pod in pods if index_of(pod) == SHARDS]
+    trained = reference(logs[trainer["metadata"]["name"]])
+    store = f"s3://{target.models}/{namespace.name}"
+    stored = [key for key in keys(target, f"{namespace.name}/credit-risk/") if key.endswith("manifest.json")]
+    assert stored == [f"{namespace.name}/credit-risk/{trained.rpartition(':')[2]}/manifest.json"]
+    channel = tidegate("inspect", f"{store}/credit-risk:{CHANNEL}", env=target.store_environment())
+    assert trained.endswith(channel["digest"])
+    evidence["submit"] = submit(target, namespace, tmp_path)
+    assert evidence["submit"]["reference"] == trained
+    evidence["digest_on_another_machine"] = train_here(target, tmp_path, "--trials", f"{store}/trials")
+    assert trained.endswith(evidence["digest_on_another_machine"])
 
 
 def test_training_sweep(
