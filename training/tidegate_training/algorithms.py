@@ -142,7 +142,8 @@ def estimator_class(name: str) -> Any:
     """Import the class of a registered algorithm.
 
     Raises:
-        FieldError: If the library is not installed, or cannot be imported.
+        FieldError: If a library with an extra of its own is not installed, or cannot be imported.
+        ModuleNotFoundError: If scikit-learn is not installed, which belongs to training itself.
     """
     algorithm = ALGORITHMS[name]
     try:
@@ -150,7 +151,7 @@ def estimator_class(name: str) -> Any:
             raise ModuleNotFoundError(name=algorithm.needs)
         return getattr(import_module(algorithm.module), name)
     except ModuleNotFoundError as error:
-        if error.name != algorithm.library:
+        if error.name != algorithm.library or algorithm.library == "sklearn":
             raise
         raise FieldError(
             ("name",),

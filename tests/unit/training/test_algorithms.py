@@ -133,6 +133,16 @@ def test_algorithm_keras_is_completed_by_the_task(task: str, monkeypatch: pytest
         configuration(task=task, data={"path": "a.csv"}, target="y", algorithm={"name": "keras"})
 
 
+def test_missing_scikit_learn_is_left_to_the_command_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    # It is no extra of its own, and 'tidegate train' names the extra of the command.
+    def fail(name: str) -> None:
+        raise ModuleNotFoundError(f"No module named '{name}'", name="sklearn")
+
+    monkeypatch.setattr(algorithms, "import_module", fail)
+    with pytest.raises(ModuleNotFoundError):
+        algorithms.estimator_class("LogisticRegression")
+
+
 def test_algorithm_without_a_system_library_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(module: str) -> None:
         raise OSError("libgomp.so.1: cannot open shared object file")
