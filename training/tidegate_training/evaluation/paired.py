@@ -153,7 +153,13 @@ def _resample(
     estimate = float(difference(rows, np.ones((1, len(losses))))[name][0])
     values = Bootstrap(len(losses), (seed,), units).resample(difference, {name: estimate})[name]
     if (interval := bootstrap_interval(values, estimate)) is None:
-        return "undecided", f"the {described} differs by {estimate:.4g} in every resample"
+        # Every unit has the same difference, so the sign test of the units decides.
+        n_units = len(losses) if units is None else len(np.unique(units))
+        p_value = 1.0 if estimate == 0 else 2 * 0.5**n_units
+        return (
+            _verdict(p_value <= SIGNIFICANCE, estimate < 0),
+            f"the {described} differs by {estimate:.4g} in every resample, sign test p = {p_value:.4g}",
+        )
     return (
         _verdict(0 not in interval, interval.high < 0),
         f"difference of the {described} {estimate:.4g}, bootstrap interval of {LEVEL:.0%} {interval}",

@@ -55,6 +55,17 @@ def test_compare_values_depends_on_rows_and_seed_alone() -> None:
     assert len(results) == 2
 
 
+@pytest.mark.parametrize(
+    ("n_rows", "wrong", "verdict"), [(8, 1, "worse"), (8, 0, "better"), (5, 1, "undecided")]
+)
+def test_compare_labels_wrong_on_every_weighted_row(n_rows: int, wrong: int, verdict: str) -> None:
+    """Every resample has the same difference, so that there is no interval."""
+    target = np.zeros(n_rows, np.int64)
+    result = compare_labels(target, target + wrong, target + 1 - wrong, weights=np.arange(1.0, n_rows + 1))
+    assert result.verdict == verdict
+    assert f"in every resample, sign test p = {2 * 0.5**n_rows:.4g}" in result.evidence
+
+
 def test_compare_labels_of_units_counts_each_unit_once() -> None:
     """Forty rows are significant, and two units with twenty equal rows each are not."""
     champion = labels(range(20))
