@@ -41,7 +41,7 @@ def validate_report_dir(directory: Path, bundle: Path) -> None:
         bundle: The output directory of the bundle, which the report would damage.
 
     Raises:
-        ConfigurationError: If the directory cannot be written, or is in that of the bundle.
+        ConfigurationError: If the directory cannot be written, is in that of the bundle, or is a bundle.
     """
     path = _resolve(directory)
     if path.is_relative_to(_resolve(bundle)):
@@ -52,7 +52,11 @@ def validate_report_dir(directory: Path, bundle: Path) -> None:
     with _os_errors_named(directory, "report"):
         if path.exists() and not path.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
-        _require_writable(path)
+        if (path / MANIFEST).is_file():
+            raise ConfigurationError(
+                f"{directory} is a bundle, which the report would damage: choose another folder."
+            )
+        _require_writable(path / "report")  # files are written in the directory, which is never replaced
 
 
 def write_report_dir(directory: Path, files: Mapping[str, bytes]) -> None:

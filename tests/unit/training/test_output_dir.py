@@ -2,7 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 import errno
 import os
+import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -94,15 +96,35 @@ def test_replace_directory_link_or_working_dir_stays_in_place(
     [
         ("bundle", "cannot be in the bundle's directory"),
         ("bundle/report", "cannot be in the bundle's directory"),
+        ("other", "other is a bundle, which the report would damage"),
         ("file", "The report cannot be written to .*file: Not a directory; choose another folder"),
         ("file/below", "The report cannot be written to .*below: Not a directory"),
     ],
 )
 def test_validate_report_dir_unusable_place_is_rejected(tmp_path: Path, place: str, problem: str) -> None:
     (tmp_path / "file").write_text("keep me")
+    fill(tmp_path / "other", "sealed")
     with pytest.raises(ConfigurationError, match=problem):
         validate_report_dir(tmp_path / place, tmp_path / "bundle")
-    assert entries(tmp_path) == ["file"]
+    assert entries(tmp_path) == ["file", "other"]
+
+
+def test_validate_report_dir_tries_the_folder_of_the_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A volume is writable below its mount, and the folder next to the mount is not."""
+    tried: list[Path] = []
+    directory = tempfile.TemporaryDirectory
+
+    def record(prefix: str, dir: Path) -> Any:
+        tried.append(dir)
+        return directory(prefix=prefix, dir=dir)
+
+    monkeypatch.setattr(tempfile, "TemporaryDirectory", record)
+    (tmp_path / "volume").mkdir()
+    validate_report_dir(tmp_path / "volume", tmp_path / "bundle")
+    validate_report_dir(tmp_path / "new" / "report", tmp_path / "bundle")
+    assert tried == [tmp_path / "volume", tmp_path]
 
 
 def test_write_report_dir_replaces_its_files_alone(tmp_path: Path) -> None:
