@@ -59,6 +59,10 @@ class FieldError(ConfigurationError, ValueError):
         self.location = location
         self.problem = problem
 
+    def __reduce__(self) -> tuple[type["FieldError"], tuple[Location, str]]:
+        """Return both arguments, because a worker process sends the error to the process that waits."""
+        return type(self), (self.location, self.problem)
+
 
 class DataError(TidegateError):
     """Data that contradicts its description."""

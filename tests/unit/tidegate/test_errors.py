@@ -1,5 +1,7 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
+import pickle
+
 import pytest
 from pydantic import BaseModel, ValidationError
 
@@ -42,6 +44,11 @@ def test_field_error_message_has_the_path_and_the_problem():
     error = FieldError(("steps", 0, "rate"), "expected at least 1, received 0")
     assert str(error) == "field 'steps.0.rate': expected at least 1, received 0."
     assert isinstance(error, ValueError)
+
+
+def test_field_error_is_the_same_in_another_process():
+    copy = pickle.loads(pickle.dumps(FieldError(("steps", 0), "expected at least 1")))
+    assert (str(copy), copy.location) == ("field 'steps.0': expected at least 1.", ("steps", 0))
 
 
 @pytest.mark.parametrize(
