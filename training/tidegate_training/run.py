@@ -20,7 +20,6 @@ from tidegate.bundle import METRICS, REPORT, Bundle
 from tidegate.digest import canonical_json
 from tidegate.errors import BundleError, FieldError, GateNotPassedError
 from tidegate.trust.policy import Policy
-from tidegate_training.bundling.bundle import installed_versions
 from tidegate_training.bundling.fitted_model import FittedModel
 from tidegate_training.bundling.parity import ParityReport
 from tidegate_training.champion import Comparison, read_champion, require_better
@@ -57,7 +56,7 @@ from tidegate_training.sealing import (
 )
 from tidegate_training.search.nested import make_studies, run_shards, search_algorithm
 from tidegate_training.search.sampling import require_optuna
-from tidegate_training.search.storage import open_storage
+from tidegate_training.search.storage import open_storage, search_versions
 from tidegate_training.search.study import Problem, configure
 from tidegate_training.search.workers import Workers
 
@@ -340,7 +339,7 @@ def _open_problem(config: TrainingConfig, source: Source, table: Table, search: 
         table,
         config.search.metric or COMPARED_METRICS[config.task],
         _cost_matrix(config, labels),
-        open_storage(config, source.sha256, installed_versions(), search.trials),
+        open_storage(config, source.sha256, search_versions(config), search.trials),
     )
 
 

@@ -98,7 +98,8 @@ def summarize_folds(folds: Sequence[Metrics], sizes: Sequence[tuple[int, int]]) 
     metrics: Metrics = {}
     intervals: dict[str, Interval | None] = {}
     for name in folds[0]:
-        values = [value for fold in folds if (value := fold[name]) is not None]
+        # The winners of a search may have other metrics, as those of quantiles.
+        values = [value for fold in folds if (value := fold.get(name)) is not None]
         if len(values) < len(folds):
             metrics[name], intervals[name] = None, None
             continue

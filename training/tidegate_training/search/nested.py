@@ -145,13 +145,14 @@ def wait_for_shards(
         sleep: Waits for some seconds.
     """
     shards, pending = range(problem.options.shards), studies.all
-    while pending := [study for study in pending if _remaining(problem, study, shards)]:
+    known: dict[str, list[Trial]] = {}
+    while pending := [study for study in pending if _remaining(problem, study, shards, known)]:
         on_step(f"waiting: for the shards of {len(pending)} searches")
         sleep(_POLL_SECONDS)
 
 
-def _remaining(problem: Problem, study: Study, shards: Iterable[int]) -> bool:
-    finished = problem.storage.read(study.name)
+def _remaining(problem: Problem, study: Study, shards: Iterable[int], known: dict[str, list[Trial]]) -> bool:
+    finished = known[study.name] = problem.storage.read(study.name, known.get(study.name, ()))
     return any(remaining_numbers(problem.options, finished, shard) for shard in shards)
 
 
@@ -183,6 +184,8 @@ def evaluate_search(problem: Problem, studies: NestedStudies) -> SearchResult:
 def _winner(trials: list[Trial], metric: str) -> Trial:
     winner = best_trial(trials, metric)
     if winner is None:
-        reasons = "; ".join(dict.fromkeys(trial.reason for trial in trials))
+        reasons = "; ".join(dict.fromkeys(trial.reason for trial in trials)) or (
+            "--trials has none, so the workers write elsewhere: give a store that all of them reach."
+        )
         raise DataError(f"No trial of the search is complete: {reasons}")
     return winner

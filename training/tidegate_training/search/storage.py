@@ -6,17 +6,21 @@ An object is written at once and never changed, so that no lock is needed: a pro
 whole trials behind, and its successor continues after them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from importlib import import_module
 
 from pydantic import TypeAdapter, ValidationError
 
 from tidegate.digest import canonical_json, sha256
 from tidegate.errors import ConfigurationError, first_problem
 from tidegate.objects import Objects
+from tidegate_training.algorithms import ALGORITHMS
+from tidegate_training.bundling.bundle import installed_versions
 from tidegate_training.config import TrainingConfig
 from tidegate_training.evaluation.leaderboard import Trial
+from tidegate_training.networks.backend import import_keras, library_versions
 
 _TRIAL: TypeAdapter[Trial] = TypeAdapter(Trial)
 _MAX_TRIAL_BYTES = 1 << 20
@@ -39,16 +43,24 @@ class TrialStorage:
     uri: str
     folder: str
 
-    def read(self, study: str) -> list[Trial]:
+    def read(self, study: str, known: Sequence[Trial] = ()) -> list[Trial]:
         """Return the finished trials of a study, in the order of their numbers.
+
+        Args:
+            study: The study's name.
+            known: Trials that were read before. They are not read again, because a trial never changes.
 
         Raises:
             ConfigurationError: If an object is not a trial.
             StoreError: If the store is unreachable or fails.
         """
         objects = Objects(self.uri)
+        by_name = {_file_name(trial.number): trial for trial in known}
         trials = []
         for path in sorted(objects.paths(f"{self.folder}/{study}/")):
+            if (trial := by_name.get(path.rpartition("/")[2])) is not None:
+                trials.append(trial)
+                continue
             content = objects.read(path, _MAX_TRIAL_BYTES, path)
             try:
                 trials.append(_TRIAL.validate_json(content))
@@ -67,8 +79,23 @@ class TrialStorage:
         """
         with suppress(FileExistsError):
             Objects(self.uri).write(
-                f"{self.folder}/{study}/{trial.number:05d}.json", canonical_json(asdict(trial)), "create"
+                f"{self.folder}/{study}/{_file_name(trial.number)}", canonical_json(asdict(trial)), "create"
             )
+
+
+def search_versions(config: TrainingConfig) -> dict[str, str]:
+    """Return the versions that decide a trial: also those of Optuna and of the candidates' libraries."""
+    assert config.search is not None  # the caller's condition
+    names = [config.algorithm.name, *(candidate.name for candidate in config.search.algorithms)]
+    libraries = {"optuna", *(ALGORITHMS[name].library for name in names)}
+    # Not of the distributions, because that of xgboost has two names.
+    versions = installed_versions() | {
+        name: import_module(name).__version__ for name in sorted(libraries - {"keras", "sklearn", "tidegate"})
+    }
+    if "keras" in libraries:
+        import_keras()
+        versions |= library_versions()
+    return versions
 
 
 def open_storage(
@@ -97,6 +124,11 @@ def open_storage(
         {"configuration": fields, "costs": costs, "data": data_sha256, "versions": dict(versions)}
     )
     folder = f"{config.name}-{sha256(description)[:16]}"
+    objects = Objects(uri)
     with suppress(FileExistsError):
-        Objects(uri).write(f"{folder}/search.json", description, "create")
-    return TrialStorage(uri, folder)
+        objects.write(f"{folder}/search.json", description, "create")
+    return TrialStorage(objects.uri, folder)  # absolute, because a worker has another working directory
+
+
+def _file_name(number: int) -> str:
+    return f"{number:05d}.json"

@@ -141,14 +141,17 @@ def run_trial(problem: Problem, study: Study, proposal: Proposal, clock: Clock) 
         config = configure(problem.config, proposal)
         for fold in study.folds:
             _, metrics = evaluate_fold(config, problem.table, fold, None, problem.costs)
-            if (score := metrics[problem.metric]) is None:
+            if (score := metrics.get(problem.metric)) is None:
                 raise DataError(f"The metric {problem.metric} is not defined on an inner fold.")
             scores.append(score)
             if len(scores) < len(study.folds) and proposal.should_prune(scores):
                 state = "pruned"
                 break
     except FieldError as error:
-        raise _located(error, problem.options, proposal) from None
+        # Drawn options of the preprocessing need not fit each other, or the algorithm.
+        if not proposal.preprocessing or "preprocessing" not in error.location[:2]:
+            raise _located(error, problem.options, proposal) from None
+        state, reason = "failed", str(error)
     except (DataError, ValueError) as error:  # a ValueError in the prediction of neighbors
         state, reason = "failed", " ".join(str(error).split())
     return Trial(

@@ -59,3 +59,9 @@ def test_summarize_folds_corrects_the_variance() -> None:
     assert interval is not None
     half = 12.7062 * (0.005 * (1 / 2 + 20 / 80)) ** 0.5  # the t distribution with one degree of freedom
     assert interval.high - 0.85 == pytest.approx(half, rel=1e-4)
+
+
+def test_summarize_folds_leaves_out_what_a_fold_does_not_have() -> None:
+    """The winners of a search on two outer folds, one of which predicts quantiles."""
+    result = summarize_folds([{"mae": 1.0, "pinball": 0.5}, {"mae": 2.0}], [(80, 20), (80, 20)])
+    assert result.metrics == {"mae": 1.5, "pinball": None}

@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.searches import search_configuration, trial
 from tidegate.errors import ConfigurationError
-from tidegate_training.search.storage import TrialStorage, open_storage
+from tidegate_training.search.storage import TrialStorage, open_storage, search_versions
 
 TRIALS = [trial(2, 0.5, 0.25), trial(10, state="failed", reason="no rows")]
 
@@ -18,6 +18,29 @@ def test_trial_storage_returns_what_was_written(tmp_path: Path) -> None:
         storage.write("all", finished)
     storage.write("outer-1", trial(0))
     assert storage.read("all") == TRIALS
+
+
+def test_trial_storage_reads_no_known_trial_again(tmp_path: Path) -> None:
+    storage = TrialStorage(str(tmp_path), "search")
+    storage.write("all", trial(0))
+    known = storage.read("all")
+    (tmp_path / "search" / "all" / "00000.json").write_text("not read")
+    storage.write("all", trial(1))
+    assert storage.read("all", known) == [trial(0), trial(1)]
+
+
+def test_open_storage_of_a_relative_folder_is_absolute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert open_storage(search_configuration(), "d", {}, "trials").uri == (tmp_path / "trials").as_uri()
+
+
+def test_search_versions_have_those_of_the_candidates() -> None:
+    config = search_configuration(algorithms=[{"name": "XGBClassifier"}, {"name": "LGBMClassifier"}])
+    versions = search_versions(config)
+    assert {"optuna", "xgboost", "lightgbm", "scikit-learn"} <= versions.keys()
+    assert "catboost" not in versions
 
 
 def test_trial_storage_keeps_the_first_of_two_writers(tmp_path: Path) -> None:

@@ -1,9 +1,11 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
 import pytest
+from pydantic import JsonValue
 
 from tests.support.searches import SPACES, SPLITS, problem, table, trial
 from tidegate.errors import FieldError
@@ -56,6 +58,20 @@ def test_run_trial_that_cannot_be_fitted_fails_with_the_reason(tmp_path: Path) -
     failed = run_trial(own, study_of(own), proposal, lambda: 0.0)
     assert (failed.state, failed.scores) == ("failed", ())
     assert "n_neighbors" in failed.reason
+
+
+def test_run_trial_whose_options_do_not_fit_each_other_fails(tmp_path: Path) -> None:
+    own = problem(tmp_path)
+    drawn: dict[str, JsonValue] = {"text.vectorizer": "hashing", "text.min_df": 3}
+    failed = run_trial(own, study_of(own), Proposal(1, "GaussianNB", {}, drawn), lambda: 0.0)
+    assert failed.state == "failed"
+    assert "min_df" in failed.reason
+
+
+def test_run_trial_without_the_metric_fails(tmp_path: Path) -> None:
+    own = replace(problem(tmp_path), metric="pinball")
+    failed = run_trial(own, study_of(own), Proposal(0, "GaussianNB", {}, {}), lambda: 0.0)
+    assert (failed.state, failed.reason) == ("failed", "The metric pinball is not defined on an inner fold.")
 
 
 def test_run_trial_with_a_wrong_value_names_its_space(tmp_path: Path) -> None:
