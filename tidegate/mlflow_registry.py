@@ -83,7 +83,7 @@ def resolve_registered(
     if not server.startswith(("http://", "https://")):
         raise ConfigurationError(
             f"{text} needs the address of MLflow's server: set {TRACKING_URI} to http://… or https://…, "
-            f"received '{server}'."
+            f"received '{without_credentials(server)}'."
         )
     if (public := without_credentials(server)) != server:
         raise ConfigurationError(
@@ -112,6 +112,11 @@ def resolve_registered(
     except (OSError, HTTPException) as error:
         raise StoreError(
             f"MLflow at {server} cannot be reached ({error}): check {TRACKING_URI} and the network."
+        ) from None
+    except ValueError:  # its text can have the credentials
+        raise ConfigurationError(
+            f"The address of MLflow, {server}, or the credentials in MLFLOW_TRACKING_… cannot be sent: "
+            "expected a URL, and credentials of ASCII characters in one line."
         ) from None
     return _read_tags(text, version)
 
@@ -150,7 +155,7 @@ def _read_tags(text: str, version: _ModelVersion) -> Reference:
 def _credentials(environment: Mapping[str, str]) -> dict[str, str]:
     """Return the header that authenticates a request; none without credentials."""
     if token := environment.get("MLFLOW_TRACKING_TOKEN"):
-        return {"Authorization": f"Bearer {token}"}
+        return {"Authorization": f"Bearer {token.strip()}"}
     if user := environment.get("MLFLOW_TRACKING_USERNAME"):
         pair = f"{user}:{environment.get('MLFLOW_TRACKING_PASSWORD', '')}"
         return {"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}

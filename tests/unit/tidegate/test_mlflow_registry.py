@@ -51,7 +51,7 @@ def test_alias_is_the_bundle_that_its_version_names() -> None:
 @pytest.mark.parametrize(
     ("variables", "header"),
     [
-        ({"MLFLOW_TRACKING_TOKEN": "secret"}, "Bearer secret"),
+        ({"MLFLOW_TRACKING_TOKEN": "secret\n"}, "Bearer secret"),
         ({"MLFLOW_TRACKING_USERNAME": "a", "MLFLOW_TRACKING_PASSWORD": "b"}, "Basic YTpi"),
     ],
 )
@@ -106,6 +106,19 @@ def test_credentials_in_the_address_are_rejected_and_not_shown() -> None:
     with pytest.raises(ConfigurationError, match="https://mlflow, has credentials: set") as raised:
         resolve_registered(SOURCE, {"MLFLOW_TRACKING_URI": "https://a:secret@mlflow"}, Registry({}))
     assert "secret" not in str(raised.value)
+
+
+def test_password_of_another_address_is_not_shown() -> None:
+    with pytest.raises(ConfigurationError, match=r"received 'postgresql://db/mlflow'") as raised:
+        resolve_registered(SOURCE, {"MLFLOW_TRACKING_URI": "postgresql://a:secret@db/mlflow"}, Registry({}))
+    assert "secret" not in str(raised.value)
+
+
+def test_credentials_that_no_header_can_have_are_not_shown() -> None:
+    token = {"MLFLOW_TRACKING_TOKEN": "sec\nret", "MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}
+    with pytest.raises(ConfigurationError, match="cannot be sent: expected a URL, and credentials") as raised:
+        resolve_registered(SOURCE, token)
+    assert "ret" not in str(raised.value).replace("credentials", "")
 
 
 @pytest.mark.parametrize("uri", ["", "sqlite:///mlflow.db"])
