@@ -198,18 +198,17 @@ def collect_metrics(bundle: Bundle) -> Iterator[tuple[str, float]]:
 
 
 def collect_artifacts(bundle: Bundle, configuration: Path) -> list[Path]:
-    """Return the files of a run. Of a model with a restricted feature, it is ``metrics.json`` alone.
+    """Return the files of a run; none of a model with a restricted feature.
 
-    Report, card and configuration name ranges and categories, which are values of the data.
+    Evaluation, report, card and configuration name groups, ranges and categories: values of the data.
 
     Args:
         bundle: The bundle of the run.
         configuration: The YAML file of the run.
     """
-    files = [bundle.path / METRICS]
     if any(feature.sensitivity is Sensitivity.RESTRICTED for feature in bundle.contract.features):
-        return files
-    return [*files, *(bundle.path / name for name in (REPORT, MODEL_CARD) if name in bundle), configuration]
+        return []
+    return [*(bundle.path / name for name in (METRICS, REPORT, MODEL_CARD) if name in bundle), configuration]
 
 
 def _flatten(name: str, value: Any) -> Iterator[tuple[str, str]]:

@@ -69,12 +69,12 @@ def test_artifacts_are_evaluation_and_configuration(bundle: Bundle) -> None:
     assert collect_artifacts(bundle, CONFIGURATION) == [*names, CONFIGURATION]
 
 
-def test_restricted_model_has_metrics_alone_as_artifact(bundle: Bundle) -> None:
+def test_restricted_model_has_no_artifact(bundle: Bundle) -> None:
     features = contract().features
     restricted = features[0].model_copy(update={"sensitivity": Sensitivity.RESTRICTED})
     changed = contract().model_copy(update={"features": (restricted, *features[1:])})
     sensitive = resealed(bundle, {CONTRACT: canonical_json(changed.model_dump(mode="json"))})
-    assert collect_artifacts(sensitive, CONFIGURATION) == [bundle.path / METRICS]
+    assert collect_artifacts(sensitive, CONFIGURATION) == []
 
 
 def test_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
