@@ -54,7 +54,8 @@ def read_request_sample(folder: str, digest: str) -> Source:
         _require_sample_of(digest, table, name)
         tables.append(table)
         digests.append(sha256(content))
-    rows = pa.concat_tables(tables).sort_by([(TIME, "ascending")])
+    # Files of another sensitivity lack columns, whose values are missing.
+    rows = pa.concat_tables(tables, promote_options="default").sort_by([(TIME, "ascending")])
     _, first = np.unique(np.array(rows.column(ID).to_pylist(), object), return_index=True)
     rows = rows.take(np.sort(first))
     columns = (ArrowColumn(where(folder, name), rows.column(name)) for name in rows.column_names)

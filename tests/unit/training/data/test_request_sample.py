@@ -29,6 +29,14 @@ def test_rows_of_all_files_are_read_in_the_order_of_time(tmp_path: Path) -> None
     assert source.column("label").convert("text").values.tolist() == ["yes", "no", "no"]
 
 
+def test_files_of_another_sensitivity_lack_columns(tmp_path: Path) -> None:
+    write_rows(tmp_path / "a.parquet", ["r-1"], [1], ["no"])
+    write(tmp_path / "b.parquet", id=["r-2"], time=[2], digest=["17c3"], label=["yes"], age=[40.0])
+    source = read_request_sample(str(tmp_path), "17c3")
+    assert source.column("label").convert("text").values.tolist() == ["no", "yes"]
+    assert source.column("age").convert("float64").missing.tolist() == [True, False]
+
+
 def test_first_row_of_an_id_is_kept(tmp_path: Path) -> None:
     write_rows(tmp_path / "a.parquet", ["r-1", "r-2"], [5, 1], ["late", "x"])
     write_rows(tmp_path / "b.parquet", ["r-1"], [2], ["first"])
