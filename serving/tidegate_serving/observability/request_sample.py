@@ -15,6 +15,7 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 from prometheus_client.core import CounterMetricFamily
 from prometheus_client.metrics_core import Metric
@@ -248,7 +249,8 @@ class RequestSample(Collector):
                 self._pause((now // HOUR + 1) * HOUR, "hourly_limit")
                 return "hourly_limit"
             self._files += 1  # also after a failure, whose file may exist
-            self._store.write(self._path.name(requests[0].seconds, self._files), content, "create")
+            with suppress(FileExistsError):  # an attempt whose response was lost has written this path
+                self._store.write(self._path.name(requests[0].seconds, self._files), content, "create")
         except Exception as error:  # a sample never ends the thread, and never reaches a request
             if not self._failing:
                 logger.warning("The request sample is not written: %s", error)

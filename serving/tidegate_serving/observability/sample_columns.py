@@ -118,7 +118,7 @@ def sample_columns(contract: Contract, sensitivity: SampledSensitivity) -> Sampl
     for index, feature in enumerate(contract.features):
         if _LEVELS.index(feature.sensitivity) <= highest:
             name = feature.name
-            while name in (ID, TIME, DIGEST, *columns):
+            while name in (ID, TIME, DIGEST, PROBABILITY, *columns):  # also without probabilities
                 name = f"feature_{name}"
             columns[name] = FeatureColumn(name, feature.name, index, feature.datatype)
     return columns

@@ -135,6 +135,19 @@ def test_failing_store_drops_rows_and_pauses(
     assert counts(sample)["write_failed"] == failed + 2
 
 
+def test_file_that_a_lost_attempt_has_stored_is_written(tmp_path: Path) -> None:
+    """The store's client tries again, and meets the object of its first attempt."""
+
+    class Repeating(Objects):
+        def write(self, path: str, content: bytes | Path, mode: Any) -> None:
+            super().write(path, content, mode)
+            super().write(path, content, mode)
+
+    with sampling(tmp_path, Repeating(str(tmp_path))) as sample:
+        sample.record("r-1", rows(3))
+    assert counts(sample) == {"written": 3}
+
+
 def test_store_that_does_not_respond_does_not_hold_the_end(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -56,6 +56,13 @@ def test_feature_with_the_name_of_a_column_has_a_prefix() -> None:
     ]
 
 
+def test_feature_probability_of_a_model_without_one_has_the_prefix() -> None:
+    """Its values would be evaluated as the model's probability."""
+    own = contract([{"name": "probability", "datatype": "FP32", "sensitivity": "public"}])
+    own = own.model_copy(update={"outputs": own.outputs[:1]})
+    assert list(sample_columns(own, SampledSensitivity.PUBLIC)) == ["label", "feature_probability"]
+
+
 def result(batch: Batch, **outputs: Any) -> ResultSlice:
     return ResultSlice(BatchResult(batch, {name: np.asarray(it) for name, it in outputs.items()}), 1, 3)
 
