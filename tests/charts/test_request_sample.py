@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.charts.chart import Object, Values, environment, of_kind, render
+from tests.charts.chart import InvalidValuesError, Object, Values, environment, of_kind, render
 from tests.charts.conftest import OTHER, merged
 
 URL = "s3://samples/team"
@@ -49,6 +49,16 @@ def test_certificate_authorities_of_the_store_are_mounted(minimal: Values) -> No
     container = server(render(sampling(values)))
     assert mounts in container["volumeMounts"]
     assert environment(container)["SSL_CERT_FILE"] == "/etc/store-ca/ca.crt"
+
+
+@pytest.mark.parametrize("uri", ["pvc://models/demo", "gs://models/demo"])
+def test_endpoint_of_the_sample_is_that_of_the_object_store(minimal: Values, uri: str) -> None:
+    endpoint = {"endpoint": "http://minio.example.com:9000"}
+    values = sampling(merged(minimal, {"model": {"uri": uri}, "objectStore": endpoint}))
+    assert environment(server(render(values)))["AWS_ENDPOINT_URL"] == endpoint["endpoint"]
+    if uri.startswith("pvc"):
+        with pytest.raises(InvalidValuesError, match=r"remove objectStore\.secretName"):
+            render(merged(values, {"objectStore": {"secretName": "reader"}}))
 
 
 @pytest.mark.parametrize("uri", ["s3://models/demo", "oci://registry.example.com/models/demo"])

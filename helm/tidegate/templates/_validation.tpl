@@ -109,11 +109,12 @@ returns a JSON list of messages.
 {{- $errors = append $errors (printf "model.name is %q: expected at most 52 characters of a-z, 0-9 and '-', with a letter or digit first and last. Leave it empty to use the last part of model.uri." $model.name) }}
 {{- end }}
 {{- $store := .Values.objectStore }}
-{{- if and $store.endpoint (has $scheme (list "gs" "az")) }}
+{{- $sample := .Values.server.requestSample.url | default "" }}
+{{- if and $store.endpoint (has $scheme (list "gs" "az")) (not (hasPrefix "s3://" $sample)) }}
 {{- $errors = append $errors (printf "objectStore.endpoint is set, but model.uri starts with %s:// and an endpoint belongs to s3://: remove the endpoint." $scheme) }}
 {{- end }}
-{{- if and (has $scheme (list "pvc" "oci")) (or $store.secretName $store.endpoint $store.caConfigMap $store.httpsProxy) }}
-{{- $errors = append $errors (printf "objectStore is set, but model.uri starts with %s://, which does not pull from object storage: remove objectStore's values." $scheme) }}
+{{- if and (has $scheme (list "pvc" "oci")) (or $store.secretName (and (empty $sample) (or $store.endpoint $store.caConfigMap $store.httpsProxy))) }}
+{{- $errors = append $errors (printf "objectStore is set, but model.uri starts with %s://, which does not pull from object storage: remove %s." $scheme (ternary "objectStore's values" "objectStore.secretName" (empty $sample))) }}
 {{- end }}
 {{- toJson $errors }}
 {{- end }}
