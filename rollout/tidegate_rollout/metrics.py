@@ -6,6 +6,7 @@ All metrics follow from the state, so a process that continues a rollout also co
 with the process. The result stays in the Lease, in the Events and in the exit code.
 """
 
+import socket
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -68,6 +69,7 @@ class MetricsServer(ThreadingHTTPServer):
     """
 
     daemon_threads = True
+    address_family = socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET
 
     def __init__(self, release: str, port: int) -> None:
         try:
@@ -79,6 +81,12 @@ class MetricsServer(ThreadingHTTPServer):
         self._release = release
         self.page = b""
         Thread(target=self.serve_forever, daemon=True).start()
+
+    def server_bind(self) -> None:
+        """Bind the port for IPv6 and IPv4, because a cluster has either."""
+        if self.address_family == socket.AF_INET6:
+            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        super().server_bind()
 
     def show(self, state: RolloutState) -> None:
         """Replace the page by that of a state."""

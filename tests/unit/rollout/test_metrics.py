@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
+import socket
 import urllib.error
 import urllib.request
 from dataclasses import replace
@@ -57,6 +58,18 @@ def test_metrics_count_ended_steps_from_zero(states):
 
     assert set(ended(states[0]).values()) == {0}
     assert ended(states[-1]) == dict.fromkeys(OUTCOMES, 0) | {"done": 5, "pass": 3}
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
+def test_server_responds_on_ipv6(states):
+    server = MetricsServer("iris", 0)
+    try:
+        server.show(states[0])
+        with urllib.request.urlopen(f"http://[::1]:{server.server_port}/metrics") as response:
+            assert response.status == 200
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 def test_server_responds_with_the_last_state(states):
