@@ -134,7 +134,7 @@ def test_algorithm_keras_is_completed_by_the_task(task: str, monkeypatch: pytest
 
 
 def test_missing_scikit_learn_is_left_to_the_command_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    # It is no extra of its own, and 'tidegate train' names the extra of the command.
+    # It has no extra of its own, and 'tidegate train' names the extra of the command.
     def fail(name: str) -> None:
         raise ModuleNotFoundError(f"No module named '{name}'", name="sklearn")
 
