@@ -103,13 +103,14 @@ class Target:
         server_cpu_s = after.cpu_s - before.cpu_s
         figures = {
             "rps": report.rps,
-            "responses_per_cpu_s": report.responses / max(server_cpu_s, CPU_RESOLUTION_SECONDS),
             "p50_ms": report.p50_ms,
             "p99_ms": report.p99_ms,
             "generator_cpu": result.cpu_utilization,
             "server_cpu": server_cpu_s / elapsed,
             "rss_mb": after.rss_mb,
         }
+        if server_cpu_s >= CPU_RESOLUTION_SECONDS:
+            figures["responses_per_cpu_s"] = report.responses / server_cpu_s
         expected_errors = report.responses if self.server.expected_status >= 400 else 0
         failed = abs(report.error_responses - expected_errors) + report.failures
         reason = inconclusive_reason(figures, failed=failed, may_saturate=self.server.may_saturate)

@@ -74,23 +74,26 @@ def pinned(core: int, argv: Sequence[str | Path]) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class ServerProcess:
-    """A server's process, with the session that its children share."""
+    """A server's process, with all that it has started."""
 
     process: subprocess.Popen[bytes]
     log: Path
 
     def usage(self) -> Usage:
-        """Sum CPU and memory of the session's processes."""
-        cpu, pages = 0, 0
-        for stat in Path("/proc").glob("[0-9]*/stat"):
-            try:
-                process = ProcessStat.parse(stat.read_text())
-            except (OSError, ValueError):
-                continue  # the process ended meanwhile
-            if process.session == self.process.pid:
-                cpu += process.cpu_ticks
-                pages += process.resident_pages
-        return Usage(cpu / _TICKS, pages * _PAGE / 1e6)
+        """Sum CPU and memory of the server's processes, also of workers in sessions of their own."""
+        running: dict[int, ProcessStat] = {}
+        for file in Path("/proc").glob("[0-9]*/stat"):
+            with suppress(OSError, ValueError):  # the process ended meanwhile
+                running[int(file.parent.name)] = ProcessStat.parse(file.read_text())
+        own = found = {self.process.pid}
+        while found:
+            found = {pid for pid, stat in running.items() if own & {stat.parent, stat.session}} - own
+            own |= found
+        stats = [running[pid] for pid in own if pid in running]
+        return Usage(
+            sum(stat.cpu_ticks for stat in stats) / _TICKS,
+            sum(stat.resident_pages for stat in stats) * _PAGE / 1e6,
+        )
 
     def raise_if_exited(self) -> None:
         """Raise if the server has exited.

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""The fields of /proc/PID/stat that the tools need: session, CPU time, start time and resident memory."""
+"""Fields of /proc/PID/stat that the tools need: parent, session, CPU time, start and resident memory."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +12,7 @@ class ProcessStat:
 
     Args:
         state: The state letter, such as R, S or Z.
+        parent: The id of the parent.
         session: The id of the session.
         cpu_ticks: User and system time in clock ticks, with that of children that were waited for.
         start_ticks: The start time in clock ticks since boot.
@@ -19,6 +20,7 @@ class ProcessStat:
     """
 
     state: str
+    parent: int
     session: int
     cpu_ticks: int
     start_ticks: int
@@ -37,10 +39,11 @@ class ProcessStat:
         one.
 
         >>> ProcessStat.parse("7 (a) b) S 1 7 5 0 -1 0 0 0 0 0 30 12 3 1 20 0 1 0 4242 9000 250 0")
-        ProcessStat(state='S', session=5, cpu_ticks=46, start_ticks=4242, resident_pages=250)
+        ProcessStat(state='S', parent=1, session=5, cpu_ticks=46, start_ticks=4242, resident_pages=250)
         """
         fields = text.rpartition(")")[2].split()
-        return cls(fields[0], int(fields[3]), sum(map(int, fields[11:15])), int(fields[19]), int(fields[21]))
+        parent, session, start, pages = (int(fields[index]) for index in (1, 3, 19, 21))
+        return cls(fields[0], parent, session, sum(map(int, fields[11:15])), start, pages)
 
     @classmethod
     def read(cls, pid: int) -> "ProcessStat | None":

@@ -21,6 +21,19 @@ with open(sys.argv[1], "w") as file:
     file.write(f"{os.getpid()} {os.sched_getaffinity(0)}\\n")
 time.sleep(600)
 """
+ARBITER = """
+import subprocess, sys
+worker = [sys.executable, "-c", *sys.argv[1:]]
+subprocess.Popen(worker, stdin=subprocess.PIPE, start_new_session=True).wait()
+"""
+BUSY_WORKER = """
+import os, sys, time
+sum(range(20_000_000))
+with open(sys.argv[1] + ".new", "w") as file:
+    file.write(str(time.process_time() - 0.02))
+os.rename(file.name, sys.argv[1])
+sys.stdin.read()  # until the arbiter is ended
+"""
 PARENT = "import subprocess, sys; subprocess.run([sys.executable, '-c', *sys.argv[1:]])"
 
 
@@ -41,6 +54,15 @@ def test_start_server_pins_the_core_and_ends_children(tmp_path: Path) -> None:
         assert server.usage().rss_mb > 5
     while runs(pid):
         pass
+
+
+def test_usage_counts_a_worker_in_a_session_of_its_own(tmp_path: Path) -> None:
+    output = tmp_path / "output"
+    argv = [sys.executable, "-c", ARBITER, BUSY_WORKER, output]
+    with start_server(argv, CORE, {}, tmp_path / "log", tmp_path) as server:
+        while not output.exists():
+            server.raise_if_exited()
+        assert server.usage().cpu_s >= float(output.read_text())
 
 
 def test_start_server_keeps_bytecode(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

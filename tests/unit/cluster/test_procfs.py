@@ -9,7 +9,7 @@ from tools.procfs import ProcessStat
 def test_parse_name_with_brackets_is_skipped() -> None:
     text = "7 (a) R) b) S 1 7 5 0 -1 0 0 0 0 0 30 12 3 1 20 0 1 0 4242 9000 250 0"
     assert ProcessStat.parse(text) == ProcessStat(
-        "S", session=5, cpu_ticks=46, start_ticks=4242, resident_pages=250
+        "S", parent=1, session=5, cpu_ticks=46, start_ticks=4242, resident_pages=250
     )
 
 
