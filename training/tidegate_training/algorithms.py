@@ -11,7 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator
 
 from tidegate.errors import FieldError
 
@@ -95,6 +97,16 @@ ALGORITHMS: Mapping[str, Algorithm] = {
     "MiniBatchKMeans": Algorithm("clustering", "sklearn.cluster"),
     "ImplicitALS": Algorithm("recommendation", "tidegate.recommenders"),
 }
+
+
+def _registered(name: str) -> str:
+    if name not in ALGORITHMS:
+        raise ValueError(f"unknown algorithm, expected one of {', '.join(sorted(ALGORITHMS))}")
+    return name
+
+
+AlgorithmName = Annotated[str, AfterValidator(_registered)]
+"""The name of a registered algorithm, as a field of a configuration."""
 
 
 _OBJECTIVE_PARAMETERS = {"XGBRegressor": {"huber_slope", "quantile_alpha", "tweedie_variance_power"}}

@@ -25,6 +25,7 @@ from tidegate.csv_file import CsvFormat
 from tidegate.errors import FieldError, first_problem
 from tidegate_training.algorithms import (
     ALGORITHMS,
+    AlgorithmName,
     Task,
     parameter_names,
     supports_sample_weight,
@@ -244,15 +245,8 @@ class Preprocessing(_Section):
 class Algorithm(_Section):
     """An estimator, by scikit-learn's names of its class and its parameters."""
 
-    name: str
+    name: AlgorithmName
     parameters: dict[str, JsonValue] = {}
-
-    @field_validator("name")
-    @classmethod
-    def _known(cls, name: str) -> str:
-        if name not in ALGORITHMS:
-            raise ValueError(f"unknown algorithm, expected one of {', '.join(sorted(ALGORITHMS))}")
-        return name
 
     @field_validator("parameters", mode="before")
     @classmethod

@@ -8,10 +8,10 @@ Spaces have Optuna's words. :mod:`tidegate_training.search` draws from them.
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from tidegate.errors import FieldError
-from tidegate_training.algorithms import ALGORITHMS, validate_parameters
+from tidegate_training.algorithms import AlgorithmName, validate_parameters
 
 MAX_TRIALS = 10_000
 
@@ -88,18 +88,11 @@ Space = Annotated[FloatSpace | IntSpace | CategoricalSpace, Field(discriminator=
 class Candidate(_Section):
     """An algorithm that the search tries, with parameters that it varies and others that are fixed."""
 
-    name: str
+    name: AlgorithmName
     parameters: dict[str, JsonValue] = {}
     """Parameters with one value."""
     space: dict[str, Space] = {}
     """The space of each parameter that the search varies."""
-
-    @field_validator("name")
-    @classmethod
-    def _known(cls, name: str) -> str:
-        if name not in ALGORITHMS:
-            raise ValueError(f"unknown algorithm, expected one of {', '.join(sorted(ALGORITHMS))}")
-        return name
 
     @model_validator(mode="after")
     def _parameters(self) -> Self:
