@@ -15,3 +15,24 @@ def test_page_without_cpu_limits_gives_the_reason() -> None:
     assert "skipped: a CPU limit needs the right" in text
     assert "## Closed loops" not in text
     assert "| 250 | 2.000 | inconclusive | 0 |" in text
+
+
+def test_page_has_a_row_per_round() -> None:
+    overload = {
+        "capacity": 300.0,
+        "offered": 610.0,
+        "goodput": 285.0,
+        "rejected": 4_000,
+        "p99_seconds": 2.1,
+        "engine_call_seconds": 0.12,
+    }
+    result = {
+        "machine": {"cores": 2, "processor": "CPU", "kernel": "6.1"},
+        "skipped": None,
+        "figures": [],
+        "closed_loops": [],
+        "experiments": {"costs": {}, "overload": [overload, overload | {"p99_seconds": None}]},
+    }
+    text = page(result)
+    assert "| 1 | 300 | 610 | 285 | 0.950 | 4,000 | 2.10 s | 0.12 s |" in text
+    assert "| 2 | 300 | 610 | 285 | 0.950 | 4,000 | inconclusive | 0.12 s |" in text

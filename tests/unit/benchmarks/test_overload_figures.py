@@ -65,19 +65,24 @@ def test_recovery_seconds_errors_are_no_goodput(status) -> None:
     assert recovery_seconds(failed, 5.0, 20.0) == math.inf
 
 
-def experiments(**changes):
-    """Return experiments that meet every target, with changes such as ``storm={"rejected": 0}``."""
+def experiments(changed_rounds=2, **changes):
+    """Return experiments that meet every target, with changes such as ``storm={"rejected": 0}``.
+
+    The changes of ``overload`` concern as many of its three rounds as ``changed_rounds`` says.
+    """
     usual = {"generator_cpu": 0.1, "failed": 0}
-    values = {
+    overload = usual | {
         "capacity": 100.0,
-        "overload": usual
-        | {"send_delay_ms": 1.0, "engine_call_seconds": 0.1, "goodput": 95.0, "p99_seconds": 2.1},
-        "stall": usual | {"recovery_seconds": 0.5},
-        "storm": usual | {"rejected": 1_000, "seconds_after_storm": 1.5},
+        "goodput": 95.0,
+        "p99_seconds": 2.1,
+        "engine_call_seconds": 0.1,
+        "send_delay_ms": 1.0,
     }
+    changed = overload | changes.get("overload", {})
     return {
-        name: value | changes.get(name, {}) if isinstance(value, dict) else value
-        for name, value in values.items()
+        "overload": [changed] * changed_rounds + [overload] * (3 - changed_rounds),
+        "stall": usual | {"recovery_seconds": 0.5} | changes.get("stall", {}),
+        "storm": usual | {"rejected": 1_000, "seconds_after_storm": 1.5} | changes.get("storm", {}),
     }
 
 
@@ -119,6 +124,18 @@ def test_experiment_figures_miss_one_target(changes, key) -> None:
 def test_experiment_figures_are_inconclusive(changes, keys) -> None:
     figures = experiment_figures(experiments(**changes))
     assert {figure.key for figure in figures if figure.value is None} == keys
+
+
+@pytest.mark.parametrize("change", [{"goodput": 50.0, "p99_seconds": 3.0}, {"failed": 1}])
+def test_experiment_figures_one_round_decides_nothing(change) -> None:
+    figures = experiment_figures(experiments(changed_rounds=1, overload=change))
+    assert [figure.met for figure in figures] == [True] * 4
+
+
+def test_experiment_figures_compare_with_the_capacity_of_a_round() -> None:
+    """The machine became half as fast after the first round, and the server lost nothing."""
+    figures = experiment_figures(experiments(overload={"capacity": 50.0, "goodput": 47.5}))
+    assert next(iter(figures)).value == pytest.approx(0.95)
 
 
 def test_cost_figures_divide_rejection_by_response() -> None:
