@@ -102,12 +102,15 @@ class QueueDelayEstimator:
             now: When the event loop reads the request, in the clock's seconds.
             queued_rows: Rows in the queue.
         """
-        delay = max(now, self._busy_until) - self.lag.earliest_arrival
+        free_at = max(now, self._busy_until)
         if not self._full_batch_rows.value:  # one batch has always emptied the queue
-            return delay + self._service_time.queue_time(queued_rows)
+            return free_at - self.lag.earliest_arrival + self._service_time.queue_time(queued_rows)
         batch_rows = round(self._full_batch_rows.value)
         full_batches, rest = divmod(queued_rows, batch_rows)
         batch_seconds = self._full_batch_seconds.value or self._service_time.queue_time(batch_rows)
+        if self._full_batch_started_at is not None:
+            free_at = max(free_at, self._full_batch_started_at + batch_seconds)
+        delay = free_at - self.lag.earliest_arrival
         return delay + full_batches * batch_seconds + self._service_time.queue_time(rest)
 
     def record_batch(self, now: float, rows: int, next_request_rows: int | None) -> None:

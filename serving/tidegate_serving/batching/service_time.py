@@ -28,6 +28,8 @@ class ServiceTimeEstimator:
         """Seconds and rows of the last calls by size class, the number of binary digits of the row count."""
         self._means: dict[int, float] = {}
         """Mean seconds by size class, of the calls without the slowest."""
+        self._rows: dict[int, float] = {}
+        """Mean rows of the same calls, as far as they were read since the last one of their class."""
         self._line: tuple[float, float, float] | None = None
         """Rows and seconds of the largest class, and the seconds per further row; None after a record."""
 
@@ -62,6 +64,7 @@ class ServiceTimeEstimator:
             for kept_seconds, _ in kept:
                 total += kept_seconds
             self._means[size_class] = total / len(kept)
+            self._rows.pop(size_class, None)
             self._line = None
 
     def service_time(self, rows: int) -> float | None:
@@ -156,6 +159,9 @@ class ServiceTimeEstimator:
 
     def _mean_rows(self, size_class: int) -> float:
         """Return the mean rows of the calls of :attr:`_means`."""
-        samples = self._samples[size_class]
-        kept = sorted(samples)[:-1] or samples
-        return sum(rows for _, rows in kept) / len(kept)
+        mean_rows = self._rows.get(size_class)
+        if mean_rows is None:  # read for each request of a long queue, and computed once per engine call
+            samples = self._samples[size_class]
+            kept = sorted(samples)[:-1] or samples
+            mean_rows = self._rows[size_class] = sum(rows for _, rows in kept) / len(kept)
+        return mean_rows

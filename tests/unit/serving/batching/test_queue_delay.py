@@ -154,6 +154,20 @@ def test_queue_delay_uses_the_whole_time_of_full_batches(clock: FakeClock) -> No
     assert delay.queue_delay(clock(), 16) == pytest.approx(2 * 0.1)
 
 
+@pytest.mark.parametrize(("elapsed", "seconds"), [(0.02, 0.08), (0.09, 0.01), (0.15, 0.0)])
+def test_queue_delay_includes_rest_of_a_full_batch(clock: FakeClock, elapsed: float, seconds: float) -> None:
+    """The rest is that of the whole time, also while the event loop writes the responses of the batch."""
+    delay = estimator(clock, {8: 0.08})
+    full_batches(delay, clock, *[0.1] * AVERAGED_BATCHES)
+    delay.record_batch(clock(), 8, 8)
+    delay.start_batch(0.08)
+    clock.advance(elapsed)
+    delay.lag.start_iteration(clock())
+    assert delay.queue_delay(clock(), 0) == pytest.approx(seconds)
+    delay.end_batch()
+    assert delay.queue_delay(clock(), 0) == pytest.approx(seconds)
+
+
 def test_queue_delay_one_stall_hardly_changes_it(clock: FakeClock) -> None:
     delay = estimator(clock, {8: 0.1})
     full_batches(delay, clock, *[0.1] * AVERAGED_BATCHES, 60.0)
