@@ -149,7 +149,7 @@ class Service:
         """
         return v1.parse_body(self.contract, body, self.limits)
 
-    def parse_v2(self, body: bytes, header_length: int | None) -> InferenceRequest:
+    def parse_v2(self, body: bytes | memoryview, header_length: int | None) -> InferenceRequest:
         """Parse a V2 request.
 
         Args:
@@ -189,30 +189,42 @@ class Service:
         Raises:
             RequestError: If the request is rejected, or the model fails on it.
         """
-        started = time.perf_counter()
         try:
-            self.lane.reject_if_overloaded(started)
-            request = parse()
-            record.rows = len(request.inputs)
-            pending = _FutureRequest(
-                request.inputs,
-                record.rows,
-                request.outputs,
-                enqueued_at=time.perf_counter(),
-                deadline=None if timeout is None else started + timeout,
-                result=asyncio.get_running_loop().create_future(),
-            )
-            self.metrics.record_parse(pending.enqueued_at - started)
-            self.lane.submit(pending)
+            request, pending = self._submit(parse, record, timeout)
         except RequestError as error:
-            if error.code is ErrorCode.RESOURCE_EXHAUSTED:
-                await asyncio.sleep(self.lane.rejection_seconds)
-            raise
-        try:
-            return request, await pending.result
-        except asyncio.CancelledError:
-            pending.cancelled = True
-            raise
+            if error.code is not ErrorCode.RESOURCE_EXHAUSTED:
+                raise
+            # Without its traceback, whose frames would keep the request's bytes in memory.
+            rejection = error.with_traceback(None)
+        else:
+            try:
+                return request, await pending.result
+            except asyncio.CancelledError:
+                pending.cancelled = True
+                raise
+        del parse  # it holds the bytes, too
+        await asyncio.sleep(self.lane.rejection_seconds)
+        raise rejection
+
+    def _submit(
+        self, parse: Callable[[], InferenceRequest], record: Record, timeout: float | None
+    ) -> tuple[InferenceRequest, _FutureRequest]:
+        """Parse a request and submit it to the lane, with the arguments of :meth:`infer`."""
+        started = time.perf_counter()
+        self.lane.reject_if_overloaded(started)
+        request = parse()
+        record.rows = len(request.inputs)
+        pending = _FutureRequest(
+            request.inputs,
+            record.rows,
+            request.outputs,
+            enqueued_at=time.perf_counter(),
+            deadline=None if timeout is None else started + timeout,
+            result=asyncio.get_running_loop().create_future(),
+        )
+        self.metrics.record_parse(pending.enqueued_at - started)
+        self.lane.submit(pending)
+        return request, pending
 
     def record_error(self, error: RequestError) -> None:
         """Count an error response."""

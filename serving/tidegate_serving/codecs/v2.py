@@ -40,7 +40,9 @@ _MAX_TEMPLATES = 64
 """The number of row counts for which a response's template is kept."""
 
 
-def parse(contract: Contract, body: bytes, header_length: int | None, limits: Limits) -> InferenceRequest:
+def parse(
+    contract: Contract, body: bytes | memoryview, header_length: int | None, limits: Limits
+) -> InferenceRequest:
     """Parse a request, whose tensors are in JSON or in raw bytes after it.
 
     The numbers of a matrix are validated later, together with those of other requests.
@@ -57,6 +59,7 @@ def parse(contract: Contract, body: bytes, header_length: int | None, limits: Li
     """
     document: Mapping[str, Any] | None
     if header_length is None:
+        body = bytes(body)  # no copy of bytes
         document = _parse_matrix_object(body) if may_be_number_array(contract, body) else None
         document, raw = document or parse_object(body), _NO_BYTES
     elif 0 <= header_length <= len(body):

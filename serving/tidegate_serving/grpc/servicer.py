@@ -121,14 +121,13 @@ class Servicer:
             try:
                 await self._coalescer.wait()
                 message = self._parse(content)
+                as_raw = bool(message.raw_input_contents)
                 parse = partial(parse_infer_request, service.contract, message, service.limits)
-                request, result = await service.infer(parse, record, timeout_seconds)
+                inference = service.infer(parse, record, timeout_seconds)
+                del message, parse  # while a rejection is held, its message is not
+                request, result = await inference
                 response = encode_infer_response(
-                    service.name,
-                    service.model.version,
-                    request,
-                    result,
-                    as_raw=bool(message.raw_input_contents),
+                    service.name, service.model.version, request, result, as_raw=as_raw
                 )
                 service.sample(request_id, request, result)
             except RequestError as error:

@@ -145,8 +145,9 @@ class _Endpoints:
             try:
                 if isinstance(received, Exception):
                     raise received
-                parse, timeout_seconds = received
-                result = await self._service.infer(parse, record, timeout_seconds)
+                inference = self._service.infer(received[0], record, received[1])
+                del received  # while a rejection is held, its body is not
+                result = await inference
                 response = inference_response(*encode(*result))
                 self._service.sample(request.headers.get(REQUEST_ID_HEADER), *result)
             except RequestError as error:

@@ -13,6 +13,7 @@ response is written.
 
 import logging
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
@@ -25,6 +26,7 @@ from tidegate_serving.engines.result import ResultSlice
 from tidegate_serving.errors import ErrorCode, RequestError, internal_error
 from tidegate_serving.http.connection import LINGER_BYTES, HttpConnection
 from tidegate_serving.http.head import MAX_HEAD_BYTES, RequestHead, RequestHeadParser
+from tidegate_serving.http.hold import ResponseHold
 from tidegate_serving.http.responses import (
     BINARY_LINES,
     CONNECTION_CLOSE,
@@ -54,6 +56,7 @@ class FastPath:
         self.metrics = service.metrics
         self.lane = service.lane
         self.timeouts = timeouts or ConnectionTimeouts()
+        self.hold = ResponseHold()
         # So that a client can send a body somewhat above any limit, and then read why it is rejected.
         self.linger_bytes = max(LINGER_BYTES, 2 * service.limits.body_bytes)
         model = f"/v2/models/{service.name}"
@@ -180,13 +183,16 @@ class RejectedRequest:
     ) -> None:
         self.connection = connection
         self.protocol = protocol
-        self.error = error
+        # Without its traceback, whose frames would keep the request's bytes in memory.
+        self.error = error.with_traceback(None)
         self.rows = rows
         self.arrived_at = arrived_at
         self.cancelled = False
-        connection.loop.call_later(connection.fast_path.lane.rejection_seconds, self._send)
+        fast_path = connection.fast_path
+        fast_path.hold.add(self, fast_path.lane.rejection_seconds, connection.loop)
 
-    def _send(self) -> None:
+    def send(self) -> None:
+        """Send the response, unless the client has disconnected."""
         if not self.cancelled:
             self.connection.send_error(self.protocol, self.error, self.rows, self.arrived_at)
 
@@ -221,6 +227,10 @@ class FastPathProtocol(HttpConnection):
         """The chunks of a request that is not complete."""
         self._bytes_remaining = 0
         """The number of bytes that complete it, or 1 while its head is not complete."""
+        self._partial_head: RequestHead | None = None
+        """Its head; None while the head is not complete."""
+        self._body_start = 0
+        """The place of its body in the first chunk."""
         self._request: FastPathRequest | RejectedRequest | None = None
         """The request whose response is not written yet."""
         self._buffered = b""
@@ -263,8 +273,12 @@ class FastPathProtocol(HttpConnection):
             self._bytes_remaining -= len(data)
             if self._bytes_remaining > 0:
                 return
-            data = b"".join(self._partial_request)
-            self._partial_request = []
+            chunks, self._partial_request = self._partial_request, []
+            head = self._partial_head
+            if head is not None and self._bytes_remaining == 0 and self.fast_path.served.ready:
+                self._submit(head, chunks[0], self._body_start, chunks[1:])
+                return
+            data = b"".join(chunks)
         self._start_request(data)
 
     def _start_request(self, data: bytes) -> None:
@@ -282,18 +296,28 @@ class FastPathProtocol(HttpConnection):
             return
         bytes_remaining = end + head.content_length - len(data)
         if bytes_remaining > 0:
-            self._wait_for_bytes(data, bytes_remaining)
+            self._wait_for_bytes(data, bytes_remaining, head, end)
         elif bytes_remaining < 0:  # pipelined requests: uvicorn keeps the order of the responses
             super().data_received(data)
         else:
             self._submit(head, data, end)
 
-    def _wait_for_bytes(self, data: bytes, bytes_remaining: int) -> None:
+    def _wait_for_bytes(
+        self, data: bytes, bytes_remaining: int, head: RequestHead | None = None, body_start: int = 0
+    ) -> None:
         self._unset_keepalive_if_required()
         self._partial_request, self._bytes_remaining = [data], bytes_remaining
+        self._partial_head, self._body_start = head, body_start
 
-    def _submit(self, head: RequestHead, data: bytes, end: int) -> None:
-        """Parse the body, which begins at ``end``, and submit the request to the batcher."""
+    def _submit(self, head: RequestHead, data: bytes, body_start: int, rest: Sequence[bytes] = ()) -> None:
+        """Parse the body and submit the request to the batcher.
+
+        Args:
+            head: The request's head.
+            data: The bytes of the head, and of the body's beginning.
+            body_start: The place of the body in them.
+            rest: The further chunks of the body, which are joined only after admission.
+        """
         if self.timeout_keep_alive_task is not None:
             self._unset_keepalive_if_required()
         fast_path = self.fast_path
@@ -302,11 +326,15 @@ class FastPathProtocol(HttpConnection):
         rows = 0
         try:
             fast_path.lane.reject_if_overloaded(arrived_at)
-            body = data[end:]
+            if rest:
+                data, body_start = b"".join((memoryview(data)[body_start:], *rest)), 0
             if head.protocol == "v1":
-                parsed = fast_path.service.parse_v1(body)
+                parsed = fast_path.service.parse_v1(data[body_start:])
+            elif head.json_length is None:
+                parsed = fast_path.service.parse_v2(data[body_start:], None)
             else:
-                parsed = fast_path.service.parse_v2(body, head.json_length)
+                # Tensors in raw bytes stay where they are, because a copy takes longer than their parsing.
+                parsed = fast_path.service.parse_v2(memoryview(data)[body_start:], head.json_length)
             request = fast_path.create_request(self, head, parsed, arrived_at)
             rows = request.rows
             fast_path.metrics.record_parse(request.enqueued_at - arrived_at)

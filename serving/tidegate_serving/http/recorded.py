@@ -5,6 +5,8 @@
 It is a class of its own, so that a server without a recorder pays nothing for it.
 """
 
+from collections.abc import Sequence
+
 from tidegate_serving.http.fastpath import FastPathProtocol
 from tidegate_serving.http.head import RequestHead
 from tidegate_serving.request_context import REQUEST_ID_HEADER, RequestContext
@@ -13,9 +15,9 @@ from tidegate_serving.request_context import REQUEST_ID_HEADER, RequestContext
 class RecordedFastPathProtocol(FastPathProtocol):
     """A connection whose requests have a context."""
 
-    def _submit(self, head: RequestHead, data: bytes, end: int) -> None:
+    def _submit(self, head: RequestHead, data: bytes, body_start: int, rest: Sequence[bytes] = ()) -> None:
         self.context = RequestContext.of(head.recorded, self.client[0] if self.client else "")
-        super()._submit(head, data, end)
+        super()._submit(head, data, body_start, rest)
 
     def send_response(
         self, protocol: str, status: int, lines: bytes, body: bytes, rows: int, arrived_at: float

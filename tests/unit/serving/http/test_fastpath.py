@@ -3,19 +3,28 @@
 import asyncio
 import json
 import re
+import struct
+import tracemalloc
 from collections.abc import Awaitable, Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
 from tests.support.fake_connection import FakeHttpServer, FakeTransport, wait_until
 from tests.support.stub_service import BlockingEngine, FailingEngine, make_predictor
+from tidegate_serving.codecs.request import Limits
 from tidegate_serving.errors import ErrorCode, RequestError
 from tidegate_serving.http.fastpath import FastPathProtocol
 from tidegate_serving.http.responses import CONNECTION_CLOSE
 
 V1_PATH, V2_PATH = "/v1/models/test:predict", "/v2/models/test/infer"
 MAX_AGE, JITTER = 60, 6
+LARGE_BODY_BYTES = 1 << 20
+LARGE_HEAD = (
+    f"POST {V2_PATH} HTTP/1.1\r\nHost: x\r\nContent-Type: application/octet-stream\r\n"
+    f"Inference-Header-Content-Length: 2\r\nContent-Length: {LARGE_BODY_BYTES}\r\n\r\n"
+).encode()
 
 
 def post(body: bytes, path: str = V1_PATH) -> bytes:
@@ -31,7 +40,22 @@ def v2_request(**more: Any) -> bytes:
     return post(json.dumps({"inputs": [entry], **more}).encode(), V2_PATH)
 
 
+def binary_request(*values: float) -> bytes:
+    raw = struct.pack(f"<{len(values)}f", *values)
+    entry = {
+        "name": "x",
+        "datatype": "FP32",
+        "shape": [1, len(values)],
+        "parameters": {"binary_data_size": len(raw)},
+    }
+    content = json.dumps({"inputs": [entry]}).encode()
+    head, separator, body = post(content + raw, V2_PATH).partition(b"\r\n\r\n")
+    lines = f"\r\nContent-Type: application/octet-stream\r\nInference-Header-Content-Length: {len(content)}"
+    return head + lines.encode() + separator + body
+
+
 REQUEST = v1_request(1)
+BINARY_REQUEST = binary_request(3, 0.5)
 PROBE = b"GET /v2/health/live HTTP/1.1\r\nHost: x\r\n\r\n"
 
 Scenario = Callable[[FakeHttpServer, FakeTransport], Awaitable[None]]
@@ -78,6 +102,32 @@ def test_binary_outputs_have_the_length_of_their_json() -> None:
         outputs = json.loads(response.body[:json_length])["outputs"]
         sizes = [output["parameters"]["binary_data_size"] for output in outputs]
         assert sum(sizes) == len(response.body) - json_length > 0
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("cuts", [(10, 50), (-8,), (-9,), (-4, -1)], ids=str)
+def test_request_in_chunks_has_the_same_response(cuts: tuple[int, ...]) -> None:
+    async def scenario(server: FakeHttpServer, connection: FakeTransport) -> None:
+        for start, end in pairwise([0, *(cut % len(BINARY_REQUEST) for cut in cuts), len(BINARY_REQUEST)]):
+            assert not connection.written
+            connection.protocol.data_received(BINARY_REQUEST[start:end])
+        await server.settle(connection)
+        (response,) = connection.responses
+        assert response.status == 200
+        assert response.json()["outputs"][0]["data"] == [6]
+        assert protocol_of(connection).cycle is None
+
+    run(scenario)
+
+
+def test_request_that_ends_when_not_ready_is_503() -> None:
+    async def scenario(server: FakeHttpServer, connection: FakeTransport) -> None:
+        connection.protocol.data_received(BINARY_REQUEST[:-1])
+        server.predictor.ready = False
+        connection.protocol.data_received(BINARY_REQUEST[-1:])
+        await server.settle(connection)
+        assert connection.responses[0].status == 503
 
     run(scenario)
 
@@ -222,6 +272,38 @@ def test_rejection_is_held_and_delays_the_next_request(fast_path: bool) -> None:
         assert connection.responses[0].headers["retry-after"] == "1"
 
     run(scenario, fast_path=fast_path)
+
+
+@pytest.mark.parametrize("fast_path", [True, False])
+@pytest.mark.parametrize("chunks", [1, 4])
+def test_held_rejection_keeps_no_body(chunks: int, fast_path: bool) -> None:
+    async def scenario(server: FakeHttpServer, connection: FakeTransport) -> None:
+        reject_all(server)
+        server.fast_path.lane.rejection_seconds = 60.0
+        tracemalloc.start()
+        for _ in range(10):
+            other, request = server.connect(), b"%b%b" % (LARGE_HEAD, bytes(LARGE_BODY_BYTES))
+            step = len(request) // chunks + 1
+            for start in range(0, len(request), step):
+                other.protocol.data_received(request[start : start + step])
+            for _ in range(20):
+                await asyncio.sleep(0)
+            assert server.predictor.metrics.in_flight.count
+            held.append(other)
+        del request
+        kept, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert kept < LARGE_BODY_BYTES
+        for other in held:
+            assert not other.written
+            other.lose()
+        tasks = list(server.state.tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    held: list[FakeTransport] = []
+    run(scenario, fast_path=fast_path, limits=Limits(body_bytes=LARGE_BODY_BYTES))
 
 
 def test_rejection_after_a_disconnection_is_not_sent() -> None:
