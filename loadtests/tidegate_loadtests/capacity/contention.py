@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""Contention: whether other processes kept the server of this machine from its CPUs.
+"""Contention: whether other processes or virtual machines kept the server of this machine from its CPUs.
 
 Such a server looks slower than it is. The times come from Linux; elsewhere the contention is unknown and 0.
 """
@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _TICK_SECONDS = 1 / os.sysconf("SC_CLK_TCK")
-_BUSY_FIELDS = (0, 1, 2, 7)
-"""Fields of a CPU in /proc/stat: user, nice, system, steal. Interrupts belong to the server's own network."""
+_BUSY_FIELDS = (0, 1, 2)
+"""Fields of a CPU in /proc/stat: user, nice, system. Interrupts belong to the server's own network."""
+_STEAL_FIELD = 7
 _USED_FIELDS = (13, 14)
 """Fields of /proc/<pid>/stat from 0: utime, stime."""
 
@@ -25,19 +26,23 @@ class Contention:
     """Time in which a thread of the server could run and had no CPU."""
     used_by_others: float = 0.0
     """CPU time of other processes on the server's CPUs."""
+    stolen: float = 0.0
+    """Time in which the host ran other virtual machines while the server's CPUs had work, per CPU."""
 
     def starvation_since(self, before: "Contention", seconds: float) -> float:
         """Return the ratio of a time in which others kept the server from its CPUs.
 
-        It is the smaller of both ratios, because threads of the server also wait for each other, and other
-        processes also use CPUs that the server leaves idle.
+        Of other processes it is the smaller of both ratios, because threads of the server also wait for each
+        other, and other processes also use CPUs that the server leaves idle. The stolen time is added: the
+        kernel counts none for an idle CPU, and a thread on a stolen one does not wait by its record.
 
         Args:
             before: The times at the start.
             seconds: The time since then.
         """
         waited, used = self.waited - before.waited, self.used_by_others - before.used_by_others
-        return min(1.0, max(0.0, min(waited, used) / seconds))  # several threads can wait
+        stolen = self.stolen - before.stolen
+        return min(1.0, (max(0.0, min(waited, used)) + stolen) / seconds)  # several threads can wait
 
 
 def read_contention(pid: int, cpus: set[int], proc: Path = Path("/proc")) -> Contention:
@@ -55,6 +60,8 @@ def read_contention(pid: int, cpus: set[int], proc: Path = Path("/proc")) -> Con
         used = sum(int(fields[index - 2]) for index in _USED_FIELDS)
         names = {f"cpu{cpu}" for cpu in cpus}
         lines = [line.split() for line in (proc / "stat").read_text().splitlines()]
-        busy = sum(int(line[1 + index]) for line in lines if line[0] in names for index in _BUSY_FIELDS)
-        return Contention(sum(map(int, waits)) / 1e9, (busy - used) * _TICK_SECONDS)
+        times = [list(map(int, line[1:])) for line in lines if line[0] in names]
+        busy = sum(cpu[index] for cpu in times for index in _BUSY_FIELDS)
+        stolen = sum(cpu[_STEAL_FIELD] for cpu in times) / len(cpus)
+        return Contention(sum(map(int, waits)) / 1e9, (busy - used) * _TICK_SECONDS, stolen * _TICK_SECONDS)
     return Contention()

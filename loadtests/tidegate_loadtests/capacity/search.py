@@ -23,7 +23,8 @@ WindowOutcome = Literal["pass", "fail", "discarded"]
 
 MAX_GENERATOR_UTILIZATION = 0.85
 """CPU use of the generator above which it may be the bottleneck."""
-_MAX_SERVER_STARVATION = 0.1
+_MAX_SERVER_STARVATION = 0.05
+"""Half of the largest difference between repeats that a capacity may have."""
 _MIN_SEND_DELAY_SECONDS = 0.001
 _MAX_SEND_DELAY_RATIO = 0.1
 """Accepted send delay of the generator, as a ratio of the latency threshold."""
@@ -77,7 +78,7 @@ class Window:
     send_delay_p99_seconds: float
     generator_utilization: float
     server_starvation: float = 0.0
-    """Ratio of the window in which other processes kept the server from its CPUs; 0 if that is unknown."""
+    """Ratio of the window in which others kept the server from its CPUs; 0 if that is unknown."""
 
     def discard_reason(self, criterion: Criterion) -> str | None:
         """Return the reason why the window proves nothing about the server; None if it does."""
@@ -88,7 +89,8 @@ class Window:
             return f"the load generator sent requests {self.send_delay_p99_seconds * 1e3:.1f} ms late"
         if self.server_starvation > _MAX_SERVER_STARVATION:
             return (
-                f"other processes kept the server from its CPUs for {self.server_starvation:.0%} of the time"
+                f"other processes or virtual machines kept the server from its CPUs for "
+                f"{self.server_starvation:.0%} of the time"
             )
         return None
 

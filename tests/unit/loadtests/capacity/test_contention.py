@@ -26,7 +26,10 @@ def test_contention_is_read_for_the_servers_cpus(tmp_path: Path, monkeypatch: py
     write_proc(tmp_path)
     contention = read_contention(7, {0}, tmp_path)
     assert contention.waited == 2.0
-    assert contention.used_by_others == pytest.approx((200 + 30 + 100 + 40 - 120) / 100)
+    assert contention.used_by_others == pytest.approx((200 + 30 + 100 - 120) / 100)
+    assert contention.stolen == 0.4
+    # Two CPUs, of which one was stolen, are kept from half of their work.
+    assert read_contention(7, {0, 1}, tmp_path).stolen == 0.2
 
 
 def test_contention_without_accounting_is_unknown(tmp_path: Path) -> None:
@@ -41,3 +44,8 @@ def test_starvation_needs_waiting_and_other_processes(waited: float, used: float
     before = Contention(5.0, 7.0)
     after = Contention(5.0 + waited, 7.0 + used)
     assert after.starvation_since(before, 10.0) == pytest.approx(expected)
+
+
+def test_stolen_time_starves_a_server_that_does_not_wait() -> None:
+    before, after = Contention(5.0, 7.0, 1.0), Contention(5.0, 7.0, 1.6)
+    assert after.starvation_since(before, 10.0) == pytest.approx(0.06)
