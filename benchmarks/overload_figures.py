@@ -20,6 +20,9 @@ MAX_QUEUE_DELAY_SECONDS = 2.0
 
 _WINDOW_SECONDS = 0.5
 
+_MAX_DRIFT = 0.1
+"""Largest part by which the offered rate of a round may differ from twice its capacity."""
+
 
 @dataclass(frozen=True, slots=True)
 class Figure:
@@ -127,11 +130,16 @@ def closed_loop_figures(loops: Sequence[ClosedLoop]) -> Iterator[Figure]:
 def experiment_figures(experiments: Mapping[str, Any]) -> Iterator[Figure]:
     """Yield the figures of the overload, the stall and the retry storm."""
     rounds, stall, storm = (experiments[name] for name in ("overload", "stall", "storm"))
-    on_time = [one for one in rounds if one["send_delay_ms"] <= 1e3 * one["engine_call_seconds"]]
+    conclusive = [
+        one
+        for one in rounds
+        if one["send_delay_ms"] <= 1e3 * one["engine_call_seconds"]
+        and abs(one["offered"] / (2 * one["capacity"]) - 1) <= _MAX_DRIFT
+    ]
     yield Figure(
         "overload_goodput",
         "twice the capacity: successful responses per second ÷ the capacity, median of the rounds",
-        _median([one["goodput"] / one["capacity"] for one in on_time], len(rounds)),
+        _median([one["goodput"] / one["capacity"] for one in conclusive], len(rounds)),
         at_least=0.9,
     )
     yield Figure(
@@ -141,7 +149,7 @@ def experiment_figures(experiments: Mapping[str, Any]) -> Iterator[Figure]:
         _median(
             [
                 one["p99_seconds"] - 2 * one["engine_call_seconds"]
-                for one in on_time
+                for one in conclusive
                 # Requests without a response would be missing from the percentile. They lower the goodput.
                 if not one["failed"] and one["p99_seconds"] is not None
             ],

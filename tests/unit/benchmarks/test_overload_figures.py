@@ -73,6 +73,7 @@ def experiments(changed_rounds=2, **changes):
     usual = {"generator_cpu": 0.1, "failed": 0}
     overload = usual | {
         "capacity": 100.0,
+        "offered": 200.0,
         "goodput": 95.0,
         "p99_seconds": 2.1,
         "engine_call_seconds": 0.1,
@@ -113,6 +114,7 @@ def test_experiment_figures_miss_one_target(changes, key) -> None:
     [
         ({"overload": {"failed": 1}}, {"overload_p99"}),
         ({"overload": {"send_delay_ms": 101.0}}, {"overload_goodput", "overload_p99"}),
+        ({"overload": {"offered": 178.0}}, {"overload_goodput", "overload_p99"}),
         ({"overload": {"p99_seconds": None}}, {"overload_p99"}),
         ({"stall": {"failed": 1}}, {"stall_recovery"}),
         ({"stall": {"generator_cpu": 0.95}}, {"stall_recovery"}),
@@ -134,7 +136,7 @@ def test_experiment_figures_one_round_decides_nothing(change) -> None:
 
 def test_experiment_figures_compare_with_the_capacity_of_a_round() -> None:
     """The machine became half as fast after the first round, and the server lost nothing."""
-    figures = experiment_figures(experiments(overload={"capacity": 50.0, "goodput": 47.5}))
+    figures = experiment_figures(experiments(overload={"capacity": 50.0, "offered": 100.0, "goodput": 47.5}))
     assert next(iter(figures)).value == pytest.approx(0.95)
 
 
