@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bundles and servers that are made once per session, one per kind of model."""
 
+import gc
 from collections.abc import Iterator
 
 import pytest
@@ -100,3 +101,14 @@ def any_server(request: pytest.FixtureRequest) -> LiveServer:
     """Each kind of model in turn."""
     server: LiveServer = request.getfixturevalue(f"{request.param}_server")
     return server
+
+
+# Memory
+
+
+@pytest.fixture
+def no_collection() -> Iterator[None]:
+    """Leave reference cycles in memory."""
+    gc.disable()
+    yield
+    gc.enable()

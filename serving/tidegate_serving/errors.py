@@ -10,6 +10,7 @@ message.
 import json
 from enum import Enum, StrEnum
 from http import HTTPStatus
+from typing import Self
 
 _MAX_SHOWN_CHARACTERS = 60
 _MAX_MESSAGE_CHARACTERS = 500
@@ -88,6 +89,16 @@ class RequestError(Exception):
         self.code = code
         self.violation = violation
         self.feature = feature
+
+    def without_frames(self) -> Self:
+        """Return the error without its traceback and context. An error that is kept or queued is kept so.
+
+        A traceback has the frames that the error has passed. Their variables are the bytes of the request and
+        the inputs of its batch, and one of them is often the error itself: then only the garbage collector
+        would free them.
+        """
+        self.__cause__ = self.__context__ = None
+        return self.with_traceback(None)
 
 
 class BodyTooLargeError(RequestError):

@@ -194,17 +194,21 @@ class Service:
         except RequestError as error:
             if error.code is not ErrorCode.RESOURCE_EXHAUSTED:
                 raise
-            # Without its traceback, whose frames would keep the request's bytes in memory.
-            rejection = error.with_traceback(None)
+            rejection = error.without_frames()
         else:
             try:
                 return request, await pending.result
             except asyncio.CancelledError:
                 pending.cancelled = True
                 raise
-        del parse  # it holds the bytes, too
+            finally:
+                del pending  # it has the error, whose traceback has this frame
+        del parse  # it holds the request's bytes
         await asyncio.sleep(self.lane.rejection_seconds)
-        raise rejection
+        try:
+            raise rejection
+        finally:
+            del rejection
 
     def _submit(
         self, parse: Callable[[], InferenceRequest], record: Record, timeout: float | None

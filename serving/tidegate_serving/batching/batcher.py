@@ -76,7 +76,7 @@ class Batcher:
         admission: The bounds on the queue.
         max_batch_rows: Most rows of a batch of several requests. A single request may have more.
         on_result: Called on the event loop with the batch and the outputs of each engine call.
-        prepare_thread: Called once on the engine's thread, before its first batch.
+        prepare_thread: Called once on the engine's thread, which starts here.
         clock: Seconds of a monotonic clock, the one of ``PendingRequest.enqueued_at``.
     """
 
@@ -99,7 +99,9 @@ class Batcher:
         # The engine
         self._run = partial(run_batch, engine, validate=validate)
         self._selects_outputs = engine.selects_outputs
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="engine", initializer=prepare_thread)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="engine")
+        # Started here: a server that cannot start its thread must not become ready.
+        self._thread.submit(prepare_thread).result()
         self._busy = False
         """Whether the thread computes a batch."""
         # The decisions
@@ -236,9 +238,9 @@ class Batcher:
         if expected_seconds is not None and expected_seconds <= MAX_INLINE_SECONDS:
             resolve(requests, rows, *self._compute(requests))
             return
+        computed = asyncio.get_running_loop().run_in_executor(self._thread, self._compute, requests)
         self._busy = True
         self._delay.start_batch(expected_seconds or 0.0)
-        computed = asyncio.get_running_loop().run_in_executor(self._thread, self._compute, requests)
         computed.add_done_callback(partial(self._end_batch, requests, rows, resolve))
 
     def _pop_batch(self) -> tuple[list[PendingRequest], int]:

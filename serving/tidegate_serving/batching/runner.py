@@ -20,7 +20,14 @@ Validate = Callable[[Sequence[Inputs]], Batch]
 """Make one validated batch of the inputs of several requests, or raise a ``RequestError``."""
 
 Outcome = ResultSlice | RequestError
-"""A request's rows of a batch's outputs, or the reason why it has none."""
+"""A request's rows of a batch's outputs, or the reason why it has none: an error without frames."""
+
+EXITS = (SystemExit, KeyboardInterrupt)
+"""The exceptions that end the server. All others are failures of a request.
+
+Those include classes that derive from ``BaseException`` alone, such as the ``PanicException`` of libraries in
+Rust.
+"""
 
 
 def run_batch(
@@ -52,7 +59,9 @@ def run_batch(
             if batch is None:
                 return _run_valid(engine, inputs, validate, output_names)
             # A hook rejects a request; the calls below find it.
-        except Exception:  # numeric code raises any type; the calls below find the request that causes it
+        except EXITS:
+            raise
+        except BaseException:  # the calls below find the request that causes it
             logger.info("A batch of %d requests failed. Running each request alone.", len(inputs))
     return [_run_alone(engine, each, validate, output_names) for each in inputs]
 
@@ -61,14 +70,7 @@ def _run_valid(
     engine: Engine, inputs: Sequence[Inputs], validate: Validate, output_names: OutputNames
 ) -> list[Outcome]:
     """Validate each request alone, and compute the valid ones together."""
-    validated: list[Batch | RequestError] = []
-    for each in inputs:
-        try:
-            validated.append(validate([each]))
-        except RequestError as error:
-            validated.append(error)
-        except Exception:  # the cause concerns one request, and the calls here log it
-            return [_run_alone(engine, one, validate, output_names) for one in inputs]
+    validated = [_validate_alone(each, validate) for each in inputs]
     batches = [batch for batch in validated if isinstance(batch, Batch)]
     computed = iter(run_batch(engine, batches, output_names=output_names))
     return [each if isinstance(each, RequestError) else next(computed) for each in validated]
@@ -91,11 +93,31 @@ def _slice(result: BatchResult, inputs: Sequence[Inputs]) -> list[Outcome]:
 def _run_alone(engine: Engine, inputs: Inputs, validate: Validate, output_names: OutputNames) -> Outcome:
     try:
         return ResultSlice(_compute(engine, validate([inputs]), output_names), 0, len(inputs))
-    except RequestError as error:
-        return error
-    except Exception:  # numeric code raises any type; the log has the cause, the client learns only the code
-        logger.exception("The model failed on a request with %d rows.", len(inputs))
-        return RequestError(
-            f"The model failed on the {len(inputs)} rows of this request. The server log has the cause.",
-            ErrorCode.INTERNAL,
-        )
+    except BaseException as error:
+        return _request_error(error, len(inputs))
+
+
+def _validate_alone(inputs: Inputs, validate: Validate) -> Batch | RequestError:
+    try:
+        return validate([inputs])
+    except BaseException as error:
+        return _request_error(error, len(inputs))
+
+
+def _request_error(error: BaseException, rows: int) -> RequestError:
+    """Return the outcome of the one request that caused an exception.
+
+    Args:
+        error: The exception.
+        rows: The request's rows.
+    """
+    if isinstance(error, RequestError):
+        return error.without_frames()
+    if isinstance(error, EXITS):
+        raise error
+    # The log has the cause, and the client learns only the code.
+    logger.error("The model failed on a request with %d rows.", rows, exc_info=error)
+    return RequestError(
+        f"The model failed on the {rows} rows of this request. The server log has the cause.",
+        ErrorCode.INTERNAL,
+    )

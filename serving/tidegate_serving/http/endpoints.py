@@ -41,6 +41,7 @@ from tidegate_serving.headers import (
     parse_media_type,
     parse_timeout,
 )
+from tidegate_serving.http.disconnect import cancel_on_disconnect
 from tidegate_serving.http.responses import (
     error_response,
     http_exception_response,
@@ -133,37 +134,46 @@ class _Endpoints:
     async def _respond(
         self, protocol: str, request: Request, receive: Callable[[], Awaitable[Received]], encode: Encoder
     ) -> Response:
-        received: Received | Exception
+        received: Received | Response
         try:
             self._validate_model(request)
             received = await receive()
-        except Exception as error:  # counted below, as every error
-            received = error
+        except Exception as error:
+            received = self._error_response(protocol, error)
         context = self._context(request)
         # In flight from here, as on the fast path: a client's time to send is not the server's.
         with self._service.metrics.track_request(protocol, context) as record:
-            try:
-                if isinstance(received, Exception):
-                    raise received
-                inference = self._service.infer(received[0], record, received[1])
-                del received  # while a rejection is held, its body is not
-                result = await inference
-                response = inference_response(*encode(*result))
-                self._service.sample(request.headers.get(REQUEST_ID_HEADER), *result)
-            except RequestError as error:
-                self._service.record_error(error)
-                # Otherwise uvicorn would read the rest of the body, only to discard it.
-                response = error_response(error, close=isinstance(error, BodyTooLargeError))
-            except ClientDisconnect:
-                record.code = CLIENT_CLOSED_REQUEST
-                return Response(status_code=int(CLIENT_CLOSED_REQUEST))
-            except Exception:  # the log receives the cause, the client a general message
-                logger.exception("Inference request failed (protocol %s).", protocol)
-                response = error_response(internal_error())
+            if isinstance(received, Response):
+                response = received
+            else:
+                try:
+                    inference = self._service.infer(received[0], record, received[1])
+                    del received  # while a rejection is held, its body is not
+                    result = await cancel_on_disconnect(request, inference)
+                    response = inference_response(*encode(*result))
+                    self._service.sample(request.headers.get(REQUEST_ID_HEADER), *result)
+                except Exception as error:
+                    response = self._error_response(protocol, error)
             record.code = str(response.status_code)
         if context is not None:
             response.headers[REQUEST_ID_HEADER] = context.request_id
         return response
+
+    def _error_response(self, protocol: str, error: Exception) -> Response:
+        """Count an error and return its response.
+
+        Args:
+            protocol: The request's protocol, for the log.
+            error: The error. Its caller keeps no reference, because the error's traceback has the caller.
+        """
+        if isinstance(error, ClientDisconnect):
+            return Response(status_code=int(CLIENT_CLOSED_REQUEST))
+        if not isinstance(error, RequestError):  # the log receives the cause, the client a general message
+            logger.error("Inference request failed (protocol %s).", protocol, exc_info=error)
+            error = internal_error()
+        self._service.record_error(error)
+        # Otherwise uvicorn would read the rest of the body, only to discard it.
+        return error_response(error, close=isinstance(error, BodyTooLargeError))
 
     def _context(self, request: Request) -> RequestContext | None:
         recorder = self._service.metrics.recorder

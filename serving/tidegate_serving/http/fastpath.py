@@ -183,8 +183,7 @@ class RejectedRequest:
     ) -> None:
         self.connection = connection
         self.protocol = protocol
-        # Without its traceback, whose frames would keep the request's bytes in memory.
-        self.error = error.with_traceback(None)
+        self.error = error.without_frames()
         self.rows = rows
         self.arrived_at = arrived_at
         self.cancelled = False

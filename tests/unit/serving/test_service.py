@@ -2,7 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 import asyncio
 import json
+import weakref
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any
 
@@ -151,6 +153,45 @@ def test_infer_cancelled_while_computed_drops_the_result(service: Service, engin
         engine.unblock()
         _, result = await service.infer(lambda: service.parse_v1(BODY), Record())
         assert result.array("label").tolist() == [2, 6]
+
+    run(scenario)
+
+
+@pytest.mark.usefixtures("no_collection")
+@pytest.mark.parametrize("body", [b'{"instances": [["x"]]}', b"{}"])
+def test_infer_error_leaves_no_reference_cycle(body: bytes, service: Service) -> None:
+    async def scenario() -> None:
+        def parse() -> InferenceRequest:
+            return service.parse_v1(body)
+
+        parser = weakref.ref(parse)
+        with suppress(RequestError):
+            await service.infer(parse, Record())
+        del parse
+        await asyncio.sleep(0)  # the callback that ran this call has the error's future
+        assert parser() is None
+
+    run(scenario)
+
+
+@pytest.mark.usefixtures("no_collection")
+def test_infer_rejection_leaves_no_reference_cycle(service: Service) -> None:
+    errors: list[weakref.ref[RequestError]] = []
+
+    def reject(_: float) -> None:
+        error = RequestError("Server overloaded.", ErrorCode.RESOURCE_EXHAUSTED)
+        errors.append(weakref.ref(error))
+        try:
+            raise error
+        finally:
+            del error
+
+    async def scenario() -> None:
+        service.batcher.reject_if_overloaded = reject  # type: ignore[method-assign]
+        service.batcher.rejection_seconds = 0
+        with suppress(RequestError):
+            await service.infer(lambda: service.parse_v1(BODY), Record())
+        assert [error() for error in errors] == [None]
 
     run(scenario)
 

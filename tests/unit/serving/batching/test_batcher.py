@@ -388,3 +388,25 @@ def test_batcher_result_is_reported_once_per_call() -> None:
         assert reported == [(2, [2, 4])]
 
     asyncio.run(main())
+
+
+def test_batcher_starts_its_thread_before_the_first_request() -> None:
+    prepared: list[int] = []
+    batcher = Batcher(
+        FakeEngine(),
+        Batch.concatenate,  # type: ignore[arg-type]
+        Metrics(CollectorRegistry()),
+        prepare_thread=lambda: prepared.append(threading.get_ident()),
+    )
+    batcher.close()
+    assert len(prepared) == 1
+    assert prepared != [threading.get_ident()]
+
+
+def test_batcher_without_its_thread_is_not_created(monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with pytest.raises(RuntimeError, match="start new thread"):
+        Batcher(FakeEngine(), Batch.concatenate, Metrics(CollectorRegistry()))  # type: ignore[arg-type]

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import asyncio
 import json
+import weakref
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
+from starlette.types import Message
 
 from tests.support.stub_service import FailingEngine, StubPredictor, make_predictor
 from tidegate_serving.http import endpoints
@@ -44,14 +46,18 @@ class Client:
         return asyncio.run(asyncio.wait_for(main(), 60))
 
 
-def client_of(predictor: Any, **options: Any) -> Client:
+def application_of(predictor: Any, **options: Any) -> Starlette:
     async def kserve(_: object) -> PlainTextResponse:
         return PlainTextResponse("KServe")
 
     app = Starlette(routes=[Route("/v2", kserve), Route("/metrics", kserve), Route("/openapi.json", kserve)])
     app.openapi_url = "/openapi.json"  # type: ignore[attr-defined]
     endpoints.install(app, predictor, **options)
-    return Client(app)
+    return app
+
+
+def client_of(predictor: Any, **options: Any) -> Client:
+    return Client(application_of(predictor, **options))
 
 
 def test_install_precedes_kserves_routes_and_keeps_the_rest(predictor: StubPredictor) -> None:
@@ -131,6 +137,38 @@ def test_body_above_the_limit_is_413_and_closes(chunked: bool, predictor: StubPr
     assert response.headers["connection"] == "close"
     assert "at most 4000 bytes" in response.json()["error"]
     assert predictor.counts("tidegate_requests_rejected_total") == {("content_too_large",): 1}
+
+
+class Chunk(bytes):
+    """A part of a body, which a test can see in memory."""
+
+    def __init__(self, _: bytes) -> None:
+        self.token = Token()
+
+
+class Token:
+    """An object with weak references, which bytes do not have."""
+
+
+@pytest.mark.usefixtures("no_collection")
+@pytest.mark.parametrize("aborted", [False, True])
+def test_body_that_is_not_complete_is_freed_at_once(aborted: bool, predictor: StubPredictor) -> None:
+    tokens: list[weakref.ref[Token]] = []
+
+    async def receive() -> Message:
+        if aborted and tokens:
+            return {"type": "http.disconnect"}
+        chunk = Chunk(b" " * 1_000)
+        tokens.append(weakref.ref(chunk.token))
+        return {"type": "http.request", "body": chunk, "more_body": True}
+
+    async def send(_: Message) -> None:
+        pass
+
+    scope = {"type": "http", "method": "POST", "path": "/v1/models/test:predict", "headers": []}
+    asyncio.run(application_of(predictor)(scope, receive, send))
+    assert len(tokens) == (1 if aborted else 5)
+    assert [token() for token in tokens] == [None] * len(tokens)
 
 
 def test_rows_above_the_limit_are_413_and_keep_the_connection(predictor: StubPredictor) -> None:

@@ -5,7 +5,7 @@ import json
 import re
 import struct
 import tracemalloc
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from itertools import pairwise
 from typing import Any
 
@@ -13,7 +13,9 @@ import pytest
 
 from tests.support.fake_connection import FakeHttpServer, FakeTransport, wait_until
 from tests.support.stub_service import BlockingEngine, FailingEngine, make_predictor
+from tidegate.batch import Array, Batch
 from tidegate_serving.codecs.request import Limits
+from tidegate_serving.engines.base import OutputNames
 from tidegate_serving.errors import ErrorCode, RequestError
 from tidegate_serving.http.fastpath import FastPathProtocol
 from tidegate_serving.http.responses import CONNECTION_CLOSE
@@ -220,6 +222,42 @@ def test_bytes_during_a_request_wait_for_its_response() -> None:
         assert second.json() == {"live": True}
 
     run(scenario, engine=engine)
+
+
+class CountingEngine(BlockingEngine):
+    """Counts the rows."""
+
+    rows = 0
+
+    def run(self, batch: Batch, output_names: OutputNames = None) -> Mapping[str, Array]:
+        self.rows += len(batch)
+        return super().run(batch, output_names)
+
+
+@pytest.mark.parametrize("fast_path", [True, False])
+def test_request_of_a_disconnected_client_is_not_computed(fast_path: bool) -> None:
+    engine = CountingEngine()
+
+    async def scenario(server: FakeHttpServer, connection: FakeTransport) -> None:
+        batcher = server.predictor.service.batcher
+
+        def responses() -> dict[tuple[str, ...], float]:
+            return server.predictor.counts("tidegate_requests_total")
+
+        connection.protocol.data_received(REQUEST)
+        await asyncio.to_thread(engine.started.wait, 50)
+        other = server.connect()
+        other.protocol.data_received(REQUEST)
+        await wait_until(lambda: batcher.queued_rows == 1)
+        other.lose()
+        await wait_until(lambda: responses() == {("499", "v1"): 1})
+        engine.released.set()
+        await server.settle(connection)
+        assert engine.rows == 1
+        assert not other.written
+        assert responses() == {("200", "v1"): 1, ("499", "v1"): 1}
+
+    run(scenario, fast_path=fast_path, engine=engine)
 
 
 @pytest.mark.parametrize("half_closed", [False, True])
