@@ -118,15 +118,16 @@ class DriftMonitor(Collector):
 
     def record_batch(self, batch: Batch, outputs: Mapping[str, Array]) -> None:
         """Buffer a batch and its outputs, arrays ``[rows]`` or ``[rows, width]``, to be counted soon."""
-        rows, room = len(batch), self._max_buffered_rows - self._buffered_rows
-        if rows > room:
-            self._rows["dropped"] += rows - room
-            if room == 0:
-                return
-            batch, rows = batch[:room], room
+        rows = min(len(batch), self._max_buffered_rows - self._buffered_rows)
+        dropped = len(batch) - rows
+        self._rows["dropped"] += dropped
+        if rows == 0:
+            return
         predictions = outputs[self._contract.prediction.name][:rows]
         if predictions.ndim == 2:
             predictions = predictions[:, 0]
+        if dropped:  # copies, because views would keep the whole batch in memory
+            batch, predictions = batch.take(np.arange(rows)), predictions.copy()
         self._buffer.append((batch, predictions))
         self._buffered_rows += rows
         loop = asyncio.get_running_loop()

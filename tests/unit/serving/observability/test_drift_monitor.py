@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import asyncio
 import itertools
+import weakref
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -160,6 +161,22 @@ def test_monitor_full_buffer_drops_and_counts_rows() -> None:
         assert full["predictions_total", "1"] == 1
         emptied = await bench.count(EVEN[:1], [0])
         assert emptied["drift_rows_total", "counted"] == MAX_BUFFERED_ROWS + 1
+
+    run(scenario)
+
+
+def test_monitor_full_buffer_keeps_no_dropped_rows() -> None:
+    async def scenario() -> None:
+        bench = Bench()
+        bench.call_later_at_once()
+        size = MAX_BUFFERED_ROWS + 1
+        matrix, labels = np.zeros((size, 2), np.float32), np.zeros(size, int)
+        bench.monitor.record_batch(Batch({"input-0": matrix}), {"label": labels})
+        whole = weakref.ref(matrix), weakref.ref(labels)
+        del matrix, labels
+        assert [array() for array in whole] == [None, None]
+        counted = await bench.count(EVEN[:1], [0])
+        assert counted["drift_rows_total", "counted"] == MAX_BUFFERED_ROWS
 
     run(scenario)
 
