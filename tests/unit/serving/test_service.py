@@ -178,7 +178,7 @@ def test_infer_error_leaves_no_reference_cycle(body: bytes, service: Service) ->
 def test_infer_rejection_leaves_no_reference_cycle(service: Service) -> None:
     errors: list[weakref.ref[RequestError]] = []
 
-    def reject(_: float) -> None:
+    def reject(now: float) -> None:
         error = RequestError("Server overloaded.", ErrorCode.RESOURCE_EXHAUSTED)
         errors.append(weakref.ref(error))
         try:
