@@ -51,6 +51,8 @@ containers:
       {{- end }}
       - name: TIDEGATE_MAX_QUEUE_DELAY
         value: {{ $.root.Values.server.maxQueueDelaySeconds | quote }}
+      - name: TIDEGATE_GRPC_TRANSPORT
+        value: {{ $.root.Values.server.grpcTransport | quote }}
       - name: TIDEGATE_ACCESS_LOG
         value: {{ $.root.Values.server.accessLog | quote }}
       {{- with $.root.Values.server.pairsSampleRate }}

@@ -295,7 +295,7 @@ values are the same for both tracks, and the digests always differ.
       "TIDEGATE_DRAIN_SECONDS" "drainSeconds" "TIDEGATE_SHUTDOWN_TIMEOUT" "shutdownTimeoutSeconds"
       "TIDEGATE_MAX_ROWS" "maxRows" "TIDEGATE_MAX_BODY_BYTES" "maxBodyBytes" "TIDEGATE_ENGINE" "engine"
       "TIDEGATE_PREDICTOR" "predictor" "TIDEGATE_METRICS_PORT" "metricsPort"
-      "TIDEGATE_MAX_QUEUE_DELAY" "maxQueueDelaySeconds" "TIDEGATE_PAIRS_SAMPLE_RATE" "pairsSampleRate"
+      "TIDEGATE_MAX_QUEUE_DELAY" "maxQueueDelaySeconds" "TIDEGATE_GRPC_TRANSPORT" "grpcTransport" "TIDEGATE_PAIRS_SAMPLE_RATE" "pairsSampleRate"
       "TIDEGATE_REQUEST_SAMPLE_URL" "requestSample.url" "TIDEGATE_REQUEST_SAMPLE_RATE" "requestSample.rate"
       "TIDEGATE_REQUEST_SAMPLE_SENSITIVITY" "requestSample.sensitivity" "TIDEGATE_REQUEST_SAMPLE_HOURLY_BYTES" "requestSample.hourlyBytes"
       "TIDEGATE_TRUSTED_TYPE" "trustedTypes" "TIDEGATE_ALLOW_JOBLIB_DIGEST" "allowedJoblibDigests" "TIDEGATE_ACCESS_LOG" "accessLog" }}
