@@ -98,7 +98,8 @@ def _stages(model: LoadedModel, case: StageCase) -> dict[str, Run]:
     if case.protocol is Protocol.V1:
         parse, encode = partial(v1.parse_body, contract, body, limits), _encode_v1
     elif case.protocol is Protocol.GRPC:
-        parse, encode = partial(_parse_message, contract, body, limits), partial(_encode_message, model)
+        messages = grpc.ResponseEncoder(model.bundle.manifest.name, model.version, contract.outputs)
+        parse, encode = partial(_parse_message, contract, body, limits), partial(_encode_message, messages)
     else:
         parse, encode = partial(v2.parse, contract, body, None, limits), encoder.encode
     requests = [parse() for _ in range(case.requests)]
@@ -127,9 +128,8 @@ def _parse_message(contract: Contract, body: bytes, limits: Limits) -> Inference
     return grpc.parse_infer_request(contract, grpc.parse_message(pb.ModelInferRequest, body), limits)
 
 
-def _encode_message(model: LoadedModel, request: InferenceRequest, result: ResultSlice) -> object:
-    name, version = model.bundle.manifest.name, model.version
-    return grpc.encode_infer_response(name, version, request, result, as_raw=True).SerializeToString()
+def _encode_message(encoder: grpc.ResponseEncoder, request: InferenceRequest, result: ResultSlice) -> object:
+    return encoder.encode(request, result, as_raw=True)
 
 
 def _cpu_seconds(run: Run, clock: Callable[[], float]) -> float:

@@ -39,6 +39,7 @@ from tidegate_serving.config import (
     REQUEST_SAMPLE_RATE,
     SHUTDOWN_TIMEOUT,
     EngineChoice,
+    GrpcTransport,
     Recording,
     RequestSampleOptions,
     SampledSensitivity,
@@ -129,6 +130,13 @@ def serve(
             "The port for mirrored requests over gRPC; 0 selects a free one. Default: none.",
         ),
     ] = None,
+    grpc_transport: Annotated[
+        GrpcTransport,
+        typer.Option(
+            envvar="TIDEGATE_GRPC_TRANSPORT",
+            help="The implementation of gRPC's protocol: asyncio, the server's own, or grpcio, the package.",
+        ),
+    ] = GrpcTransport.GRPCIO,
     ssl_certfile: Annotated[
         Path | None,
         typer.Option(
@@ -348,6 +356,7 @@ def serve(
             shadow_http_port,
             shadow_grpc_port,
             _certificate(ssl_certfile, ssl_keyfile),
+            grpc_transport,
         )
         served = (own_class or Predictor)(
             model,

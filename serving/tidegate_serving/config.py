@@ -85,3 +85,12 @@ class EngineChoice(StrEnum):
     """ONNX Runtime if the parity report says ``equal``, else scikit-learn."""
     ONNX = "onnx"
     SKLEARN = "sklearn"
+
+
+class GrpcTransport(StrEnum):
+    """The implementation of gRPC's protocol."""
+
+    ASYNCIO = "asyncio"
+    """The server's own, on the event loop of REST."""
+    GRPCIO = "grpcio"
+    """That of the package grpcio."""

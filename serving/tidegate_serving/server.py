@@ -7,7 +7,6 @@ It overrides only public methods of KServe's class: ``start``, ``setup_event_loo
 """
 
 import asyncio
-import errno
 import math
 import socket
 import warnings
@@ -20,9 +19,15 @@ import uvloop
 
 from tidegate.errors import ConfigurationError
 from tidegate_serving._kserve import ModelServer, app
-from tidegate_serving.config import ALL_ADDRESSES, DRAIN_SECONDS, SHUTDOWN_TIMEOUT, Recording
+from tidegate_serving.config import (
+    ALL_ADDRESSES,
+    DRAIN_SECONDS,
+    SHUTDOWN_TIMEOUT,
+    GrpcTransport,
+    Recording,
+)
 from tidegate_serving.drain import Drain
-from tidegate_serving.grpc.server import GrpcServer
+from tidegate_serving.grpc.server import GrpcServer, create_grpc_server
 from tidegate_serving.http import endpoints
 from tidegate_serving.http.server import (
     HttpServer,
@@ -31,22 +36,18 @@ from tidegate_serving.http.server import (
     create_pairs_server,
     create_shadow_server,
 )
+from tidegate_serving.listener import bind_socket
 from tidegate_serving.observability.pairs import PairRecorder
 from tidegate_serving.observability.recorder import Model, ResponseRecorder
 from tidegate_serving.observability.spans import SpanRecorder, create_provider
 from tidegate_serving.predictor import Predictor
 from tidegate_serving.tls import CertificateFiles
 
-ALL_IPV4_ADDRESSES = "0.0.0.0"
-
 LOOPBACK_ADDRESS = "127.0.0.1"
 """An address that only the containers of the same pod reach, and clients that may forward its ports."""
 
 SHADOW_GRACE = 1.0
 """Seconds that mirrored calls in flight have after the drain: no client waits for them."""
-
-_NO_IPV6 = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
-"""The errors of a kernel without IPv6, and of one that has it disabled for every interface."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +99,7 @@ class Server(ModelServer):
         shadow_grpc_port: The port of mirrored requests over gRPC, in the same way.
         certificate: The certificate of REST and gRPC, also for mirrored requests; None for connections
             without TLS. The other ports have no TLS.
+        grpc_transport: The implementation of gRPC's protocol, also for mirrored requests.
 
     Raises:
         ConfigurationError: If a port is not available, or OpenTelemetry is not installed for spans.
@@ -116,8 +118,10 @@ class Server(ModelServer):
         shadow_http_port: int | None = None,
         shadow_grpc_port: int | None = None,
         certificate: CertificateFiles | None = None,
+        grpc_transport: GrpcTransport = GrpcTransport.GRPCIO,
     ) -> None:
         self._certificate = certificate
+        self._grpc_transport = grpc_transport
         self._recording = recording or Recording()
         self._span_provider = create_provider() if self._recording.traces else None
         pairs_port = self._recording.pairs_port if self._recording.pairs_sample_rate else None
@@ -129,7 +133,7 @@ class Server(ModelServer):
             shadow_grpc_port=shadow_grpc_port,
             pairs_port=pairs_port,
         )
-        # gRPC binds its own sockets, after the model is loaded; this finds out early whether it can.
+        # gRPC binds its own socket, after the model is loaded; this finds out early whether it can.
         with bind_socket(host, grpc_port, "--grpc-port") as free:
             host = free.getsockname()[0]
         with ExitStack() as listeners:
@@ -149,7 +153,7 @@ class Server(ModelServer):
             http_port=http_port,
             grpc_port=grpc_port,
             workers=1,
-            enable_grpc=False,  # KServe's own servicer; setup_event_loop starts GrpcServer
+            enable_grpc=False,  # KServe's own servicer; setup_event_loop starts ours
             enable_latency_logging=False,
             event_loop="uvloop",
             grace_period=math.ceil(shutdown_timeout),  # uvicorn takes whole seconds
@@ -212,7 +216,8 @@ class Server(ModelServer):
             self._rest_server.config, self._predictor, self._listener, self._drain, self._certificate
         )
         self._rest_server._server = http_server
-        grpc_server = GrpcServer(
+        grpc_server = create_grpc_server(
+            self._grpc_transport,
             self._predictor,
             (self._host, self.grpc_port),
             self._drain,
@@ -220,7 +225,7 @@ class Server(ModelServer):
             certificate=self._certificate,
         )
         side_servers = list(self._create_side_servers())
-        shadow_grpc_server = next((each for each in side_servers if isinstance(each, GrpcServer)), None)
+        shadow_grpc_server = next((each for each in side_servers if not isinstance(each, HttpServer)), None)
         self.servers += [grpc_server.serve(), self._drain.run(), *(each.serve() for each in side_servers)]
         listening = [each.listening for each in (http_server, grpc_server, *side_servers)]
         self.servers.append(self._notify_ready(grpc_server, shadow_grpc_server, listening))
@@ -242,8 +247,14 @@ class Server(ModelServer):
             )
         if self._shadow_grpc_port is not None:
             address = self._host, self._shadow_grpc_port
-            yield GrpcServer(
-                shadow, address, self._drain, SHADOW_GRACE, "--shadow-grpc-port", self._certificate
+            yield create_grpc_server(
+                self._grpc_transport,
+                shadow,
+                address,
+                self._drain,
+                SHADOW_GRACE,
+                "--shadow-grpc-port",
+                self._certificate,
             )
 
     def register_signal_handler(self) -> None:
@@ -283,39 +294,3 @@ def _check_ports_differ(**ports: int | None) -> None:
                 f"{option}: expected a port of its own, received {port} as for {options[port]}; choose "
                 "another."
             )
-
-
-def bind_socket(host: str, port: int, option: str) -> socket.socket:
-    """Bind a socket before the model is loaded, so that a port in use is reported at once.
-
-    The address ``::`` accepts IPv4 and IPv6, and IPv4 alone on a machine without IPv6.
-
-    Args:
-        host: The address; with a colon, it is IPv6.
-        port: The port; 0 selects a free one.
-        option: The option that chooses another port, for the message.
-
-    Raises:
-        ConfigurationError: If the port is not available.
-    """
-    try:
-        return _bind(host, port)
-    except OSError as error:
-        if host == ALL_ADDRESSES and error.errno in _NO_IPV6:
-            return bind_socket(ALL_IPV4_ADDRESSES, port, option)
-        raise ConfigurationError(
-            f"Port {port} of {host} is not available: {error.strerror}; choose another with {option}."
-        ) from None
-
-
-def _bind(host: str, port: int) -> socket.socket:
-    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if host == ALL_ADDRESSES:
-            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        listener.bind((host, port))
-    except OSError:
-        listener.close()
-        raise
-    return listener

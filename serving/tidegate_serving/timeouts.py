@@ -3,7 +3,8 @@
 """Timeouts of connections: maximum age and keep-alive, checked for all connections by one periodic sweep.
 
 A timer per connection and request would be a measurable part of a small request's cost, and a second is
-precise enough. How a connection closes is in :mod:`tidegate_serving.http.fastpath`.
+precise enough. How a connection closes is in :mod:`tidegate_serving.http.fastpath` and in
+:mod:`tidegate_serving.grpc.http2.connection`.
 """
 
 import asyncio

@@ -10,6 +10,7 @@ logged, and the loaded one stays.
 import logging
 import ssl
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,16 +20,20 @@ from tidegate.errors import ConfigurationError
 
 logger = logging.getLogger("tidegate.serving")
 
+HTTP_1 = "http/1.1"
+HTTP_2 = "h2"
+
 Stamp = tuple[tuple[int, int], ...]
 """Inode and time of each file; empty without one of them. A rotated Secret of Kubernetes has new inodes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A certificate chain and its key, as both listeners need them."""
+    """A certificate chain and its key, as the listeners need them."""
 
     stamp: Stamp
-    context: ssl.SSLContext
+    contexts: Mapping[str, ssl.SSLContext]
+    """The contexts by the protocol that they offer."""
     chain: bytes
     key: bytes
 
@@ -66,12 +71,16 @@ class CertificateFiles:
                 logger.warning("The last certificate stays in use: %s", error)
             return self._pair
 
-    def create_context(self) -> ssl.SSLContext:
-        """Return the context of a listener, which takes the current pair at each handshake."""
-        context = self.current().context
+    def create_context(self, protocol: str = HTTP_1) -> ssl.SSLContext:
+        """Return the context of a listener, which takes the current pair at each handshake.
+
+        Args:
+            protocol: The protocol that it offers, as ALPN names it.
+        """
+        context = self.current().contexts[protocol]
 
         def select(connection: ssl.SSLObject, *_: object) -> None:
-            connection.context = self.current().context
+            connection.context = self.current().contexts[protocol]
 
         # OpenSSL calls it at every handshake, also without a server name.
         context.sni_callback = select
@@ -99,12 +108,15 @@ class CertificateFiles:
         return tuple((state.st_ino, state.st_mtime_ns) for state in states)
 
     def _load(self, stamp: Stamp) -> Pair:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.set_alpn_protocols(["http/1.1"])
+        contexts: dict[str, ssl.SSLContext] = {}
         try:
-            # Without the empty password, OpenSSL would read one from the terminal.
-            context.load_cert_chain(self._chain, self._key, password="")
-            return Pair(stamp, context, self._chain.read_bytes(), self._key.read_bytes())
+            for protocol in (HTTP_1, HTTP_2):
+                context = contexts[protocol] = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+                context.set_alpn_protocols([protocol])
+                context.options |= ssl.OP_NO_RENEGOTIATION  # RFC 9113, section 9.2.1
+                # Without the empty password, OpenSSL would read one from the terminal.
+                context.load_cert_chain(self._chain, self._key, password="")
+            return Pair(stamp, contexts, self._chain.read_bytes(), self._key.read_bytes())
         except OSError as error:  # SSLError is one
             raise ConfigurationError(
                 f"TLS: expected a certificate in {self._chain} and its key in {self._key}, both in PEM, "

@@ -51,6 +51,14 @@ CONTENTS_FIELDS = {
 From the Open Inference Protocol, open_inference_grpc.proto, ``InferTensorContents``.
 """
 
+_LENGTH_DELIMITED = 2
+_ID_TAG = bytes([pb.ModelInferResponse.ID_FIELD_NUMBER << 3 | _LENGTH_DELIMITED])
+_RAW_OUTPUT_TAG = bytes([pb.ModelInferResponse.RAW_OUTPUT_CONTENTS_FIELD_NUMBER << 3 | _LENGTH_DELIMITED])
+"""The tags of the fields that differ between two responses with the same outputs and rows."""
+
+_MAX_HEADS = 64
+"""Numbers of rows whose beginnings of responses are kept."""
+
 
 def parse_message(message_class: Any, content: bytes) -> Any:
     """Parse a protobuf message.
@@ -153,27 +161,73 @@ def _parse_typed_contents(where: str, datatype: str, shape: tuple[int, ...], con
     return np.array(values, dtype=dtype)
 
 
-def encode_infer_response(
-    name: str, version: str, request: InferenceRequest, result: ResultSlice, *, as_raw: bool
-) -> Any:
-    """Encode a ``ModelInferResponse``.
+class ResponseEncoder:
+    """The encoder of one model's responses.
 
     Args:
-        name: The model's name.
+        name: The model's name in requests.
         version: The model's version.
-        request: The request, which selects the outputs.
-        result: The outputs of its rows.
-        as_raw: Whether tensors are raw, as they are in the request, or typed.
+        outputs: All outputs of the model.
     """
-    message = pb.ModelInferResponse(model_name=name, model_version=version, id=request.id)
-    for output in request.outputs:
-        array = result.array(output.name)
-        tensor = message.outputs.add(name=output.name, datatype=str(output.datatype), shape=array.shape)
-        if as_raw:
-            message.raw_output_contents.append(encode_raw_tensor(array))
-        else:
-            getattr(tensor.contents, CONTENTS_FIELDS[output.datatype]).extend(_typed_elements(output, array))
-    return message
+
+    def __init__(self, name: str, version: str, outputs: tuple[Output, ...]) -> None:
+        self._name = name
+        self._version = version
+        self._outputs = outputs
+        self._heads: dict[int, bytes] = {}
+        """By number of rows, a serialized response with all outputs, without the id and the contents."""
+
+    def encode(self, request: InferenceRequest, result: ResultSlice, *, as_raw: bool) -> bytes:
+        """Encode a serialized ``ModelInferResponse``.
+
+        Args:
+            request: The request, which selects the outputs.
+            result: The outputs of its rows.
+            as_raw: Whether tensors are raw, as they are in the request, or typed.
+        """
+        outputs, rows = request.outputs, result.stop - result.start
+        if not as_raw:
+            message = self._message(outputs, rows)
+            message.id = request.id
+            for tensor, output in zip(message.outputs, outputs, strict=True):
+                elements = _typed_elements(output, result.array(output.name))
+                getattr(tensor.contents, CONTENTS_FIELDS[output.datatype]).extend(elements)
+            return bytes(message.SerializeToString())
+        # From the encoding of Protocol Buffers: a message is the concatenation of its fields in any order.
+        fields = [self._head(outputs, rows), _encode_field(_ID_TAG, request.id.encode())]
+        for output in outputs:
+            fields.append(_encode_field(_RAW_OUTPUT_TAG, encode_raw_tensor(result.array(output.name))))
+        return b"".join(fields)
+
+    def _head(self, outputs: tuple[Output, ...], rows: int) -> bytes:
+        if outputs is not self._outputs:
+            return bytes(self._message(outputs, rows).SerializeToString())
+        head = self._heads.get(rows)
+        if head is None:
+            head = bytes(self._message(outputs, rows).SerializeToString())
+            if len(self._heads) < _MAX_HEADS:
+                self._heads[rows] = head
+        return head
+
+    def _message(self, outputs: tuple[Output, ...], rows: int) -> Any:
+        message = pb.ModelInferResponse(model_name=self._name, model_version=self._version)
+        for output in outputs:
+            shape = [rows] if output.width is None else [rows, output.width]
+            message.outputs.add(name=output.name, datatype=str(output.datatype), shape=shape)
+        return message
+
+
+def _encode_field(tag: bytes, content: bytes) -> bytes:
+    """Encode a field of text or bytes: its tag, its length as a varint, and its content."""
+    length = len(content)
+    if length < 0x80:
+        return tag + bytes((length,)) + content
+    varint = bytearray()
+    while length >= 0x80:
+        varint.append(length & 0x7F | 0x80)
+        length >>= 7
+    varint.append(length)
+    return tag + bytes(varint) + content
 
 
 def _typed_elements(output: Output, array: Array) -> Sequence[Any]:

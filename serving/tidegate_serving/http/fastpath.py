@@ -24,9 +24,9 @@ from tidegate_serving.codecs.inputs import Inputs
 from tidegate_serving.codecs.request import InferenceRequest
 from tidegate_serving.engines.result import ResultSlice
 from tidegate_serving.errors import ErrorCode, RequestError, internal_error
+from tidegate_serving.hold import ResponseHold
 from tidegate_serving.http.connection import LINGER_BYTES, HttpConnection
 from tidegate_serving.http.head import MAX_HEAD_BYTES, RequestHead, RequestHeadParser
-from tidegate_serving.http.hold import ResponseHold
 from tidegate_serving.http.responses import (
     BINARY_LINES,
     CONNECTION_CLOSE,
@@ -34,10 +34,10 @@ from tidegate_serving.http.responses import (
     JSON_LINES,
     error_body,
 )
-from tidegate_serving.http.timeouts import ConnectionTimeouts
 from tidegate_serving.observability.request_metrics import CLIENT_CLOSED_REQUEST
 from tidegate_serving.request_context import REQUEST_ID_HEADER, RequestContext
 from tidegate_serving.service import Served
+from tidegate_serving.timeouts import ConnectionTimeouts
 
 logger = logging.getLogger("tidegate.serving")
 

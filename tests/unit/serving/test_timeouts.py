@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tidegate_serving.http.timeouts import MAX_CONNECTION_AGE_JITTER, SWEEP_INTERVAL, ConnectionTimeouts
+from tidegate_serving.timeouts import MAX_CONNECTION_AGE_JITTER, SWEEP_INTERVAL, ConnectionTimeouts
 
 
 class FakeLoop:

@@ -15,7 +15,7 @@ from tidegate_serving.engines.result import BatchResult, ResultSlice
 from tidegate_serving.errors import ErrorCode, RequestError
 from tidegate_serving.grpc.codec import (
     CONTENTS_FIELDS,
-    encode_infer_response,
+    ResponseEncoder,
     parse_infer_request,
     parse_message,
     parse_tensors,
@@ -139,15 +139,22 @@ TEXTS = contract(
 )
 
 
+def encode(all_outputs: Any, request: InferenceRequest, outputs: Any, as_raw: bool) -> Any:
+    encoder = ResponseEncoder("m", "abc", all_outputs)
+    content, again = (encoder.encode(request, slice_of(request, outputs), as_raw=as_raw) for _ in range(2))
+    assert content == again
+    return pb.ModelInferResponse.FromString(content)
+
+
 @pytest.mark.parametrize("as_raw", [True, False])
-def test_encode_infer_response_has_the_requests_form(as_raw: bool) -> None:
+def test_encode_has_the_requests_form(as_raw: bool) -> None:
     outputs = {
         "label": np.array(["é", "b"], dtype=object),
         "probabilities": np.array([[0.25, 0.75], [1, 0]], dtype="float32"),
     }
     inputs: Any = None
     request = InferenceRequest(inputs, "7", TEXTS.outputs)
-    response = encode_infer_response("m", "abc", request, slice_of(request, outputs), as_raw=as_raw)
+    response = encode(TEXTS.outputs, request, outputs, as_raw)
     assert (response.model_name, response.model_version, response.id) == ("m", "abc", "7")
     assert [(o.name, o.datatype, list(o.shape)) for o in response.outputs] == [
         ("label", "BYTES", [2]),
@@ -167,10 +174,10 @@ def test_encode_infer_response_has_the_requests_form(as_raw: bool) -> None:
 
 @pytest.mark.parametrize("datatype", TARGETS)
 @pytest.mark.parametrize("as_raw", [True, False])
-def test_encode_infer_response_of_several_targets(datatype: str, as_raw: bool) -> None:
+def test_encode_response_of_several_targets(datatype: str, as_raw: bool) -> None:
     inputs: Any = None
     request, values = InferenceRequest(inputs, "7", several_targets(datatype).outputs), TARGETS[datatype]
-    response = encode_infer_response("m", "abc", request, slice_of(request, {"label": values}), as_raw=as_raw)
+    response = encode(request.outputs, request, {"label": values}, as_raw)
     (output,) = response.outputs
     assert (output.datatype, list(output.shape)) == (datatype, [2, 2])
     if as_raw:
@@ -180,3 +187,16 @@ def test_encode_infer_response_of_several_targets(datatype: str, as_raw: bool) -
         received = list(getattr(output.contents, CONTENTS_FIELDS[datatype]))
         received = [text.decode() for text in received] if datatype == "BYTES" else received
     assert received == values.reshape(-1).tolist()
+
+
+@pytest.mark.parametrize("as_raw", [True, False])
+def test_encode_selected_outputs_and_long_contents(as_raw: bool) -> None:
+    inputs: Any = None
+    rows = 5_000
+    outputs = {"label": np.array(["é"] * rows, dtype=object), "probabilities": np.zeros((rows, 2), "float32")}
+    request = InferenceRequest(inputs, "7" * 200, TEXTS.outputs[1:])
+    response = encode(TEXTS.outputs, request, outputs, as_raw)
+    assert response.id == "7" * 200
+    assert [(each.name, list(each.shape)) for each in response.outputs] == [("probabilities", [rows, 2])]
+    if as_raw:
+        assert list(response.raw_output_contents) == [bytes(8 * rows)]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.support.virtual_time import VirtualLoop, run
-from tidegate_serving.http.hold import HOLD_PRECISION, ResponseHold
+from tidegate_serving.hold import HOLD_PRECISION, ResponseHold
 
 SECONDS = 0.5
 
