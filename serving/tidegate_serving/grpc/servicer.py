@@ -277,6 +277,7 @@ class InferCall:
 
     def reject(self, error: RequestError) -> None:
         """Send an error."""
+        error.without_frames()
         self.service.record_error(error)
         self._record(error.code.grpc_status if self.call.reject(error) else _CANCELLED)
 
@@ -306,7 +307,7 @@ class RejectedCall:
             if hasattr(call, name):
                 delattr(call, name)
         self._call = call
-        self._error = error.with_traceback(None)  # its frames have the message
+        self._error = error.without_frames()
 
     def send(self) -> None:
         """Send the response, unless the client does not wait any more."""

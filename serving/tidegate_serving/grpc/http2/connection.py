@@ -35,13 +35,20 @@ from tidegate_serving.grpc.http2.headers import (
     MalformedHeadersError,
     RequestHeads,
 )
-from tidegate_serving.grpc.http2.hpack import HeadersTooLargeError, HpackError
+from tidegate_serving.grpc.http2.hpack import (
+    EMPTY_TABLE,
+    TABLE_BYTES,
+    HeadersTooLargeError,
+    HpackError,
+)
 from tidegate_serving.grpc.http2.limits import (
     CLOSE_SECONDS,
     CONNECTION_WINDOW,
     CONTROL_FRAMES_PER_CALL,
+    CONTROL_FRAMES_PER_DATA,
     CONTROL_FRAMES_PER_SECOND,
     HANDSHAKE_SECONDS,
+    LINGER_BYTES,
     LINGER_SECONDS,
     MAX_CONCURRENT_STREAMS,
     MAX_CONTINUATIONS,
@@ -219,6 +226,8 @@ class Connection(asyncio.Protocol):
         self._preface_received = False
         self._settings_received = False
         self._closing_since: float | None = None
+        self._discarded_bytes = 0
+        """Bytes that have arrived since then."""
         self._resets = Allowance(MAX_RESETS, RESETS_PER_SECOND)
         self._control_frames = Allowance(MAX_CONTROL_FRAMES, CONTROL_FRAMES_PER_SECOND)
 
@@ -243,6 +252,8 @@ class Connection(asyncio.Protocol):
         """Streams that wait for a larger window."""
 
         # Sending
+        self._size_update = b""
+        """The beginning of the next header block, if the client has reduced its dynamic table (4.3.1)."""
         self._send_window = frames.DEFAULT_WINDOW
         self._initial_send_window = frames.DEFAULT_WINDOW
         self._max_send_frame = MAX_FRAME_BYTES
@@ -278,13 +289,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Cancel the requests, because their responses have no reader."""
         self._timeouts.discard(self)
-        streams, self._streams = self._streams, {}
-        self._blocked.clear()
-        self._enlargements.clear()
-        self._partial, self._block = b"", None
-        for stream in streams.values():
-            if stream.receiver is not None:
-                stream.receiver.cancel()
+        self._cancel_requests()
         if self in self._connections.open:
             self._connections.open.discard(self)
             self._connections.on_close()
@@ -306,6 +311,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Parse the frames that are complete, and pass them on."""
         if self._closing_since is not None:
+            self._discard(data)
             return
         self._last_activity = self._timeouts.now
         if self._partial:
@@ -520,9 +526,14 @@ class Connection(asyncio.Protocol):
         if not stream_id:
             raise ConnectionFailedError(ErrorCode.PROTOCOL_ERROR, "PRIORITY: expected a stream")
         if len(payload) != 5:
-            raise StreamFailedError(ErrorCode.FRAME_SIZE_ERROR)
-        if frames.parse_uint32(payload[:4]) & MAX_WINDOW == stream_id:  # RFC 7540, section 5.3.1
-            raise StreamFailedError(ErrorCode.PROTOCOL_ERROR)
+            code = ErrorCode.FRAME_SIZE_ERROR
+        elif frames.parse_uint32(payload[:4]) & MAX_WINDOW == stream_id:  # RFC 7540, section 5.3.1
+            code = ErrorCode.PROTOCOL_ERROR
+        else:
+            return
+        if stream_id > self._last_stream_id:  # section 6.4: an idle stream is never reset
+            raise ConnectionFailedError(code, "PRIORITY: expected 5 bytes and another stream")
+        raise StreamFailedError(code)
 
     def _receive_reset(self, stream_id: int, _: int, payload: bytes) -> None:
         """Cancel a request."""
@@ -564,8 +575,11 @@ class Connection(asyncio.Protocol):
             raise ConnectionFailedError(
                 ErrorCode.FLOW_CONTROL_ERROR, f"INITIAL_WINDOW_SIZE: expected at most {MAX_WINDOW}"
             )
-        self._change_initial_window(window)
+        if values.get(frames.HEADER_TABLE_SIZE, TABLE_BYTES) < TABLE_BYTES:
+            self._size_update = EMPTY_TABLE
+        # Before what the settings allow, because the client applies them when they are confirmed (6.5.3).
         self._transport.write(_SETTINGS_ACK)
+        self._change_initial_window(window)
 
     def _change_initial_window(self, window: int) -> None:
         """Change the windows of all streams by the difference, which may make them negative (6.9.2)."""
@@ -662,6 +676,8 @@ class Connection(asyncio.Protocol):
         if stream_id not in self._streams or self._transport.is_closing():
             return False
         self._resets.left += RESETS_PER_RESPONSE
+        if self._size_update:
+            head, self._size_update = self._size_update + head, b""
         if not size:
             head_flags = END_HEADERS | END_STREAM
             self._transport.write(HEAD.pack(len(head) << 8 | frames.HEADERS, head_flags, stream_id) + head)
@@ -721,6 +737,7 @@ class Connection(asyncio.Protocol):
             self._send_window -= size
             stream.send_window -= size
             self._stalled_since = self._loop.time()
+            self._control_frames.left += CONTROL_FRAMES_PER_DATA
             unsent = unsent[size:]
         stream.unsent = unsent
         if unsent:
@@ -815,9 +832,31 @@ class Connection(asyncio.Protocol):
         self._loop.call_later(LINGER_SECONDS, self._close)
 
     def _fail(self, code: ErrorCode, message: str) -> None:
-        """End the connection after a violation of the protocol."""
+        """End the connection after a violation of the protocol.
+
+        Frames that still arrive are discarded for a while, so that the client receives the reason.
+        """
+        self._closing_since = self._loop.time()
+        self._cancel_requests()
         self._transport.write(frames.goaway(self._last_stream_id, code, message))
-        self._close()
+        if self._transport.can_write_eof():  # TLS has no half-closed connection
+            self._transport.write_eof()
+        self._loop.call_later(LINGER_SECONDS, self._transport.close)
+
+    def _discard(self, data: bytes) -> None:
+        self._discarded_bytes += len(data)
+        if self._discarded_bytes > LINGER_BYTES:
+            self._transport.close()
+
+    def _cancel_requests(self) -> None:
+        """Cancel the requests without a response, and forget what has arrived and what is unsent."""
+        streams, self._streams = self._streams, {}
+        self._blocked.clear()
+        self._enlargements.clear()
+        self._partial, self._block = b"", None
+        for stream in streams.values():
+            if stream.receiver is not None:
+                stream.receiver.cancel()
 
     def _close(self) -> None:
         if self._closing_since is None:

@@ -20,6 +20,9 @@ Field = tuple[str, str]
 TABLE_BYTES = 4096
 """The largest dynamic table that the server allows, which is HTTP/2's default."""
 
+EMPTY_TABLE = b"\x20"
+"""The beginning of a header block that announces a dynamic table of 0 bytes (RFC 7541, section 6.3)."""
+
 _OVERHEAD_BYTES = 32
 """What each entry of a table counts in addition to its name and value (RFC 7541, section 4.1)."""
 

@@ -42,7 +42,8 @@ PING_SECONDS = 5.0
 """The time that a client has to confirm the first GOAWAY by the response to a PING."""
 
 LINGER_SECONDS = 1.0
-"""The time that a client has to close a connection that has ended.
+LINGER_BYTES = 8 << 20
+"""The time that a client has to close a connection that has ended, and the bytes that are then discarded.
 
 If the server closed it with unread frames in its socket, the kernel would reset it, and a last response that
 is still in transit would be lost.
@@ -61,9 +62,11 @@ drops it. Clients whose deadlines pass in an overload reset many calls, but rece
 MAX_CONTROL_FRAMES = 2_000
 CONTROL_FRAMES_PER_SECOND = 500
 CONTROL_FRAMES_PER_CALL = 8
-"""Frames without a part of a call, at once, per second and per call (CVE-2019-9511 to CVE-2019-9518).
+CONTROL_FRAMES_PER_DATA = 2
+"""Frames without a part of a call, at once, per second, per call and per further frame of a long response.
 
-A client in Go sends up to one PING and one WINDOW_UPDATE per response while it measures its window.
+They bound CVE-2019-9511 to CVE-2019-9518. A client in Go sends up to one PING and one WINDOW_UPDATE per
+response while it measures its window, and any client may open both windows after each frame.
 """
 
 

@@ -29,6 +29,7 @@ from tidegate_serving.grpc.http2.limits import (
     CLOSE_SECONDS,
     CONNECTION_WINDOW,
     HANDSHAKE_SECONDS,
+    LINGER_BYTES,
     MAX_CONCURRENT_STREAMS,
     MAX_CONTINUATIONS,
     MAX_CONTROL_FRAMES,
@@ -311,6 +312,30 @@ def test_smaller_initial_window_makes_windows_negative() -> None:
     run(scenario, window=10)
 
 
+def test_settings_are_confirmed_before_what_they_allow() -> None:
+    def scenario(client: Http2Client, application: RecordingApplication) -> None:
+        client.write(client.request(1))
+        application.requests[0].stream.respond(HEAD, b"x", TRAILERS)
+        client.read()
+        client.write(frames.settings(((frames.INITIAL_WINDOW_SIZE, 3),)))
+        assert kinds(client.read()) == [frames.SETTINGS, frames.DATA, frames.HEADERS]
+
+    run(scenario, window=0)
+
+
+def test_smaller_dynamic_table_is_confirmed_by_the_next_head() -> None:
+    def scenario(client: Http2Client, application: RecordingApplication) -> None:
+        client.write(
+            frames.settings(((frames.HEADER_TABLE_SIZE, 0),)) + client.request(1) + client.request(3)
+        )
+        for request in application.requests:
+            request.stream.respond(HEAD)
+        _, first, second = client.read()
+        assert (first.payload, second.payload) == (b"\x20" + HEAD, HEAD)
+
+    run(scenario)
+
+
 def test_connections_window_is_renewed() -> None:
     def scenario(client: Http2Client, application: RecordingApplication) -> None:
         client.write(client.headers(1))
@@ -426,6 +451,11 @@ CONNECTION_ERRORS = {
     "short ping": (lambda c: frame(frames.PING, 0, 0, bytes(7)), ErrorCode.FRAME_SIZE_ERROR),
     "goaway of a stream": (lambda c: frame(frames.GOAWAY, 0, 1, bytes(8)), ErrorCode.PROTOCOL_ERROR),
     "short goaway": (lambda c: frame(frames.GOAWAY, 0, 0, bytes(7)), ErrorCode.FRAME_SIZE_ERROR),
+    "priority of an idle stream": (
+        lambda c: frame(frames.PRIORITY, 0, 1, b"\0\0\0\1\0"),
+        ErrorCode.PROTOCOL_ERROR,
+    ),
+    "short priority": (lambda c: frame(frames.PRIORITY, 0, 1, bytes(4)), ErrorCode.FRAME_SIZE_ERROR),
     "priority of stream 0": (lambda c: frame(frames.PRIORITY, 0, 0, bytes(5)), ErrorCode.PROTOCOL_ERROR),
     "window of 0": (lambda c: frames.window_update(0, 0), ErrorCode.PROTOCOL_ERROR),
     "large window": (lambda c: frames.window_update(0, MAX_WINDOW), ErrorCode.FLOW_CONTROL_ERROR),
@@ -442,7 +472,7 @@ def test_violation_ends_the_connection(name: str) -> None:
         client.write(violate(client) + frame(frames.PING, 0, 0, bytes(8)))
         goaway = client.read()[-1]
         assert (goaway.kind, goaway.code) == (frames.GOAWAY, code)
-        assert client.transport.closing
+        assert client.transport.half_closed
 
     run(scenario)
 
@@ -453,8 +483,14 @@ STREAM_ERRORS = {
         lambda c: frame(frames.HEADERS, END_HEADERS | PRIORITIZED, 1, b"\0\0\0\1\0" + c.block(HEAD_FIELDS)),
         ErrorCode.PROTOCOL_ERROR,
     ),
-    "own dependency later": (lambda c: frame(frames.PRIORITY, 0, 1, b"\0\0\0\1\0"), ErrorCode.PROTOCOL_ERROR),
-    "long priority": (lambda c: frame(frames.PRIORITY, 0, 1, bytes(6)), ErrorCode.FRAME_SIZE_ERROR),
+    "own dependency later": (
+        lambda c: c.headers(1) + frame(frames.PRIORITY, 0, 1, b"\0\0\0\1\0"),
+        ErrorCode.PROTOCOL_ERROR,
+    ),
+    "long priority": (
+        lambda c: c.headers(1) + frame(frames.PRIORITY, 0, 1, bytes(6)),
+        ErrorCode.FRAME_SIZE_ERROR,
+    ),
     "data after the end": (
         lambda c: c.request(1) + frame(frames.DATA, 0, 1, b"a"),
         ErrorCode.STREAM_CLOSED,
@@ -518,6 +554,10 @@ def test_other_preface_ends_the_connection(content: bytes) -> None:
         client.write(content)
         (goaway,) = client.read()
         assert (goaway.kind, goaway.code) == (frames.GOAWAY, ErrorCode.PROTOCOL_ERROR)
+        assert client.transport.half_closed
+        client.write(bytes(LINGER_BYTES))
+        assert not client.transport.closing
+        client.write(b"x")
         assert client.transport.closing
 
     run(scenario, handshake=False)
@@ -597,9 +637,9 @@ def test_flood_ends_the_connection(name: str) -> None:
 
     def scenario(client: Http2Client, _: RecordingApplication) -> None:
         for number in range(limit + 20):
-            assert client.transport.closing == (number > limit + 8) or number > limit - 20
+            assert not client.transport.half_closed or number >= limit - 1
             client.write(build(client, number))
-        assert client.transport.closing
+        assert client.transport.half_closed
         goaway = client.read()[-1]
         assert (goaway.kind, goaway.code) == (frames.GOAWAY, ErrorCode.ENHANCE_YOUR_CALM)
 
@@ -612,7 +652,7 @@ def test_flood_allowance_grows_with_time() -> None:
             client.write(frame(frames.PING, 0, 0, bytes(8)) * 400)
             client.read()
             client.pass_seconds(1)
-        assert not client.transport.closing
+        assert not client.transport.half_closed
 
     run(scenario)
 
@@ -656,7 +696,7 @@ def test_stalled_request_ends_the_connection() -> None:
     def scenario(client: Http2Client, _: RecordingApplication) -> None:
         client.write(client.request(1) + client.headers(3))
         client.pass_seconds(int(STALL_SECONDS) + 3)
-        assert client.transport.closing
+        assert client.transport.half_closed
         client.pass_seconds(int(CLOSE_SECONDS) + 3)
         assert client.transport.lost
 
