@@ -13,6 +13,20 @@ CONFIDENCE = 0.99
 _MAX_REQUESTS = 10**8
 
 
+def keeps_percentile(requests: int, late: int, q: float) -> bool:
+    """Return whether at most the permitted ratio is late. The numbers are exact, so no percentile is needed.
+
+    >>> keeps_percentile(1000, 10, q=99), keeps_percentile(1000, 11, q=99), keeps_percentile(0, 0, q=99)
+    (True, False, False)
+
+    Args:
+        requests: All requests.
+        late: Those that exceeded the threshold.
+        q: The percentile with the threshold, which permits 100 - q percent.
+    """
+    return requests > 0 and 100 * (requests - late) >= q * requests
+
+
 def proves_kept(requests: int, late: int, q: float) -> bool:
     """Return whether the requests prove that at most the permitted ratio is late.
 

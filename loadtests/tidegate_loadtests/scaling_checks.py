@@ -134,7 +134,7 @@ def _missed_windows(step: LoadStep, series: TimeSeries, end: float) -> list[floa
         float(series.edges[window[-1] + 1])
         for window in (bins[index : index + size] for index in range(0, len(bins), size))
         if any(
-            proves_missed(int(series.requests[window].sum()), int(series.late[q][window].sum()), q)
+            proves_missed(int(series.requests[window].sum()), int(series.missed[q][window].sum()), q)
             for q in step.phase.thresholds.max_latency_ms
         )
     ]

@@ -33,8 +33,8 @@ class TimeSeries:
     """Failures by the intended start of the request."""
     completed: Counts
     """Successful responses by the time of the response."""
-    late: dict[float, Counts]
-    """By percentile, requests that failed or exceeded their phase's threshold for this percentile."""
+    missed: dict[float, Counts]
+    """By percentile, requests that failed or were late, by their phase's threshold for this percentile."""
     latency_ms: dict[float, Floats]
     """By percentile, the latency of requests that start in the bin; NaN without a successful response."""
 
@@ -73,7 +73,7 @@ class TimeSeriesCounter:
             for q in PERCENTILES
         }
         self._requests, self._failures, self._completed = (self._zeros() for _ in range(3))
-        self._late = {q: self._zeros() for q in PERCENTILES}
+        self._missed = {q: self._zeros() for q in PERCENTILES}
         self._latency = np.zeros((self._bins, BUCKETS.count), dtype=np.uint32)
 
     def add(self, samples: Samples) -> None:
@@ -87,7 +87,7 @@ class TimeSeriesCounter:
             self._bin(samples.completed[successful & (samples.completed < self._duration)])
         )
         for q, thresholds in self._thresholds.items():
-            self._late[q] += self._count(bins[~successful | (latency_ms > thresholds[phases])])
+            self._missed[q] += self._count(bins[~successful | (latency_ms > thresholds[phases])])
         np.add.at(self._latency, (bins[successful], BUCKETS.indices(latency_ms[successful])), 1)
 
     def series(self) -> TimeSeries:
@@ -97,7 +97,7 @@ class TimeSeriesCounter:
             requests=self._requests.copy(),
             failures=self._failures.copy(),
             completed=self._completed.copy(),
-            late={q: counts.copy() for q, counts in self._late.items()},
+            missed={q: counts.copy() for q, counts in self._missed.items()},
             latency_ms={
                 q: np.array([percentile(BUCKETS.middles, q, counts) or np.nan for counts in self._latency])
                 for q in PERCENTILES

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tidegate.formatting import format_milliseconds, format_percent, format_seconds
 from tidegate_loadtests.campaign import Campaign
 from tidegate_loadtests.checks import CheckResult, Outcome, compare
-from tidegate_loadtests.evidence import min_requests, min_requests_with_late, proves_kept
+from tidegate_loadtests.evidence import keeps_percentile, min_requests, min_requests_with_late, proves_kept
 from tidegate_loadtests.generator_cpu import SATURATED_UTILIZATION, Generator
 from tidegate_loadtests.scaling_checks import StepResponse, check_scaling, respond
 from tidegate_loadtests.summary import CampaignSummary, PhaseSummary
@@ -113,8 +113,7 @@ def _check_latency(phase: PhaseSummary, q: float, limit: float, series: TimeSeri
     metrics = phase.metrics
     value, without_delay = metrics.latency.at(q), metrics.latency_without_send_delay.at(q)
     successful, late = metrics.requests - metrics.failures, metrics.late.get(q, 0)
-    # Exact, because late requests are counted: a percentile within the threshold has so many others below it.
-    kept = successful > 0 and 100 * (successful - late) >= q * successful
+    kept = keeps_percentile(successful, late, q)
     outcome: Outcome = "pass" if kept else "fail"
     detail = ""
     if value is None:

@@ -57,7 +57,7 @@ def make_series(
         requests=requests,
         failures=failed,
         completed=requests - failed,
-        late={q: np.maximum(late_counts, failed) for q in PERCENTILES},
+        missed={q: np.maximum(late_counts, failed) for q in PERCENTILES},
         latency_ms={
             q: np.where(late_counts > requests * (1 - q / 100), 100.0, 10.0).astype(np.float64)
             for q in PERCENTILES

@@ -29,7 +29,7 @@ class WindowRecord(_Model):
     discard_reason: str | None
     requests: int
     late: int
-    """Requests without a successful response within the threshold."""
+    """Successful responses whose latency exceeds the threshold."""
     failures: int
     latency_p50_ms: Measured | None
     """Of the successful responses; None without one."""

@@ -24,6 +24,7 @@ from tidegate.errors import ConfigurationError, ServerError
 from tidegate.protocol.constants import INFERENCE_HEADER_CONTENT_LENGTH, Protocol
 from tidegate.protocol.openloop import request_bytes
 from tidegate.schedule import poisson_arrivals
+from tidegate.stats import percentile
 from tidegate_loadtests.capacity.contention import Contention, read_contention
 from tidegate_loadtests.capacity.generator import Arrivals, Generator, Sent
 from tidegate_loadtests.capacity.measurement import WindowResult, summarise_latencies
@@ -156,9 +157,9 @@ class LiveReplica:
             window=Window(
                 rate=rate,
                 requests=count,
-                late=int(failed.sum() + (successful > self._criterion.latency_seconds).sum()),
+                late=int((successful > self._criterion.latency_seconds).sum()),
                 failures=int(failed.sum()),
-                send_delay_p99_seconds=float(np.quantile(sent.send_delays, 0.99)),
+                send_delay_p99_seconds=percentile(sent.send_delays, 99) or 0.0,
                 generator_utilization=sent.cpu_seconds / seconds,
                 server_starvation=starvation,
             ),

@@ -19,6 +19,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from tidegate_loadtests.evidence import keeps_percentile, proves_kept
+
 WindowOutcome = Literal["pass", "fail", "discarded"]
 
 MAX_GENERATOR_UTILIZATION = 0.85
@@ -38,8 +40,6 @@ _QUANTILES = (0.5, 0.3, 0.7)
 """Posterior quantiles that the next rates take in turn."""
 _MIN_WINDOWS = 8
 _MAX_INTERVAL_WIDTH = 0.20
-_CONFIDENCE = 0.99
-"""Confidence of the late requests' ratio in the confirmation. From MLPerf LoadGen."""
 _CONFIRMATION_WINDOWS = 3
 _BACK_OFF = 0.95
 """Ratio of the first safe rate to the interval's lower bound, and of each further one to the last."""
@@ -73,12 +73,17 @@ class Window:
     rate: float
     requests: int
     late: int
-    """Requests without a successful response within the latency threshold."""
+    """Successful responses whose latency exceeds the threshold."""
     failures: int
     send_delay_p99_seconds: float
     generator_utilization: float
     server_starvation: float = 0.0
     """Ratio of the window in which others kept the server from its CPUs; 0 if that is unknown."""
+
+    @property
+    def successful(self) -> int:
+        """The successful responses."""
+        return self.requests - self.failures
 
     def discard_reason(self, criterion: Criterion) -> str | None:
         """Return the reason why the window proves nothing about the server; None if it does."""
@@ -99,9 +104,8 @@ class Window:
         if self.discard_reason(criterion) is not None:
             return "discarded"
         failed = self.failures > criterion.max_failure_ratio * self.requests
-        # With a tolerance for the rounding of 1 - percentile / 100.
-        late = self.late > criterion.max_late_ratio * self.requests + 1e-9
-        return "fail" if failed or late else "pass"
+        kept = keeps_percentile(self.successful, self.late, criterion.percentile)
+        return "pass" if kept and not failed else "fail"
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,9 +225,9 @@ class Search:
         self._confirmed.append(window)
         if passed and len(self._confirmed) < _CONFIRMATION_WINDOWS:
             return
-        requests = sum(window.requests for window in self._confirmed)
+        successful = sum(window.successful for window in self._confirmed)
         late = sum(window.late for window in self._confirmed)
-        if passed and has_enough_evidence(late, requests, self.criterion.max_late_ratio):
+        if passed and proves_kept(successful, late, self.criterion.percentile):
             self.result = SearchResult(self.next_rate, self._posterior, None)
         elif self._confirmations == _MAX_CONFIRMATIONS:
             self._end(f"{self.next_rate:.4g} requests per second, the lowest safe rate, was not confirmed")
@@ -292,29 +296,6 @@ def estimate(observations: Sequence[tuple[float, bool]], low: float, high: float
         high=quantile(0.975),
         next_rate=quantile(_QUANTILES[len(observations) % len(_QUANTILES)]),
     )
-
-
-def has_enough_evidence(late: int, requests: int, max_late_ratio: float) -> bool:
-    """Return whether so few late requests prove, with 99 % confidence, that the ratio is kept.
-
-    From MLPerf LoadGen, ``early_stopping.cc``, in the form of the binomial distribution: with a ratio above
-    the largest, at most this many late requests would have a probability below 1 %.
-
-    >>> has_enough_evidence(0, 458, 0.01), has_enough_evidence(0, 459, 0.01)
-    (False, True)
-
-    Args:
-        late: Number of late requests.
-        requests: Number of requests.
-        max_late_ratio: The largest accepted ratio.
-    """
-    log_ratio, log_rest = math.log(max_late_ratio), math.log1p(-max_late_ratio)
-    probability = 0.0
-    for count in range(min(late, requests) + 1):
-        log_combinations = math.lgamma(requests + 1) - math.lgamma(count + 1)
-        log_combinations -= math.lgamma(requests - count + 1)
-        probability += math.exp(log_combinations + count * log_ratio + (requests - count) * log_rest)
-    return probability <= 1 - _CONFIDENCE
 
 
 def is_warm(medians: Sequence[float]) -> bool:

@@ -54,9 +54,9 @@ def test_time_series_counts_late_requests_by_phase() -> None:
             error=["", "", "", "", "", "status 503"],
         ),
     )
-    assert series.late[99.0].tolist() == [1, 0, 0, 1]  # failures are late at each percentile
-    assert series.late[50.0].tolist() == [0, 0, 1, 1]
-    assert series.late[95.0].tolist() == [0, 0, 0, 1]
+    assert series.missed[99.0].tolist() == [1, 0, 0, 1]  # a failure misses each percentile
+    assert series.missed[50.0].tolist() == [0, 0, 1, 1]
+    assert series.missed[95.0].tolist() == [0, 0, 0, 1]
 
 
 def test_time_series_counts_requests_at_the_end_in_the_last_bin() -> None:

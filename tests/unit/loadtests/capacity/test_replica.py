@@ -30,9 +30,14 @@ class FakeGenerator:
     """A generator whose requests take 10 ms, except some."""
 
     def __init__(
-        self, late: int = 0, statuses: dict[int, int] | None = None, label: int | None = None
+        self,
+        late: int = 0,
+        statuses: dict[int, int] | None = None,
+        label: int | None = None,
+        send_delays: np.ndarray | None = None,
     ) -> None:
         self.late, self.statuses, self.label = late, statuses or {}, label
+        self.send_delays = send_delays
         self.requests = ENDPOINT.requests()
 
     def send(self, arrivals: Arrivals) -> Sent:
@@ -45,7 +50,8 @@ class FakeGenerator:
             np.arange(1, count + 1) * 0.01 if arrivals.connections == 1 else arrivals.starts + latencies
         )
         kept = {number: self.respond(number) for number in range(0, count, 8)}
-        return Sent(completed, statuses, np.full(count, 0.001), cpu_seconds=0.5, kept=kept)
+        delays = np.full(count, 0.001) if self.send_delays is None else self.send_delays
+        return Sent(completed, statuses, delays, cpu_seconds=0.5, kept=kept)
 
     def respond(self, number: int) -> Response:
         body = json.loads(self.requests[number % len(self.requests)].body)
@@ -82,9 +88,15 @@ def test_window_has_counts_and_metric_differences(scrapes: list[ServerMetrics]) 
     assert replica.max_memory_bytes == 200_000_000
 
 
-def test_window_counts_error_responses_as_late(scrapes: list[ServerMetrics]) -> None:
-    result = make_replica(FakeGenerator(late=3, statuses={5: 429, 16: 0})).run_window(100, 10.0)
-    assert (result.window.failures, result.window.late) == (2, 5)
+def test_window_counts_successful_responses_as_late(scrapes: list[ServerMetrics]) -> None:
+    result = make_replica(FakeGenerator(late=3, statuses={1: 429, 5: 429, 16: 0})).run_window(100, 10.0)
+    assert (result.window.failures, result.window.late) == (3, 2)
+
+
+def test_window_send_delay_is_a_nearest_rank_percentile(scrapes: list[ServerMetrics]) -> None:
+    generator = FakeGenerator(send_delays=np.arange(1, 1001) / 1e6)
+    result = make_replica(generator).run_window(100, 10.0)
+    assert result.window.send_delay_p99_seconds == 0.00099  # of 1,000 requests, the 990th
 
 
 def test_window_counts_wrong_golden_outputs_as_failures(scrapes: list[ServerMetrics]) -> None:
