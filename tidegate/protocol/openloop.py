@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 LAST_RESPONSE_SECONDS = 3.0
-"""Time after the last intended start in which responses still count."""
+"""Default time after the measurement in which responses still count."""
 
 _CONNECT_TIMEOUT_SECONDS = 10.0
 _HTTP_VERSION = "HTTP/1.1 "
@@ -133,12 +133,15 @@ class OpenLoopClient:
         for _ in range(connections):
             self._connect()
 
-    def run(self, starts: Sequence[float], seconds: float) -> tuple[list[Outcome], list[float], float]:
+    def run(
+        self, starts: Sequence[float], seconds: float, response_seconds: float = LAST_RESPONSE_SECONDS
+    ) -> tuple[list[Outcome], list[float], float]:
         """Send every request at its time, and wait for the responses.
 
         Args:
             starts: The intended starts in seconds, ascending; the measurement begins at 0.
             seconds: Duration of the measurement.
+            response_seconds: Time after the measurement in which responses still count.
 
         Returns:
             Outcomes, send delays in seconds, and CPU seconds in the measurement.
@@ -149,7 +152,7 @@ class OpenLoopClient:
         upcoming, cpu_begin, cpu_end = 0, time.process_time(), None
         self._starts, self._outcomes = starts, {}
         self._origin = time.perf_counter() - starts[0] + 0.1
-        while (now := self._now()) < seconds + LAST_RESPONSE_SECONDS:
+        while (now := self._now()) < seconds + response_seconds:
             if now < 0:
                 cpu_begin = time.process_time()
             elif now >= seconds and cpu_end is None:

@@ -21,6 +21,7 @@ from tidegate.errors import ServerError, TidegateError
 from tidegate.protocol.openloop import LAST_RESPONSE_SECONDS, OpenLoopClient, Response
 
 _START_TIMEOUT_SECONDS = 60.0
+_STOP_TIMEOUT_SECONDS = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,8 @@ class Arrivals:
     starts: NDArray[np.float64]
     """Intended starts in seconds, ascending, ``[requests]``."""
     seconds: float
+    response_seconds: float = LAST_RESPONSE_SECONDS
+    """Time after the window in which responses still count."""
     connections: int | None = None
     """Limit of requests in flight; None is the configuration's."""
 
@@ -78,7 +81,7 @@ class Generator:
         """
         try:
             self._connection.send(arrivals)
-            limit = arrivals.seconds + LAST_RESPONSE_SECONDS + _START_TIMEOUT_SECONDS
+            limit = arrivals.seconds + arrivals.response_seconds + _START_TIMEOUT_SECONDS
             if not self._connection.poll(limit):
                 raise TidegateError(f"The load generator did not end a window within {limit:.0f} s.")
             sent = self._connection.recv()
@@ -102,7 +105,7 @@ def start_generator(config: GeneratorConfig) -> Iterator[Generator]:
         yield Generator(ours)
     finally:
         ours.close()  # which ends the process
-        process.join(timeout=LAST_RESPONSE_SECONDS)
+        process.join(timeout=_STOP_TIMEOUT_SECONDS)
         process.kill()
         process.join()
 
@@ -135,7 +138,9 @@ def send_window(config: GeneratorConfig, arrivals: Arrivals) -> Sent:
         config.address, config.contents, arrivals.connections or config.connections, config.keep_every
     )
     try:
-        outcomes, delays, cpu_seconds = client.run(arrivals.starts.tolist(), arrivals.seconds)
+        outcomes, delays, cpu_seconds = client.run(
+            arrivals.starts.tolist(), arrivals.seconds, arrivals.response_seconds
+        )
     finally:
         client.close()
     return Sent(

@@ -31,6 +31,14 @@ MEASURED_RATIOS = (0.25, 0.5, 0.75, 1.0)
 _MEASURE = "Measure"
 """The stage after the search."""
 _PROBES = 100
+_MIN_PROBES = 5
+_FIRST_PROBES = 3
+"""Requests whose fastest tells how long a probe takes; the first ones of a cold server tell nothing."""
+_PROBE_SECONDS = 20.0
+"""Longest time of a probe with more requests than the least."""
+_PROBE_TIMEOUT_SECONDS = 60.0
+_PROBE_TIMEOUT_RATIO = 3
+"""Limit of a probe's time, as a ratio of the time at the fastest latency."""
 _START_RATIO = 0.5
 """The first rate, as a ratio of the rate of one connection that sends request after request."""
 _MIN_WINDOW_SECONDS = 4.0
@@ -72,8 +80,13 @@ class WindowResult:
 class Replica(Protocol):
     """The replica under load."""
 
-    def probe(self, requests: int) -> NDArray[np.float64]:
-        """Send requests one after the other; return the latency of each in seconds, ``[requests]``."""
+    def probe(self, requests: int, seconds: float) -> NDArray[np.float64]:
+        """Send requests one after the other; return the latency of each in seconds, ``[requests]``.
+
+        Args:
+            requests: Number of requests.
+            seconds: Limit of their time together.
+        """
 
     def run_window(self, rate: float, seconds: float) -> WindowResult:
         """Send Poisson load, wait for all responses, and return the window."""
@@ -187,7 +200,14 @@ def measure(
     run = _Run(replica, criterion, on_window)
     on_window(run.progress)
     probes = _warm_up(replica)
-    search = Search(_START_RATIO / float(np.median(probes)), criterion)
+    latency = float(np.median(probes))
+    if latency > criterion.latency_seconds:  # a window would take hours, and fail
+        too_slow = (
+            f"single requests take {latency:.3g} s, and the latency threshold is "
+            f"{criterion.latency_seconds:.3g} s"
+        )
+        return Measurement(SearchResult(None, None, too_slow), (), probes, too_slow)
+    search = Search(_START_RATIO / latency, criterion)
     while search.result is None:
         search.record(run.window(search.stage, search.next_rate).result.window)
     safe_rate, reason = search.result.safe_rate, search.result.inconclusive_reason
@@ -198,9 +218,12 @@ def measure(
 
 def _warm_up(replica: Replica) -> NDArray[np.float64]:
     """Probe until the median latency is stable, at most 20 times; return the last probe, ``[requests]``."""
+    fastest = float(replica.probe(_FIRST_PROBES, _PROBE_TIMEOUT_SECONDS).min())
+    requests = min(_PROBES, max(_MIN_PROBES, int(_PROBE_SECONDS / fastest)))
+    limit = max(_PROBE_TIMEOUT_SECONDS, _PROBE_TIMEOUT_RATIO * requests * fastest)
     medians: list[float] = []
     for _ in range(_MAX_WARM_UP_PROBES):
-        seconds = replica.probe(_PROBES)
+        seconds = replica.probe(requests, limit)
         medians.append(float(np.median(seconds)))
         if is_warm(medians):
             break

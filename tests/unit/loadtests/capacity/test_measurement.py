@@ -24,17 +24,29 @@ SERVER = TickServer(call=0.002, row=0.001, jitter=0.1)
 
 
 class SimulatedReplica:
-    def __init__(self, generator_rate: float = np.inf, warm_after: int = 0) -> None:
+    def __init__(
+        self,
+        generator_rate: float = np.inf,
+        warm_after: int = 0,
+        latency: float = SERVER.call + SERVER.row,
+        cold_request_seconds: float = 0.0,
+    ) -> None:
         self.source = np.random.default_rng(5)
         self.generator_rate = generator_rate
         self.warm_after = warm_after
-        self.probes = 0
+        self.latency = latency
+        self.cold_request_seconds = cold_request_seconds
+        self.probes: list[tuple[int, float]] = []
         self.rates: list[float] = []
 
-    def probe(self, requests: int) -> np.ndarray:
-        self.probes += 1
-        cold = 2.0 ** max(0, self.warm_after - self.probes)
-        return np.full(requests, cold * (SERVER.call + SERVER.row))
+    def probe(self, requests: int, seconds: float) -> np.ndarray:
+        cold = 2.0 ** max(0, self.warm_after - len(self.probes))
+        latencies = np.full(requests, cold * self.latency)
+        if not self.probes:
+            latencies[0] += self.cold_request_seconds
+        assert latencies.sum() <= seconds, "the probe timed out"
+        self.probes.append((requests, seconds))
+        return latencies
 
     def run_window(self, rate: float, seconds: float) -> WindowResult:
         self.rates.append(rate)
@@ -83,9 +95,29 @@ def test_busy_time_of_a_fraction_of_a_cpu_is_longer() -> None:
 def test_measurement_starts_when_the_server_is_warm() -> None:
     replica = SimulatedReplica(warm_after=4)
     result = measure(replica, CRITERION)
-    assert replica.probes == 4 + 2  # the fourth probe is warm, and two more are like it
+    # After the first requests, the fourth probe is warm, and two more are like it.
+    assert [requests for requests, _ in replica.probes] == [3] + [100] * (4 + 2)
     assert replica.rates[0] == pytest.approx(0.5 / 0.003)
     assert result.probe_seconds == pytest.approx(np.full(100, 0.003))
+
+
+@pytest.mark.parametrize(
+    ("latency", "requests", "seconds"),
+    [(0.003, 100, 60), (0.2, 100, 60), (0.7, 28, 60), (4.0, 5, 60), (15.0, 5, 225)],
+)
+def test_probes_of_a_slow_model_are_fewer(latency: float, requests: int, seconds: float) -> None:
+    replica = SimulatedReplica(latency=latency, cold_request_seconds=10.0)
+    result = measure(replica, replace(CRITERION, latency_seconds=latency / 2))
+    assert replica.probes == [(3, 60), *3 * [(requests, seconds)]]
+    assert len(result.probe_seconds) == requests
+
+
+def test_measurement_of_a_model_above_the_threshold_is_inconclusive() -> None:
+    replica = SimulatedReplica(latency=6.0)
+    result = measure(replica, replace(CRITERION, latency_seconds=5.0))
+    assert (result.search.safe_rate, result.capacity_rate, result.history) == (None, None, ())
+    assert result.inconclusive_reason == "single requests take 6 s, and the latency threshold is 5 s"
+    assert replica.rates == []  # a window of 1,000 requests would take hours
 
 
 def test_measurement_with_saturated_generator_is_inconclusive() -> None:

@@ -23,6 +23,7 @@ from tidegate_loadtests.capacity.server_metrics import ServerMetrics
 ENDPOINT = Endpoint("http://127.0.0.1:8080/", make_contract(), Protocol.V1, 1, {"X-Tenant": "a"})
 CRITERION = Criterion(percentile=99, latency_seconds=0.02, max_failure_ratio=0.0)
 METRICS = ServerMetrics("ab" * 32, "onnx", 10.0, 100, 200, 0, 5.0, 1e8)
+NO_RESPONSE = -1
 LATER = replace(METRICS, request_seconds=12.0, calls=150, rows=400, cpu_seconds=6.0, memory_bytes=2e8)
 
 
@@ -39,8 +40,10 @@ class FakeGenerator:
         self.late, self.statuses, self.label = late, statuses or {}, label
         self.send_delays = send_delays
         self.requests = ENDPOINT.requests()
+        self.arrivals: list[Arrivals] = []
 
     def send(self, arrivals: Arrivals) -> Sent:
+        self.arrivals.append(arrivals)
         count = len(arrivals.starts)
         statuses = np.full(count, 200)
         for number, status in self.statuses.items():
@@ -49,6 +52,8 @@ class FakeGenerator:
         completed = (
             np.arange(1, count + 1) * 0.01 if arrivals.connections == 1 else arrivals.starts + latencies
         )
+        completed = np.where(statuses == NO_RESPONSE, np.nan, completed)
+        statuses[statuses == NO_RESPONSE] = 0
         kept = {number: self.respond(number) for number in range(0, count, 8)}
         delays = np.full(count, 0.001) if self.send_delays is None else self.send_delays
         return Sent(completed, statuses, delays, cpu_seconds=0.5, kept=kept)
@@ -67,10 +72,14 @@ def scrapes(monkeypatch: pytest.MonkeyPatch) -> list[ServerMetrics]:
     return pages
 
 
-def make_replica(generator: FakeGenerator, contention: Iterator[Contention] | None = None) -> LiveReplica:
+def make_replica(
+    generator: FakeGenerator,
+    contention: Iterator[Contention] | None = None,
+    criterion: Criterion = CRITERION,
+) -> LiveReplica:
     times = contention or iter([Contention(), Contention()])
     return LiveReplica(
-        ENDPOINT, generator.requests, CRITERION, generator, lambda: next(times), sleep=lambda _: None
+        ENDPOINT, generator.requests, criterion, generator, lambda: next(times), sleep=lambda _: None
     )
 
 
@@ -115,17 +124,36 @@ def test_window_of_a_server_that_others_use_is_an_error(scrapes: list[ServerMetr
         make_replica(FakeGenerator()).run_window(100, 1.0)
 
 
-def test_probe_returns_the_time_between_responses(scrapes: list[ServerMetrics]) -> None:
-    assert make_replica(FakeGenerator()).probe(50) == pytest.approx(np.full(49, 0.01))
+def test_probe_returns_the_latency_of_each_request(scrapes: list[ServerMetrics]) -> None:
+    generator = FakeGenerator()
+    assert make_replica(generator).probe(50, 90.0) == pytest.approx(np.full(50, 0.01))
+    [arrivals] = generator.arrivals
+    assert (arrivals.seconds + arrivals.response_seconds, arrivals.connections) == (90, 1)
 
 
 @pytest.mark.parametrize(
     ("generator", "problem"),
-    [(FakeGenerator(statuses={3: 404}), "status 404"), (FakeGenerator(label=7), "a wrong response")],
+    [
+        (FakeGenerator(statuses={3: 404}), "status 404: correct --bundle or --url"),
+        (FakeGenerator(label=7), "a wrong response: correct --bundle or --url"),
+        (FakeGenerator(statuses={3: 0}), "a closed connection: correct --bundle or --url"),
+        (FakeGenerator(statuses={3: NO_RESPONSE}), "no response within 90 s: measure a model that responds"),
+    ],
 )
 def test_probe_of_a_failing_server_is_an_error(generator: FakeGenerator, problem: str) -> None:
-    with pytest.raises(ServerError, match=f"the first with {problem}: correct --bundle or --url"):
-        make_replica(generator).probe(50)
+    with pytest.raises(ServerError, match=f"single requests, the first with {problem}"):
+        make_replica(generator).probe(50, 90.0)
+
+
+@pytest.mark.parametrize(("latency", "expected"), [(0.02, 3), (0.75, 3), (5.0, 20)])
+def test_window_waits_for_late_responses_of_a_slow_model(
+    scrapes: list[ServerMetrics], latency: float, expected: float
+) -> None:
+    generator = FakeGenerator()
+    replica = make_replica(generator, criterion=replace(CRITERION, latency_seconds=latency))
+    replica.run_window(100, 10.0)
+    [arrivals] = generator.arrivals
+    assert (arrivals.seconds, arrivals.response_seconds) == (10, expected)
 
 
 def test_endpoint_encodes_requests_with_headers() -> None:

@@ -138,6 +138,20 @@ def test_client_sends_large_bodies_and_reconnects(closing_stub) -> None:
     assert lengths == [5, 16_000_000] * 2
 
 
+def test_client_waits_for_late_responses_as_long_as_told(stub) -> None:
+    address, _ = stub
+    client = OpenLoopClient(address, [request_bytes("http://stub/", b"{}")], connections=4)
+    try:
+        # The measurement has ended before the first request: all responses come after it.
+        ends = -LAST_RESPONSE_SECONDS
+        missing, _, _ = client.run([0.0, 0.0], ends)
+        responses, _, _ = client.run([0.0, 0.0], ends, response_seconds=LAST_RESPONSE_SECONDS + 60)
+    finally:
+        client.close()
+    assert [outcome.status for outcome in missing] == [None, None]
+    assert [outcome.status for outcome in responses] == [200, 200]
+
+
 def test_client_without_response_returns_no_status() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         client = OpenLoopClient(silent.getsockname(), [request_bytes("http://stub/", b"")], connections=2)
