@@ -21,12 +21,15 @@ REPEATS = 3
 MAX_DIFFERENCE = 0.10
 TIDEGATE = Path(sys.executable).with_name("tidegate")
 MODELS = {
-    # With fewer rows, the load generator needs more CPU than the compiled model.
+    # With fewer rows, the load generator needs more CPU than the model.
     "breast-cancer": (
         "examples/breast-cancer/train.yaml",
         ["--threshold-p99-ms", "20", "--engine", "onnx", "--rows-per-request", "50"],
     ),
-    "forest": ("benchmarks/models/rf.yaml", ["--threshold-p99-ms", "200", "--engine", "sklearn"]),
+    "forest": (
+        "benchmarks/models/rf.yaml",
+        ["--threshold-p99-ms", "200", "--engine", "sklearn", "--rows-per-request", "10"],
+    ),
 }
 """By name, the training configuration and the options of the measurement."""
 

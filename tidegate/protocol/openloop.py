@@ -9,6 +9,7 @@ reports its own send delay and CPU time, because a late generator makes every se
 
 import select
 import socket
+import struct
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -20,6 +21,10 @@ LAST_RESPONSE_SECONDS = 3.0
 
 _CONNECT_TIMEOUT_SECONDS = 10.0
 _HTTP_VERSION = "HTTP/1.1 "
+_EVENTS_PER_SEND = 64
+"""Events between two sends of due requests: a large batch of the server has thousands of responses."""
+_RESET = struct.pack("ii", 1, 0)
+"""The value of SO_LINGER with which a close resets the connection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +51,14 @@ class Outcome:
         completed: Time of the complete response; None if there was none.
         status: HTTP status; 0 if the server closed the connection; None without a response.
         response: The response, if it was to be kept.
+        sent: Time at which a connection was free; None if none was.
     """
 
     intended_start: float
     completed: float | None
     status: int | None
     response: Response | None = None
+    sent: float | None = None
 
 
 def request_bytes(url: str, body: bytes, headers: Mapping[str, str] | None = None) -> bytes:
@@ -128,6 +135,7 @@ class OpenLoopClient:
         self._connections: dict[int, _Connection] = {}
         self._idle: list[_Connection] = []
         self._outcomes: dict[int, Outcome] = {}
+        self._sent: list[float | None] = []
         self._starts: Sequence[float] = ()
         self._origin = 0.0
         for _ in range(connections):
@@ -150,7 +158,7 @@ class OpenLoopClient:
         delays = [0.0] * count
         waiting: deque[int] = deque()
         upcoming, cpu_begin, cpu_end = 0, time.process_time(), None
-        self._starts, self._outcomes = starts, {}
+        self._starts, self._outcomes, self._sent = starts, {}, [None] * count
         self._origin = time.perf_counter() - starts[0] + 0.1
         while (now := self._now()) < seconds + response_seconds:
             if now < 0:
@@ -162,24 +170,30 @@ class OpenLoopClient:
                 waiting.append(upcoming)
                 upcoming += 1
             while waiting and self._idle:
-                self._send(self._idle.pop(), waiting.popleft())
+                index = waiting.popleft()
+                self._sent[index] = now
+                self._send(self._idle.pop(), index)
             if upcoming == count and len(self._outcomes) == count:
                 break
             pause = starts[upcoming] - now if upcoming < count else 0.1
             # select is precise to a microsecond, and epoll's own timeout to a millisecond only.
             select.select([self._poll], [], [], max(pause, 0.0))
-            for number, events in self._poll.poll(0):
+            for number, events in self._poll.poll(0, _EVENTS_PER_SEND):
                 if (connection := self._connections.get(number)) is not None:
                     self._continue(connection, events)
         cpu = (cpu_end or time.process_time()) - cpu_begin
         for connection in [one for one in self._connections.values() if one.index is not None]:
             self._replace(connection)  # its late response must not reach the next measurement
-        outcomes = [self._outcomes.get(index) or Outcome(starts[index], None, None) for index in range(count)]
+        outcomes = [
+            self._outcomes.get(index) or Outcome(starts[index], None, None, sent=self._sent[index])
+            for index in range(count)
+        ]
         return outcomes, delays, cpu
 
     def close(self) -> None:
-        """Close all connections."""
+        """Reset all connections. After a regular close, their ports would be in use for another minute."""
         for connection in self._connections.values():
+            connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
             connection.socket.close()
         self._poll.close()
 
@@ -248,7 +262,7 @@ class OpenLoopClient:
             return
         kept = self._keep_every is not None and index % self._keep_every == 0
         self._outcomes[index] = Outcome(
-            self._starts[index], self._now(), response.status, response if kept else None
+            self._starts[index], self._now(), response.status, response if kept else None, self._sent[index]
         )
 
     def _lose(self, connection: _Connection) -> None:

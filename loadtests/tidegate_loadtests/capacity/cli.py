@@ -34,7 +34,6 @@ VALUES = "values.capacity.yaml"
 PLOT = "capacity.png"
 MEASUREMENT = "measurement.json"
 
-_CONNECTIONS = 256
 _PERCENTILE = 99.0
 _KEEP_EVERY = 8
 
@@ -216,7 +215,7 @@ def _measure(
 
     requests = endpoint.requests()
     config = GeneratorConfig(
-        endpoint.address, endpoint.contents(requests), _CONNECTIONS, _KEEP_EVERY, server.generator_cpu
+        endpoint.address, endpoint.contents(requests), _KEEP_EVERY, server.generator_cpu
     )
     with start_generator(config) as generator, progress() as display:
         replica = LiveReplica(endpoint, requests, criterion, generator, server.read_contention)

@@ -8,6 +8,7 @@ A Locust run has one schedule, fixed at its start, but a search chooses each rat
 import gc
 import multiprocessing
 import os
+import resource
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -18,20 +19,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.errors import ServerError, TidegateError
-from tidegate.protocol.openloop import LAST_RESPONSE_SECONDS, OpenLoopClient, Response
+from tidegate.protocol.openloop import LAST_RESPONSE_SECONDS, OpenLoopClient, Outcome, Response
 
 _START_TIMEOUT_SECONDS = 60.0
 _STOP_TIMEOUT_SECONDS = 3.0
+_CLOCK_RESOLUTION_SECONDS = 1e-6
+_MAX_CONNECTIONS = 4096
+_OTHER_FILES = 256
+"""Open files of a process in addition to its connections."""
+
+
+def max_connections() -> int:
+    """Return the most connections of a window: a bound, or what the limit of open files leaves."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return _MAX_CONNECTIONS if hard == resource.RLIM_INFINITY else min(_MAX_CONNECTIONS, hard - _OTHER_FILES)
+
+
+def raise_file_limit(pid: int) -> None:
+    """Let a process open as many files, and so connections, as the system permits it."""
+    _, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (hard, hard))
 
 
 @dataclass(frozen=True, slots=True)
 class GeneratorConfig:
-    """The load generator's requests, connections and CPU."""
+    """The load generator's requests and CPU."""
 
     address: tuple[str, int]
     contents: Sequence[bytes]
     """The bytes of the requests, which are sent in turn."""
-    connections: int
     keep_every: int
     """Keep the response of every request whose number is a multiple of it."""
     cpu: int | None
@@ -45,10 +61,10 @@ class Arrivals:
     starts: NDArray[np.float64]
     """Intended starts in seconds, ascending, ``[requests]``."""
     seconds: float
+    connections: int
+    """Limit of requests in flight."""
     response_seconds: float = LAST_RESPONSE_SECONDS
     """Time after the window in which responses still count."""
-    connections: int | None = None
-    """Limit of requests in flight; None is the configuration's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +77,8 @@ class Sent:
     """HTTP status; 0 without a response, ``[requests]``."""
     send_delays: NDArray[np.float64]
     """Seconds from the intended start until the request is sent or waits for a connection, ``[requests]``."""
+    waited: NDArray[np.bool_]
+    """Whether the request waited for a free connection, ``[requests]``."""
     cpu_seconds: float
     kept: dict[int, Response]
     """Kept responses by the request's number."""
@@ -114,6 +132,7 @@ def _serve(connection: Connection, config: GeneratorConfig) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends this process
     if config.cpu is not None:
         os.sched_setaffinity(0, {config.cpu})
+    raise_file_limit(os.getpid())
     gc.disable()  # a collection would delay requests; nothing here has cycles
     with suppress(EOFError, BrokenPipeError):  # the parent has closed its end
         while True:
@@ -127,6 +146,10 @@ def _try_window(config: GeneratorConfig, arrivals: Arrivals) -> Sent | Exception
         return error
 
 
+def _waited(outcome: Outcome, delay: float) -> bool:
+    return outcome.sent is None or outcome.sent - outcome.intended_start - delay > _CLOCK_RESOLUTION_SECONDS
+
+
 def send_window(config: GeneratorConfig, arrivals: Arrivals) -> Sent:
     """Send a window's requests over new connections.
 
@@ -134,9 +157,7 @@ def send_window(config: GeneratorConfig, arrivals: Arrivals) -> Sent:
         OSError: If the server accepts no connection.
         ValueError: If a response is not HTTP/1.1 with a length.
     """
-    client = OpenLoopClient(
-        config.address, config.contents, arrivals.connections or config.connections, config.keep_every
-    )
+    client = OpenLoopClient(config.address, config.contents, arrivals.connections, config.keep_every)
     try:
         outcomes, delays, cpu_seconds = client.run(
             arrivals.starts.tolist(), arrivals.seconds, arrivals.response_seconds
@@ -147,6 +168,7 @@ def send_window(config: GeneratorConfig, arrivals: Arrivals) -> Sent:
         completed=np.array([np.nan if one.completed is None else one.completed for one in outcomes]),
         statuses=np.array([one.status or 0 for one in outcomes]),
         send_delays=np.array(delays),
+        waited=np.array([_waited(*one) for one in zip(outcomes, delays, strict=True)]),
         cpu_seconds=cpu_seconds,
         kept={number: one.response for number, one in enumerate(outcomes) if one.response is not None},
     )

@@ -37,6 +37,9 @@ class WindowRecord(_Model):
     send_delay_p99_ms: Measured
     generator_utilization: Measured
     server_starvation: Measured
+    connections: int
+    waited: int
+    """Requests that waited for a free connection."""
 
     @classmethod
     def of(cls, staged: StagedWindow) -> Self:
@@ -56,6 +59,8 @@ class WindowRecord(_Model):
             send_delay_p99_ms=window.send_delay_p99_seconds * 1e3,
             generator_utilization=window.generator_utilization,
             server_starvation=window.server_starvation,
+            connections=window.connections,
+            waited=window.waited,
         )
 
 

@@ -26,7 +26,7 @@ from tidegate.protocol.openloop import LAST_RESPONSE_SECONDS, request_bytes
 from tidegate.schedule import poisson_arrivals
 from tidegate.stats import percentile
 from tidegate_loadtests.capacity.contention import Contention, read_contention
-from tidegate_loadtests.capacity.generator import Arrivals, Generator, Sent
+from tidegate_loadtests.capacity.generator import Arrivals, Generator, Sent, max_connections, raise_file_limit
 from tidegate_loadtests.capacity.measurement import WindowResult, summarise_latencies
 from tidegate_loadtests.capacity.search import Criterion, Window
 from tidegate_loadtests.capacity.server_metrics import ServerMetrics, scrape
@@ -37,6 +37,7 @@ _DRAIN_TIMEOUT_SECONDS = 60.0
 _DRAIN_POLL_SECONDS = 0.1
 _STOP_TIMEOUT_SECONDS = 15.0
 _REQUEST_TIMEOUT_SECONDS = 60.0
+_MIN_CONNECTIONS = 256
 _RESPONSE_LATENCIES = 4
 """Latency thresholds after a window in which its responses still count.
 
@@ -138,7 +139,7 @@ class LiveReplica:
         Raises:
             ServerError: If a response is missing, not successful or not correct.
         """
-        sent = self._generator.send(Arrivals(np.zeros(requests), seconds, 0.0, connections=1))
+        sent = self._generator.send(Arrivals(np.zeros(requests), seconds, 1, response_seconds=0.0))
         failed = self._failures(sent)
         if failed.any():
             problem = self._describe_failure(sent, int(np.argmax(failed)), seconds)
@@ -164,7 +165,8 @@ class LiveReplica:
         starts = poisson_arrivals(count, 0.0, seconds, self._source)
         contention = self._read_contention()
         response_seconds = max(LAST_RESPONSE_SECONDS, _RESPONSE_LATENCIES * self._criterion.latency_seconds)
-        sent = self._generator.send(Arrivals(starts, seconds, response_seconds))
+        connections = min(max(_MIN_CONNECTIONS, self._criterion.in_flight(rate)), max_connections())
+        sent = self._generator.send(Arrivals(starts, seconds, connections, response_seconds))
         starvation = self._read_contention().starvation_since(contention, seconds)
         after = self.scrape()
         latencies = sent.completed - starts
@@ -180,6 +182,8 @@ class LiveReplica:
                 send_delay_p99_seconds=percentile(sent.send_delays, 99) or 0.0,
                 generator_utilization=sent.cpu_seconds / seconds,
                 server_starvation=starvation,
+                connections=connections,
+                waited=int(sent.waited.sum()),
             ),
             seconds=seconds,
             latency_p50_seconds=p50,
@@ -270,6 +274,7 @@ def start_server(bundle: Path, options: Sequence[str], cpus: int, log: Path) -> 
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=output, start_new_session=True
         )
     os.sched_setaffinity(process.pid, server_cpus)
+    raise_file_limit(process.pid)
     try:
         assert process.stdout is not None
         line = process.stdout.readline()

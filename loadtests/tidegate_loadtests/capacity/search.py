@@ -65,6 +65,13 @@ class Criterion:
         """The largest ratio of requests whose latency exceeds the threshold."""
         return 1 - self.percentile / 100
 
+    def in_flight(self, rate: float) -> int:
+        """Return the requests in flight at a rate, if their latency is the threshold (Little's law).
+
+        While more of them are in flight, latency exceeds the threshold.
+        """
+        return math.ceil(rate * self.latency_seconds)
+
 
 @dataclass(frozen=True, slots=True)
 class Window:
@@ -79,6 +86,10 @@ class Window:
     generator_utilization: float
     server_starvation: float = 0.0
     """Ratio of the window in which others kept the server from its CPUs; 0 if that is unknown."""
+    connections: int = 0
+    """Limit of requests in flight."""
+    waited: int = 0
+    """Requests that waited for a free connection, which lengthens their latency."""
 
     @property
     def successful(self) -> int:
@@ -97,15 +108,28 @@ class Window:
                 f"other processes or virtual machines kept the server from its CPUs for "
                 f"{self.server_starvation:.0%} of the time"
             )
+        if self._failed_by_connections(criterion):
+            return f"{self.waited} requests waited for the load generator's {self.connections} connections"
         return None
 
     def outcome(self, criterion: Criterion) -> WindowOutcome:
         """Return the window's outcome."""
         if self.discard_reason(criterion) is not None:
             return "discarded"
+        return "pass" if self._keeps(criterion) else "fail"
+
+    def _keeps(self, criterion: Criterion) -> bool:
+        """Return whether the window keeps the thresholds."""
         failed = self.failures > criterion.max_failure_ratio * self.requests
-        kept = keeps_percentile(self.successful, self.late, criterion.percentile)
-        return "pass" if kept and not failed else "fail"
+        return not failed and keeps_percentile(self.successful, self.late, criterion.percentile)
+
+    def _failed_by_connections(self, criterion: Criterion) -> bool:
+        """Return whether the window fails, and more connections might have let it pass."""
+        return (
+            self.connections < criterion.in_flight(self.rate)
+            and not keeps_percentile(self.requests, self.waited, criterion.percentile)
+            and not self._keeps(criterion)
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,9 +36,10 @@ class FakeGenerator:
         statuses: dict[int, int] | None = None,
         label: int | None = None,
         send_delays: np.ndarray | None = None,
+        waited: int = 0,
     ) -> None:
         self.late, self.statuses, self.label = late, statuses or {}, label
-        self.send_delays = send_delays
+        self.send_delays, self.waited = send_delays, waited
         self.requests = ENDPOINT.requests()
         self.arrivals: list[Arrivals] = []
 
@@ -56,7 +57,7 @@ class FakeGenerator:
         statuses[statuses == NO_RESPONSE] = 0
         kept = {number: self.respond(number) for number in range(0, count, 8)}
         delays = np.full(count, 0.001) if self.send_delays is None else self.send_delays
-        return Sent(completed, statuses, delays, cpu_seconds=0.5, kept=kept)
+        return Sent(completed, statuses, delays, np.arange(count) < self.waited, cpu_seconds=0.5, kept=kept)
 
     def respond(self, number: int) -> Response:
         body = json.loads(self.requests[number % len(self.requests)].body)
@@ -122,6 +123,20 @@ def test_window_of_a_server_that_others_use_is_an_error(scrapes: list[ServerMetr
     scrapes[:] = [replace(METRICS, queued_rows=7)]
     with pytest.raises(ServerError, match="stop its other clients"):
         make_replica(FakeGenerator()).run_window(100, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("rate", "latency", "expected"),
+    [(100, 0.02, 256), (12_800, 0.02, 256), (13_000, 0.02, 260), (900, 1.0, 900), (10_000, 1.0, 4096)],
+)
+def test_window_has_connections_for_the_threshold(
+    scrapes: list[ServerMetrics], rate: float, latency: float, expected: int
+) -> None:
+    generator = FakeGenerator(waited=7)
+    replica = make_replica(generator, criterion=replace(CRITERION, latency_seconds=latency))
+    result = replica.run_window(rate, 1.0)
+    assert generator.arrivals[0].connections == expected
+    assert (result.window.connections, result.window.waited) == (expected, 7)
 
 
 def test_probe_returns_the_latency_of_each_request(scrapes: list[ServerMetrics]) -> None:

@@ -167,6 +167,25 @@ def test_window_failures_are_judged_apart(changes: dict[str, float], expected: s
     assert window(**changes).outcome(replace(CRITERION, max_failure_ratio=0.2)) == expected
 
 
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        # With a threshold of 20 ms, 10,000 requests per second may have 200 in flight.
+        ({"waited": 600, "late": 600, "connections": 200}, "fail"),
+        ({"waited": 600, "late": 600, "connections": 199}, "discarded"),
+        ({"waited": 600, "late": 0, "failures": 600, "connections": 199}, "discarded"),
+        ({"waited": 600, "late": 10, "connections": 199}, "pass"),  # in spite of the wait
+        ({"waited": 10, "late": 600, "connections": 199}, "fail"),  # too few waited to decide it
+        ({"waited": 11, "late": 600, "connections": 199}, "discarded"),
+    ],
+)
+def test_window_that_connections_limited_is_discarded(changes: dict[str, float], expected: str) -> None:
+    one = window(10_000, **changes)
+    assert one.outcome(CRITERION) == expected
+    reason = "600 requests waited for the load generator's 199 connections"
+    assert (one.discard_reason(CRITERION) == reason) == (expected == "discarded" and one.waited == 600)
+
+
 def test_confirmation_counts_successful_responses() -> None:
     search = Search(100, replace(CRITERION, max_failure_ratio=0.5))
     while search.stage != "Confirm":

@@ -86,11 +86,13 @@ def test_client_sends_each_request_once_and_counts_losses(stub) -> None:
         outcomes, delays, cpu = client.run(starts, 0.2)
     finally:
         client.close()
+    waits = [(outcome, delay - 1e-6) for outcome, delay in zip(outcomes, delays, strict=True)]
     assert received_requests == [content] * 100
     assert len(outcomes) == len(delays) == 100
     assert sum(outcome.status == 200 for outcome in outcomes) == 80
     assert sum(outcome.status == 0 for outcome in outcomes) == 20
     assert all(o.completed is not None and o.completed >= o.intended_start for o in outcomes)
+    assert all(o.sent is not None and o.sent >= o.intended_start + delay for o, delay in waits)
     assert [index for index, o in enumerate(outcomes) if o.response is not None] == list(range(0, 100, 3))
     assert {o.response.body for o in outcomes if o.response is not None and o.status == 200} == {b"x" * 17}
     assert min(delays) >= 0
