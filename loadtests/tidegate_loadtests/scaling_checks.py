@@ -16,13 +16,11 @@ import numpy as np
 from tidegate.formatting import format_number, format_rate, format_seconds
 from tidegate_loadtests.campaign import Campaign, ScalingThresholds
 from tidegate_loadtests.checks import CheckResult, Outcome, compare
-from tidegate_loadtests.evidence import proves_missed
+from tidegate_loadtests.latency_windows import missed_windows
 from tidegate_loadtests.load_steps import LoadStep, find_load_steps
+from tidegate_loadtests.replica_limit import limited_times
 from tidegate_loadtests.time_series import TimeSeries
 from tidegate_loadtests.timeline.records import PodRecord, Timeline
-
-_WINDOW_SECONDS = 5.0
-"""The time over which latency is judged for a recovery: a third of the autoscaler's period."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +106,7 @@ def _respond(
     after = max(value for _, value in desired.within(step.time, step.end))
     required = before if safe_rate is None else ceil(step.rate_after / safe_rate)
     end = min(step.end, step.phase.end)
-    missed = _missed_windows(step, series, end)
+    missed = [until for _, until in missed_windows(step.phase.thresholds, series, step.time, end)]
     needed = after > before or required > before or bool(missed)
     target = max(after, required)
     reaction = desired.first(step.time, step.end, at_least=before + 1)
@@ -124,20 +122,6 @@ def _respond(
         ready_seconds=None if reaction is None or arrival is None else arrival - step.time,
         recovery_seconds=None if recovery >= end else recovery - step.time,
     )
-
-
-def _missed_windows(step: LoadStep, series: TimeSeries, end: float) -> list[float]:
-    """Return the end of each window after a step that proves a latency threshold missed."""
-    bins = np.flatnonzero((series.edges[:-1] >= step.time - 1e-6) & (series.edges[:-1] < end))
-    size = max(1, round(_WINDOW_SECONDS / series.widths[0]))
-    return [
-        float(series.edges[window[-1] + 1])
-        for window in (bins[index : index + size] for index in range(0, len(bins), size))
-        if any(
-            proves_missed(int(series.requests[window].sum()), int(series.missed[q][window].sum()), q)
-            for q in step.phase.thresholds.max_latency_ms
-        )
-    ]
 
 
 def check_scaling(
@@ -160,7 +144,7 @@ def check_scaling(
     return tuple(
         check
         for check in (
-            _check_limit(timeline, responses, safe_rate),
+            _check_limit(campaign, series, timeline, safe_rate),
             *_check_times(thresholds, responses),
             *_check_bounds(campaign, thresholds, timeline),
             _check_direction_changes(campaign, thresholds, timeline),
@@ -304,38 +288,20 @@ def _check_replica_seconds(
 
 
 def _check_limit(
-    timeline: Timeline, responses: Sequence[StepResponse], safe_rate: float | None
+    campaign: Campaign, series: TimeSeries, timeline: Timeline, safe_rate: float | None
 ) -> CheckResult | None:
     """Check that the largest permitted number of replicas did not hold the autoscaler back."""
-    limits = [record.hpa_max for record in timeline.replicas if record.hpa_max is not None]
-    if not limits:
+    limited = limited_times(campaign, series, timeline, safe_rate)
+    if limited is None:
         return None
-    limit = limits[-1]
-    held_back = [
-        response.step
-        for response in responses
-        if response.desired_after >= limit
-        and (
-            response.recovery_seconds is None
-            or (safe_rate is not None and ceil(response.step.rate_after / safe_rate) > limit)
-        )
-    ]
-    if not held_back:
-        return CheckResult("limited_seconds", 0.0, 0.0, "max", "pass", detail=f"maxReplicas is {limit}")
-    desired = replica_counts(timeline, "desired")
-    at_limit = [
-        (time, step.end - time)
-        for step in held_back
-        if (time := desired.first(step.time, step.end, at_least=limit)) is not None
-    ]
+    limit = next(record.hpa_max for record in reversed(timeline.replicas) if record.hpa_max is not None)
+    seconds, mark, detail = sum(end - begin for begin, end in limited), None, f"maxReplicas is {limit}"
+    if limited:
+        mark = limited[0][0]
+        rate = campaign.rate_at(mark)
+        detail += f", too low for {'the load' if rate is None else format_rate(rate)}"
     return CheckResult(
-        "limited_seconds",
-        sum(seconds for _, seconds in at_limit),
-        0.0,
-        "max",
-        "fail",
-        mark_seconds=at_limit[0][0],
-        detail=f"maxReplicas is {limit}, too low for {format_rate(held_back[0].rate_after)}",
+        "limited_seconds", seconds, 0.0, "max", compare(seconds, 0.0, "max"), mark_seconds=mark, detail=detail
     )
 
 

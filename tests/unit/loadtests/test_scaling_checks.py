@@ -3,6 +3,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -325,7 +326,7 @@ def test_replica_seconds_of_a_closed_loop_are_inconclusive() -> None:
     [
         (10, 100, 0, "pass", None),
         (3, 100, 0, "pass", None),  # the limit was reached, and was enough
-        (3, 120, 45, "fail", 75),  # latency stayed above its threshold at the limit
+        (3, 120, 10, "fail", 110),  # latency was above its threshold at the limit, 15 s after all were ready
     ],
 )
 def test_max_replicas_must_not_be_the_limit(
@@ -341,7 +342,7 @@ def test_max_replicas_is_the_latest_and_counts_every_step() -> None:
     first = replace(timeline.replicas[0], hpa_max=10)
     timeline = replace(timeline, replicas=[first, *timeline.replicas[1:]])
     result = check(make_step_campaign({}, rates=(100, 350, 500)), timeline)["limited_seconds"]
-    assert (result.value, result.outcome, result.mark_seconds) == (50 + 50, "fail", 70)
+    assert (result.value, result.outcome, result.mark_seconds) == (45 + 50, "fail", 70)
     assert "maxReplicas is 2, too low for 350 /s" in result.detail
 
 
@@ -350,6 +351,91 @@ def test_max_replicas_below_the_capacity_that_is_needed_fails() -> None:
     result = check(make_step_campaign({}), timeline)["limited_seconds"]
     assert result.outcome == "fail"
     assert "maxReplicas is 2, too low for 400 /s" in result.detail
+
+
+PINNED = [(0, 2, 2)]
+DIURNAL = {"model": "diurnal", "mean_rate": 200, "amplitude": 180, "period_seconds": 300}
+
+
+def check_one_phase(
+    load: dict[str, Any],
+    changes: list[tuple[float, int, int]],
+    late: Callable[[float], float],
+    thresholds: dict[str, float] | None = None,
+    **options: Any,
+) -> CheckResult | None:
+    """Check the replica limit of 2 in a campaign of 300 seconds."""
+    campaign = make_campaign(
+        {"name": "main", "duration": 300, "load": load, "thresholds": thresholds or {}},
+        target={"watch": {"deployment": "iris"}},
+        scaling={},
+    )
+    return check(campaign, make_timeline(changes, hpa_max=2), late, **options).get("limited_seconds")
+
+
+@pytest.mark.parametrize(
+    ("changes", "late", "safe_rate", "value", "mark"),
+    [
+        (PINNED, lambda second: 0.5 if 100 <= second < 200 else 0.0, None, 100, 100),  # missed at the peak
+        (PINNED, lambda second: 0.5 if 100 <= second < 200 else 0.0, 200.0, 100, 100),
+        (PINNED, lambda _: 0.0, 150.0, 94, 103),  # more than 300 /s from 103.1 s to 196.9 s
+        (PINNED, lambda _: 0.0, 190.0, 0, None),  # the peak is 380 /s
+        (PINNED, lambda _: 0.0, None, 0, None),
+        (PINNED, lambda second: 0.5 if second == 150 else 0.0, None, 0, None),  # one slow second of 300
+        ([(0, 1, 1)], lambda _: 0.5, None, 0, None),  # the autoscaler could have added one
+        ([(0, 2, 1)], lambda _: 0.5, None, 0, None),  # not the limit: one of the permitted is not ready
+        ([(0, 1, 1), (100, 2, 1), (150, 2, 2)], lambda _: 0.5, None, 135, 165),
+        ([(0, 1, 1), (100, 2, 2), (200, 1, 1)], lambda _: 0.5, None, 85, 115),
+    ],
+)
+def test_max_replicas_counts_at_every_time_of_a_daily_curve(
+    changes: list[tuple[float, int, int]],
+    late: Callable[[float], float],
+    safe_rate: float | None,
+    value: float,
+    mark: float | None,
+) -> None:
+    result = check_one_phase(DIURNAL, changes, late, {"max_p99_ms": 50}, safe_rate=safe_rate)
+    assert result is not None
+    assert (result.value, result.mark_seconds) == (value, mark)
+    assert result.outcome == ("fail" if value else "pass")
+
+
+def test_max_replicas_of_a_phase_that_is_not_judged_is_ignored() -> None:
+    campaign = make_campaign(
+        make_phase("warm-up", rate=400, duration=30, judged=False),
+        make_phase("main", rate=100, duration=30, thresholds={"max_p99_ms": 50}),
+        target={"watch": {"deployment": "iris"}},
+        scaling={},
+    )
+    timeline = make_timeline([(0, 1, 1)], hpa_max=1)
+    result = check(campaign, timeline, lambda second: 0.5 if second < 30 else 0.0)["limited_seconds"]
+    assert (result.value, result.outcome) == (0, "pass")
+
+
+def test_max_replicas_of_a_replay_is_judged_by_latency(tmp_path: Path) -> None:
+    trace = tmp_path / "trace.csv"
+    trace.write_text("time_seconds\n" + "\n".join(str(index / 100) for index in range(30_000)))
+    load = {"model": "replay", "trace": str(trace)}
+    # By its rate, which varies from second to second, the replay would need ten replicas.
+    late, in_time = (
+        check_one_phase(load, PINNED, late, {"max_p99_ms": 50}, safe_rate=10.0)
+        for late in (lambda _: 0.5, lambda _: 0.0)
+    )
+    assert late is not None
+    assert in_time is not None
+    assert (late.value, late.outcome, in_time.value, in_time.outcome) == (300, "fail", 0, "pass")
+    assert check_one_phase(load, PINNED, lambda _: 0.5, safe_rate=10.0) is None
+
+
+@pytest.mark.parametrize(
+    ("load", "safe_rate"),
+    [({"model": "closed", "users": 64}, 10.0), ({"model": "poisson", "rate": 400}, None)],
+)
+def test_max_replicas_that_nothing_can_show_is_not_checked(
+    load: dict[str, Any], safe_rate: float | None
+) -> None:
+    assert check_one_phase(load, PINNED, lambda _: 0.5, safe_rate=safe_rate) is None
 
 
 def pod(time: float, name: str, deleted: bool) -> PodRecord:
