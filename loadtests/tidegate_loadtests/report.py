@@ -108,7 +108,7 @@ class Report:
             "ready_replicas": {"least": min(ready), "most": max(ready), "final": ready[-1]},
             "desired_replicas": {"least": min(desired), "most": max(desired), "final": desired[-1]},
             "replica_seconds": replica_counts(timeline, "current").integral(0.0, end),
-            "terminated_pods": len(terminating_times(timeline.pods)),
+            "terminated_pods": len(terminating_times(timeline.pods, end)),
             "gaps": gaps,
         }
 

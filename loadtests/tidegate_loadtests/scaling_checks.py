@@ -307,7 +307,7 @@ def _check_limit(
 
 def _check_terminations(campaign: Campaign, series: TimeSeries, timeline: Timeline) -> CheckResult | None:
     """Check the failures of requests that start while a pod terminates, in judged phases."""
-    terminations = terminating_times(timeline.pods)
+    terminations = terminating_times(timeline.pods, campaign.duration_seconds)
     phases = [
         bounds
         for bounds in campaign.bounds()
@@ -336,13 +336,18 @@ def _check_terminations(campaign: Campaign, series: TimeSeries, timeline: Timeli
     )
 
 
-def terminating_times(pods: Sequence[PodRecord]) -> list[tuple[float, float]]:
-    """Return when each pod terminated: from its first record as deleted to its last record."""
+def terminating_times(pods: Sequence[PodRecord], end: float) -> list[tuple[float, float]]:
+    """Return when each pod terminated: from its first record as deleted until it was gone.
+
+    Args:
+        pods: The records in the order of time.
+        end: The end of the campaign, until which a pod terminates that was not gone before.
+    """
     times: dict[str, tuple[float, float]] = {}
     for record in pods:
         if record.deleted:
-            begin, _ = times.get(record.name, (record.time, record.time))
-            times[record.name] = (begin, record.time)
+            begin, _ = times.get(record.name, (record.time, end))
+            times[record.name] = (begin, record.time if record.gone else end)
     return list(times.values())
 
 

@@ -136,15 +136,14 @@ class TimelineRecorder:
         now = self._clock()
         if facts is not None:
             endpoint_ready = any(name in ready for ready in self._slices.objects.values())
-            record = PodRecord(now, name, facts.phase, facts.ready, endpoint_ready, facts.deleted)
+            record = PodRecord(now, name, facts.phase, facts.ready, endpoint_ready, facts.deleted, gone=False)
             self._last_pods[name] = record
         elif last is not None:
-            record = replace(last, time=now, ready=False, endpoint_ready=False, deleted=True)
+            record = replace(last, time=now, ready=False, endpoint_ready=False, deleted=True, gone=True)
             del self._last_pods[name]
         else:
             return
-        # The last record of a pod, that it is gone, may equal the record before it.
-        if facts is None or last is None or replace(last, time=now) != record:
+        if last is None or replace(last, time=now) != record:
             self._pods.append(record)
 
     def _record_endpoints(self, _name: str, _facts: object) -> None:

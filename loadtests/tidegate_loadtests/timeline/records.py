@@ -49,7 +49,9 @@ class PodRecord:
     endpoint_ready: bool
     """Whether an EndpointSlice has the pod as a ready endpoint, so that it receives requests."""
     deleted: bool
-    """Whether the pod terminates or is gone; the last record of a pod is that it is gone."""
+    """Whether the pod terminates or is gone."""
+    gone: bool
+    """Whether the pod is gone. A pod without such a record still exists at the end of the recording."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -438,13 +438,19 @@ def test_max_replicas_that_nothing_can_show_is_not_checked(
     assert check_one_phase(load, PINNED, lambda _: 0.5, safe_rate=safe_rate) is None
 
 
-def pod(time: float, name: str, deleted: bool) -> PodRecord:
+def pod(time: float, name: str, deleted: bool, gone: bool = False) -> PodRecord:
     return PodRecord(
-        time=time, name=name, phase="Running", ready=not deleted, endpoint_ready=not deleted, deleted=deleted
+        time=time,
+        name=name,
+        phase="Running",
+        ready=not deleted,
+        endpoint_ready=not deleted,
+        deleted=deleted,
+        gone=gone,
     )
 
 
-TERMINATION = [pod(0, "a", False), pod(0, "b", False), pod(80, "b", True), pod(85, "b", True)]
+TERMINATION = [pod(0, "a", False), pod(0, "b", False), pod(80, "b", True), pod(85, "b", True, gone=True)]
 
 
 @pytest.mark.parametrize(
@@ -479,7 +485,7 @@ def test_scale_down_counts_requests_of_judged_phases_only(
     begin: float, end: float, requests: int, limit: float
 ) -> None:
     campaign = make_three_phase_campaign()
-    pods = [pod(begin, "b", True), pod(end, "b", True)]
+    pods = [pod(begin, "b", True), pod(end, "b", True, gone=True)]
     result = check(campaign, make_timeline(STUCK, pods))["termination_failure_ratio"]
     assert f"of {requests:,} requests" in result.detail
     assert result.threshold == limit
@@ -487,7 +493,7 @@ def test_scale_down_counts_requests_of_judged_phases_only(
 
 @pytest.mark.parametrize(("begin", "end"), [(35, 55), (30, 60), (95, 100)])
 def test_scale_down_outside_of_judged_phases_is_not_checked(begin: float, end: float) -> None:
-    pods = [pod(begin, "b", True), pod(end, "b", True)]
+    pods = [pod(begin, "b", True), pod(end, "b", True, gone=True)]
     assert "termination_failure_ratio" not in check(make_three_phase_campaign(), make_timeline(STUCK, pods))
 
 
@@ -508,8 +514,26 @@ def test_scale_down_without_termination_is_not_checked() -> None:
     )
 
 
-def test_terminating_times_last_until_the_last_record() -> None:
-    assert terminating_times(TERMINATION) == [(80, 85)]
+@pytest.mark.parametrize(
+    ("pods", "times"),
+    [
+        (TERMINATION, [(80, 85)]),
+        (TERMINATION[:3], [(80, 120)]),  # it still terminates when the campaign ends
+        ([*TERMINATION[:3], pod(90, "b", True)], [(80, 120)]),  # the second record is another change
+        ([pod(0, "b", False), pod(80, "b", True, gone=True)], [(80, 80)]),  # deleted by force
+        ([*TERMINATION, pod(100, "a", True)], [(80, 85), (100, 120)]),
+    ],
+)
+def test_terminating_times_last_until_the_pod_is_gone(
+    pods: list[PodRecord], times: list[tuple[float, float]]
+) -> None:
+    assert terminating_times(pods, 120) == times
+
+
+def test_scale_down_counts_failures_until_the_pod_is_gone() -> None:
+    checks = check(make_step_campaign({}), make_timeline(SCALED, TERMINATION[:3]), failures={110: 200})
+    result = checks["termination_failure_ratio"]
+    assert (result.outcome, result.mark_seconds) == ("fail", 110)
 
 
 def test_thresholds_that_are_absent_are_not_checked() -> None:

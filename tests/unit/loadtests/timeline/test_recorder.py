@@ -110,8 +110,13 @@ def test_recorder_follows_a_pod_until_it_is_gone(server: FakeApiServer) -> None:
         terminating["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
         server.put("pods", terminating)
         server.delete("pods", POD)
-    states = [(pod.name, pod.ready, pod.endpoint_ready, pod.deleted) for pod in timeline(recording).pods]
-    assert states == [(POD, True, True, False), (POD, False, True, True), (POD, False, False, True)]
+    pods = timeline(recording).pods
+    assert [pod.name for pod in pods] == [POD] * 3
+    assert [(pod.ready, pod.endpoint_ready, pod.deleted, pod.gone) for pod in pods] == [
+        (True, True, False, False),
+        (False, True, True, False),
+        (False, False, True, True),
+    ]
 
 
 def test_recorder_follows_the_endpoint_of_a_pod(server: FakeApiServer) -> None:

@@ -31,9 +31,7 @@ TIMELINES = st.builds(
         ),
         max_size=4,
     ),
-    pods=st.lists(
-        st.builds(PodRecord, SECONDS, TEXTS, TEXTS, st.booleans(), st.booleans(), st.booleans()), max_size=4
-    ),
+    pods=st.lists(st.builds(PodRecord, SECONDS, TEXTS, TEXTS, *4 * [st.booleans()]), max_size=4),
     events=st.lists(st.builds(EventRecord, SECONDS, TEXTS, TEXTS, TEXTS, TEXTS, TEXTS, COUNTS), max_size=4),
     gaps=st.lists(st.builds(Gap, TEXTS, SECONDS, SECONDS, TEXTS), max_size=4),
 )

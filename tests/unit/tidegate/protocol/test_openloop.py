@@ -5,6 +5,7 @@ import random
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -52,7 +53,7 @@ def stub() -> Iterator[tuple[tuple[str, int], list[bytes]]]:
     received_requests = []
 
     def serve(connection):
-        with connection:
+        with connection, suppress(ConnectionResetError):  # the client resets its connections at its end
             while received := connection.recv(65536):
                 received_requests.append(received)
                 if len(received_requests) % 5 == 0:
@@ -111,7 +112,7 @@ def closing_stub() -> Iterator[tuple[tuple[str, int], list[int]]]:
                 connection, _ = listener.accept()
             except OSError:
                 return
-            with connection, connection.makefile("rb") as stream:
+            with suppress(ConnectionResetError), connection, connection.makefile("rb") as stream:
                 length = 0
                 while (line := stream.readline().lower()) not in (b"\r\n", b""):
                     if line.startswith(b"content-length:"):
