@@ -29,6 +29,9 @@ from tidegate_loadtests.scaling.settings import ScalingSettings, signal_of
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
 
+_MAX_REJECTION_SECONDS = 1.0
+_REJECTION_RATIO = 0.25
+"""The hold of a rejection as a ratio of the queue delay limit. From the server's AdmissionController."""
 _STRATA = {0.25: 0.5, 0.65: 0.3, 0.85: 0.1, 0.925: 0.05, 0.965: 0.03, 0.985: 0.01, 0.995: 0.01}
 """The weight of each latency level when the latencies of many seconds are mixed."""
 
@@ -50,6 +53,11 @@ class Pipeline:
     in_flight_window: float | None = None
     delay: float = 7.5
     max_queue_delay: float = 2.0
+
+    @property
+    def rejection_seconds(self) -> float:
+        """The time for which the server holds the response to a rejected request."""
+        return min(_MAX_REJECTION_SECONDS, self.max_queue_delay * _REJECTION_RATIO)
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +209,8 @@ class _Run:
         in_flight = np.interp(self.served[begin:end], self.replica.rates, self.replica.in_flight)
         # By Little's law, requests that wait at most the queue delay limit are at most so many.
         most = self.served[begin:end] * (self.pipeline.max_queue_delay + self.replica.idle_latency)
-        total = np.minimum(in_flight + self.queued[begin:end], most) * count
+        held = self.rejected[begin:end] * self.pipeline.rejection_seconds * (count > 0)
+        total = np.minimum(in_flight + self.queued[begin:end], most) * count + held
         self.cpu_seconds[begin + 1 : end + 1] = self.cpu_seconds[begin] + cpu.cumsum()
         self.in_flight_seconds[begin + 1 : end + 1] = self.in_flight_seconds[begin] + total.cumsum()
         if end - begin == self.options.sync_period:

@@ -12,6 +12,7 @@ from tidegate_loadtests.scaling.hpa_spec import HpaSpec, MetricSpec
 from tidegate_loadtests.scaling.replica_model import ReplicaModel
 from tidegate_loadtests.scaling.settings import ScalingSettings
 from tidegate_loadtests.scaling.simulator import Pipeline, Simulation, simulate
+from tidegate_serving.batching.admission import AdmissionController
 
 THRESHOLD = 0.05
 REPLICA = ReplicaModel(
@@ -91,11 +92,20 @@ def test_simulate_overload_rejects_what_would_wait_too_long() -> None:
     assert simulation.max_replicas_ratio > 0.9
 
 
-def test_simulate_overload_metric_is_at_most_what_may_wait() -> None:
-    # 1000 responses per second, each of which waited at most a second: 1000 requests in flight, target 400.
-    metric = MetricSpec("External", "in_flight", "AverageValue", 400_000)
-    simulation = run(np.full(300, 5000.0), metric=metric, pipeline=Pipeline(max_queue_delay=1.0))
-    assert simulation.desired[15] == 3
+@pytest.mark.parametrize(("rate", "replicas"), [(2000.0, 3), (5000.0, 5)])
+def test_simulate_overload_metric_counts_waiting_and_held(rate: float, replicas: int) -> None:
+    # 1000 responses per second, each of which waited at most a second: 1000 requests in flight. The others
+    # are rejected, and in flight for a quarter of a second: 250 or 1000 more. The target is 450.
+    metric = MetricSpec("External", "in_flight", "AverageValue", 450_000)
+    pipeline = Pipeline(max_queue_delay=1.0, in_flight_window=15.0, delay=0.0)
+    simulation = run(np.full(300, rate), metric=metric, pipeline=pipeline)
+    assert simulation.desired[15] == replicas
+
+
+@pytest.mark.parametrize("max_queue_delay", [0.1, 2.0, 4.0, 10.0])
+def test_simulated_hold_is_that_of_the_server(max_queue_delay: float) -> None:
+    pipeline = Pipeline(max_queue_delay=max_queue_delay)
+    assert pipeline.rejection_seconds == AdmissionController(max_queue_delay).rejection_seconds
 
 
 def test_simulate_short_overload_ends_with_an_empty_queue() -> None:
