@@ -85,10 +85,17 @@ def size(capacity: Capacity, traffic: Traffic, autoscaler: Autoscaler) -> Sizing
         min_replicas=min_replicas,
         max_replicas=max(min_replicas, math.ceil(_MAX_REPLICAS_FACTOR * traffic.peak / safe_rate)),
         memory_mib=math.ceil(_MEMORY_FACTOR * capacity.memory_bytes / _MIB),
-        max_queue_delay_seconds=max(
-            _MIN_QUEUE_DELAY_SECONDS, _QUEUE_DELAY_FACTOR * capacity.threshold.latency_ms / 1e3
-        ),
+        max_queue_delay_seconds=max_queue_delay_seconds(capacity.threshold.latency_ms),
     )
+
+
+def max_queue_delay_seconds(threshold_ms: float) -> float:
+    """Return the longest time that a request may wait in a server with this latency threshold.
+
+    >>> max_queue_delay_seconds(20), max_queue_delay_seconds(5000)
+    (2.0, 50.0)
+    """
+    return max(_MIN_QUEUE_DELAY_SECONDS, _QUEUE_DELAY_FACTOR * threshold_ms / 1e3)
 
 
 def rate_at_cpu(capacity: Capacity, cpu: float, highest: float) -> float:

@@ -4,7 +4,7 @@
 
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -111,7 +111,7 @@ def capacity(
     machine was the bottleneck.
     """
     from tidegate.store import fetch
-    from tidegate_loadtests.capacity.chart_values import chart_values, size
+    from tidegate_loadtests.capacity.chart_values import chart_values, max_queue_delay_seconds, size
     from tidegate_loadtests.capacity.plot import plot_capacity
     from tidegate_loadtests.capacity.replica import Endpoint
     from tidegate_loadtests.capacity.search import Criterion
@@ -129,7 +129,12 @@ def capacity(
     with (
         tempfile.TemporaryDirectory(prefix="tidegate-bundle-") as cache,
         _server(
-            url, served := fetch(bundle, Path(cache)), (name, engine), cpus, startup_seconds, out
+            *(url, served := fetch(bundle, Path(cache)), cpus, startup_seconds, out),
+            options={
+                "--name": name,
+                "--engine": engine,
+                "--max-queue-delay": f"{max_queue_delay_seconds(threshold_p99_ms):g}",
+            },
         ) as server,
     ):
         contract = served.contract.model_copy(update={"name": name or served.contract.name})
@@ -153,17 +158,25 @@ def capacity(
 def _server(
     url: str | None,
     served: "Bundle",
-    options: tuple[str | None, str | None],
     cpus: float,
     startup_seconds: float | None,
     out: Path,
+    options: Mapping[str, str | None],
 ) -> Iterator["RunningServer"]:
-    """Start a server on this machine, or use the one at the URL."""
+    """Start a server on this machine, or use the one at the URL.
+
+    Args:
+        url: The URL of a running server.
+        served: The bundle.
+        cpus: The server's CPUs.
+        startup_seconds: The start-up time of a running server.
+        out: The directory for the log.
+        options: The options of a server that is started; None for a default.
+    """
     from tidegate_loadtests.capacity.replica import RunningServer, start_server
 
-    name, engine = options
     if url is not None:
-        if startup_seconds is None or engine is not None:
+        if startup_seconds is None or options["--engine"] is not None:
             raise ConfigurationError(
                 "--url: expected --startup-seconds, and no --engine, because the pod has its engine already: "
                 "give the seconds from the pod's creation until its condition Ready."
@@ -176,8 +189,7 @@ def _server(
             "measured: give a whole number and no --startup-seconds, or start the server in a container "
             "and give --url."
         )
-    given = {"--name": name, "--engine": engine}
-    arguments = [part for option, value in given.items() if value is not None for part in (option, value)]
+    arguments = [part for option, value in options.items() if value is not None for part in (option, value)]
     with start_server(served.path, arguments, int(cpus), out / "server.log") as server:
         yield server
 
@@ -214,9 +226,7 @@ def _measure(
     from tidegate_loadtests.capacity.replica import LiveReplica
 
     requests = endpoint.requests()
-    config = GeneratorConfig(
-        endpoint.address, endpoint.contents(requests), _KEEP_EVERY, server.generator_cpu
-    )
+    config = GeneratorConfig(endpoint.address, endpoint.contents(requests), _KEEP_EVERY, server.generator_cpu)
     with start_generator(config) as generator, progress() as display:
         replica = LiveReplica(endpoint, requests, criterion, generator, server.read_contention)
         metrics = replica.scrape()

@@ -175,8 +175,11 @@ def test_local_server_receives_the_options(
     simulate(monkeypatch, bundle, bundle.digest)
     monkeypatch.setattr(replica, "start_server", start)
     out = tmp_path / "out"
-    call(bundle, out, url=None, startup_seconds=None, engine="sklearn", name="other", cpus=2.0)
-    assert calls == [(bundle.path, ["--name", "other", "--engine", "sklearn"], 2, out / "server.log")]
+    options = {"engine": "sklearn", "name": "other", "cpus": 2.0}
+    call(bundle, out, url=None, startup_seconds=None, threshold_p99_ms=400.0, **options)
+    arguments = ["--name", "other", "--engine", "sklearn", "--max-queue-delay", "4"]  # as in the values
+    assert calls == [(bundle.path, arguments, 2, out / "server.log")]
+    assert "maxQueueDelaySeconds: 4.0" in (out / "values.capacity.yaml").read_text()
     document = Capacity.read(out / "capacity.yaml")
     assert document.model == "other"
     assert document.hardware is not None
