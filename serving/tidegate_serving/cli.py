@@ -136,7 +136,7 @@ def serve(
             envvar="TIDEGATE_GRPC_TRANSPORT",
             help="The implementation of gRPC's protocol: asyncio, the server's own, or grpcio, the package.",
         ),
-    ] = GrpcTransport.GRPCIO,
+    ] = GrpcTransport.ASYNCIO,
     ssl_certfile: Annotated[
         Path | None,
         typer.Option(

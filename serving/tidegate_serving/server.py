@@ -118,7 +118,7 @@ class Server(ModelServer):
         shadow_http_port: int | None = None,
         shadow_grpc_port: int | None = None,
         certificate: CertificateFiles | None = None,
-        grpc_transport: GrpcTransport = GrpcTransport.GRPCIO,
+        grpc_transport: GrpcTransport = GrpcTransport.ASYNCIO,
     ) -> None:
         self._certificate = certificate
         self._grpc_transport = grpc_transport
