@@ -136,10 +136,12 @@ class Batcher:
         rows = request.rows
         if not self._flush_scheduled:
             self.schedule_flush(request.enqueued_at)
-        queued = self.queued_rows
-        if request.deadline is not None or (
-            queued and (self._busy or queued + rows > self._always_admitted_rows)
-        ):
+        queued, deadline = self.queued_rows, request.deadline
+        if self._busy or queued + rows > self._always_admitted_rows:
+            may_wait = queued or deadline is not None
+        else:  # an idle engine computes the queue and this request within the short delay
+            may_wait = deadline is not None and deadline - request.enqueued_at < self._short_delay
+        if may_wait:
             self._admit(request, rows)
         self._queue.append(request)
         self.queued_rows += rows

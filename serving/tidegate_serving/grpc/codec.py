@@ -86,7 +86,9 @@ def parse_infer_request(contract: Contract, message: Any, limits: Limits) -> Inf
     Raises:
         RequestError: If the contract does not allow the request.
     """
-    outputs = select_outputs(contract, (output.name for output in message.outputs))
+    outputs = contract.outputs
+    if message.outputs:
+        outputs = select_outputs(contract, (output.name for output in message.outputs))
     check_tensor_count(contract, len(message.inputs))
     inputs = assemble_inputs(contract, parse_tensors(message), limits)
     return InferenceRequest(inputs, message.id or new_request_id(), outputs)

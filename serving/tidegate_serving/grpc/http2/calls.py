@@ -75,7 +75,7 @@ class GrpcApplication:
         self._max_message_bytes = max_message_bytes
 
     def start(self, stream: Stream, headers: Headers) -> "GrpcCall | None":
-        """Return the call of a request; None if the request is no call and has its response."""
+        """Return the call of a request; None if it has its response already."""
         if headers[":method"] != "POST":
             _respond_as_text(stream, "405", "Method: expected POST, received another one.", ("allow", "POST"))
             return None

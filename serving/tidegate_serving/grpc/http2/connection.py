@@ -32,13 +32,13 @@ from tidegate_serving.grpc.http2.frames import (
 from tidegate_serving.grpc.http2.headers import (
     MAX_HEADER_BYTES,
     Headers,
+    HeadersTooLargeError,
     MalformedHeadersError,
     RequestHeads,
 )
 from tidegate_serving.grpc.http2.hpack import (
     EMPTY_TABLE,
     TABLE_BYTES,
-    HeadersTooLargeError,
     HpackError,
 )
 from tidegate_serving.grpc.http2.limits import (
@@ -88,7 +88,7 @@ class Receiver(Protocol):
 
 
 class Application(Protocol):
-    """What the requests of a connection are for."""
+    """An application that takes the requests of connections."""
 
     def start(self, stream: "Stream", headers: Headers) -> Receiver | None:
         """Return the receiver of a request; None if it has its response already."""
@@ -498,7 +498,7 @@ class Connection(asyncio.Protocol):
         if flags & PADDED:
             payload = _without_padding(flags, payload)
             self._count_control_frame()
-            stream.receive_window += length - len(payload)  # padding is no part of the message
+            stream.receive_window += length - len(payload)  # the message is without padding
             self._transport.write(frames.window_update(stream_id, length - len(payload)))
         ended = flags & END_STREAM
         if not payload and not ended:
@@ -750,7 +750,7 @@ class Connection(asyncio.Protocol):
         self._end_response(stream)
 
     def _end_response(self, stream: Stream) -> None:
-        """Forget a stream whose response is sent; ask a client that is still sending to stop (8.1)."""
+        """Forget a stream whose response is sent; reset it if the client is still sending (8.1)."""
         if not stream.request_ended:
             self._write_reset(stream.id, ErrorCode.NO_ERROR)
         self._close_stream(stream)

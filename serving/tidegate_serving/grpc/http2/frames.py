@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The frames of HTTP/2: their layout, their codes, and the frames that a server sends.
 
-From RFC 9113, sections 4, 6 and 7. What a frame means is in :mod:`tidegate_serving.grpc.http2.connection`.
+From RFC 9113, sections 4, 6 and 7. The meaning of frames is in
+:mod:`tidegate_serving.grpc.http2.connection`.
 """
 
 from collections.abc import Iterable
@@ -70,7 +71,14 @@ class ErrorCode(IntEnum):
 
 
 def frame(kind: int, flags: int, stream_id: int, payload: bytes = b"") -> bytes:
-    """Build a frame."""
+    """Build a frame.
+
+    Args:
+        kind: The type.
+        flags: The flags.
+        stream_id: The stream; 0 is the connection.
+        payload: The payload.
+    """
     return HEAD.pack(len(payload) << 8 | kind, flags, stream_id) + payload
 
 
@@ -90,7 +98,13 @@ def rst_stream(stream_id: int, code: int) -> bytes:
 
 
 def goaway(last_stream_id: int, code: int, message: str = "") -> bytes:
-    """Build a GOAWAY frame, with a message for the client's log."""
+    """Build a GOAWAY frame.
+
+    Args:
+        last_stream_id: The last stream whose request the server has accepted.
+        code: The reason.
+        message: A message for the client's log.
+    """
     return frame(GOAWAY, 0, 0, _GOAWAY.pack(last_stream_id, code) + message.encode())
 
 

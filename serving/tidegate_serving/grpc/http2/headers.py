@@ -10,7 +10,7 @@ the fields is the application's.
 import re
 from collections.abc import Iterable, Mapping
 
-from tidegate_serving.grpc.http2.hpack import Decoder, Field
+from tidegate_serving.grpc.http2.hpack import OVERHEAD_BYTES, Decoder, Field
 
 MAX_HEADER_BYTES = 16_384
 """The largest sum of a request's header fields, as gRPC's server has it, and as REST accepts in a head."""
@@ -31,6 +31,10 @@ Headers = Mapping[str, str]
 """Header fields by name; of a name that occurs twice, the last value."""
 
 
+class HeadersTooLargeError(Exception):
+    """Header fields that are larger together than the server allows."""
+
+
 class MalformedHeadersError(Exception):
     """Header fields that HTTP/2 does not allow, from RFC 9113, sections 8.1.1 to 8.3.
 
@@ -42,7 +46,7 @@ class RequestHeads:
     """The decoder of the heads of one connection, in their order."""
 
     def __init__(self) -> None:
-        self._decoder = Decoder(MAX_HEADER_BYTES)
+        self._decoder = Decoder()
         self._blocks: dict[bytes, Headers] = {}
         """Heads by their blocks, since the dynamic table's last change."""
 
@@ -77,31 +81,39 @@ class RequestHeads:
             MalformedHeadersError: If HTTP/2 does not allow these fields.
         """
         self._blocks.clear()
-        for name, value in self._decoder.decode(block):
+        fields = self._decoder.decode(block)
+        _check_size(fields)
+        for name, value in fields:
             _check_name(name)
             _check_value(name, value)
 
 
-_valid_names: set[tuple[str, ...]] = set()
-"""Orders of different names that are valid."""
+_valid_names: dict[tuple[str, ...], int] = {}
+"""Orders of different names that are valid, and their bytes with the overhead of their fields."""
 
 
 def parse_request_headers(fields: list[Field]) -> Headers:
     """Return the fields of a request's head by name.
 
     Raises:
+        HeadersTooLargeError: If they are too large.
         MalformedHeadersError: If HTTP/2 does not allow them.
     """
     headers = dict(fields)
     names = tuple(headers)
-    if len(names) != len(fields):
+    name_bytes = _valid_names.get(names) if len(names) == len(fields) else None
+    if name_bytes is None:
+        _check_size(fields)
         _check_names([name for name, _ in fields])
-    elif names not in _valid_names:
-        _check_names(names)
-        if len(_valid_names) < _MAX_CACHED_NAMES:
-            _valid_names.add(names)
-    # One look at all values, because nearly all are plain.
-    if len(names) != len(fields) or not "".join(headers.values()).isprintable():
+        if len(names) == len(fields) and len(_valid_names) < _MAX_CACHED_NAMES:
+            _valid_names[names] = len("".join(names)) + len(names) * OVERHEAD_BYTES
+        plain = False
+    else:  # one look at all values, because nearly all are plain
+        values = "".join(headers.values())
+        if name_bytes + len(values) > MAX_HEADER_BYTES:
+            raise HeadersTooLargeError
+        plain = values.isprintable()
+    if not plain:
         for name, value in fields:
             _check_value(name, value)
     if headers.get("te", "trailers") != "trailers":
@@ -109,6 +121,14 @@ def parse_request_headers(fields: list[Field]) -> Headers:
     if not headers[":path"]:
         raise MalformedHeadersError(":path: expected a path")
     return headers
+
+
+def _check_size(fields: list[Field]) -> None:
+    size = 0
+    for name, value in fields:
+        size += len(name) + len(value) + OVERHEAD_BYTES
+        if size > MAX_HEADER_BYTES:
+            raise HeadersTooLargeError
 
 
 def _check_names(names: Iterable[str]) -> None:

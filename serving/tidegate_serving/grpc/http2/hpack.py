@@ -23,8 +23,8 @@ TABLE_BYTES = 4096
 EMPTY_TABLE = b"\x20"
 """The beginning of a header block that announces a dynamic table of 0 bytes (RFC 7541, section 6.3)."""
 
-_OVERHEAD_BYTES = 32
-"""What each entry of a table counts in addition to its name and value (RFC 7541, section 4.1)."""
+OVERHEAD_BYTES = 32
+"""The bytes that each entry of a table counts in addition to its name and value (RFC 7541, section 4.1)."""
 
 _MAX_INTEGER_BYTES = 5
 """Most bytes of an integer after its prefix; they hold any length that a block can have."""
@@ -95,25 +95,18 @@ STATIC_TABLE: tuple[Field, ...] = (
 """RFC 7541, appendix A. The first entry has the index 1."""
 
 _STATIC_FIELDS = len(STATIC_TABLE)
+_LAST_STATIC_BYTE = 0x80 | _STATIC_FIELDS
+"""The byte that stands for the last field of the static table."""
 
 
 class HpackError(Exception):
     """A block that cannot be decoded, after which no block of the connection can."""
 
 
-class HeadersTooLargeError(Exception):
-    """Fields that are larger together than the server allows. The table is intact."""
-
-
 class Decoder:
-    """The decoder of the blocks of one connection, in their order.
+    """The decoder of the blocks of one connection, in their order."""
 
-    Args:
-        max_bytes: The largest sum of a block's fields, each with its overhead.
-    """
-
-    def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
+    def __init__(self) -> None:
         self._entries: list[Field] = []
         """The dynamic table, the newest entry last."""
         self._table_bytes = 0
@@ -126,7 +119,6 @@ class Decoder:
 
         Raises:
             HpackError: If the block is not valid.
-            HeadersTooLargeError: If the fields are too large. The block has been decoded to its end.
         """
         try:
             return self._decode(block)
@@ -135,28 +127,26 @@ class Decoder:
 
     def _decode(self, block: bytes) -> list[Field]:
         fields: list[Field] = []
-        entries = self._entries
-        total, max_bytes = 0, self._max_bytes
+        append, entries = fields.append, self._entries
         position, end = 0, len(block)
         while position < end:
             byte = block[position]
             position += 1
-            if byte & 0x80:  # an indexed field
-                index = byte & 0x7F
-                if index == 0x7F:
-                    index, position = _read_integer(block, position, index)
-                if index > _STATIC_FIELDS:
-                    field = entries[_STATIC_FIELDS - index]
-                elif index:
-                    field = STATIC_TABLE[index - 1]
+            if byte > _LAST_STATIC_BYTE:  # a field of the dynamic table
+                if byte == 0xFF:
+                    index, position = _read_integer(block, position, 0x7F)
+                    append(entries[_STATIC_FIELDS - index])
                 else:
-                    raise HpackError("header block: expected an index of at least 1, received 0")
+                    append(entries[_LAST_STATIC_BYTE - byte])
+            elif byte > 0x80:  # a field of the static table
+                append(STATIC_TABLE[byte - 0x81])
+            elif byte == 0x80:
+                raise HpackError("header block: expected an index of at least 1, received 0")
             elif byte & 0xE0 == 0x20:  # a change of the table's size
                 size, position = _read_prefixed(block, position, byte, 0x1F)
-                if total:
+                if fields:
                     raise HpackError("header block: expected sizes of the table at its beginning only")
                 self._resize(size)
-                continue
             else:  # a literal, which is added to the table if its second bit is set
                 index, position = _read_prefixed(block, position, byte, 0x3F if byte & 0x40 else 0x0F)
                 if index > _STATIC_FIELDS:
@@ -167,18 +157,14 @@ class Decoder:
                     name, position = _read_text(block, position)
                 value, position = _read_text(block, position)
                 field = name, value
+                append(field)
                 if byte & 0x40:
                     self._add(field)
-            total += len(field[0]) + len(field[1]) + _OVERHEAD_BYTES
-            if total <= max_bytes:
-                fields.append(field)
-        if total > max_bytes:
-            raise HeadersTooLargeError
         return fields
 
     def _add(self, field: Field) -> None:
         self.table_changes += 1
-        size = len(field[0]) + len(field[1]) + _OVERHEAD_BYTES
+        size = len(field[0]) + len(field[1]) + OVERHEAD_BYTES
         self._evict(self._max_table_bytes - size)
         if size <= self._max_table_bytes:
             self._entries.append(field)
@@ -201,7 +187,7 @@ class Decoder:
         count = 0
         while count < len(entries) and table_bytes > max_table_bytes:
             name, value = entries[count]
-            table_bytes -= len(name) + len(value) + _OVERHEAD_BYTES
+            table_bytes -= len(name) + len(value) + OVERHEAD_BYTES
             count += 1
         del entries[:count]
         self._table_bytes = table_bytes

@@ -310,6 +310,27 @@ def test_batcher_deadline_before_outputs_is_rejected() -> None:
     run(scenario, {1: 30.0})
 
 
+def test_batcher_far_deadline_of_a_short_queue_needs_no_estimate() -> None:
+    async def scenario(bench: Bench) -> None:
+        await bench.submit(1).outcome  # the first service time of this server
+        estimates: list[float] = []
+
+        def queue_delay(now: float, rows: int) -> float:
+            estimates.append(now)
+            return 0.0
+
+        bench.batcher._delay.queue_delay = queue_delay  # type: ignore[method-assign]
+        admitted = bench.request(1, timeout=2 * ALWAYS_ADMITTED_QUEUE_DELAY)
+        bench.batcher.submit(admitted)
+        assert not estimates
+        with pytest.raises(RequestError):
+            bench.batcher.submit(bench.request(1, timeout=-1))
+        assert estimates
+        assert label_values(await admitted.outcome) == [2]
+
+    run(scenario, {1: 1e-5})
+
+
 def test_batcher_batch_has_at_most_max_rows() -> None:
     async def scenario(bench: Bench) -> None:
         # One request alone may have more rows.

@@ -4,11 +4,12 @@ import pytest
 
 from tidegate_serving.grpc.http2.headers import (
     MAX_HEADER_BYTES,
+    HeadersTooLargeError,
     MalformedHeadersError,
     RequestHeads,
     parse_request_headers,
 )
-from tidegate_serving.grpc.http2.hpack import Field, HeadersTooLargeError, encode
+from tidegate_serving.grpc.http2.hpack import Field, encode
 
 PSEUDO: list[Field] = [(":method", "POST"), (":scheme", "http"), (":path", "/a"), (":authority", "x")]
 
@@ -58,6 +59,16 @@ def test_parse_valid_fields_by_name(fields: list[Field]) -> None:
 
 def test_parse_fields_that_occur_twice_have_the_last_value() -> None:
     assert parse_request_headers([*PSEUDO, ("a", "b"), ("a", "c")])["a"] == "c"
+
+
+def test_parse_fields_up_to_the_limit() -> None:
+    size = MAX_HEADER_BYTES - sum(len(name) + len(value) + 32 for name, value in PSEUDO) - 33
+    for _ in range(2):  # the second time, the names are known
+        assert len(parse_request_headers([*PSEUDO, ("a", "b" * size)])["a"]) == size
+        with pytest.raises(HeadersTooLargeError):
+            parse_request_headers([*PSEUDO, ("a", "b" * (size + 1))])
+    with pytest.raises(HeadersTooLargeError):
+        parse_request_headers([*PSEUDO, *[("a", "b")] * 600])
 
 
 def test_heads_repeated_block_is_decoded_once() -> None:
