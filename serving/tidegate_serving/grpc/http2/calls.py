@@ -74,22 +74,20 @@ class GrpcApplication:
         self._methods = methods
         self._max_message_bytes = max_message_bytes
 
-    def start(self, stream: Stream, headers: Headers) -> "GrpcCall | None":
-        """Return the call of a request; None if it has its response already."""
+    def start(self, stream: Stream, headers: Headers) -> "GrpcCall | OtherRequest | None":
+        """Return the receiver of a request; None if it has its response already."""
         if headers[":method"] != "POST":
-            _respond_as_text(stream, "405", "Method: expected POST, received another one.", ("allow", "POST"))
-            return None
+            text = "Method: expected POST, received another one."
+            return OtherRequest(stream, "405", text, ("allow", "POST"))
         content_type = headers.get("content-type", "")
         if content_type != _CONTENT_TYPE and not content_type.startswith(
             (f"{_CONTENT_TYPE}+", f"{_CONTENT_TYPE};")
         ):
-            _respond_as_text(
-                stream,
-                "415",
+            text = (
                 f"Content-Type: expected {_CONTENT_TYPE}, received '{content_type:.60}'; REST has a port of "
-                "its own.",
+                "its own."
             )
-            return None
+            return OtherRequest(stream, "415", text)
         try:
             method = self._methods.get(headers[":path"])
             if method is None:
@@ -245,6 +243,35 @@ class GrpcCall:
         self._stream.respond(encode_error(error.status, str(error), fields))
 
 
+class OtherRequest:
+    """A request of a client that does not speak gRPC. Its response is sent when its body begins or ends.
+
+    Until then the stream is open, so that a violation of the protocol by the next frame has its own error.
+
+    Args:
+        stream: The stream.
+        status: The status of HTTP.
+        text: The body of the response.
+        fields: Header fields of the response in addition to its type.
+    """
+
+    __slots__ = ("_head", "_stream", "_text")
+
+    def __init__(self, stream: Stream, status: str, text: str, *fields: tuple[str, str]) -> None:
+        self._stream = stream
+        self._head = hpack.encode(
+            ((":status", status), ("content-type", "text/plain; charset=utf-8"), *fields)
+        )
+        self._text = text
+
+    def receive(self, content: bytes, ended: bool) -> None:
+        """Send the response."""
+        self._stream.respond(self._head, f"{self._text}\n".encode())
+
+    def cancel(self) -> None:
+        """Send no response."""
+
+
 class EncodingError(CallError):
     """A message that is compressed in an unknown way."""
 
@@ -320,9 +347,3 @@ def encode_error(status: str, message: str, metadata: tuple[tuple[str, str], ...
     """
     trailers = ("grpc-status", str(STATUSES[status])), ("grpc-message", quote(message, safe=_PLAIN_MESSAGE))
     return hpack.encode((*_HEAD_FIELDS, *trailers, *metadata))
-
-
-def _respond_as_text(stream: Stream, status: str, text: str, *fields: tuple[str, str]) -> None:
-    """Respond to a client that does not speak gRPC."""
-    head = hpack.encode(((":status", status), ("content-type", "text/plain; charset=utf-8"), *fields))
-    stream.respond(head, f"{text}\n".encode())

@@ -191,7 +191,9 @@ def test_head_without_a_body_is_no_call() -> None:
 def test_request_that_is_no_call_gets_a_text(name: str, value: str, http_status: str, words: str) -> None:
     def scenario(client: Http2Client, _: EchoMethod) -> None:
         pseudo = [(key, value if key == name else old) for key, old in HEAD_FIELDS]
-        client.write(client.headers(1, pseudo, END_STREAM))
+        client.write(client.headers(1, pseudo))
+        assert client.read() == []
+        client.write(frame(frames.DATA, END_STREAM, 1, b"x"))
         head, data = client.read()
         assert client.fields(head)[":status"] == http_status
         assert words in data.payload.decode()
