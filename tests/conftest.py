@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.support.servers import LiveServer, serving
+from tests.support.servers import GRPC_TRANSPORTS, NUMERIC_LIMITS, LiveServer, serving
 from tests.support.trained_bundles import BOOSTING, FOREST, MIXED, NUMERIC, REGRESSION, train_bundle
 from tidegate.bundle import Bundle
 
@@ -57,30 +57,29 @@ def joblib_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 # Servers
 
+TRANSPORT = GRPC_TRANSPORTS[0]
+
 
 @pytest.fixture(scope="session")
 def numeric_server(numeric_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
     with serving(
-        numeric_bundle,
-        tmp_path_factory.mktemp("log") / "log",
-        "--max-rows",
-        "500",
-        "--max-body-bytes",
-        "300000",
+        numeric_bundle, tmp_path_factory.mktemp("log") / "log", *NUMERIC_LIMITS, transport=TRANSPORT
     ) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def mixed_server(mixed_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
-    with serving(mixed_bundle, tmp_path_factory.mktemp("log") / "log") as server:
+    with serving(mixed_bundle, tmp_path_factory.mktemp("log") / "log", transport=TRANSPORT) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def forest_server(forest_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
     options = ("--access-log", "--access-log-header", "X-Client-Id")
-    with serving(forest_bundle, tmp_path_factory.mktemp("log") / "log", *options) as server:
+    with serving(
+        forest_bundle, tmp_path_factory.mktemp("log") / "log", *options, transport=TRANSPORT
+    ) as server:
         yield server
 
 
@@ -92,7 +91,7 @@ def regression_server(
     options = ("--metrics-port", "--shadow-http-port", "--shadow-grpc-port", "--pairs-port")
     ports = [text for option in options for text in (option, "0")]
     samples = ("--pairs-sample-rate", "1", "--request-sample-url", str(folder / "samples"))
-    with serving(regression_bundle, folder / "log", *ports, *samples) as server:
+    with serving(regression_bundle, folder / "log", *ports, *samples, transport=TRANSPORT) as server:
         yield server
 
 

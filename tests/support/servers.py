@@ -16,6 +16,12 @@ from tidegate.bundle import Bundle
 
 TIDEGATE = [sys.executable, "-c", "from tidegate.cli import main; main()"]
 
+GRPC_TRANSPORTS = ("asyncio", "grpcio")
+"""The values of ``--grpc-transport``. The servers of the whole suite have the first one."""
+
+NUMERIC_LIMITS = ("--max-rows", "500", "--max-body-bytes", "300000")
+"""Options of the server of ``numeric_bundle``, for tests of requests that are too large."""
+
 
 @dataclass
 class LiveServer:
@@ -51,7 +57,9 @@ class LiveServer:
 
 
 @contextmanager
-def serving(bundle: Bundle, log: Path, *options: str, source: str | None = None) -> Iterator[LiveServer]:
+def serving(
+    bundle: Bundle, log: Path, *options: str, source: str | None = None, transport: str | None = None
+) -> Iterator[LiveServer]:
     """Run `tidegate serve` on free ports during a block.
 
     Args:
@@ -59,9 +67,12 @@ def serving(bundle: Bundle, log: Path, *options: str, source: str | None = None)
         log: The file for the server's standard error.
         options: Further options of the command.
         source: The reference of the bundle; its folder by default.
+        transport: The transport of gRPC; the command's default by default.
     """
     command = [*TIDEGATE, "serve", source or str(bundle.path), "--host", "127.0.0.1", "--output", "json"]
     command += ["--http-port", "0", "--grpc-port", "0", "--drain-seconds", "0", *options]
+    if transport is not None:
+        command += ["--grpc-transport", transport]
     with log.open("w") as sink:
         process = subprocess.Popen(
             command,
