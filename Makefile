@@ -8,7 +8,7 @@ LOCK_OPTIONS := --universal --python-version 3.11 --generate-hashes --no-emit-in
 	--quiet --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo quickstart quickstart-undo kind test test-keras test-catboost test-mlflow test-dask test-signing alerts kube-score fuzz lint format package release-dry-run e2e e2e-full upgrade bench bench-quick capacity rollout-error-rates hpa-oracle trust algorithms docs charts lock clean examples
+.PHONY: help setup demo quickstart quickstart-undo kind test test-keras test-catboost test-mlflow test-dask test-signing h2spec grpc-clients alerts kube-score fuzz lint format package release-dry-run e2e e2e-full upgrade bench bench-quick capacity rollout-error-rates hpa-oracle trust algorithms docs charts lock clean examples
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -50,6 +50,12 @@ test: setup ## Run the tests: no network, no cluster
 
 alerts: setup ## Test the alerts with Prometheus' own promtool; builds it once (Go)
 	@$(BIN)/python -m tests.alerts
+
+h2spec: setup ## Run all cases of h2spec on the gRPC server; builds h2spec once (Go)
+	@$(BIN)/python -m tests.h2spec
+
+grpc-clients: setup ## Call servers with a client in Go while connections end and a server stops (2 minutes; Go)
+	@$(BIN)/python -m tests.grpc_clients
 
 kube-score: setup ## Score the charts' objects with kube-score; builds it once (Go)
 	@$(BIN)/python -m tests.charts

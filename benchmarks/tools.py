@@ -60,7 +60,7 @@ def ensure() -> Tools:
         "nginx": _version([nginx, "-v"], r"nginx/(\S+)"),
         "ghz": _required_version((GHZ / "go.mod").read_text()),
     }
-    return Tools(wrk, nginx, _ghz(), versions)
+    return Tools(wrk, nginx, build_ghz(), versions)
 
 
 def _which(command: str) -> Path | None:
@@ -102,7 +102,7 @@ def _required_version(go_mod: str) -> str:
     return match[1]
 
 
-def _ghz() -> Path:
+def build_ghz() -> Path:
     """Build ghz, unless the cache holds the build of the same go.mod and go.sum."""
     digest = hashlib.sha256((GHZ / "go.mod").read_bytes() + (GHZ / "go.sum").read_bytes()).hexdigest()
     folder = cache_folder() / f"ghz-{digest[:16]}"

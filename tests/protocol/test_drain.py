@@ -2,13 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 import signal
 import socket
-import socketserver
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import grpc
 import httpx
@@ -16,6 +13,7 @@ import pytest
 
 from tests.protocol.clients import JSON_HEADERS, SERVICE, connect, infer_request, one_row
 from tests.support.http_client import receive_response
+from tests.support.router import routing
 from tests.support.servers import LiveServer, serving
 from tidegate.bundle import Bundle
 from tidegate.protocol.requests import v1_body
@@ -29,6 +27,14 @@ REQUESTS_AFTER_SIGNAL = 40
 def draining(numeric_bundle: Bundle, tmp_path: Path) -> Iterator[LiveServer]:
     """A server with a short drain."""
     with serving(numeric_bundle, tmp_path / "log", "--drain-seconds", "1.5") as server:
+        yield server
+
+
+@pytest.fixture
+def grpc_draining(numeric_bundle: Bundle, tmp_path: Path, transport: str) -> Iterator[LiveServer]:
+    """A server with a short drain on each transport of gRPC in turn."""
+    options = ("--drain-seconds", "1.5")
+    with serving(numeric_bundle, tmp_path / "log", *options, transport=transport) as server:
         yield server
 
 
@@ -105,14 +111,14 @@ def test_partial_request_at_the_end_of_listening_is_served(draining: LiveServer)
     assert draining.process.wait(20) == 0
 
 
-def test_grpc_is_served_through_the_drain_and_then_stops(draining: LiveServer) -> None:
-    content = infer_request(draining, one_row(draining), raw=True).SerializeToString()
-    with grpc.insecure_channel(draining.grpc, options=[("grpc.enable_retries", 0)]) as channel:
+def test_grpc_is_served_through_the_drain_and_then_stops(grpc_draining: LiveServer) -> None:
+    content = infer_request(grpc_draining, one_row(grpc_draining), raw=True).SerializeToString()
+    with grpc.insecure_channel(grpc_draining.grpc, options=[("grpc.enable_retries", 0)]) as channel:
         infer = channel.unary_unary(
             SERVICE + "ModelInfer", response_deserializer=pb.ModelInferResponse.FromString
         )
         infer(content, timeout=20)
-        draining.terminate()
+        grpc_draining.terminate()
         succeeded = 0
         while True:
             try:
@@ -124,60 +130,23 @@ def test_grpc_is_served_through_the_drain_and_then_stops(draining: LiveServer) -
                 assert error.code() in stopped  # noqa: PT017
                 break
     assert succeeded > 10
-    assert draining.process.wait(20) == 0
-
-
-class Router(socketserver.ThreadingTCPServer):
-    """Forwards each new connection to its target, as a Service does, and counts connections."""
-
-    daemon_threads = True
-
-    def __init__(self, target: str) -> None:
-        self.target = target
-        self.connections = 0
-        super().__init__(("127.0.0.1", 0), socketserver.BaseRequestHandler)
-        self.address = f"127.0.0.1:{self.server_address[1]}"
-
-    def finish_request(self, request: Any, client_address: Any) -> None:
-        self.connections += 1
-        host, port = self.target.split(":")
-        with socket.create_connection((host, int(port))) as server:
-            back = threading.Thread(target=_copy, args=(server, request), daemon=True)
-            back.start()
-            _copy(request, server)
-            back.join()
-
-
-def _copy(source: socket.socket, sink: socket.socket) -> None:
-    with suppress(OSError):
-        while content := source.recv(65536):
-            sink.sendall(content)
-    with suppress(OSError):
-        sink.shutdown(socket.SHUT_WR)
-
-
-@pytest.fixture
-def router(draining: LiveServer) -> Iterator[Router]:
-    with Router(draining.grpc) as router:
-        threading.Thread(target=router.serve_forever, daemon=True).start()
-        yield router
-        router.shutdown()
+    assert grpc_draining.process.wait(20) == 0
 
 
 def test_grpc_channel_moves_to_another_server_without_loss(
-    draining: LiveServer, numeric_server: LiveServer, router: Router
+    grpc_draining: LiveServer, numeric_server: LiveServer
 ) -> None:
-    content = infer_request(draining, one_row(draining), raw=True).SerializeToString()
-    with grpc.insecure_channel(router.address) as channel:
+    content = infer_request(grpc_draining, one_row(grpc_draining), raw=True).SerializeToString()
+    with routing(grpc_draining.grpc) as router, grpc.insecure_channel(router.address) as channel:
         infer = channel.unary_unary(SERVICE + "ModelInfer")
         infer(content, timeout=20)
         router.target = numeric_server.grpc
-        draining.terminate()
-        while draining.process.poll() is None:  # a lost call raises
+        grpc_draining.terminate()
+        while grpc_draining.process.poll() is None:  # a lost call raises
             infer(content, timeout=20)
         infer(content, timeout=20)
     assert router.connections >= 2
-    assert draining.process.returncode == 0
+    assert grpc_draining.process.returncode == 0
 
 
 def test_second_signal_ends_the_drain_with_a_request(numeric_bundle: Bundle, tmp_path: Path) -> None:

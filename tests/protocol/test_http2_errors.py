@@ -1,8 +1,9 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""Violations of HTTP/2 in a call that has begun: those cases of h2spec that its GET requests do not reach.
+"""Violations of HTTP/2 in a call that has begun.
 
-:mod:`tests.h2spec.cases` excludes them by the same names: the server responds to a GET before it ends.
+The names are those of h2spec's cases. h2spec sends no calls, and a server may respond to other requests
+before they end; :mod:`tests.h2spec.cases` excludes the cases that the response precedes.
 """
 
 from collections.abc import Mapping

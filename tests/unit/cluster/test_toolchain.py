@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.charts.kube_score import KUBE_SCORE
+from tests.h2spec.command import H2SPEC
 from tools.cluster import network_policies, toolchain
 from tools.cluster.command import Runner
 from tools.cluster.errors import ClusterError
@@ -24,6 +25,7 @@ ALL_TOOL_SETS = [
     network_policies.TOOL_SET,
     *(tool_set for addon in OPTIONAL_ADDONS.values() for tool_set in addon.tool_sets),
     KUBE_SCORE,
+    H2SPEC,
 ]
 
 
