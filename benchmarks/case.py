@@ -21,7 +21,7 @@ class Load(StrEnum):
     """The kind of load."""
 
     CLOSED = "closed"
-    """A number of connections, each with the next request after the previous response."""
+    """A number of connections or streams, each with the next request after the previous response."""
     START = "start"
     """No requests: the cost from the process's start until its readiness."""
 
@@ -36,6 +36,7 @@ class Case:
         protocol: The protocol of the requests.
         rows: Rows per request.
         connections: Connections of the closed loop; 0 measures the start alone.
+        streams: Concurrent requests of each connection; only HTTP/2 has more than one.
     """
 
     server: str
@@ -43,6 +44,7 @@ class Case:
     protocol: Protocol = Protocol.V1
     rows: int = 1
     connections: int = 0
+    streams: int = 1
 
     @property
     def load(self) -> Load:
@@ -53,4 +55,5 @@ class Case:
         if self.load is Load.START:
             return f"{self.server} {self.model} start"
         rows = f"{self.rows} row{'s'[: self.rows - 1]}"
-        return f"{self.server} {self.model} {self.protocol} {rows} {self.connections} conn."
+        streams = f" of {self.streams} streams" if self.streams > 1 else ""
+        return f"{self.server} {self.model} {self.protocol} {rows} {self.connections} conn.{streams}"

@@ -58,7 +58,7 @@ def verify_labels(
     """
     try:
         if protocol is Protocol.GRPC:
-            content, header_length = _send_grpc(launch, request), None
+            content, header_length = send_grpc(launch, request), None
         else:
             url = f"http://{HOST}:{launch.port}" + PATHS[protocol].format(name=launch.model_name)
             response = httpx.post(
@@ -79,7 +79,12 @@ def verify_labels(
         return str(error) or type(error).__name__
 
 
-def _send_grpc(launch: Launch, request: BenchmarkRequest) -> bytes:
+def send_grpc(launch: Launch, request: BenchmarkRequest) -> bytes:
+    """Send one call and return the response's message.
+
+    Raises:
+        ServerError: If the call fails.
+    """
     import grpc
 
     with grpc.insecure_channel(f"{HOST}:{launch.grpc_port}") as channel:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import ghz, wrk
+from benchmarks import client, h2load, wrk
 from benchmarks.case import Case, Protocol
 from benchmarks.process import CPU_RESOLUTION_SECONDS, Cores, ServerProcess, run_generator
 from benchmarks.requests import BenchmarkRequest
@@ -68,7 +68,8 @@ class Target:
             ServerError: If the server or the generator fails.
         """
         body = self.launch.folder / "request"
-        body.write_bytes(request.body)
+        is_grpc = case.protocol is Protocol.GRPC
+        body.write_bytes(h2load.with_prefix(request.body) if is_grpc else request.body)
         self._closed_loop(case, body, request, warmup)
         return self._repeat(lambda: self._closed_loop(case, body, request, seconds))
 
@@ -80,24 +81,25 @@ class Target:
         return measurement
 
     def _closed_loop(self, case: Case, body: Path, request: BenchmarkRequest, seconds: int) -> Measurement:
+        tools = self.launch.tools
+        log = self.launch.folder / "responses"
         if case.protocol is Protocol.GRPC:
-            protoset = self.launch.folder / "protoset"
-            ghz.write_protoset(protoset)
+            message_bytes = len(client.send_grpc(self.launch, request))
+            log.unlink(missing_ok=True)
             address = f"{HOST}:{self.launch.grpc_port}"
-            tool = self.launch.tools.ghz
-            argv = ghz.command(tool, address, protoset, body, case.connections, seconds)
-            parse = ghz.parse
+            argv = h2load.command(tools.h2load, address, body, log, case.connections, case.streams, seconds)
         else:
-            tool = self.launch.tools.wrk
-            argv = wrk.command(tool, self._url(case), body, request.headers, case.connections, seconds)
-            parse = wrk.parse
+            argv = wrk.command(tools.wrk, self._url(case), body, request.headers, case.connections, seconds)
         before, started_at = self.process.usage(), time.monotonic()
         result = run_generator(argv, self.cores.generator, seconds + _TIMEOUT_MARGIN_SECONDS)
         elapsed = time.monotonic() - started_at
         after = self.process.usage()
         self.process.raise_if_exited()
         try:
-            report = parse(result.output)
+            if case.protocol is Protocol.GRPC:
+                report = h2load.parse(result.output, log.read_text(), message_bytes)
+            else:
+                report = wrk.parse(result.output)
         except ServerError as error:  # the server runs but was too slow; the other cases are still measured
             return Measurement({}, str(error))
         server_cpu_s = after.cpu_s - before.cpu_s

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from benchmarks.case import Case, Protocol
 
 CONNECTIONS = (1, 16, 64)
+GRPC_STREAMS = (8, 8)
+"""Connections, and streams of each, as clients have them that share a channel."""
 GRPC_ROWS = (8, 64, 256)
 """Rows per call in addition to 1: gRPC costs time per call, which the rows of a call share."""
 
@@ -61,7 +63,8 @@ def full() -> Plan:
                 server,
                 "lr",
                 _closed(both, 1, CONNECTIONS),
-                _closed([Protocol.GRPC], 1, (16, 64)),
+                _closed([Protocol.GRPC], 1, (1, 16, 64)),
+                [(Protocol.GRPC, 1, *GRPC_STREAMS)],
                 *(_closed([Protocol.GRPC], rows, (16,)) for rows in GRPC_ROWS),
                 _closed(long, 100, (16,)),
                 _closed(long, 1000, (16,)),
@@ -110,11 +113,12 @@ def quick() -> Plan:
 
 PLANS = {"full": full, "quick": quick}
 
-_CaseValues = tuple[Protocol, int, int]
+_CaseValues = tuple[Protocol, int, int, int]
+"""Protocol, rows, connections and streams."""
 
 
 def _closed(protocols: Sequence[Protocol], rows: int, connections: Sequence[int]) -> list[_CaseValues]:
-    return [(protocol, rows, count) for protocol in protocols for count in connections]
+    return [(protocol, rows, count, 1) for protocol in protocols for count in connections]
 
 
 def _run(server: str, model: str, *groups: list[_CaseValues], start: bool = False) -> ServerRun:

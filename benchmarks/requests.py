@@ -77,7 +77,10 @@ def _grpc_request(contract: Contract, rows: list[tuple[Scalar, ...]]) -> bytes:
 
     (name, matrix), = Batch.from_rows(contract, rows).arrays.items()  # fmt: skip
     assert name == MATRIX, "gRPC is measured with numeric models only"
-    request = ModelInferRequest(model_name=contract.name, raw_input_contents=[encode_raw_tensor(matrix)])
+    # With an id, all responses have one length.
+    request = ModelInferRequest(
+        model_name=contract.name, id="benchmark", raw_input_contents=[encode_raw_tensor(matrix)]
+    )
     request.inputs.add(name=name, datatype=str(contract.matrix_datatype), shape=list(matrix.shape))
     return bytes(request.SerializeToString())
 

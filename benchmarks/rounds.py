@@ -137,6 +137,7 @@ def result_row(case: Case, rounds: list[Results]) -> dict[str, Any]:
         "protocol": case.protocol.value,
         "rows": case.rows,
         "connections": case.connections,
+        "streams": case.streams,
         "median": {name: median(figures) for name, figures in values.items()},
         "spread": {name: [min(figures), max(figures)] for name, figures in values.items()},
         "rounds": [{"inconclusive": m.inconclusive, **m.figures} for m in measurements],

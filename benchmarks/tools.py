@@ -1,8 +1,9 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""Load generators and the ceiling: wrk and nginx from Debian packages, ghz from its Go module, built once.
+"""Load generators and the ceiling: wrk, h2load and nginx from Debian packages.
 
-On Debian, as root, missing packages are installed. Elsewhere an error names them.
+On Debian, as root, missing packages are installed. Elsewhere an error names them. ghz, a client in Go, is
+built from its Go module once, for tests.
 """
 
 import hashlib
@@ -17,7 +18,13 @@ from pathlib import Path
 from tidegate.errors import ConfigurationError
 
 GHZ = Path(__file__).parent / "ghz"
-PACKAGES = {"wrk": "wrk", "nginx": "nginx-light", "taskset": "util-linux", "setpriv": "util-linux"}
+PACKAGES = {
+    "wrk": "wrk",
+    "h2load": "nghttp2-client",
+    "nginx": "nginx-light",
+    "taskset": "util-linux",
+    "setpriv": "util-linux",
+}
 """Debian package by command."""
 
 # On Debian nginx is outside of the users' PATH.
@@ -29,8 +36,8 @@ class Tools:
     """Paths of the commands, and their versions."""
 
     wrk: Path
+    h2load: Path
     nginx: Path
-    ghz: Path
     versions: Mapping[str, str]
 
 
@@ -52,15 +59,16 @@ def ensure() -> Tools:
     paths = {command: _which(command) for command in PACKAGES}
     if still := [command for command, path in paths.items() if path is None]:
         raise ConfigurationError(f"{', '.join(still)} cannot be found on the PATH even after installing.")
-    wrk, nginx = paths["wrk"], paths["nginx"]
+    wrk, h2load, nginx = paths["wrk"], paths["h2load"], paths["nginx"]
     assert wrk is not None
+    assert h2load is not None
     assert nginx is not None
     versions = {
         "wrk": _version([wrk, "-v"], r"wrk (?:debian/)?(\S+)"),
         "nginx": _version([nginx, "-v"], r"nginx/(\S+)"),
-        "ghz": _required_version((GHZ / "go.mod").read_text()),
+        "h2load": _version([h2load, "--version"], r"nghttp2/(\S+)"),
     }
-    return Tools(wrk, nginx, build_ghz(), versions)
+    return Tools(wrk, h2load, nginx, versions)
 
 
 def _which(command: str) -> Path | None:
@@ -94,12 +102,6 @@ def _version(argv: list[str | Path], pattern: str) -> str:
     done = subprocess.run(argv, capture_output=True, text=True)
     match = re.search(pattern, done.stdout + done.stderr)
     return match[1] if match else "unknown"
-
-
-def _required_version(go_mod: str) -> str:
-    match = re.search(r"^\s*(?:require )?github\.com/bojand/ghz (v\S+)", go_mod, re.MULTILINE)
-    assert match is not None, "ghz's go.mod requires ghz"
-    return match[1]
 
 
 def build_ghz() -> Path:

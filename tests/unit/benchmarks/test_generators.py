@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks import ghz, wrk
+from benchmarks import ghz, h2load, wrk
 from tidegate.errors import ServerError
 
 WRK = """Running 1s test @ http://127.0.0.1:8080/v1/models/lr:predict
@@ -63,6 +63,32 @@ GHZ = {
         {"percentage": 99, "latency": 17_250_000},
     ],
 }
+
+
+H2LOAD = """\
+finished in 4.00s, 10612.25 req/s, 1.93MB/s
+requests: 4 total, 68 started, 4 done, 4 succeeded, 1 failed, 0 errored, 0 timeout
+status codes: 4 2xx, 0 3xx, 0 4xx, 0 5xx
+traffic: 7.72MB (8097001) total, 829.08KB (848980) headers (space savings 47.37%), 5.21MB (420) data
+"""
+H2LOAD_LOG = "1\t200\t1000\n2\t200\t2000\n3\t200\t3000\n4\t200\t9000\n"
+
+
+@pytest.mark.parametrize(("message_bytes", "errors"), [(100, 0), (135, 1), (205, 2), (1000, 4)])
+def test_h2load_counts_responses_without_a_message(message_bytes: int, errors: int) -> None:
+    report = h2load.parse(H2LOAD, H2LOAD_LOG, message_bytes)
+    assert report == wrk.Summary(4, errors, 1, 10612.25, 2.0, 9.0)
+
+
+@given(st.text(), st.text())
+def test_h2load_parse_other_output_raises(output: str, log: str) -> None:
+    with pytest.raises(ServerError, match="h2load printed no report"):
+        h2load.parse(output, log, 100)
+
+
+def test_h2load_without_a_response_raises() -> None:
+    with pytest.raises(ServerError, match="h2load printed no report"):
+        h2load.parse(H2LOAD, "", 100)
 
 
 def test_ghz_parse_converts_nanoseconds_to_milliseconds() -> None:

@@ -48,7 +48,7 @@ def make_result(rounds: list[Results]) -> dict[str, Any]:
         "versions": {
             "tidegate": {"tidegate": "0"},
             "kserve": {"kserve": "0"},
-            "tools": {"wrk": "4", "ghz": "0"},
+            "tools": {"wrk": "4", "h2load": "1"},
         },
         "seconds": 1.0,
         "ratios": ratios.evaluate(
@@ -89,8 +89,8 @@ def test_page_grpc_rows_per_cpu_second_counts_all_rows() -> None:
     page = report.page(make_result([round_of_results]))
 
     rates = "100 (100 to 100) | 110 (110 to 110)"
-    assert f"| Tidegate | lr | 1 | 16 | {rates} | 110 | 2.00 |" in page
-    assert f"| Tidegate | lr | 64 | 16 | {rates} | 7,040 | 2.00 |" in page
+    assert f"| Tidegate | lr | 1 | 16 | 1 | {rates} | 110 | 1.00 | 2.00 |" in page
+    assert f"| Tidegate | lr | 64 | 16 | 1 | {rates} | 7,040 | 1.00 | 2.00 |" in page
     assert "Many rows per request" not in page
 
 
