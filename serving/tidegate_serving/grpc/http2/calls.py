@@ -203,9 +203,13 @@ class GrpcCall:
         if not body:
             raise CallError("UNIMPLEMENTED", "message: expected one, received none.")
         size = len(body) - _PREFIX_BYTES
-        length = self._parse_length(body) if size >= 0 else 0
-        if length > size or size < 0:
-            raise CallError("INTERNAL", f"message: expected {length} bytes, received {max(size, 0)}.")
+        if size < 0:
+            raise CallError(
+                "INTERNAL", f"message: expected a prefix of {_PREFIX_BYTES} bytes, received {len(body)}."
+            )
+        length = self._parse_length(body)
+        if length > size:
+            raise CallError("INTERNAL", f"message: expected {length} bytes, received {size}.")
         if length < size:
             raise _too_many_messages()
         message = body[_PREFIX_BYTES:]

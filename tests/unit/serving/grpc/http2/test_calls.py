@@ -148,7 +148,7 @@ def test_too_long_message_is_rejected_by_its_prefix(ended: bool) -> None:
     ("body", "status", "words"),
     [
         (b"", "12", "received none"),
-        (b"\0\0", "13", "received 0"),
+        (b"\0\0", "13", "expected a prefix of 5 bytes, received 2"),
         (b"\0\0\0\0\x09abc", "13", "expected 9 bytes, received 3"),
         (prefixed(b"a") + prefixed(b"b"), "12", "expected one, received more"),
         (prefixed(b"a", compressed=1), "13", "grpc-encoding"),
