@@ -71,7 +71,14 @@ _SERVER_PREFACE = frames.settings(
 ) + frames.window_update(0, CONNECTION_WINDOW - frames.DEFAULT_WINDOW)
 _SETTINGS_ACK = frames.frame(frames.SETTINGS, ACK, 0)
 _LAST_PING = b"tidegate"
-"""The content of the PING between the two GOAWAY frames."""
+"""The content of the PINGs between the two GOAWAY frames."""
+
+_LAST_PINGS = 2
+"""PINGs between the two GOAWAY frames, each sent after the response to the one before it.
+
+A client may respond to a PING ahead of requests to which it has already given numbers, as gRPC's library in C
+does. They arrive before its next response.
+"""
 
 _REMEMBERED_RESETS = 2 * MAX_CONCURRENT_STREAMS
 """Streams that the server has reset and whose late frames are ignored."""
@@ -266,6 +273,7 @@ class Connection(asyncio.Protocol):
         # The graceful end
         self._goaway_at: float | None = None
         """The time of the first GOAWAY."""
+        self._unconfirmed_pings = _LAST_PINGS
         self._finishing = False
         """Whether the last GOAWAY is sent, after which no request is accepted."""
 
@@ -608,7 +616,11 @@ class Connection(asyncio.Protocol):
         if not flags & ACK:
             self._transport.write(frames.frame(frames.PING, ACK, 0, payload))
         elif payload == _LAST_PING and self._goaway_at is not None:
-            self._finish()
+            self._unconfirmed_pings -= 1
+            if self._unconfirmed_pings > 0:
+                self._write_last_ping()
+            else:
+                self._finish()
 
     def _receive_goaway(self, stream_id: int, _: int, payload: bytes) -> None:
         """Ignore that the client starts no more requests: it closes the connection itself."""
@@ -810,14 +822,16 @@ class Connection(asyncio.Protocol):
         """End the connection without the loss of a request (section 6.8).
 
         A first GOAWAY announces the end. Requests that the client has sent before it received that are
-        accepted until it has confirmed the PING behind it. A second GOAWAY names the last of them.
+        accepted until it has confirmed the PINGs behind it. A second GOAWAY names the last of them.
         """
         if self._goaway_at is not None or self._transport.is_closing():
             return
         self._goaway_at = self._loop.time()
-        self._transport.write(
-            frames.goaway(MAX_WINDOW, ErrorCode.NO_ERROR) + frames.frame(frames.PING, 0, 0, _LAST_PING)
-        )
+        self._transport.write(frames.goaway(MAX_WINDOW, ErrorCode.NO_ERROR))
+        self._write_last_ping()
+
+    def _write_last_ping(self) -> None:
+        self._transport.write(frames.frame(frames.PING, 0, 0, _LAST_PING))
 
     def _finish(self) -> None:
         """Accept no more requests, and close the connection after the responses to those in flight."""

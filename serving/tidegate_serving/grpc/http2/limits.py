@@ -39,7 +39,7 @@ CLOSE_SECONDS = 5.0
 """The time that a closing connection has to send its last bytes."""
 
 PING_SECONDS = 5.0
-"""The time that a client has to confirm the first GOAWAY by the response to a PING."""
+"""The time that a client has to confirm the first GOAWAY by its responses to PINGs."""
 
 LINGER_SECONDS = 1.0
 LINGER_BYTES = 8 << 20

@@ -716,7 +716,7 @@ def test_idle_connection_stays_until_its_age() -> None:
 # The graceful end
 
 
-def test_shut_down_accepts_requests_until_the_ping_is_confirmed() -> None:
+def test_shut_down_accepts_requests_until_pings_are_confirmed() -> None:
     def scenario(client: Http2Client, application: RecordingApplication) -> None:
         client.write(client.request(1))
         client.connection.shut_down()
@@ -725,21 +725,29 @@ def test_shut_down_accepts_requests_until_the_ping_is_confirmed() -> None:
         assert int.from_bytes(goaway.payload[:4]) == MAX_WINDOW
         client.write(client.request(3))  # it was in transit
         client.write(frame(frames.PING, ACK, 0, ping.payload))
+        client.write(client.request(5))  # the client had it ready, but confirms a PING first
+        (ping,) = client.read()
+        assert (ping.kind, ping.flags) == (frames.PING, 0)
+        client.write(frame(frames.PING, ACK, 0, ping.payload))
         (goaway,) = client.read()
-        assert (int.from_bytes(goaway.payload[:4]), goaway.code) == (3, ErrorCode.NO_ERROR)
-        client.write(client.request(5, b"x"))  # the client sends it again to another server
-        assert [each.stream.id for each in application.requests] == [1, 3]
+        assert (int.from_bytes(goaway.payload[:4]), goaway.code) == (5, ErrorCode.NO_ERROR)
+        client.write(client.request(7, b"x"))  # the client sends it again to another server
+        client.write(frame(frames.PING, ACK, 0, ping.payload))
+        assert [each.stream.id for each in application.requests] == [1, 3, 5]
         for request in application.requests:
             assert request.stream.respond(HEAD)
-        assert kinds(client.read()) == [frames.HEADERS, frames.HEADERS]
+        assert kinds(client.read()) == [frames.HEADERS] * 3
         assert not client.transport.closing  # the client closes it
 
     run(scenario)
 
 
-def test_shut_down_without_a_confirmation_continues() -> None:
+@pytest.mark.parametrize("confirmed", [0, 1])
+def test_shut_down_without_confirmations_continues(confirmed: int) -> None:
     def scenario(client: Http2Client, _: RecordingApplication) -> None:
         client.connection.shut_down()
+        for _ping in range(confirmed):
+            client.write(frame(frames.PING, ACK, 0, client.read()[-1].payload))
         client.read()
         client.pass_seconds(int(PING_SECONDS) + 1)
         assert kinds(client.read()) == [frames.GOAWAY]
@@ -751,7 +759,8 @@ def test_shut_down_waits_for_the_responses_in_flight() -> None:
     def scenario(client: Http2Client, application: RecordingApplication) -> None:
         client.write(client.request(1))
         client.connection.shut_down()
-        client.write(frame(frames.PING, ACK, 0, client.read()[1].payload))
+        for _ in range(2):
+            client.write(frame(frames.PING, ACK, 0, client.read()[-1].payload))
         client.pass_seconds(600)
         assert not client.transport.closing
         assert application.requests[0].stream.respond(HEAD)
