@@ -129,7 +129,7 @@ def body(numeric_bundle: Bundle) -> bytes:
 
 
 def test_no_client_loses_a_request_after_the_signal(
-    numeric_bundle: Bundle, tmp_path: Path, body: bytes
+    numeric_bundle: Bundle, tmp_path: Path, body: bytes, transport: str
 ) -> None:
     async def scenario(server: LiveServer) -> None:
         address = urlsplit(server.http)
@@ -187,7 +187,7 @@ def test_no_client_loses_a_request_after_the_signal(
         assert all(stats.sent == stats.succeeded for stats in traffic.stats.values())
 
     with (
-        serving(numeric_bundle, tmp_path / "log", "--drain-seconds", "600") as server,
+        serving(numeric_bundle, tmp_path / "log", "--drain-seconds", "600", transport=transport) as server,
         abandoned(server, b"", b"POST /v2/mo", RawClient(server, body).head + body[:10]),
     ):
         asyncio.run(asyncio.wait_for(scenario(server), 120))

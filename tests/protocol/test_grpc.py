@@ -10,10 +10,40 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.protocol.clients import CONTENTS_FIELDS, SERVICE, call, infer_request, metric_value, one_row
-from tests.support.servers import LiveServer
+from tests.protocol.conftest import StartServer
+from tests.support.servers import GRPC_TRANSPORTS, LiveServer
 from tidegate.contract import MATRIX
 from tidegate.protocol.samples import sample_rows
 from tidegate_serving._kserve import pb
+
+# Each test runs on each transport: the servers of the whole suite have the first one.
+
+
+@pytest.fixture
+def numeric_server(numeric_server: LiveServer, transport: str, other_server: StartServer) -> LiveServer:
+    return other_server("numeric") if transport == GRPC_TRANSPORTS[1] else numeric_server
+
+
+@pytest.fixture
+def mixed_server(mixed_server: LiveServer, transport: str, other_server: StartServer) -> LiveServer:
+    return other_server("mixed") if transport == GRPC_TRANSPORTS[1] else mixed_server
+
+
+@pytest.fixture
+def forest_server(forest_server: LiveServer, transport: str, other_server: StartServer) -> LiveServer:
+    return other_server("forest") if transport == GRPC_TRANSPORTS[1] else forest_server
+
+
+@pytest.fixture
+def regression_server(regression_server: LiveServer, transport: str, other_server: StartServer) -> LiveServer:
+    return other_server("regression") if transport == GRPC_TRANSPORTS[1] else regression_server
+
+
+@pytest.fixture(params=["numeric", "mixed", "forest", "regression"])
+def any_server(request: pytest.FixtureRequest, transport: str) -> LiveServer:
+    """Each kind of model in turn."""
+    server: LiveServer = request.getfixturevalue(f"{request.param}_server")
+    return server
 
 
 def infer(server: LiveServer, request: Any) -> Any:
@@ -192,7 +222,7 @@ def test_calls_are_counted(regression_server: LiveServer) -> None:
     assert metric_value(regression_server, line) == before + 1
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def channel(mixed_server: LiveServer) -> Iterator[grpc.Channel]:
     with grpc.insecure_channel(mixed_server.grpc) as opened:
         yield opened

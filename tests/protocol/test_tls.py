@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from tests.support.certificates import MountedSecret, create_pair
-from tests.support.servers import LiveServer, serving
+from tests.support.servers import GRPC_TRANSPORTS, LiveServer, serving
 from tidegate.bundle import Bundle
 from tidegate.errors import ServerError
 from tidegate.protocol.constants import Protocol
@@ -49,13 +49,15 @@ class TlsServer:
         ]
 
 
-@pytest.fixture(scope="module")
-def shared_server(numeric_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TlsServer]:
+@pytest.fixture(scope="module", params=GRPC_TRANSPORTS)
+def shared_server(
+    request: pytest.FixtureRequest, numeric_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[TlsServer]:
     folder = tmp_path_factory.mktemp("tls")
     secret = MountedSecret(folder / "secret")
     options = ["--ssl-certfile", str(secret.chain), "--ssl-keyfile", str(secret.key), "--metrics-port", "0"]
     options += ["--max-body-bytes", str(MAX_BODY_BYTES)]
-    with serving(numeric_bundle, folder / "log", *options) as live:
+    with serving(numeric_bundle, folder / "log", *options, transport=request.param) as live:
         yield TlsServer(live, secret)
 
 
