@@ -3,8 +3,8 @@
 """An HTTP/2 connection of a server, for requests whose responses are complete when they are sent.
 
 It parses all frames of a read at once, and passes requests to the application by calls, without tasks and
-futures. Responses are written when the application has them. uvloop sends all writes of an event-loop
-iteration by one system call per connection.
+futures. Each response is written at once when the application has it, usually by one system call: uvloop 0.23
+does not wait for the end of the event-loop iteration.
 
 From RFC 9113, whose sections the comments name. Server push, priorities and extensions are left out. The
 connection knows no gRPC.
