@@ -169,6 +169,7 @@ def test_infer_error_leaves_no_reference_cycle(body: bytes, service: Service) ->
             await service.infer(parse, Record())
         del parse
         await asyncio.sleep(0)  # the callback that ran this call has the error's future
+        service.close()  # and the engine's thread the batch's outcomes, until it has ended
         assert parser() is None
 
     run(scenario)
