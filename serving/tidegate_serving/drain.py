@@ -8,7 +8,7 @@ REST and gRPC stop listening together and finish the requests in flight. Readine
 because kube-proxy falls back to terminating endpoints that are ready. A second signal ends all waiting.
 
 This module has the states and the signals. How a server stops is in :mod:`tidegate_serving.http.server` and
-in :mod:`tidegate_serving.grpc.server`.
+in :mod:`tidegate_serving.grpc.base`.
 """
 
 import asyncio

@@ -27,7 +27,8 @@ from tidegate_serving.config import (
     Recording,
 )
 from tidegate_serving.drain import Drain
-from tidegate_serving.grpc.server import GrpcServer, create_grpc_server
+from tidegate_serving.grpc.base import GrpcServer
+from tidegate_serving.grpc.server import server_class
 from tidegate_serving.http import endpoints
 from tidegate_serving.http.server import (
     HttpServer,
@@ -121,7 +122,7 @@ class Server(ModelServer):
         grpc_transport: GrpcTransport = GrpcTransport.ASYNCIO,
     ) -> None:
         self._certificate = certificate
-        self._grpc_transport = grpc_transport
+        self._grpc_server_class = server_class(grpc_transport)
         self._recording = recording or Recording()
         self._span_provider = create_provider() if self._recording.traces else None
         pairs_port = self._recording.pairs_port if self._recording.pairs_sample_rate else None
@@ -216,8 +217,7 @@ class Server(ModelServer):
             self._rest_server.config, self._predictor, self._listener, self._drain, self._certificate
         )
         self._rest_server._server = http_server
-        grpc_server = create_grpc_server(
-            self._grpc_transport,
+        grpc_server = self._grpc_server_class(
             self._predictor,
             (self._host, self.grpc_port),
             self._drain,
@@ -225,7 +225,7 @@ class Server(ModelServer):
             certificate=self._certificate,
         )
         side_servers = list(self._create_side_servers())
-        shadow_grpc_server = next((each for each in side_servers if not isinstance(each, HttpServer)), None)
+        shadow_grpc_server = next((each for each in side_servers if isinstance(each, GrpcServer)), None)
         self.servers += [grpc_server.serve(), self._drain.run(), *(each.serve() for each in side_servers)]
         listening = [each.listening for each in (http_server, grpc_server, *side_servers)]
         self.servers.append(self._notify_ready(grpc_server, shadow_grpc_server, listening))
@@ -247,14 +247,8 @@ class Server(ModelServer):
             )
         if self._shadow_grpc_port is not None:
             address = self._host, self._shadow_grpc_port
-            yield create_grpc_server(
-                self._grpc_transport,
-                shadow,
-                address,
-                self._drain,
-                SHADOW_GRACE,
-                "--shadow-grpc-port",
-                self._certificate,
+            yield self._grpc_server_class(
+                shadow, address, self._drain, SHADOW_GRACE, "--shadow-grpc-port", self._certificate
             )
 
     def register_signal_handler(self) -> None:

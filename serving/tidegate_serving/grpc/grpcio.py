@@ -6,6 +6,7 @@ It configures channels and limits. Calls are in :mod:`tidegate_serving.grpc.serv
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from urllib.parse import unquote
@@ -13,12 +14,11 @@ from urllib.parse import unquote
 import grpc
 
 from tidegate.errors import ConfigurationError
-from tidegate_serving.drain import Drain, wait_for_first
+from tidegate_serving.drain import wait_for_first
 from tidegate_serving.errors import RequestError
+from tidegate_serving.grpc.base import GrpcServer, max_connection_age
 from tidegate_serving.grpc.coalescing import CallCoalescer
 from tidegate_serving.grpc.servicer import MODEL_INFER, SERVICE, Method, Servicer
-from tidegate_serving.service import Served
-from tidegate_serving.tls import CertificateFiles
 
 _MESSAGE_LIMIT_FACTOR = 2
 """gRPC rejects messages above this multiple of the limit, unread and uncounted.
@@ -30,41 +30,11 @@ Handler = Callable[[bytes, grpc.aio.ServicerContext], Awaitable[bytes]]
 """A call's handler, from bytes to bytes."""
 
 
-class GrpcioServer:
-    """gRPC's own server, stopped by a drain.
-
-    Args:
-        served: The loaded model.
-        address: The host and the port to listen on; port 0 selects a free one.
-        drain: The states of the shutdown.
-        grace_seconds: The time that calls in flight have after the drain.
-        option: The option that chooses another port, for a message.
-        certificate: The certificate; None for connections without TLS.
-    """
-
-    def __init__(
-        self,
-        served: Served,
-        address: tuple[str, int],
-        drain: Drain,
-        grace_seconds: float,
-        option: str = "--grpc-port",
-        certificate: CertificateFiles | None = None,
-    ) -> None:
-        self._certificate = certificate
-        self._served = served
-        self._host, self.port = address
-        self._drain = drain
-        self._grace_seconds = grace_seconds
-        self._option = option
-        self.listening = asyncio.Event()
+class GrpcioServer(GrpcServer):
+    """gRPC's own server."""
 
     async def serve(self) -> None:
-        """Serve until the drain is over and the calls in flight have their responses.
-
-        Raises:
-            ConfigurationError: If the port is not available.
-        """
+        """Serve by grpc.aio, as :meth:`GrpcServer.serve` says."""
         server = grpc.aio.server(
             options=server_options(self._served.service.limits.body_bytes, self._drain.seconds)
         )
@@ -185,15 +155,14 @@ def server_options(max_body_bytes: int, drain_seconds: float) -> list[tuple[str,
 
 
 def _connection_age_options(drain_seconds: float) -> list[tuple[str, int]]:
-    """Return a maximum connection age of half the drain, so that all connections end before the server stops.
+    """Return the maximum connection age.
 
     gRPC's server cancels calls that reach it at the moment in which it stops. A connection that reaches its
     maximum age loses no call: a first GOAWAY announces the end of the connection, and a second one ends it
-    when the client must have received the first (gRFC A9; RFC 9113, section 6.8). The client connects again,
-    after SIGTERM to another pod. For the same reason, new pods receive calls from clients that keep their
-    channel.
+    when the client must have received the first (gRFC A9; RFC 9113, section 6.8).
     """
-    if not drain_seconds:
+    age = max_connection_age(drain_seconds)
+    if math.isinf(age):
         return []
     # Without an age's grace: a connection ends when its calls are complete, and the shutdown has a grace.
-    return [("grpc.max_connection_age_ms", round(drain_seconds * 1000 / 2))]  # gRPC varies it by a tenth
+    return [("grpc.max_connection_age_ms", round(age * 1000))]  # gRPC varies it by a tenth

@@ -3,58 +3,27 @@
 """The server of our own transport: a listener, TLS, the age of connections, and the end with the drain."""
 
 import asyncio
-import math
 import socket
 
-from tidegate_serving.drain import Drain, wait_for_first
+from tidegate_serving.drain import wait_for_first
+from tidegate_serving.grpc.base import GrpcServer, max_connection_age
 from tidegate_serving.grpc.http2.calls import GrpcApplication
 from tidegate_serving.grpc.http2.connection import Connections
 from tidegate_serving.grpc.http2.limits import CLOSE_SECONDS, HANDSHAKE_SECONDS
 from tidegate_serving.grpc.servicer import Servicer
 from tidegate_serving.listener import bind_socket
-from tidegate_serving.service import Served
 from tidegate_serving.timeouts import ConnectionTimeouts
-from tidegate_serving.tls import HTTP_2, CertificateFiles
+from tidegate_serving.tls import HTTP_2
 
 BACKLOG = 2048
 """Connections that may wait to be accepted, as in uvicorn."""
 
 
-class Http2Server:
-    """A server of gRPC calls on asyncio, stopped by a drain.
-
-    Args:
-        served: The loaded model.
-        address: The host and the port to listen on; port 0 selects a free one.
-        drain: The states of the shutdown.
-        grace_seconds: The time that calls in flight have after the drain.
-        option: The option that chooses another port, for a message.
-        certificate: The certificate; None for connections without TLS.
-    """
-
-    def __init__(
-        self,
-        served: Served,
-        address: tuple[str, int],
-        drain: Drain,
-        grace_seconds: float,
-        option: str = "--grpc-port",
-        certificate: CertificateFiles | None = None,
-    ) -> None:
-        self._served = served
-        self._host, self.port = address
-        self._drain = drain
-        self._grace_seconds = grace_seconds
-        self._option = option
-        self._certificate = certificate
-        self.listening = asyncio.Event()
+class Http2Server(GrpcServer):
+    """A server of gRPC calls on asyncio."""
 
     async def serve(self) -> None:
-        """Serve until the drain is over and the calls in flight have their responses.
-
-        Raises:
-            ConfigurationError: If the port is not available.
-        """
+        """Serve on the running event loop, as :meth:`GrpcServer.serve` says."""
         max_message_bytes = self._served.service.limits.body_bytes
         connections = Connections(
             GrpcApplication(Servicer(self._served).methods, max_message_bytes),
@@ -95,12 +64,3 @@ class Http2Server:
         await wait_for_first(closed.wait(), self._drain.forced.wait(), asyncio.sleep(self._grace_seconds))
         for connection in list(connections.open):
             connection.abort()
-
-
-def max_connection_age(drain_seconds: float) -> float:
-    """Return the maximum age of a connection: half of the drain, so that all end before the server stops.
-
-    The client connects again, after SIGTERM to another pod. For the same reason, new pods receive calls from
-    clients that keep their channel. Without a drain, connections end with the server.
-    """
-    return drain_seconds / 2 or math.inf

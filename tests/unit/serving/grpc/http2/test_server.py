@@ -17,9 +17,10 @@ from tidegate.errors import ConfigurationError
 from tidegate_serving._kserve import pb
 from tidegate_serving.config import GrpcTransport
 from tidegate_serving.drain import Drain
+from tidegate_serving.grpc.base import max_connection_age
 from tidegate_serving.grpc.grpcio import GrpcioServer
-from tidegate_serving.grpc.http2.server import Http2Server, max_connection_age
-from tidegate_serving.grpc.server import create_grpc_server
+from tidegate_serving.grpc.http2.server import Http2Server
+from tidegate_serving.grpc.server import server_class
 from tidegate_serving.grpc.servicer import MODEL_INFER, SERVICE
 from tidegate_serving.tls import CertificateFiles
 
@@ -122,9 +123,6 @@ def test_connections_end_within_the_drain() -> None:
     assert max_connection_age(0) == math.inf
 
 
-def test_create_grpc_server_selects_the_transport() -> None:
-    predictor: Any = make_predictor()
-    arguments = (predictor, ("127.0.0.1", 0), Drain(0), 0.0)
-    assert isinstance(create_grpc_server(GrpcTransport.ASYNCIO, *arguments), Http2Server)
-    assert isinstance(create_grpc_server(GrpcTransport.GRPCIO, *arguments), GrpcioServer)
-    predictor.service.close()
+def test_server_class_is_that_of_the_transport() -> None:
+    assert server_class(GrpcTransport.ASYNCIO) is Http2Server
+    assert server_class(GrpcTransport.GRPCIO) is GrpcioServer
