@@ -88,7 +88,7 @@ def send_grpc(launch: Launch, request: BenchmarkRequest) -> bytes:
     import grpc
 
     with grpc.insecure_channel(f"{HOST}:{launch.grpc_port}") as channel:
-        call = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
+        call = channel.unary_unary(PATHS[Protocol.GRPC])
         try:
             return bytes(call(request.body, timeout=_RESPONSE_TIMEOUT_SECONDS, wait_for_ready=True))
         except grpc.RpcError as error:

@@ -15,11 +15,8 @@ from benchmarks.wrk import Summary
 from tidegate.errors import ServerError
 from tidegate.stats import percentile
 
-PATH = "/inference.GRPCInferenceService/ModelInfer"
 _PREFIX_BYTES = 5
-_COUNTS = re.compile(
-    r"^requests: (?P<total>\d+) total, .* (?P<done>\d+) done, .*, (?P<failed>\d+) failed", re.M
-)
+_COUNTS = re.compile(r"^requests: .* (?P<done>\d+) done, .*, (?P<failed>\d+) failed", re.M)
 _RATE = re.compile(r"^finished in \S+, (?P<rps>[\d.]+) req/s", re.M)
 _LOG_LINE = re.compile(r"^\d+\t\d+\t([0-9]+)$", re.M)
 _DATA = re.compile(r"\((?P<bytes>\d+)\) data$", re.M)
@@ -31,13 +28,13 @@ def with_prefix(message: bytes) -> bytes:
 
 
 def command(
-    h2load: Path, address: str, body: Path, log: Path, connections: int, streams: int, seconds: int
+    h2load: Path, url: str, body: Path, log: Path, connections: int, streams: int, seconds: int
 ) -> list[str | Path]:
     """Build the command line.
 
     Args:
         h2load: The program.
-        address: ``host:port`` of the server.
+        url: The URL of the calls.
         body: The file with the serialized request and its prefix.
         log: The file for the time of each response. An existing file would be continued.
         connections: Number of connections.
@@ -54,7 +51,7 @@ def command(
         "--header=te: trailers",
         f"--data={body}",
         f"--log-file={log}",
-        f"http://{address}{PATH}",
+        url,
     ]
 
 

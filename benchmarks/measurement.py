@@ -82,24 +82,26 @@ class Target:
 
     def _closed_loop(self, case: Case, body: Path, request: BenchmarkRequest, seconds: int) -> Measurement:
         tools = self.launch.tools
-        log = self.launch.folder / "responses"
         if case.protocol is Protocol.GRPC:
+            log = self.launch.folder / "responses"
             message_bytes = len(client.send_grpc(self.launch, request))
             log.unlink(missing_ok=True)
-            address = f"{HOST}:{self.launch.grpc_port}"
-            argv = h2load.command(tools.h2load, address, body, log, case.connections, case.streams, seconds)
+            argv = h2load.command(
+                tools.h2load, self._url(case), body, log, case.connections, case.streams, seconds
+            )
+
+            def parse(output: str) -> wrk.Summary:
+                return h2load.parse(output, log.read_text(), message_bytes)
         else:
             argv = wrk.command(tools.wrk, self._url(case), body, request.headers, case.connections, seconds)
+            parse = wrk.parse
         before, started_at = self.process.usage(), time.monotonic()
         result = run_generator(argv, self.cores.generator, seconds + _TIMEOUT_MARGIN_SECONDS)
         elapsed = time.monotonic() - started_at
         after = self.process.usage()
         self.process.raise_if_exited()
         try:
-            if case.protocol is Protocol.GRPC:
-                report = h2load.parse(result.output, log.read_text(), message_bytes)
-            else:
-                report = wrk.parse(result.output)
+            report = parse(result.output)
         except ServerError as error:  # the server runs but was too slow; the other cases are still measured
             return Measurement({}, str(error))
         server_cpu_s = after.cpu_s - before.cpu_s
@@ -119,4 +121,5 @@ class Target:
         return Measurement(figures, reason)
 
     def _url(self, case: Case) -> str:
-        return f"http://{HOST}:{self.launch.port}" + PATHS[case.protocol].format(name=self.launch.model_name)
+        port = self.launch.grpc_port if case.protocol is Protocol.GRPC else self.launch.port
+        return f"http://{HOST}:{port}" + PATHS[case.protocol].format(name=self.launch.model_name)

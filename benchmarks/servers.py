@@ -80,6 +80,7 @@ PATHS = {
     Protocol.V1: "/v1/models/{name}:predict",
     Protocol.V2: "/v2/models/{name}/infer",
     Protocol.V2_BINARY: "/v2/models/{name}/infer",
+    Protocol.GRPC: "/inference.GRPCInferenceService/ModelInfer",
     Protocol.BENTOML: "/predict",
 }
 
