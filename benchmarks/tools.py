@@ -2,11 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Load generators and the ceiling: wrk, h2load and nginx from Debian packages.
 
-On Debian, as root, missing packages are installed. Elsewhere an error names them. ghz, a client in Go, is
-built from its Go module once, for tests.
+On Debian, as root, missing packages are installed. Elsewhere an error names them.
 """
 
-import hashlib
 import os
 import re
 import shutil
@@ -17,7 +15,6 @@ from pathlib import Path
 
 from tidegate.errors import ConfigurationError
 
-GHZ = Path(__file__).parent / "ghz"
 PACKAGES = {
     "wrk": "wrk",
     "h2load": "nghttp2-client",
@@ -102,28 +99,3 @@ def _version(argv: list[str | Path], pattern: str) -> str:
     done = subprocess.run(argv, capture_output=True, text=True)
     match = re.search(pattern, done.stdout + done.stderr)
     return match[1] if match else "unknown"
-
-
-def build_ghz() -> Path:
-    """Build ghz, unless the cache holds the build of the same go.mod and go.sum."""
-    digest = hashlib.sha256((GHZ / "go.mod").read_bytes() + (GHZ / "go.sum").read_bytes()).hexdigest()
-    folder = cache_folder() / f"ghz-{digest[:16]}"
-    if not folder.exists():
-        if shutil.which("go") is None:
-            raise ConfigurationError(
-                "'go' is not on the PATH: ghz, the gRPC load generator, is built from its Go module; install "
-                "Go."
-            )
-        print("bench: build ghz (about 2 min, once)", flush=True)
-        partial = folder.with_name(f"{folder.name}.partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        build = ["go", "build", "-mod=readonly", "-trimpath", "-buildvcs=false", "-o", f"{partial}/", "tool"]
-        done = subprocess.run(
-            build, cwd=GHZ, env={**os.environ, "CGO_ENABLED": "0"}, capture_output=True, text=True
-        )
-        if done.returncode != 0:
-            lines = done.stderr.strip().splitlines()
-            raise ConfigurationError(f"ghz cannot be built: {lines[-1] if lines else done.returncode}")
-        partial.rename(folder)
-    return folder / "ghz"

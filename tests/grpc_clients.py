@@ -15,13 +15,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks import ghz
-from benchmarks.tools import build_ghz
 from tests.protocol.clients import infer_request, metric_value, one_row
+from tests.support import ghz, go_tool
 from tests.support.router import Router, routing
 from tests.support.servers import GRPC_TRANSPORTS, LiveServer, serving
 from tests.support.trained_bundles import NUMERIC, train_bundle
 from tidegate.bundle import Bundle
+from tools.cluster import ClusterError
 
 RESULT = Path(__file__).parents[1] / "out" / "grpc" / "clients.json"
 CONNECTIONS = 4
@@ -90,7 +90,11 @@ SCENARIOS: dict[str, Callable[[Path, Bundle, Path, str], dict[str, Any]]] = {"ag
 
 def main() -> None:
     """Run each scenario on each transport, write the counts, and exit with 1 unless all have passed."""
-    program, document = build_ghz(), {}
+    try:
+        commands, _ = go_tool.build(ghz.GHZ)
+    except ClusterError as error:
+        sys.exit(f"error: {error}")
+    program, document = commands / "ghz", {}
     with tempfile.TemporaryDirectory() as name:
         bundle = train_bundle(NUMERIC, Path(name) / "bundle")
         for transport in GRPC_TRANSPORTS:

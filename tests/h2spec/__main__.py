@@ -15,6 +15,7 @@ from typing import Any
 
 from tests.h2spec import command
 from tests.h2spec.cases import summarize
+from tests.support import go_tool
 from tests.support.certificates import MountedSecret
 from tests.support.servers import GRPC_TRANSPORTS, serving
 from tests.support.trained_bundles import NUMERIC, train_bundle
@@ -27,7 +28,7 @@ MIN_CASES = 140
 
 def run_all(transport: str) -> dict[str, Any]:
     """Run h2spec on both kinds of connections, and return its version and the outcomes."""
-    program, version = command.build()
+    commands, version = go_tool.build(command.H2SPEC)
     runs = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -36,7 +37,7 @@ def run_all(transport: str) -> dict[str, Any]:
         bundle = train_bundle(NUMERIC, folder / "bundle")
         for kind, of_server, of_client in (("plain", (), ()), ("tls", certificate, ("--tls", "--insecure"))):
             with serving(bundle, folder / f"{kind}.log", *of_server, transport=transport) as server:
-                cases = command.run(program, server, folder / f"{kind}.xml", *of_client)
+                cases = command.run(commands / "h2spec", server, folder / f"{kind}.xml", *of_client)
             runs[kind] = summarize(cases)
             show(kind, runs[kind])
     return {"h2spec": version, "transport": transport, "runs": runs}

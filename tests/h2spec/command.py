@@ -1,26 +1,15 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""The command h2spec: its build, once, into the cache of the test cluster, and a run of all its cases."""
+"""The command h2spec: a run of all its cases."""
 
-import os
 import subprocess
 from pathlib import Path
 
 from tests.h2spec.cases import Case, parse
 from tests.support.servers import LiveServer
-from tools.cluster import cache, toolchain
-from tools.cluster.layout import Layout
-from tools.cluster.progress import Progress
 from tools.cluster.toolchain import ToolSet
 
 H2SPEC = ToolSet("h2spec", "github.com/summerwind/h2spec", "20 s")
-
-
-def build() -> tuple[Path, str]:
-    """Return the command and its version; build it unless the cache has it."""
-    layout = Layout.from_environment(os.environ)
-    built = toolchain.ensure(layout, cache.runner(layout), Progress(), [H2SPEC])
-    return built.folders[H2SPEC.name] / "bin" / "h2spec", built.versions[H2SPEC.name]
 
 
 def run(command: Path, server: LiveServer, report: Path, *options: str) -> list[Case]:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks import ghz, h2load, wrk
+from benchmarks import h2load, wrk
 from tidegate.errors import ServerError
 
 WRK = """Running 1s test @ http://127.0.0.1:8080/v1/models/lr:predict
@@ -52,19 +52,6 @@ def test_wrk_command_passes_body_and_headers_to_the_script() -> None:
     assert argv[argv.index("--") + 1 :] == [Path("/body"), "Content-Type: application/json"]
 
 
-GHZ = {
-    "count": 2400,
-    "average": 6_600_000,
-    "rps": 1200.5,
-    "errorDistribution": {"rpc error: code = Unavailable": 4},
-    "statusCodeDistribution": {"OK": 2396, "Unavailable": 4},
-    "latencyDistribution": [
-        {"percentage": 50, "latency": 6_500_000},
-        {"percentage": 99, "latency": 17_250_000},
-    ],
-}
-
-
 H2LOAD = """\
 finished in 4.00s, 10612.25 req/s, 1.93MB/s
 requests: 4 total, 68 started, 4 done, 4 succeeded, 1 failed, 0 errored, 0 timeout
@@ -89,33 +76,3 @@ def test_h2load_parse_other_output_raises(output: str, log: str) -> None:
 def test_h2load_without_a_response_raises() -> None:
     with pytest.raises(ServerError, match="h2load printed no report"):
         h2load.parse(H2LOAD, "", 100)
-
-
-def test_ghz_parse_converts_nanoseconds_to_milliseconds() -> None:
-    assert ghz.parse(json.dumps(GHZ)) == wrk.Summary(2400, 4, 0, 1200.5, 6.5, 17.25)
-
-
-@pytest.mark.parametrize(
-    "change", [{"latencyDistribution": None}, {"statusCodeDistribution": None}, {"rps": None}]
-)
-def test_ghz_parse_without_success_raises_or_counts_errors(change: dict[str, None]) -> None:
-    try:
-        report = ghz.parse(json.dumps(GHZ | change))
-    except ServerError:
-        return
-    assert report.error_responses == report.responses
-
-
-@given(st.text())
-def test_ghz_parse_other_output_raises_server_error(output: str) -> None:
-    with pytest.raises(ServerError, match="ghz printed no report"):
-        ghz.parse(output)
-
-
-def test_ghz_protoset_describes_the_method(tmp_path: Path) -> None:
-    from google.protobuf.descriptor_pb2 import FileDescriptorSet
-
-    ghz.write_protoset(tmp_path / "protoset")
-    (file,) = FileDescriptorSet.FromString((tmp_path / "protoset").read_bytes()).file
-    names = [f"{file.package}.{service.name}.{m.name}" for service in file.service for m in service.method]
-    assert ghz.METHOD in names

@@ -10,6 +10,7 @@ import pytest
 
 from tests.charts.kube_score import KUBE_SCORE
 from tests.h2spec.command import H2SPEC
+from tests.support.ghz import GHZ
 from tools.cluster import network_policies, toolchain
 from tools.cluster.command import Runner
 from tools.cluster.errors import ClusterError
@@ -26,6 +27,7 @@ ALL_TOOL_SETS = [
     *(tool_set for addon in OPTIONAL_ADDONS.values() for tool_set in addon.tool_sets),
     KUBE_SCORE,
     H2SPEC,
+    GHZ,
 ]
 
 

@@ -1,4 +1,4 @@
-module tidegate.test/benchmarks/ghz
+module tidegate.test/tools/ghz
 
 go 1.26.0
 

@@ -1,12 +1,15 @@
 # SPDX-FileCopyrightText: The Tidegate authors
 # SPDX-License-Identifier: Apache-2.0
-"""ghz: the closed loop over gRPC, one connection per worker, with the request's bytes unchanged."""
+"""ghz: a closed loop over gRPC by a client in Go, one connection per worker."""
 
 import json
 from pathlib import Path
 
 from benchmarks.wrk import Summary
 from tidegate.errors import ServerError
+from tools.cluster.toolchain import ToolSet
+
+GHZ = ToolSet("ghz", "github.com/bojand/ghz", "2 min")
 
 METHOD = "inference.GRPCInferenceService.ModelInfer"
 
