@@ -4,12 +4,12 @@
 
 import asyncio
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import hpack
 
 from tests.support.fake_connection import FakeTransport
+from tests.support.http2 import Frame
 from tidegate_serving.grpc.http2 import frames
 from tidegate_serving.grpc.http2.connection import Application, Connection, Connections
 from tidegate_serving.grpc.http2.frames import END_HEADERS, END_STREAM, HEAD, PREFACE, frame
@@ -21,22 +21,6 @@ HEAD_FIELDS = (
     (":path", "/a"),
     ("content-type", "application/grpc"),
 )
-
-
-@dataclass(frozen=True)
-class Frame:
-    """A frame that the server has sent."""
-
-    kind: int
-    flags: int
-    stream: int
-    payload: bytes
-
-    @property
-    def code(self) -> int:
-        """The error code of a RST_STREAM or GOAWAY frame."""
-        start = 4 if self.kind == frames.GOAWAY else 0
-        return int.from_bytes(self.payload[start : start + 4])
 
 
 def parse_frames(content: bytes) -> list[Frame]:

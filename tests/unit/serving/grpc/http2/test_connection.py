@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.http2_client import HEAD_FIELDS, Frame, Http2Client
+from tests.support.http2 import Frame
+from tests.support.http2_client import HEAD_FIELDS, Http2Client
 from tidegate_serving.grpc.http2 import frames
 from tidegate_serving.grpc.http2.connection import Stream
 from tidegate_serving.grpc.http2.frames import (
@@ -185,7 +186,7 @@ def test_response_before_the_end_of_a_request_stops_the_client() -> None:
         application.requests[0].stream.respond(HEAD)
         head, reset = client.read()
         assert head.flags & END_STREAM
-        assert (reset.kind, reset.code) == (frames.RST_STREAM, ErrorCode.NO_ERROR)
+        assert (reset.kind, reset.error_code) == (frames.RST_STREAM, ErrorCode.NO_ERROR)
         client.write(frame(frames.DATA, END_STREAM, 1, b"late"))
         assert client.read() == []
 
@@ -366,7 +367,7 @@ def test_data_beyond_the_window_resets_the_stream() -> None:
     def scenario(client: Http2Client, application: RecordingApplication) -> None:
         client.write(client.headers(1) + frame(frames.DATA, 0, 1, bytes(MAX_FRAME_BYTES)) * 4)
         (reset,) = client.read()
-        assert (reset.kind, reset.code) == (frames.RST_STREAM, ErrorCode.FLOW_CONTROL_ERROR)
+        assert (reset.kind, reset.error_code) == (frames.RST_STREAM, ErrorCode.FLOW_CONTROL_ERROR)
         assert application.requests[0].cancelled == 1
 
     run(scenario)
@@ -471,7 +472,7 @@ def test_violation_ends_the_connection(name: str) -> None:
     def scenario(client: Http2Client, _: RecordingApplication) -> None:
         client.write(violate(client) + frame(frames.PING, 0, 0, bytes(8)))
         goaway = client.read()[-1]
-        assert (goaway.kind, goaway.code) == (frames.GOAWAY, code)
+        assert (goaway.kind, goaway.error_code) == (frames.GOAWAY, code)
         assert client.transport.half_closed
 
     run(scenario)
@@ -532,7 +533,7 @@ def test_violation_resets_the_stream(name: str) -> None:
     def scenario(client: Http2Client, application: RecordingApplication) -> None:
         client.write(violate(client))
         (reset,) = client.read()
-        assert (reset.kind, reset.stream, reset.code) == (frames.RST_STREAM, 1, code)
+        assert (reset.kind, reset.stream, reset.error_code) == (frames.RST_STREAM, 1, code)
         assert all(each.cancelled == 1 for each in application.requests)
         application.requests.clear()
         client.write(client.request(3, b"next"))
@@ -553,7 +554,7 @@ def test_other_preface_ends_the_connection(content: bytes) -> None:
     def scenario(client: Http2Client, _: RecordingApplication) -> None:
         client.write(content)
         (goaway,) = client.read()
-        assert (goaway.kind, goaway.code) == (frames.GOAWAY, ErrorCode.PROTOCOL_ERROR)
+        assert (goaway.kind, goaway.error_code) == (frames.GOAWAY, ErrorCode.PROTOCOL_ERROR)
         assert client.transport.half_closed
         client.write(bytes(LINGER_BYTES))
         assert not client.transport.closing
@@ -609,7 +610,7 @@ def test_stream_above_the_limit_is_refused() -> None:
         for number in range(MAX_CONCURRENT_STREAMS + 1):
             client.write(client.headers(2 * number + 1))
         (reset,) = client.read()
-        assert (reset.stream, reset.code) == (2 * MAX_CONCURRENT_STREAMS + 1, ErrorCode.REFUSED_STREAM)
+        assert (reset.stream, reset.error_code) == (2 * MAX_CONCURRENT_STREAMS + 1, ErrorCode.REFUSED_STREAM)
         assert len(application.requests) == MAX_CONCURRENT_STREAMS
 
     run(scenario)
@@ -641,7 +642,7 @@ def test_flood_ends_the_connection(name: str) -> None:
             client.write(build(client, number))
         assert client.transport.half_closed
         goaway = client.read()[-1]
-        assert (goaway.kind, goaway.code) == (frames.GOAWAY, ErrorCode.ENHANCE_YOUR_CALM)
+        assert (goaway.kind, goaway.error_code) == (frames.GOAWAY, ErrorCode.ENHANCE_YOUR_CALM)
 
     run(scenario)
 
@@ -664,7 +665,7 @@ def test_endless_header_block_ends_the_connection(size: int) -> None:
         for _ in range(MAX_CONTINUATIONS + 1):
             client.write(frame(frames.CONTINUATION, 0, 1, bytes(size)))
         (goaway,) = client.read()
-        assert goaway.code == ErrorCode.ENHANCE_YOUR_CALM
+        assert goaway.error_code == ErrorCode.ENHANCE_YOUR_CALM
 
     run(scenario)
 
@@ -730,7 +731,7 @@ def test_shut_down_accepts_requests_until_pings_are_confirmed() -> None:
         assert (ping.kind, ping.flags) == (frames.PING, 0)
         client.write(frame(frames.PING, ACK, 0, ping.payload))
         (goaway,) = client.read()
-        assert (int.from_bytes(goaway.payload[:4]), goaway.code) == (5, ErrorCode.NO_ERROR)
+        assert (int.from_bytes(goaway.payload[:4]), goaway.error_code) == (5, ErrorCode.NO_ERROR)
         client.write(client.request(7, b"x"))  # the client sends it again to another server
         client.write(frame(frames.PING, ACK, 0, ping.payload))
         assert [each.stream.id for each in application.requests] == [1, 3, 5]
