@@ -18,11 +18,11 @@ from h2.events import (
     ConnectionTerminated,
     DataReceived,
     ResponseReceived,
+    SettingsAcknowledged,
     StreamEnded,
     StreamReset,
     TrailersReceived,
 )
-from h2.exceptions import StreamClosedError
 from h2.settings import SettingCodes, Settings
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -61,7 +61,12 @@ class Client:
         """By stream, the bytes of the response so far."""
         self.statuses: dict[int, str] = {}
         self.open: set[int] = set()
+        self.is_connected = False
         self.flush()
+        # h2 counts acknowledgements without knowing of which settings. With the one of the preface left over,
+        # each later one would change the windows a step too early.
+        while not self.is_connected:
+            self.receive()
 
     def flush(self) -> None:
         """Send the frames that h2 has made."""
@@ -88,6 +93,8 @@ class Client:
                 self.statuses[event.stream_id] = fields.get("grpc-status", "")
             case StreamEnded():
                 self.open.discard(event.stream_id)
+            case SettingsAcknowledged():
+                self.is_connected = True
             case StreamReset() | ConnectionTerminated():
                 raise AssertionError(event)
 
@@ -110,7 +117,7 @@ class Client:
 
     def open_window(self, increment: int, stream: int | None = None) -> None:
         """Open the window of a stream, or that of the connection, unless it would exceed its maximum."""
-        with suppress(StreamClosedError, ValueError):
+        with suppress(ValueError):
             self.h2.increment_flow_control_window(increment, stream)
         self.flush()
 
@@ -141,11 +148,13 @@ class FlowControl(RuleBasedStateMachine):
         """Open the connection's window."""
         self.client.open_window(increment)
 
-    @precondition(lambda self: self.client.open)
-    @rule(increment=st.integers(1, 20_000), data=st.data())
-    def open_stream(self, increment: int, data: st.DataObject) -> None:
-        """Open the window of a stream."""
-        self.client.open_window(increment, data.draw(st.sampled_from(sorted(self.client.open))))
+    @precondition(lambda self: self.calls)
+    @rule(increment=st.integers(1, 20_000), call=st.integers(0, MAX_CALLS - 1))
+    def open_stream(self, increment: int, call: int) -> None:
+        """Open the window of a stream unless it has ended. What is drawn depends on no arrival."""
+        stream = list(self.calls)[call % len(self.calls)]
+        if stream in self.client.open:
+            self.client.open_window(increment, stream)
 
     @rule(window=st.integers(0, 70_000))
     def change_initial_window(self, window: int) -> None:
