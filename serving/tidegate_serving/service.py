@@ -19,6 +19,7 @@ from tidegate.batch import Batch
 from tidegate.contract import MATRIX, Output
 from tidegate_serving.batching.admission import AdmissionController
 from tidegate_serving.batching.batcher import Batcher
+from tidegate_serving.batching.engine_thread import EngineThread
 from tidegate_serving.batching.pending import Lane
 from tidegate_serving.batching.runner import Outcome
 from tidegate_serving.batching.service_time import ServiceTimeEstimator
@@ -107,7 +108,7 @@ class Service:
                 if isinstance(model.engine, HookedEngine)
                 else drift_monitor.record_batch
             ),
-            prepare_thread=model.engine.prepare_thread,
+            thread=EngineThread(model.engine.prepare_thread),
         )
         self.lane: Lane = self.batcher
         """The queue of the requests."""

@@ -3,15 +3,16 @@
 """An event loop in virtual time with one CPU, on which the real batcher serves simulated clients.
 
 Time passes in two ways only: the loop skips to its next timer when nothing is ready, and a callback uses
-the CPU with :meth:`VirtualLoop.work`. The executor and the loop's callbacks share the CPU, so each delays the
-other, as in a container with a CPU limit.
+the CPU with :meth:`VirtualLoop.work`. The engine's thread and the loop's callbacks share the CPU, so each
+delays the other, as in a container with a CPU limit.
 """
 
 import asyncio
 import selectors
 from collections.abc import Callable
-from concurrent.futures import Executor
 from typing import Any, TypeVar
+
+from tidegate_serving.batching.engine_thread import EngineThread
 
 T = TypeVar("T")
 
@@ -43,42 +44,63 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         selector.loop = self
         self.now = 0.0
         self._cpu = cpu
-        self._executor_ends_at = 0.0
-        """Until when the executor computes, later with each second of the loop's own work."""
-        self._in_executor = False
+        self.thread_ends_at = 0.0
+        """Until when the engine's thread computes, later with each second of the loop's own work."""
+        self._on_thread = False
 
     def time(self) -> float:
         """Return the virtual time in seconds."""
         return self.now
 
     def work(self, seconds: float) -> None:
-        """Use the CPU in a callback of the loop, or in what the executor runs."""
+        """Use the CPU in a callback of the loop, or of the engine's thread."""
         self.now += seconds / self._cpu
-        if not self._in_executor:
-            self._executor_ends_at += seconds / self._cpu
+        if not self._on_thread:
+            self.thread_ends_at += seconds / self._cpu
 
     def stall(self, seconds: float) -> None:
         """Stop the process for some time, as SIGSTOP does."""
         self.now += seconds
-        self._executor_ends_at += seconds
+        self.thread_ends_at += seconds
 
-    def run_in_executor(  # type: ignore[override]
-        self, executor: Executor | None, func: Callable[..., T], *args: Any
-    ) -> "asyncio.Future[T]":
-        """Compute the result at once, and deliver it when the work is done."""
-        started_at, self._in_executor = self.now, True
-        result = func(*args)
-        self._in_executor = False
-        self._executor_ends_at, self.now = self.now, started_at
-        future: asyncio.Future[T] = self.create_future()
-        self._deliver(future, result)
-        return future
+    def compute(self, compute: Callable[[], T]) -> T:
+        """Compute on the engine's thread, which ends when its work is done."""
+        started_at, self._on_thread = self.now, True
+        result = compute()
+        self._on_thread = False
+        self.thread_ends_at, self.now = self.now, started_at
+        return result
 
-    def _deliver(self, future: "asyncio.Future[T]", result: T) -> None:
-        if self.now < self._executor_ends_at:
-            self.call_at(self._executor_ends_at, self._deliver, future, result)
-        elif not future.done():
-            future.set_result(result)
+
+class VirtualThread(EngineThread):
+    """An engine's thread that computes its result at once, and delivers it when the work is done.
+
+    Args:
+        loop: The loop that has the CPU and the time.
+    """
+
+    def __init__(self, loop: VirtualLoop) -> None:
+        self._loop = loop
+        self.busy = False
+
+    def run(self, compute: Callable[[], T], deliver: Callable[[T], object]) -> None:
+        """Compute, and deliver the result later."""
+        self.busy = True
+        self._deliver_at_end(self._loop.compute(compute), deliver)
+
+    def wait(self, seconds: float) -> None:
+        """Advance the time to the end of the work."""
+        self._loop.now += min(seconds, max(0.0, self._loop.thread_ends_at - self._loop.now))
+
+    def close(self) -> None:
+        """Do nothing, because there is no thread."""
+
+    def _deliver_at_end(self, result: T, deliver: Callable[[T], object]) -> None:
+        if self._loop.now < self._loop.thread_ends_at:
+            self._loop.call_at(self._loop.thread_ends_at, self._deliver_at_end, result, deliver)
+        else:
+            self.busy = False
+            deliver(result)
 
 
 def run(main: Callable[[VirtualLoop], Any], cpu: float = 1.0) -> Any:

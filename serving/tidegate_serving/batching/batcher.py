@@ -15,11 +15,11 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from tidegate.batch import Batch
 from tidegate_serving.batching.admission import AdmissionController, deadline_exceeded
+from tidegate_serving.batching.engine_thread import EngineThread
 from tidegate_serving.batching.pending import PendingRequest, is_awaited
 from tidegate_serving.batching.queue_delay import QueueDelayEstimator
 from tidegate_serving.batching.runner import Outcome, Validate, run_batch
@@ -64,6 +64,14 @@ MAX_INLINE_SECONDS = 0.001
 A health probe or the parsing of a large body blocks the event loop for as long.
 """
 
+MAX_ENGINE_WAIT = 0.03
+"""Longest time for which the event loop waits for the engine's thread, in seconds.
+
+With a backlog, no request that is read now is in the next batch. The event loop then reads requests in
+groups. Otherwise nearly each request of an overload would wake it, and it would take the CPU, its caches and
+Python's lock from the engine as often. A health probe may wait for as long.
+"""
+
 
 class Batcher:
     """One engine's queue, used from one event loop, with the lane of mirrored requests behind it.
@@ -76,7 +84,7 @@ class Batcher:
         admission: The bounds on the queue.
         max_batch_rows: Most rows of a batch of several requests. A single request may have more.
         on_result: Called on the event loop with the batch and the outputs of each engine call.
-        prepare_thread: Called once on the engine's thread, which starts here.
+        thread: The engine's thread.
         clock: Seconds of a monotonic clock, the one of ``PendingRequest.enqueued_at``.
     """
 
@@ -90,7 +98,7 @@ class Batcher:
         admission: AdmissionController | None = None,
         max_batch_rows: int = MAX_BATCH_ROWS,
         on_result: Callable[[Batch, Outputs], object] = lambda batch, outputs: None,
-        prepare_thread: Callable[[], object] = lambda: None,
+        thread: EngineThread | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._clock = clock
@@ -99,11 +107,7 @@ class Batcher:
         # The engine
         self._run = partial(run_batch, engine, validate=validate)
         self._selects_outputs = engine.selects_outputs
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="engine")
-        # Started here: a server that cannot start its thread must not become ready.
-        self._thread.submit(prepare_thread).result()
-        self._busy = False
-        """Whether the thread computes a batch."""
+        self._thread = thread or EngineThread()
         # The decisions
         self._service_time = service_time or ServiceTimeEstimator()
         self._admission = admission or AdmissionController()
@@ -137,7 +141,7 @@ class Batcher:
         if not self._flush_scheduled:
             self.schedule_flush(request.enqueued_at)
         queued, deadline = self.queued_rows, request.deadline
-        if self._busy or queued + rows > self._always_admitted_rows:
+        if self._thread.busy or queued + rows > self._always_admitted_rows:
             may_wait = queued or deadline is not None
         else:  # an idle engine computes the queue and this request within the short delay
             may_wait = deadline is not None and deadline - request.enqueued_at < self._short_delay
@@ -162,9 +166,9 @@ class Batcher:
             self.schedule_flush(now)
         queued, delay = self.queued_rows, self._delay
         late = now - delay.lag.earliest_arrival > self._short_delay
-        if not (late or queued > self._always_admitted_rows or (queued and self._busy)):
+        if not (late or queued > self._always_admitted_rows or (queued and self._thread.busy)):
             return
-        if queued and not self._busy and now - self._collecting_since > self._short_delay:
+        if queued and not self._thread.busy and now - self._collecting_since > self._short_delay:
             # With very many clients an iteration is long, and its first requests must not wait for its end.
             self._collecting_since = now
             self._start_batch()
@@ -175,12 +179,12 @@ class Batcher:
 
     def close(self) -> None:
         """Stop the thread after its current batch."""
-        self._thread.shutdown()
+        self._thread.close()
 
     @property
     def users_wait(self) -> bool:
         """Whether requests in the queue wait for more than the next batch."""
-        return self.queued_rows > (0 if self._busy else self._always_admitted_rows)
+        return self.queued_rows > (0 if self._thread.busy else self._always_admitted_rows)
 
     @property
     def min_service_time(self) -> float:
@@ -220,13 +224,15 @@ class Batcher:
     def _flush(self) -> None:
         self._flush_scheduled = False
         self._metrics.record_iteration(self._clock() - self._delay.lag.earliest_arrival)
-        if not self._busy:
+        if not self._thread.busy:
             self._start_batch()
-        if self.shadow.queued_rows and not (self._busy or self._queue):
+        if self.shadow.queued_rows and not (self._thread.busy or self._queue):
             self._dispatch(*self.shadow.pop_batch(), self._resolve_shadow)
+        if self._thread.busy and self._delay.is_backlog(self.queued_rows):
+            self._thread.wait(MAX_ENGINE_WAIT)
         now = self._clock()
         self._delay.lag.end_iteration(now)
-        if (self._queue or self.shadow.queued_rows) and not self._busy:
+        if (self._queue or self.shadow.queued_rows) and not self._thread.busy:
             self.schedule_flush(now)
 
     def _start_batch(self) -> None:
@@ -240,10 +246,8 @@ class Batcher:
         if expected_seconds is not None and expected_seconds <= MAX_INLINE_SECONDS:
             resolve(requests, rows, *self._compute(requests))
             return
-        computed = asyncio.get_running_loop().run_in_executor(self._thread, self._compute, requests)
-        self._busy = True
         self._delay.start_batch(expected_seconds or 0.0)
-        computed.add_done_callback(partial(self._end_batch, requests, rows, resolve))
+        self._thread.run(partial(self._compute, requests), partial(self._end_batch, requests, rows, resolve))
 
     def _pop_batch(self) -> tuple[list[PendingRequest], int]:
         """Pop the next batch in FIFO order.
@@ -353,16 +357,15 @@ class Batcher:
         requests: Sequence[PendingRequest],
         rows: int,
         resolve: Resolve,
-        computed: "asyncio.Future[tuple[list[Outcome], float]]",
+        computed: tuple[list[Outcome], float],
     ) -> None:
-        self._busy = False
-        if computed.cancelled():  # the event loop is closing, and no client is connected
-            return
-        outcomes, service_seconds = computed.result()
+        outcomes, service_seconds = computed
         ended_at = self._delay.end_batch()
         resolve(requests, rows, outcomes, service_seconds)
         now = self._clock()
         self._delay.lag.add_busy_time(ended_at, now)
+        if self._delay.is_backlog(self.queued_rows):
+            self._start_batch()  # before the event loop reads more: the engine computes meanwhile
         if self._queue or self.shadow.queued_rows:
             self.schedule_flush(now)
 

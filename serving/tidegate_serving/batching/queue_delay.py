@@ -18,6 +18,9 @@ AVERAGED_BATCHES = 8
 MAX_GROWTH = 4.0
 """Largest factor by which one batch may exceed the average, so that one stall hardly changes it."""
 
+BACKLOG_BATCHES = 2
+"""Full batches that wait in a backlog. The next batch may be larger than the average, but hardly twice."""
+
 
 class EventLoopLag:
     """Time that requests wait in their sockets for the event loop, from its last two iterations.
@@ -112,6 +115,14 @@ class QueueDelayEstimator:
             free_at = max(free_at, self._full_batch_started_at + batch_seconds)
         delay = free_at - self.lag.earliest_arrival
         return delay + full_batches * batch_seconds + self._service_time.queue_time(rest)
+
+    def is_backlog(self, queued_rows: int) -> bool:
+        """Return whether the queue holds several full batches, so that later requests miss the next one.
+
+        Args:
+            queued_rows: Rows in the queue.
+        """
+        return 0 < BACKLOG_BATCHES * self._full_batch_rows.value < queued_rows
 
     def record_batch(self, now: float, rows: int, next_request_rows: int | None) -> None:
         """Record that a batch left the queue, before its engine call.

@@ -21,9 +21,11 @@ from tidegate_serving.batching.batcher import (
     MAX_BATCH_ROWS,
     MAX_BATCH_SECONDS,
     MAX_BATCH_SHARE,
+    MAX_ENGINE_WAIT,
     MAX_INLINE_SECONDS,
     Batcher,
 )
+from tidegate_serving.batching.queue_delay import BACKLOG_BATCHES
 from tidegate_serving.batching.service_time import MIN_SAMPLES, ServiceTimeEstimator
 from tidegate_serving.config import MAX_QUEUE_DELAY
 from tidegate_serving.errors import ErrorCode, RequestError
@@ -411,23 +413,30 @@ def test_batcher_result_is_reported_once_per_call() -> None:
     asyncio.run(main())
 
 
-def test_batcher_starts_its_thread_before_the_first_request() -> None:
-    prepared: list[int] = []
-    batcher = Batcher(
-        FakeEngine(),
-        Batch.concatenate,  # type: ignore[arg-type]
-        Metrics(CollectorRegistry()),
-        prepare_thread=lambda: prepared.append(threading.get_ident()),
-    )
-    batcher.close()
-    assert len(prepared) == 1
-    assert prepared != [threading.get_ident()]
+def test_batcher_with_a_backlog_waits_for_its_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The event loop reads in groups as long as no request that it reads would be in the next batch."""
+    waits: list[float] = []
 
+    async def scenario(bench: Bench) -> None:
+        monkeypatch.setattr(bench.batcher._thread, "wait", waits.append)
+        requests = [await bench.busy()]
+        requests += [bench.submit(value) for value in range(2)]
+        await run_iterations(3)
+        assert waits == []  # how many requests are a full batch is not known yet
+        bench.engine.unblock()
+        await asyncio.gather(*(request.outcome for request in requests))
 
-def test_batcher_without_its_thread_is_not_created(monkeypatch: pytest.MonkeyPatch) -> None:
-    def start(thread: threading.Thread) -> None:
-        raise RuntimeError("can't start new thread")
+        requests = [await bench.busy()]
+        requests += [bench.submit(value) for value in range(BACKLOG_BATCHES)]
+        await run_iterations(3)
+        assert waits == []
+        requests.append(bench.submit(1))
+        await run_iterations(3)
+        assert waits == [MAX_ENGINE_WAIT]
+        bench.engine.unblock()
+        await requests[0].outcome
+        assert bench.batcher._thread.busy  # the next batch does not wait for requests of this iteration
+        await asyncio.gather(*(request.outcome for request in requests))
+        assert set(bench.engine.batch_rows) == {1}
 
-    monkeypatch.setattr(threading.Thread, "start", start)
-    with pytest.raises(RuntimeError, match="start new thread"):
-        Batcher(FakeEngine(), Batch.concatenate, Metrics(CollectorRegistry()))  # type: ignore[arg-type]
+    run(scenario, {1: MAX_BATCH_SECONDS, 2: 2 * MAX_BATCH_SECONDS}, call_seconds=MAX_BATCH_SECONDS)

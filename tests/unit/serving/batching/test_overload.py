@@ -12,10 +12,11 @@ from prometheus_client import CollectorRegistry
 
 from tests.support.contracts import MATRIX
 from tests.support.fakes import FakeRequest
-from tests.support.virtual_time import VirtualLoop, run
+from tests.support.virtual_time import VirtualLoop, VirtualThread, run
 from tidegate.batch import Array, Batch
 from tidegate.schedule import poisson_arrivals
 from tidegate.stats import percentile
+from tidegate_serving.batching import batcher
 from tidegate_serving.batching.admission import AdmissionController
 from tidegate_serving.batching.batcher import Batcher
 from tidegate_serving.batching.service_time import SAMPLES_PER_CLASS
@@ -115,15 +116,18 @@ def make_server(
     if fast_rows is not None:
         for _ in range(SAMPLES_PER_CLASS):
             service_time.record(fast_rows, (call_seconds + row_seconds * fast_rows) / 5)
-    batcher = Batcher(
-        engine,
-        Batch.concatenate,  # type: ignore[arg-type]
-        Metrics(CollectorRegistry()),
-        service_time,
-        admission=AdmissionController(limit),
-        clock=loop.time,
+    return Server(
+        loop,
+        Batcher(
+            engine,
+            Batch.concatenate,  # type: ignore[arg-type]
+            Metrics(CollectorRegistry()),
+            service_time,
+            admission=AdmissionController(limit),
+            thread=VirtualThread(loop),
+            clock=loop.time,
+        ),
     )
-    return Server(loop, batcher)
 
 
 async def closed_loop(server: Server, clients: int, seconds: float) -> None:
@@ -148,7 +152,8 @@ async def open_loop(server: Server, rate: float, seconds: float, retries: int = 
     arrivals = poisson_arrivals(round(rate * seconds), 0.0, seconds, np.random.default_rng(0))
     requests = []
     for arrival in arrivals:
-        await asyncio.sleep(max(0.0, start + arrival - server.loop.now))
+        if (delay := start + arrival - server.loop.now) > 0:  # one iteration reads all that have arrived
+            await asyncio.sleep(delay)
         requests.append(asyncio.ensure_future(request(1)))
     await asyncio.gather(*requests)
 
@@ -249,21 +254,48 @@ def test_overload_retry_storm_ends_with_its_load() -> None:
     run(main)
 
 
-def test_overload_without_hold_would_collapse() -> None:
-    """The simulation shows the failure that holding rejections prevents."""
-    goodputs = []
-    for hold in (True, False):
+@pytest.mark.parametrize(
+    ("clients", "request_seconds", "hold", "engine_wait"),
+    [(3_000, 0.002, True, True), (64, 0.1, False, True), (64, 0.1, True, False)],
+    ids=["both, many clients", "wait for the engine alone", "hold alone"],
+)
+def test_overload_by_rejected_clients_keeps_goodput(
+    monkeypatch: pytest.MonkeyPatch, clients: int, request_seconds: float, hold: bool, engine_wait: bool
+) -> None:
+    goodput = measure_rejected_clients(monkeypatch, clients, request_seconds, hold, engine_wait)
+    assert goodput >= 0.8 / request_seconds
 
-        async def main(loop: VirtualLoop, hold: bool = hold) -> float:
-            server = make_server(loop, 0.0, 0.1 / ROWS)
-            if not hold:
-                server.batcher.rejection_seconds = 0.0
-            await closed_loop(server, 64, seconds=10)
-            server.batcher.close()
-            return server.goodput(5, 10)
 
-        goodputs.append(run(main))
-    assert goodputs[1] < goodputs[0] / 2
+@pytest.mark.parametrize(
+    ("clients", "request_seconds", "engine_wait"),
+    [(3_000, 0.002, True), (64, 0.1, False)],
+    ids=["without hold, many clients", "without both"],
+)
+def test_overload_without_either_means_would_collapse(
+    monkeypatch: pytest.MonkeyPatch, clients: int, request_seconds: float, engine_wait: bool
+) -> None:
+    """The simulation shows the failure that holding rejections and reading in groups prevent."""
+    goodput = measure_rejected_clients(monkeypatch, clients, request_seconds, False, engine_wait)
+    assert goodput < 0.5 / request_seconds
+
+
+def measure_rejected_clients(
+    monkeypatch: pytest.MonkeyPatch, clients: int, request_seconds: float, hold: bool, engine_wait: bool
+) -> float:
+    """Return the goodput of a closed loop with more clients than the queue admits."""
+    if not engine_wait:
+        monkeypatch.setattr(batcher, "MAX_ENGINE_WAIT", 0.0)
+
+    async def main(loop: VirtualLoop) -> float:
+        server = make_server(loop, 0.0, request_seconds / ROWS)
+        if not hold:
+            server.batcher.rejection_seconds = 0.0
+        await closed_loop(server, clients, seconds=6)
+        server.batcher.close()
+        assert server.rejections
+        return server.goodput(3, 6)
+
+    return float(run(main))
 
 
 def test_burst_on_a_fresh_server_waits_for_a_few_calls() -> None:

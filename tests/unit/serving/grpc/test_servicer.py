@@ -148,7 +148,7 @@ def test_infer_cancelled_is_counted_as_cancelled() -> None:
         assert pending is not None
         pending.cancel()
         engine.released.set()
-        await wait_until(lambda: not predictor.service.batcher._busy)
+        await wait_until(lambda: not predictor.service.batcher._thread.busy)
 
     run(predictor, scenario)
     predictor.service.close()

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support import virtual_time
 from tests.support.fake_connection import FakeHttpServer, FakeTransport
 from tests.support.stub_service import LIMITS, make_predictor
+from tests.support.virtual_time import VirtualLoop, VirtualThread
+from tests.support.virtual_time import run as run_in_virtual_time
 from tidegate_serving.http.connection import LINGER_BYTES, LINGER_CHECKS, LINGER_INTERVAL
 from tidegate_serving.http.head import MAX_HEAD_BYTES
 
@@ -25,15 +26,18 @@ Scenario = Callable[[FakeHttpServer, FakeTransport], Awaitable[None]]
 def run(scenario: Scenario, *, fast_path: bool = True) -> None:
     """Run a scenario with one connection in virtual time, and verify that nothing leaks."""
 
-    async def main(_: object) -> None:
-        server = FakeHttpServer(make_predictor(), fast_path=fast_path)
+    async def main(loop: VirtualLoop) -> None:
+        predictor = make_predictor()
+        predictor.service.close()
+        predictor.service.batcher._thread = VirtualThread(loop)
+        server = FakeHttpServer(predictor, fast_path=fast_path)
         connection = server.connect()
         await scenario(server, connection)
         connection.lose()
         await server.settle(connection)
         server.close()
 
-    virtual_time.run(main)
+    run_in_virtual_time(main)
 
 
 def head(size: int, count: int, method: bytes) -> bytes:

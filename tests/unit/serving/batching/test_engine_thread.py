@@ -1,0 +1,98 @@
+# SPDX-FileCopyrightText: The Tidegate authors
+# SPDX-License-Identifier: Apache-2.0
+import asyncio
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.fakes import HANG_SECONDS
+from tidegate_serving.batching.engine_thread import EngineThread
+
+
+@pytest.fixture
+def thread() -> Iterator[EngineThread]:
+    thread = EngineThread()
+    yield thread
+    thread.close()
+
+
+def test_engine_thread_is_prepared_before_it_is_used() -> None:
+    prepared: list[int] = []
+    EngineThread(lambda: prepared.append(threading.get_ident())).close()
+    assert len(prepared) == 1
+    assert prepared != [threading.get_ident()]
+
+
+def test_engine_thread_that_cannot_start_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with pytest.raises(RuntimeError, match="start new thread"):
+        EngineThread()
+
+
+def test_engine_thread_delivers_on_the_event_loop(thread: EngineThread) -> None:
+    async def main() -> None:
+        delivered: asyncio.Future[tuple[int, int, bool]] = asyncio.get_running_loop().create_future()
+        thread.run(
+            threading.get_ident,
+            lambda ident: delivered.set_result((ident, threading.get_ident(), thread.busy)),
+        )
+        assert thread.busy
+        computed_on, delivered_on, busy = await asyncio.wait_for(delivered, HANG_SECONDS)
+        assert computed_on != delivered_on == threading.get_ident()
+        assert not busy  # the next computation may run
+
+    asyncio.run(main())
+
+
+def test_engine_thread_wait_ends_with_the_computation(thread: EngineThread) -> None:
+    """The result is delivered before what the event loop reads in the same iteration."""
+
+    async def main() -> list[str]:
+        order: list[str] = []
+        waiting = threading.Event()
+
+        def compute() -> str:
+            assert waiting.wait(HANG_SECONDS)
+            return "result"
+
+        thread.run(compute, order.append)
+        waiting.set()
+        thread.wait(HANG_SECONDS)
+        asyncio.get_running_loop().call_soon(order.append, "read")
+        while len(order) < 2:
+            await asyncio.sleep(0)
+        return order
+
+    assert asyncio.run(main()) == ["result", "read"]
+
+
+def test_engine_thread_wait_is_bounded(thread: EngineThread) -> None:
+    released = threading.Event()
+
+    async def main() -> None:
+        delivered = asyncio.Event()
+        thread.run(released.wait, lambda _: delivered.set())
+        thread.wait(0.001)
+        assert thread.busy
+        released.set()
+        await asyncio.wait_for(delivered.wait(), HANG_SECONDS)
+
+    asyncio.run(main())
+
+
+def test_engine_thread_outlives_its_event_loop(thread: EngineThread) -> None:
+    """A server that ends does not wait for a computation, and its result has no receiver."""
+    released = threading.Event()
+    delivered: list[bool] = []
+
+    async def main() -> None:
+        thread.run(lambda: released.wait(HANG_SECONDS), delivered.append)
+
+    asyncio.run(main())
+    released.set()
+    thread.wait(HANG_SECONDS)
+    assert delivered == []
