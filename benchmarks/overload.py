@@ -39,6 +39,7 @@ from benchmarks.overload_figures import (
     cost_figures,
     experiment_figures,
     failures,
+    is_conclusive,
     recovery_seconds,
     storm_seconds,
 )
@@ -61,6 +62,8 @@ LARGE_ROWS = 5_000
 _WARMUP_SECONDS = 2
 _COST_SECONDS = 5
 _OVERLOAD_ROUNDS = 5
+"""Conclusive rounds after which no other follows."""
+_MAX_OVERLOAD_ROUNDS = 12
 _CAPACITY_SECONDS = 6
 _OVERLOAD_SECONDS = 8
 _SETTLE_SECONDS = 1.0
@@ -81,7 +84,7 @@ class Plan:
     """Server, model and CPUs."""
     clients: tuple[int, ...]
     sweeps: int
-    """Rounds of the closed loops; the median of each number of clients counts."""
+    """Rounds of the closed loops, by turns with a growing and a shrinking number of clients."""
     seconds: int
     """Duration of a closed loop."""
     overload: bool
@@ -97,7 +100,7 @@ PLANS = {
             ("tidegate", "rf", 0.3),
         ),
         (1, 2, 4, 6, 12, 24, 64),
-        sweeps=3,
+        sweeps=5,
         seconds=4,
         overload=True,
     ),
@@ -188,7 +191,7 @@ def running(
 
 
 def measure_closed_loops(server: RunningServer, name: str, cpus: float, plan: Plan) -> list[ClosedLoop]:
-    """Measure closed loops of a growing number of clients.
+    """Measure closed loops of several numbers of clients.
 
     Args:
         server: The running server.
@@ -198,24 +201,29 @@ def measure_closed_loops(server: RunningServer, name: str, cpus: float, plan: Pl
     """
     request = server.request(ROWS)
     server.closed_loop(request, plan.clients[-1], _WARMUP_SECONDS)
-    reports: dict[int, list[tuple[wrk.Summary, float]]] = {clients: [] for clients in plan.clients}
-    for _ in range(plan.sweeps):
-        for clients in plan.clients:
-            report, generator_cpu = server.closed_loop(request, clients, plan.seconds)
+    rates: dict[int, list[float]] = {clients: [] for clients in plan.clients}
+    rejected: dict[int, int] = dict.fromkeys(plan.clients, 0)
+    generator_cpu: dict[int, float] = dict.fromkeys(plan.clients, 0.0)
+    for sweep in range(plan.sweeps):
+        # A machine that becomes slower must not look like a loss by more clients.
+        for clients in plan.clients if sweep % 2 == 0 else reversed(plan.clients):
+            report, cpu = server.closed_loop(request, clients, plan.seconds)
             if report.failures:
                 raise ServerError(f"{report.failures} requests of {clients} clients had no response")
-            reports[clients].append((report, generator_cpu))
+            rates[clients].append(report.rps * (1 - report.error_responses / report.responses))
+            rejected[clients] += report.error_responses
+            generator_cpu[clients] = max(generator_cpu[clients], cpu)
     return [
         ClosedLoop(
             name,
             server.launch.model_name,
             cpus,
             clients,
-            median(one.rps * (1 - one.error_responses / one.responses) for one, _ in sweeps),
-            sum(one.error_responses for one, _ in sweeps),
-            max(generator_cpu for _, generator_cpu in sweeps),
+            tuple(rates[clients]),
+            rejected[clients],
+            generator_cpu[clients],
         )
-        for clients, sweeps in reports.items()
+        for clients in plan.clients
     ]
 
 
@@ -237,9 +245,9 @@ def measure_overload(server: RunningServer, clients: int) -> list[dict[str, Any]
         report, _ = server.closed_loop(request, clients, _CAPACITY_SECONDS)
         return report.rps * (1 - report.error_responses / report.responses)
 
-    rounds = []
+    rounds: list[dict[str, Any]] = []
     before = capacity()
-    for _ in range(_OVERLOAD_ROUNDS):
+    while sum(map(is_conclusive, rounds)) < _OVERLOAD_ROUNDS and len(rounds) < _MAX_OVERLOAD_ROUNDS:
         figures = _measure_open_loop(server, request, 2 * before)
         time.sleep(_SETTLE_SECONDS)  # the server closes thousands of connections
         after = capacity()
@@ -396,7 +404,7 @@ def measure(plan: Plan) -> dict[str, Any]:
         "machine": facts,
         "skipped": skipped,
         "figures": [asdict(figure) | {"met": figure.met} for figure in figures],
-        "closed_loops": [asdict(loop) for loop in loops],
+        "closed_loops": [asdict(loop) | {"rps": loop.rps} for loop in loops],
         "experiments": experiments,
     }
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from itertools import accumulate
+from itertools import combinations
 from statistics import median
 from typing import Any
 
@@ -22,6 +22,9 @@ _WINDOW_SECONDS = 0.5
 
 _MAX_DRIFT = 0.1
 """Largest part by which the offered rate of a round may differ from twice its capacity."""
+
+_MIN_ROUNDS = 3
+"""Fewest conclusive rounds whose median is a figure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,27 +53,45 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class ClosedLoop:
-    """A closed loop: responses with status 200 per second, and rejections."""
+    """The closed loops of one number of clients.
+
+    Attributes:
+        rates: Responses with status 200 per second, by sweep.
+        rejected: Rejections of all sweeps.
+        generator_cpu: The generator's highest CPU use, from 0 to 1.
+    """
 
     server: str
     model: str
     cpus: float
     clients: int
-    rps: float
+    rates: tuple[float, ...]
     rejected: int
     generator_cpu: float
 
+    @property
+    def rps(self) -> float:
+        """The median rate."""
+        return median(self.rates)
 
-def largest_drop(rates: Sequence[float]) -> float:
+
+def largest_drop(sweeps_by_clients: Sequence[Sequence[float]]) -> float:
     """Return the largest fraction of throughput that is lost by adding clients.
 
-    >>> round(largest_drop([10.0, 20.0, 18.0, 40.0]), 3)
+    Two numbers of clients are compared within each sweep, because the machine's speed changes between sweeps.
+    The median over the sweeps is their loss.
+
+    >>> round(largest_drop([(10.0, 5.0, 10.0), (20.0, 10.0, 20.0), (18.0, 9.0, 30.0), (40.0, 20.0, 40.0)]), 3)
     0.1
 
     Args:
-        rates: Responses per second, by ascending number of clients.
+        sweeps_by_clients: Responses per second of each sweep, by ascending number of clients.
     """
-    return max(1 - rate / best for rate, best in zip(rates, accumulate(rates, max), strict=True))
+    losses = (
+        median(1 - rate / before for before, rate in zip(fewer, more, strict=True))
+        for fewer, more in combinations(sweeps_by_clients, 2)
+    )
+    return max([0.0, *losses])
 
 
 def recovery_seconds(completions: Sequence[Completion], resumed_at: float, rate: float) -> float:
@@ -116,7 +137,7 @@ def closed_loop_figures(loops: Sequence[ClosedLoop]) -> Iterator[Figure]:
             f"{SERVERS[name].title}, `{model}`, {cpus:g} CPU, {own[0].clients} to {own[-1].clients} clients"
         )
         rejected = float(sum(loop.rejected for loop in own))
-        drop = largest_drop([loop.rps for loop in own])
+        drop = largest_drop([loop.rates for loop in own])
         key = f"{name}_{model}_{cpus:g}"
         yield Figure(f"{key}_rejected", f"{title}: rejections", rejected, at_most=0)
         yield Figure(
@@ -127,19 +148,26 @@ def closed_loop_figures(loops: Sequence[ClosedLoop]) -> Iterator[Figure]:
         )
 
 
+def is_conclusive(overload: Mapping[str, Any]) -> bool:
+    """Return whether a round of twice the capacity had a punctual generator and a steady machine.
+
+    Args:
+        overload: The figures of the round.
+    """
+    return bool(
+        overload["send_delay_ms"] <= 1e3 * overload["engine_call_seconds"]
+        and abs(overload["offered"] / (2 * overload["capacity"]) - 1) <= _MAX_DRIFT
+    )
+
+
 def experiment_figures(experiments: Mapping[str, Any]) -> Iterator[Figure]:
     """Yield the figures of the overload, the stall and the retry storm."""
     rounds, stall, storm = (experiments[name] for name in ("overload", "stall", "storm"))
-    conclusive = [
-        one
-        for one in rounds
-        if one["send_delay_ms"] <= 1e3 * one["engine_call_seconds"]
-        and abs(one["offered"] / (2 * one["capacity"]) - 1) <= _MAX_DRIFT
-    ]
+    conclusive = [one for one in rounds if is_conclusive(one)]
     yield Figure(
         "overload_goodput",
         "twice the capacity: successful responses per second ÷ the capacity, median of the rounds",
-        _median([one["goodput"] / one["capacity"] for one in conclusive], len(rounds)),
+        _median([one["goodput"] / one["capacity"] for one in conclusive]),
         at_least=0.9,
     )
     yield Figure(
@@ -152,8 +180,7 @@ def experiment_figures(experiments: Mapping[str, Any]) -> Iterator[Figure]:
                 for one in conclusive
                 # Requests without a response would be missing from the percentile. They lower the goodput.
                 if not one["failed"] and one["p99_seconds"] is not None
-            ],
-            len(rounds),
+            ]
         ),
         at_most=MAX_QUEUE_DELAY_SECONDS,
     )
@@ -175,9 +202,9 @@ def experiment_figures(experiments: Mapping[str, Any]) -> Iterator[Figure]:
     )
 
 
-def _median(values: Sequence[float], rounds: int) -> float | None:
-    """Return the median of the conclusive rounds; None if they are not the majority of the rounds."""
-    return median(values) if 2 * len(values) > rounds else None
+def _median(values: Sequence[float]) -> float | None:
+    """Return the median of the conclusive rounds; None if they are too few."""
+    return median(values) if len(values) >= _MIN_ROUNDS else None
 
 
 def cost_figures(costs_by_rows: Mapping[int, Mapping[str, Any]]) -> Iterator[Figure]:

@@ -20,9 +20,16 @@ from benchmarks.retrying import REJECTED, Completion
 
 @pytest.mark.parametrize(
     ("rates", "drop"),
-    [([10.0], 0.0), ([10.0, 20.0, 30.0], 0.0), ([10.0, 20.0, 10.0, 20.0], 0.5), ([40.0, 39.0, 38.0], 0.05)],
+    [
+        ([[10.0]], 0.0),
+        ([[10.0], [20.0], [30.0]], 0.0),
+        ([[10.0], [20.0], [10.0], [20.0]], 0.5),
+        ([[40.0], [39.0], [38.0]], 0.05),
+        # The machine is half as fast in the second sweep, and slow once in the third.
+        ([[40.0, 20.0, 40.0], [40.0, 20.0, 10.0], [38.0, 19.0, 38.0]], 0.05),
+    ],
 )
-def test_largest_drop_compares_with_fewer_clients(rates: list[float], drop: float) -> None:
+def test_largest_drop_compares_with_fewer_clients(rates: list[list[float]], drop: float) -> None:
     assert largest_drop(rates) == pytest.approx(drop)
 
 
@@ -65,10 +72,10 @@ def test_recovery_seconds_errors_are_no_goodput(status) -> None:
     assert recovery_seconds(failed, 5.0, 20.0) == math.inf
 
 
-def experiments(changed_rounds=2, **changes):
+def experiments(changed_rounds=3, **changes):
     """Return experiments that meet every target, with changes such as ``storm={"rejected": 0}``.
 
-    The changes of ``overload`` concern as many of its three rounds as ``changed_rounds`` says.
+    The changes of ``overload`` concern as many of its five rounds as ``changed_rounds`` says.
     """
     usual = {"generator_cpu": 0.1, "failed": 0}
     overload = usual | {
@@ -81,7 +88,7 @@ def experiments(changed_rounds=2, **changes):
     }
     changed = overload | changes.get("overload", {})
     return {
-        "overload": [changed] * changed_rounds + [overload] * (3 - changed_rounds),
+        "overload": [changed] * changed_rounds + [overload] * (5 - changed_rounds),
         "stall": usual | {"recovery_seconds": 0.5} | changes.get("stall", {}),
         "storm": usual | {"rejected": 1_000, "seconds_after_storm": 1.5} | changes.get("storm", {}),
     }
@@ -150,7 +157,7 @@ def test_cost_figures_divide_rejection_by_response() -> None:
 
 def test_closed_loop_figures_compare_loads_of_one_setting() -> None:
     loops = [
-        ClosedLoop(server, "rf", 0.3, clients, rps, rejected, generator_cpu)
+        ClosedLoop(server, "rf", 0.3, clients, (rps,), rejected, generator_cpu)
         for server, clients, rps, rejected, generator_cpu in (
             ("tidegate-sklearn", 1, 100.0, 0, 0.1),
             ("tidegate-sklearn", 4, 80.0, 3, 0.1),
