@@ -18,7 +18,7 @@ RESOURCES = {"requests": {"cpu": "150m", "memory": "192Mi"}, "limits": {"cpu": "
 REQUESTS = {
     "protocols": {"v2-binary": 1},
     "rows_per_request": 250,
-    "connections": 256,
+    "connections": 1_024,
     "timeout": 30,
     "seed": 1,
 }
@@ -27,14 +27,18 @@ OVERLOAD_SECONDS = 60
 RECOVERY_SECONDS = 5
 """The time after the overload in which rejections may still occur."""
 HALF_SECONDS = 20
-MIN_GOODPUT_RATIO = 0.9
-CLIENTS = 4
-CLIENTS_AT_OVERLOAD = 64
-"""The clients of the closed loop; each sends its next request at once, also after a rejection."""
+MIN_GOODPUT_RATIO = 0.7
+"""A collapse leaves less than half. The machine's speed changes between phases: the benchmark is closer."""
+CLIENTS = 64
+"""The clients of the closed loops; each sends its next request at once, also after a rejection.
+
+They are so many that batches have their full size. With fewer clients, twice the measured rate would be no
+overload.
+"""
 
 
 def measurement() -> dict[str, Any]:
-    """Return the campaign that measures the capacity: a closed loop of few clients."""
+    """Return the campaign that measures the capacity: a closed loop."""
     load = {"model": "closed", "users": CLIENTS}
     return REQUESTS | {
         "phases": [
@@ -52,7 +56,7 @@ def overload(capacity: float) -> dict[str, Any]:
     phases = []
     for name, load in (
         ("open-loop", {"model": "constant", "rate": round(capacity * 2, 2)}),
-        ("closed-loop", {"model": "closed", "users": CLIENTS_AT_OVERLOAD}),
+        ("closed-loop", {"model": "closed", "users": CLIENTS}),
     ):
         phases += [
             {"name": name, "duration": OVERLOAD_SECONDS, "load": load, "thresholds": goodput},
@@ -88,3 +92,4 @@ def test_overload_no_collapse(
     evidence["load"] = summarise(document)
     evidence["phases"] = document["phases"]
     assert document["verdict"] == "pass", document["reasons"]
+    assert document["phases"][0]["failures"], "nothing was rejected at twice the capacity"
