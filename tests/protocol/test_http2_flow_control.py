@@ -151,7 +151,7 @@ class FlowControl(RuleBasedStateMachine):
     @precondition(lambda self: self.calls)
     @rule(increment=st.integers(1, 20_000), call=st.integers(0, MAX_CALLS - 1))
     def open_stream(self, increment: int, call: int) -> None:
-        """Open the window of a stream unless it has ended. What is drawn depends on no arrival."""
+        """Open the window of a stream unless it has ended. The draws depend on no arrival."""
         stream = list(self.calls)[call % len(self.calls)]
         if stream in self.client.open:
             self.client.open_window(increment, stream)
