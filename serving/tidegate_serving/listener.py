@@ -10,6 +10,13 @@ from tidegate_serving.config import ALL_ADDRESSES
 
 ALL_IPV4_ADDRESSES = "0.0.0.0"
 
+ACCEPTS_PER_ITERATION = 16
+"""Connections that one event-loop iteration accepts.
+
+libuv accepts one connection per socket and iteration. Under load an iteration takes long, so new clients and
+probes would wait for many of them. The loop therefore polls this many duplicates of the listening socket.
+"""
+
 _NO_IPV6 = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
 """The errors of a kernel without IPv6, and of one that has it disabled for every interface."""
 
@@ -35,6 +42,11 @@ def bind_socket(host: str, port: int, option: str) -> socket.socket:
         raise ConfigurationError(
             f"Port {port} of {host} is not available: {error.strerror}; choose another with {option}."
         ) from None
+
+
+def duplicate(listener: socket.socket) -> list[socket.socket]:
+    """Return the sockets that the event loop polls: the listener and its duplicates."""
+    return [listener, *(listener.dup() for _ in range(ACCEPTS_PER_ITERATION - 1))]
 
 
 def _bind(host: str, port: int) -> socket.socket:

@@ -81,16 +81,24 @@ class VirtualThread(EngineThread):
 
     def __init__(self, loop: VirtualLoop) -> None:
         self._loop = loop
-        self.busy = False
+        self._busy = False
+
+    @property
+    def busy(self) -> bool:
+        """Whether the thread computes."""
+        return self._busy
 
     def run(self, compute: Callable[[], T], deliver: Callable[[T], object]) -> None:
         """Compute, and deliver the result later."""
-        self.busy = True
+        self._busy = True
         self._deliver_at_end(self._loop.compute(compute), deliver)
 
     def wait(self, seconds: float) -> None:
         """Advance the time to the end of the work."""
         self._loop.now += min(seconds, max(0.0, self._loop.thread_ends_at - self._loop.now))
+
+    def deliver(self) -> None:
+        """Do nothing, because this loop delivers before it reads."""
 
     def close(self) -> None:
         """Do nothing, because there is no thread."""
@@ -99,7 +107,7 @@ class VirtualThread(EngineThread):
         if self._loop.now < self._loop.thread_ends_at:
             self._loop.call_at(self._loop.thread_ends_at, self._deliver_at_end, result, deliver)
         else:
-            self.busy = False
+            self._busy = False
             deliver(result)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -24,48 +24,63 @@ class EngineThread:
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="engine")
         # Started here: a server that cannot start its thread must not become ready.
         self._executor.submit(prepare).result()
+        self._computed: Future[Any] | None = None
+        """The computation whose result is not yet delivered."""
         self._ended = threading.Event()
-        self.busy = False
+        self._deliver_result: Callable[[], object] = lambda: None
+
+    @property
+    def busy(self) -> bool:
         """Whether the thread computes, or its result is not yet delivered."""
+        return self._computed is not None
 
     def run(self, compute: Callable[[], T], deliver: Callable[[T], object]) -> None:
         """Compute on the thread, and deliver the result on the running event loop.
 
         Args:
             compute: The computation.
-            deliver: Called with its result. Its first act may be to run the next computation.
+            deliver: Called with its result. It may run the next computation.
         """
-        self.busy = True
-        self._ended = threading.Event()  # its own one, because the last one may still be set
-        end = partial(self._end, asyncio.get_running_loop(), self._ended, deliver)
-        self._executor.submit(compute).add_done_callback(end)
+        self._computed = computed = self._executor.submit(compute)
+        self._ended = threading.Event()  # one per computation, because the last one may be set late
+        self._deliver_result = partial(self._deliver, computed, deliver)
+        end = partial(self._end, asyncio.get_running_loop(), self._deliver_result, self._ended)
+        computed.add_done_callback(end)
 
     def wait(self, seconds: float) -> None:
         """Block the event loop until the computation has ended.
-
-        The result is then delivered before anything that the event loop reads.
 
         Args:
             seconds: Longest time.
         """
         self._ended.wait(seconds)
 
+    def deliver(self) -> None:
+        """Deliver the result now if the computation has ended.
+
+        Without this call, uvloop reads its sockets before it delivers, and the engine waits for that.
+        """
+        if self._ended.is_set():
+            self._deliver_result()
+
     def close(self) -> None:
         """Stop the thread after its current computation."""
         self._executor.shutdown()
 
+    def _deliver(self, computed: Future[T], deliver: Callable[[T], object]) -> None:
+        if self._computed is not computed:  # it is delivered
+            return
+        self._computed = None
+        deliver(computed.result())
+
+    @staticmethod
     def _end(
-        self,
         loop: asyncio.AbstractEventLoop,
+        deliver_result: Callable[[], object],
         ended: threading.Event,
-        deliver: Callable[[T], object],
-        computed: Future[T],
+        _computed: Future[T],
     ) -> None:
         """Schedule the delivery, from the thread."""
         with suppress(RuntimeError):  # the event loop is closed, so no client is connected
-            loop.call_soon_threadsafe(self._deliver, deliver, computed)
+            loop.call_soon_threadsafe(deliver_result)
         ended.set()
-
-    def _deliver(self, deliver: Callable[[T], object], computed: Future[T]) -> None:
-        self.busy = False
-        deliver(computed.result())

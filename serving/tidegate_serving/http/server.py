@@ -25,15 +25,9 @@ from tidegate_serving.http.fastpath import FastPath, FastPathProtocol
 from tidegate_serving.http.pairs import pairs_route
 from tidegate_serving.http.recorded import RecordedFastPathProtocol
 from tidegate_serving.http.responses import CONNECTION_CLOSE, http_exception_response
+from tidegate_serving.listener import duplicate
 from tidegate_serving.service import Served, Service
 from tidegate_serving.tls import CertificateFiles
-
-ACCEPTS_PER_ITERATION = 16
-"""Connections that one event-loop iteration accepts.
-
-libuv accepts one connection per socket and iteration. Under load an iteration takes long, so new clients and
-probes would wait for many of them. The loop therefore polls this many duplicates of the listening socket.
-"""
 
 LINGER_SECONDS = 0.2
 """The time between the end of listening and the closing of idle connections.
@@ -60,9 +54,8 @@ class HttpServer(uvicorn.Server):
     async def serve(self, sockets: list[socket] | None = None) -> None:
         """Serve until the drain is over and the requests in flight have their responses."""
         announcing = asyncio.create_task(self._announce_close())
-        duplicates = (self._listener.dup() for _ in range(ACCEPTS_PER_ITERATION - 1))
         try:
-            await super().serve(sockets or [self._listener, *duplicates])
+            await super().serve(sockets or duplicate(self._listener))
         finally:
             announcing.cancel()
 

@@ -11,7 +11,7 @@ from tidegate_serving.grpc.http2.calls import GrpcApplication
 from tidegate_serving.grpc.http2.connection import Connections
 from tidegate_serving.grpc.http2.limits import CLOSE_SECONDS, HANDSHAKE_SECONDS
 from tidegate_serving.grpc.servicer import Servicer
-from tidegate_serving.listener import bind_socket
+from tidegate_serving.listener import bind_socket, duplicate
 from tidegate_serving.timeouts import ConnectionTimeouts
 from tidegate_serving.tls import HTTP_2
 
@@ -36,17 +36,22 @@ class Http2Server(GrpcServer):
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         self.port = int(listener.getsockname()[1])
         certificate = self._certificate
-        server = await asyncio.get_running_loop().create_server(
-            connections.create,
-            sock=listener,
-            backlog=BACKLOG,
-            ssl=None if certificate is None else certificate.create_context(HTTP_2),
-            ssl_handshake_timeout=None if certificate is None else HANDSHAKE_SECONDS,
-            ssl_shutdown_timeout=None if certificate is None else CLOSE_SECONDS,
-        )
+        context = None if certificate is None else certificate.create_context(HTTP_2)
+        servers = [
+            await asyncio.get_running_loop().create_server(
+                connections.create,
+                sock=one,
+                backlog=BACKLOG,
+                ssl=context,
+                ssl_handshake_timeout=None if context is None else HANDSHAKE_SECONDS,
+                ssl_shutdown_timeout=None if context is None else CLOSE_SECONDS,
+            )
+            for one in duplicate(listener)
+        ]
         self.listening.set()
         await self._drain.finished.wait()
-        server.close()
+        for server in servers:
+            server.close()
         await self._close(connections)
 
     async def _close(self, connections: Connections) -> None:

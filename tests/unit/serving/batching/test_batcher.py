@@ -31,6 +31,9 @@ from tidegate_serving.config import MAX_QUEUE_DELAY
 from tidegate_serving.errors import ErrorCode, RequestError
 from tidegate_serving.observability.metrics import Metrics
 
+ONE_PER_BATCH = {1: MAX_BATCH_SECONDS, 2: 2 * MAX_BATCH_SECONDS}
+"""Seconds by rows of an engine whose full batch is one request of one row."""
+
 
 @dataclass
 class Bench:
@@ -433,10 +436,42 @@ def test_batcher_with_a_backlog_waits_for_its_engine(monkeypatch: pytest.MonkeyP
         requests.append(bench.submit(1))
         await run_iterations(3)
         assert waits == [MAX_ENGINE_WAIT]
+        requests.append(bench.submit(1))
+        await run_iterations(3)
+        assert waits == [MAX_ENGINE_WAIT]  # by turns
+        requests.append(bench.submit(1))
+        await run_iterations(3)
+        assert waits == [MAX_ENGINE_WAIT, MAX_ENGINE_WAIT]
         bench.engine.unblock()
         await requests[0].outcome
         assert bench.batcher._thread.busy  # the next batch does not wait for requests of this iteration
         await asyncio.gather(*(request.outcome for request in requests))
-        assert set(bench.engine.batch_rows) == {1}
 
-    run(scenario, {1: MAX_BATCH_SECONDS, 2: 2 * MAX_BATCH_SECONDS}, call_seconds=MAX_BATCH_SECONDS)
+    run(scenario, ONE_PER_BATCH, call_seconds=MAX_BATCH_SECONDS)
+
+
+def test_batcher_delivers_the_batch_that_it_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its responses, and the next batch, come before the event loop reads."""
+
+    async def scenario(bench: Bench) -> None:
+        requests = [await bench.busy(), *(bench.submit(1) for _ in range(2))]
+        bench.engine.unblock()
+        await asyncio.gather(*(request.outcome for request in requests))
+
+        first = await bench.busy()
+        wait = bench.batcher._thread.wait
+
+        def unblock_and_wait(_: float) -> None:
+            bench.engine.unblock()
+            wait(HANG_SECONDS)
+
+        monkeypatch.setattr(bench.batcher._thread, "wait", unblock_and_wait)
+        rest = [bench.submit(1) for _ in range(BACKLOG_BATCHES + 1)]
+        queued = bench.batcher.queued_rows
+        bench.batcher._flush()
+        assert first.outcome.done()
+        assert bench.batcher._thread.busy
+        assert bench.batcher.queued_rows == queued - 1
+        await asyncio.gather(*(request.outcome for request in rest))
+
+    run(scenario, ONE_PER_BATCH, call_seconds=MAX_BATCH_SECONDS)

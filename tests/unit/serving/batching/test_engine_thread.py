@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.fakes import HANG_SECONDS
+from tests.support.fakes import HANG_SECONDS, run_iterations
 from tidegate_serving.batching.engine_thread import EngineThread
 
 
@@ -48,26 +48,51 @@ def test_engine_thread_delivers_on_the_event_loop(thread: EngineThread) -> None:
     asyncio.run(main())
 
 
-def test_engine_thread_wait_ends_with_the_computation(thread: EngineThread) -> None:
-    """The result is delivered before what the event loop reads in the same iteration."""
-
-    async def main() -> list[str]:
-        order: list[str] = []
+def test_engine_thread_delivers_an_ended_computation_once(thread: EngineThread) -> None:
+    async def main() -> None:
         waiting = threading.Event()
+        delivered: list[str] = []
 
         def compute() -> str:
             assert waiting.wait(HANG_SECONDS)
             return "result"
 
-        thread.run(compute, order.append)
+        thread.run(compute, delivered.append)
+        thread.deliver()
+        assert delivered == []
         waiting.set()
         thread.wait(HANG_SECONDS)
-        asyncio.get_running_loop().call_soon(order.append, "read")
-        while len(order) < 2:
-            await asyncio.sleep(0)
-        return order
+        assert thread.busy
+        thread.deliver()  # at once, without an event-loop iteration
+        assert delivered == ["result"]
+        assert not thread.busy
+        await run_iterations(3)  # the scheduled delivery
+        assert delivered == ["result"]
 
-    assert asyncio.run(main()) == ["result", "read"]
+    asyncio.run(main())
+
+
+def test_engine_thread_run_by_a_delivery_is_delivered(thread: EngineThread) -> None:
+    """The scheduled delivery of the first result must not deliver the second one."""
+
+    async def main() -> None:
+        second = asyncio.get_running_loop().create_future()
+        released = threading.Event()
+
+        def compute() -> str:
+            assert released.wait(HANG_SECONDS)
+            return "second"
+
+        thread.run(lambda: "first", lambda _: thread.run(compute, second.set_result))
+        thread.wait(HANG_SECONDS)
+        thread.deliver()
+        await run_iterations(3)
+        assert thread.busy
+        assert not second.done()
+        released.set()
+        assert await asyncio.wait_for(second, HANG_SECONDS) == "second"
+
+    asyncio.run(main())
 
 
 def test_engine_thread_wait_is_bounded(thread: EngineThread) -> None:

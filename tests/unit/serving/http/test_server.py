@@ -14,7 +14,8 @@ from tests.support.stub_service import make_predictor
 from tidegate_serving.drain import Drain
 from tidegate_serving.http.fastpath import FastPathProtocol
 from tidegate_serving.http.responses import CONNECTION_CLOSE
-from tidegate_serving.http.server import ACCEPTS_PER_ITERATION, HttpServer, create_http_server
+from tidegate_serving.http.server import HttpServer, create_http_server
+from tidegate_serving.listener import ACCEPTS_PER_ITERATION
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 

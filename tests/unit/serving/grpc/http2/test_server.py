@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import asyncio
 import math
+import select
 import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import grpc
 import pytest
+import uvloop
 
 from tests.support.certificates import create_pair
 from tests.support.grpc_calls import infer_request
@@ -22,6 +24,7 @@ from tidegate_serving.grpc.grpcio import GrpcioServer
 from tidegate_serving.grpc.http2.server import Http2Server
 from tidegate_serving.grpc.server import server_class
 from tidegate_serving.grpc.servicer import MODEL_INFER, SERVICE
+from tidegate_serving.listener import ACCEPTS_PER_ITERATION
 from tidegate_serving.tls import CertificateFiles
 
 Scenario = Callable[[Http2Server, Drain, Any], Awaitable[None]]
@@ -32,6 +35,7 @@ def run(
     certificate: CertificateFiles | None = None,
     grace_seconds: float = 30,
     engine: Any = None,
+    run_loop: Callable[..., Any] = asyncio.run,
 ) -> None:
     """Serve a stub during a scenario, which begins the end of the drain."""
     predictor: Any = make_predictor(engine)
@@ -45,7 +49,7 @@ def run(
         drain.finished.set()
         await serving
 
-    asyncio.run(asyncio.wait_for(main(), 60))
+    run_loop(asyncio.wait_for(main(), 60))
     predictor.service.close()
     assert predictor.service.metrics.in_flight.count == 0
 
@@ -63,6 +67,22 @@ def test_serve_calls_of_grpcs_own_client() -> None:
         assert predictor.counts("tidegate_requests_total") == {("OK", "grpc"): 1}
 
     run(scenario)
+
+
+def test_iteration_accepts_several_connections() -> None:
+    async def scenario(server: Http2Server, _: Drain, __: Any) -> None:
+        clients = [
+            socket.create_connection(("127.0.0.1", server.port)) for _ in range(4 * ACCEPTS_PER_ITERATION)
+        ]
+        iterations = 0
+        while len(select.select(clients, [], [], 0)[0]) < len(clients):  # each gets the server's settings
+            await asyncio.sleep(0)
+            iterations += 1
+        for client in clients:
+            client.close()
+        assert iterations < len(clients) / 2  # libuv accepts one connection per socket and iteration
+
+    run(scenario, run_loop=uvloop.run)
 
 
 def test_serve_calls_with_tls(tmp_path: Path) -> None:
