@@ -100,8 +100,8 @@ PLANS = {
             ("tidegate", "rf", 0.3),
         ),
         (1, 2, 4, 6, 12, 24, 64),
-        sweeps=5,
-        seconds=4,
+        sweeps=6,
+        seconds=3,
         overload=True,
     ),
     "quick": Plan((("tidegate-sklearn", "rf", 0.3),), (1, 4, 12, 64), sweeps=1, seconds=3, overload=False),
@@ -237,7 +237,7 @@ def measure_overload(server: RunningServer, clients: int) -> list[dict[str, Any]
         clients: The number of clients of the closed loops.
 
     Returns:
-        The figures of each open loop, with the mean of both capacities.
+        The figures of each open loop, with both capacities and their mean.
     """
     request = server.request(ROWS)
 
@@ -251,7 +251,7 @@ def measure_overload(server: RunningServer, clients: int) -> list[dict[str, Any]
         figures = _measure_open_loop(server, request, 2 * before)
         time.sleep(_SETTLE_SECONDS)  # the server closes thousands of connections
         after = capacity()
-        rounds.append(figures | {"capacity": (before + after) / 2})
+        rounds.append(figures | {"before": before, "after": after, "capacity": (before + after) / 2})
         print(f"overload: {rounds[-1]}", flush=True)
         before = after
     return rounds
@@ -280,7 +280,7 @@ def _measure_open_loop(server: RunningServer, request: BenchmarkRequest, offered
         "offered": offered,
         "goodput": sum(0 <= completion < end for _, completion in completed) / end,
         "p99_seconds": percentile(latencies, 99),
-        "engine_call_seconds": (after[f"{name}_sum"] - before[f"{name}_sum"]) / calls,
+        "engine_call_seconds": (after[f"{name}_sum"] - before[f"{name}_sum"]) / max(1, calls),
         "rejected": sum(one.status == REJECTED for one in outcomes),
         "failed": failures(one.status for one in outcomes),
         "send_delay_ms": 1e3 * (percentile(delays, 99) or 0.0),

@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from itertools import combinations
 from statistics import median
 from typing import Any
 
@@ -22,6 +21,12 @@ _WINDOW_SECONDS = 0.5
 
 _MAX_DRIFT = 0.1
 """Largest part by which the offered rate of a round may differ from twice its capacity."""
+
+_MIN_LASTING_CAPACITY = 0.6
+"""Smallest part of the capacity that an overload leaves. A collapse leaves less than half.
+
+The machine's speed changes within these minutes, so the bound is not higher.
+"""
 
 _MIN_ROUNDS = 3
 """Fewest conclusive rounds whose median is a figure."""
@@ -78,8 +83,8 @@ class ClosedLoop:
 def largest_drop(sweeps_by_clients: Sequence[Sequence[float]]) -> float:
     """Return the largest fraction of throughput that is lost by adding clients.
 
-    Two numbers of clients are compared within each sweep, because the machine's speed changes between sweeps.
-    The median over the sweeps is their loss.
+    Each number of clients is compared with the best smaller one within each sweep, because the machine's
+    speed changes between sweeps. The median over the sweeps is the loss.
 
     >>> round(largest_drop([(10.0, 5.0, 10.0), (20.0, 10.0, 20.0), (18.0, 9.0, 30.0), (40.0, 20.0, 40.0)]), 3)
     0.1
@@ -87,11 +92,14 @@ def largest_drop(sweeps_by_clients: Sequence[Sequence[float]]) -> float:
     Args:
         sweeps_by_clients: Responses per second of each sweep, by ascending number of clients.
     """
-    losses = (
-        median(1 - rate / before for before, rate in zip(fewer, more, strict=True))
-        for fewer, more in combinations(sweeps_by_clients, 2)
-    )
-    return max([0.0, *losses])
+    losses = [0.0]
+    best = sweeps_by_clients[0]
+    for sweeps in sweeps_by_clients[1:]:
+        losses.append(
+            median(1 - rate / most if most else 0.0 for rate, most in zip(sweeps, best, strict=True))
+        )
+        best = max(best, sweeps, key=median)
+    return max(losses)
 
 
 def recovery_seconds(completions: Sequence[Completion], resumed_at: float, rate: float) -> float:
@@ -183,6 +191,18 @@ def experiment_figures(experiments: Mapping[str, Any]) -> Iterator[Figure]:
             ]
         ),
         at_most=MAX_QUEUE_DELAY_SECONDS,
+    )
+    yield Figure(
+        "overload_failed",
+        "twice the capacity: requests without a response, and errors other than rejections",
+        float(sum(one["failed"] for one in rounds)),
+        at_most=0,
+    )
+    yield Figure(
+        "overload_after",
+        "closed loop after the last round ÷ before the first, both at the capacity",
+        rounds[-1]["after"] / rounds[0]["before"],
+        at_least=_MIN_LASTING_CAPACITY,
     )
     busy = bool(stall["failed"]) or stall["generator_cpu"] > MAX_GENERATOR_CPU
     yield Figure(

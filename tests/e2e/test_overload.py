@@ -15,10 +15,11 @@ from tests.e2e.release import Release
 from tests.e2e.target import Target
 
 RESOURCES = {"requests": {"cpu": "150m", "memory": "192Mi"}, "limits": {"cpu": "300m", "memory": "768Mi"}}
+MAX_CLIENTS = 2_048
 REQUESTS = {
     "protocols": {"v2-binary": 1},
     "rows_per_request": 250,
-    "connections": 1_024,
+    "connections": MAX_CLIENTS,
     "timeout": 30,
     "seed": 1,
 }
@@ -27,13 +28,17 @@ OVERLOAD_SECONDS = 60
 RECOVERY_SECONDS = 5
 """The time after the overload in which rejections may still occur."""
 HALF_SECONDS = 20
-MIN_GOODPUT_RATIO = 0.7
+MIN_GOODPUT_RATIO = 0.55
 """A collapse leaves less than half. The machine's speed changes between phases: the benchmark is closer."""
 CLIENTS = 64
-"""The clients of the closed loops; each sends its next request at once, also after a rejection.
+"""The clients that measure the capacity. They are so many that batches have their full size.
 
-They are so many that batches have their full size. With fewer clients, twice the measured rate would be no
-overload.
+With fewer clients, twice the measured rate is less than the capacity.
+"""
+CLIENT_SECONDS = 3
+"""The clients of the overload are as many as the requests of this time, and the queue admits those of 2 s.
+
+Each sends its next request at once, also after a rejection.
 """
 
 
@@ -56,7 +61,7 @@ def overload(capacity: float) -> dict[str, Any]:
     phases = []
     for name, load in (
         ("open-loop", {"model": "constant", "rate": round(capacity * 2, 2)}),
-        ("closed-loop", {"model": "closed", "users": CLIENTS}),
+        ("closed-loop", {"model": "closed", "users": min(MAX_CLIENTS, round(CLIENT_SECONDS * capacity))}),
     ):
         phases += [
             {"name": name, "duration": OVERLOAD_SECONDS, "load": load, "thresholds": goodput},
@@ -92,4 +97,9 @@ def test_overload_no_collapse(
     evidence["load"] = summarise(document)
     evidence["phases"] = document["phases"]
     assert document["verdict"] == "pass", document["reasons"]
-    assert document["phases"][0]["failures"], "nothing was rejected at twice the capacity"
+    for phase in ("open-loop", "closed-loop"):
+        errors = [
+            error["error"] for one in document["phases"] if one["name"] == phase for error in one["errors"]
+        ]
+        assert errors, f"{phase}: nothing was rejected"
+        assert all(error.startswith(("status 429", "other errors")) for error in errors), errors

@@ -39,6 +39,6 @@ def test_page_has_a_row_per_round() -> None:
     }
     text = page(result)
     assert "median of 3 sweeps" in text
-    assert "| rf | 0.3 | 4 | 300.0 | 0 | 2% |" in text
+    assert "| rf | 0.3 | 4 | 300.0 | 290.0 | 0 | 2% |" in text
     assert "| 1 | 300 | 610 | 285 | 0.950 | 4,000 | 2.10 s | 0.12 s |" in text
     assert "| 2 | 300 | 610 | 285 | 0.950 | 4,000 | inconclusive | 0.12 s |" in text
