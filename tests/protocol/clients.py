@@ -88,7 +88,7 @@ def connect(server: LiveServer) -> socket.socket:
 def scrape(server: LiveServer) -> dict[str, dict[str, float]]:
     """The values of all metrics at one time: by the metric's name, then by the values of its labels."""
     values: dict[str, dict[str, float]] = {}
-    for family in text_string_to_metric_families(httpx.get(server.metrics).text):
+    for family in text_string_to_metric_families(httpx.get(server.metrics, timeout=30).text):
         for sample in family.samples:
             values.setdefault(sample.name, {})[" ".join(sample.labels.values())] = sample.value
     return values
@@ -96,7 +96,7 @@ def scrape(server: LiveServer) -> dict[str, dict[str, float]]:
 
 def metric_value(server: LiveServer, line: str) -> float:
     """The value of the first line of ``/metrics`` with this beginning; 0 if there is none."""
-    text = httpx.get(server.metrics).text
+    text = httpx.get(server.metrics, timeout=30).text
     return next(
         (float(entry.rpartition(" ")[2]) for entry in text.splitlines() if entry.startswith(line)), 0.0
     )

@@ -203,8 +203,11 @@ def test_serve_listens_on_ipv4_and_ipv6(regression_bundle: Bundle) -> None:
     with server:
         ports = json.loads(server.stdout.readline())
         for host in ("127.0.0.1", "[::1]") if ipv6_is_available() else ("127.0.0.1",):
-            assert httpx.get(f"http://{host}:{ports['http_port']}/v2/health/ready").status_code == 200
-            assert httpx.get(f"http://{host}:{ports['metrics_port']}/metrics").status_code == 200
+            assert (
+                httpx.get(f"http://{host}:{ports['http_port']}/v2/health/ready", timeout=30).status_code
+                == 200
+            )
+            assert httpx.get(f"http://{host}:{ports['metrics_port']}/metrics", timeout=30).status_code == 200
             with grpc.insecure_channel(f"{host}:{ports['grpc_port']}") as channel:
                 grpc.channel_ready_future(channel).result(20)
         server.send_signal(signal.SIGINT)
@@ -262,7 +265,7 @@ def test_serve_untrusted_bundle_exits_with_2_and_the_reason(joblib_bundle: Bundl
 def test_serve_allows_a_pickle_by_its_digest(joblib_bundle: Bundle, tmp_path: Path) -> None:
     options = ("--engine", "sklearn", "--allow-joblib-digest", f"sha256:{joblib_bundle.digest}")
     with serving(joblib_bundle, tmp_path / "log", *options) as server:
-        assert httpx.get(f"{server.http}/v2/health/ready").status_code == 200
+        assert httpx.get(f"{server.http}/v2/health/ready", timeout=30).status_code == 200
 
 
 def test_serve_port_in_use_exits_with_2_and_names_the_option(

