@@ -203,7 +203,7 @@ def test_partial_requests_do_not_delay_the_shutdown(
         head = RawClient(server, body).head
         partial = (b"", b"POST /v2/mo", head, head + body[:10], b"GET /metrics HTTP/1.1\r\n")
         with abandoned(server, *partial):
-            assert httpx.get(f"{server.http}/v2/health/ready").status_code == 200
+            assert httpx.get(f"{server.http}/v2/health/ready", timeout=30).status_code == 200
             server.terminate()
             assert server.process.wait(20) == 0
     assert "Traceback" not in (tmp_path / "log").read_text()

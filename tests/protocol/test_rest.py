@@ -173,7 +173,7 @@ def test_readiness_of_server_and_model_is_true(numeric_server: LiveServer) -> No
     ],
 )
 def test_unknown_model_is_404(method: str, path: str, numeric_server: LiveServer) -> None:
-    response = httpx.request(method, numeric_server.http + path, content=b"{}", headers=JSON_HEADERS)
+    response = httpx.request(method, numeric_server.http + path, content=b"{}", headers=JSON_HEADERS, timeout=30)
     assert "'unknown'" in error_of(response, 404)
 
 
@@ -421,13 +421,13 @@ def test_access_log_has_one_line_per_response(forest_server: LiveServer) -> None
 def test_unknown_path_or_method_is_an_error_response(
     method: str, path: str, status: int, numeric_server: LiveServer
 ) -> None:
-    response = httpx.request(method, numeric_server.http + path)
+    response = httpx.request(method, numeric_server.http + path, timeout=30)
     assert path in error_of(response, status)
 
 
 @pytest.mark.parametrize("path", ["/v2/health/live", "/v2/health/ready", "/v2/models/tumour/ready"])
 def test_probe_by_head_is_200(path: str, numeric_server: LiveServer) -> None:
-    assert httpx.head(numeric_server.http + path).status_code == 200
+    assert httpx.head(numeric_server.http + path, timeout=30).status_code == 200
 
 
 def test_passed_deadline_is_504(numeric_server: LiveServer) -> None:

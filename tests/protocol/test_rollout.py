@@ -73,10 +73,10 @@ def test_mirrored_requests_have_the_predictions_and_own_counters(
 
 
 def test_shadow_port_serves_the_model_alone(shadow: LiveServer) -> None:
-    assert httpx.get(f"{shadow.http}/v2/health/ready").json() == {"ready": True}
+    assert httpx.get(f"{shadow.http}/v2/health/ready", timeout=30).json() == {"ready": True}
     for path in ("/metrics", "/pairs", "/v1/models"):
-        assert httpx.get(f"{shadow.http}{path}").status_code == 404
-    error = httpx.post(f"{shadow.http}/v1/models/{shadow.name}:predict", json={})
+        assert httpx.get(f"{shadow.http}{path}", timeout=30).status_code == 404
+    error = httpx.post(f"{shadow.http}/v1/models/{shadow.name}:predict", json={}, timeout=30)
     assert (error.status_code, error.headers["content-type"]) == (400, "application/json")
 
 
@@ -110,7 +110,7 @@ def test_scrape_counts_both_lanes_and_joins_the_pairs(
 ) -> None:
     def get(pod: str, port: int, path: str) -> str:
         base = regression_server.pairs if path.startswith("/pairs") else regression_server.metrics
-        return httpx.get(f"{base.rpartition('/')[0]}{path}").text
+        return httpx.get(f"{base.rpartition('/')[0]}{path}", timeout=30).text
 
     def read(cursors: dict[str, Cursor]) -> list[PodReading]:
         tracks = (("stable", False), ("canary", True))

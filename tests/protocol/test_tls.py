@@ -80,10 +80,10 @@ def test_tls_serves_all_protocols_and_rejects_other_clients(
     assert outputs[0] == outputs[1] == outputs[2]
     v1 = predict(server.http, name, Protocol.V1, rows).outputs
     assert v1.items() <= outputs[0].items()
-    assert "tidegate_model_info" in httpx.get(server.live.metrics).text
+    assert "tidegate_model_info" in httpx.get(server.live.metrics, timeout=30).text
 
     with pytest.raises(httpx.RemoteProtocolError):
-        httpx.get(f"{server.live.http}/v2/health/ready")  # without TLS
+        httpx.get(f"{server.live.http}/v2/health/ready", timeout=30)  # without TLS
     monkeypatch.delenv("SSL_CERT_FILE")
     with pytest.raises(ServerError, match="self-signed certificate"):
         predict(server.http, name, Protocol.V2, rows)
