@@ -15,10 +15,11 @@ from tests.e2e.release import Release
 from tests.e2e.target import Target
 
 RESOURCES = {"requests": {"cpu": "150m", "memory": "192Mi"}, "limits": {"cpu": "300m", "memory": "768Mi"}}
-MAX_CLIENTS = 2_048
+MAX_CLIENTS = 1_024
 REQUESTS = {
     "protocols": {"v2-binary": 1},
-    "rows_per_request": 250,
+    # So many that the server needs several times the generator's CPU per request.
+    "rows_per_request": 1_000,
     "connections": MAX_CLIENTS,
     "timeout": 30,
     "seed": 1,
