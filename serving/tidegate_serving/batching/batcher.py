@@ -69,7 +69,7 @@ MAX_ENGINE_WAIT = 0.03
 
 With a backlog, no request that is read now is in the next batch. The event loop then reads requests in
 groups. Otherwise nearly each request of an overload would wake it, and it would take the CPU, its caches and
-Python's lock from the engine as often. Every second iteration may last for as long, also for probes.
+Python's lock from the engine as often. Each event-loop iteration may last as long, and a probe takes several.
 """
 
 
@@ -125,8 +125,6 @@ class Batcher:
         self.queued_rows = 0
         """Rows that wait in the queue."""
         self._flush_scheduled = False
-        self._waits = False
-        """Whether the event loop waits, or has waited in its last iteration, for the engine's thread."""
         self._collecting_since = 0.0
         """When the first request of the next batch arrived, in the clock's seconds."""
         self.shadow = ShadowLane(self, clock)
@@ -230,13 +228,12 @@ class Batcher:
             self._start_batch()
         if self.shadow.queued_rows and not (self._thread.busy or self._queue):
             self._dispatch(*self.shadow.pop_batch(), self._resolve_shadow)
-        # Not in two iterations one after the other: a probe and a large body take several.
-        self._waits = self._thread.busy and not self._waits and self._delay.is_backlog(self.queued_rows)
-        if self._waits:
+        waits = self._thread.busy and self._delay.is_backlog(self.queued_rows)
+        if waits:
             self._thread.wait(MAX_ENGINE_WAIT)
         now = self._clock()
         self._delay.lag.end_iteration(now)
-        if self._waits:
+        if waits:
             self._thread.deliver()
         if (self._queue or self.shadow.queued_rows) and not self._thread.busy:
             self.schedule_flush(now)
