@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """CPU limits, as a container has them: a control group with a quota per period of 100 ms."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -25,7 +24,7 @@ def cpu_limit(pid: int, cpus: float) -> Iterator[None]:
         ConfigurationError: If this user cannot create a control group.
     """
     parent = _ROOT if (_ROOT / "cgroup.controllers").exists() else _ROOT / "cpu"
-    group = parent / f"tidegate-bench-{os.getpid()}"
+    group = parent / f"tidegate-bench-{pid}"
     quota_us = round(cpus * _PERIOD_US)
     try:
         group.mkdir()

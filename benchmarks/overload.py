@@ -16,7 +16,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -39,7 +40,6 @@ from benchmarks.overload_figures import (
     cost_figures,
     experiment_figures,
     failures,
-    is_conclusive,
     recovery_seconds,
     storm_seconds,
 )
@@ -59,13 +59,16 @@ OUT = models.ROOT / "out" / "bench"
 ROWS = 250
 LARGE_ROWS = 5_000
 
+REFERENCE_CLIENTS = 12
+"""Clients of the reference, whose load is the same during each load of the measured server."""
+
 _WARMUP_SECONDS = 2
 _COST_SECONDS = 5
-_OVERLOAD_ROUNDS = 5
-"""Conclusive rounds after which no other follows."""
-_MAX_OVERLOAD_ROUNDS = 12
+_OVERLOAD_ROUNDS = 10
 _CAPACITY_SECONDS = 6
 _OVERLOAD_SECONDS = 8
+_FILL_SECONDS = 2 * MAX_QUEUE_DELAY_SECONDS
+"""Duration of an open loop before it is measured, longer than the queue takes to fill."""
 _SETTLE_SECONDS = 1.0
 _OVERLOAD_CONNECTIONS = 4_000
 _OPEN_FILES = 8_192
@@ -100,7 +103,7 @@ PLANS = {
             ("tidegate", "rf", 0.3),
         ),
         (1, 2, 4, 6, 12, 24, 64),
-        sweeps=6,
+        sweeps=4,
         seconds=3,
         overload=True,
     ),
@@ -164,7 +167,7 @@ class RunningServer:
 
 @contextmanager
 def running(
-    name: str, model: models.Model, cpus: float | None, installed: tools.Tools, cores: Cores
+    name: str, model: models.Model, cpus: float | None, installed: tools.Tools, cores: Cores, log: str = ""
 ) -> Iterator[RunningServer]:
     """Start a server, and limit its CPU once it is ready.
 
@@ -174,14 +177,15 @@ def running(
         cpus: The limit; None for one core without a limit.
         installed: The load generators.
         cores: The cores of server and generator.
+        log: Name of the log file, if not that of the server.
     """
     server = SERVERS[name]
     with tempfile.TemporaryDirectory(prefix="tidegate-bench-") as folder:
         launch = Launch(model, *free_ports(), Path(folder), installed)
         command = server.command(launch)
         argv = [*command.argv, "--max-queue-delay", str(MAX_QUEUE_DELAY_SECONDS)]
-        log = OUT / "logs" / f"overload-{name}.log"
-        with start_server(argv, cores.server, command.environment, log, command.folder) as process:
+        path = OUT / "logs" / f"overload-{log or name}.log"
+        with start_server(argv, cores.server, command.environment, path, command.folder) as process:
             client.wait_until_ready(server, launch, process)
             if cpus is None:
                 yield RunningServer(launch, process, cores)
@@ -190,27 +194,39 @@ def running(
                     yield RunningServer(launch, process, cores)
 
 
-def measure_closed_loops(server: RunningServer, name: str, cpus: float, plan: Plan) -> list[ClosedLoop]:
+def measure_closed_loops(
+    server: RunningServer, reference: RunningServer | None, name: str, cpus: float, plan: Plan
+) -> list[ClosedLoop]:
     """Measure closed loops of several numbers of clients.
 
     Args:
         server: The running server.
-        name: Its name in ``servers.SERVERS``.
-        cpus: Its CPU limit.
+        reference: An equal server on the same core, under the same load all the time; None if the core has
+            no CPU for it.
+        name: The server's name in ``servers.SERVERS``.
+        cpus: The CPU limit of each.
         plan: The numbers of clients, and the duration.
     """
     request = server.request(ROWS)
-    server.closed_loop(request, plan.clients[-1], _WARMUP_SECONDS)
+    for one in filter(None, (server, reference)):
+        one.closed_loop(request, plan.clients[-1], _WARMUP_SECONDS)
     rates: dict[int, list[float]] = {clients: [] for clients in plan.clients}
+    reference_rates: dict[int, list[float]] = {clients: [] for clients in plan.clients}
     rejected: dict[int, int] = dict.fromkeys(plan.clients, 0)
     generator_cpu: dict[int, float] = dict.fromkeys(plan.clients, 0.0)
     for sweep in range(plan.sweeps):
         # A machine that becomes slower must not look like a loss by more clients.
         for clients in plan.clients if sweep % 2 == 0 else reversed(plan.clients):
-            report, cpu = server.closed_loop(request, clients, plan.seconds)
+            with ThreadPoolExecutor(1) as executor:
+                if reference:
+                    paired = executor.submit(
+                        reference.closed_loop, reference.request(ROWS), REFERENCE_CLIENTS, plan.seconds
+                    )
+                report, cpu = server.closed_loop(request, clients, plan.seconds)
             if report.failures:
                 raise ServerError(f"{report.failures} requests of {clients} clients had no response")
-            rates[clients].append(report.rps * (1 - report.error_responses / report.responses))
+            rates[clients].append(report.goodput)
+            reference_rates[clients].append(paired.result()[0].goodput if reference else 1.0)
             rejected[clients] += report.error_responses
             generator_cpu[clients] = max(generator_cpu[clients], cpu)
     return [
@@ -220,6 +236,7 @@ def measure_closed_loops(server: RunningServer, name: str, cpus: float, plan: Pl
             cpus,
             clients,
             tuple(rates[clients]),
+            tuple(reference_rates[clients]),
             rejected[clients],
             generator_cpu[clients],
         )
@@ -227,41 +244,45 @@ def measure_closed_loops(server: RunningServer, name: str, cpus: float, plan: Pl
     ]
 
 
-def measure_overload(server: RunningServer, clients: int) -> list[dict[str, Any]]:
-    """Alternate closed loops, whose goodput is the capacity, and open loops at twice the capacity.
+def measure_overload(servers: tuple[RunningServer, RunningServer], clients: int) -> list[dict[str, Any]]:
+    """Offer twice the capacity to one server, while a closed loop measures the capacity of an equal one.
 
-    The machine's speed drifts, so each open loop is compared with the closed loops right before and after it.
+    The machine's speed changes within seconds, but both servers run at the same time on one core. They
+    change their parts each round.
 
     Args:
-        server: The running server.
-        clients: The number of clients of the closed loops.
+        servers: Two equal servers, whose CPU limits are at most half of their core.
+        clients: The number of clients of the closed loop.
 
     Returns:
-        The figures of each open loop, with both capacities and their mean.
+        The figures of each round, with the capacity, which is the goodput of the closed loop.
     """
-    request = server.request(ROWS)
+    overloaded, other = servers
+    request = overloaded.request(ROWS)
+    expected = overloaded.closed_loop(request, clients, _CAPACITY_SECONDS)[0].goodput
 
-    def capacity() -> float:
-        report, _ = server.closed_loop(request, clients, _CAPACITY_SECONDS)
-        return report.rps * (1 - report.error_responses / report.responses)
+    def measure_capacity(server: RunningServer) -> float:
+        time.sleep(_FILL_SECONDS)
+        return server.closed_loop(request, clients, _OVERLOAD_SECONDS)[0].goodput
 
     rounds: list[dict[str, Any]] = []
-    before = capacity()
-    while sum(map(is_conclusive, rounds)) < _OVERLOAD_ROUNDS and len(rounds) < _MAX_OVERLOAD_ROUNDS:
-        figures = _measure_open_loop(server, request, 2 * before)
-        time.sleep(_SETTLE_SECONDS)  # the server closes thousands of connections
-        after = capacity()
-        rounds.append(figures | {"before": before, "after": after, "capacity": (before + after) / 2})
+    for _ in range(_OVERLOAD_ROUNDS):
+        with ThreadPoolExecutor(1) as executor:
+            capacity = executor.submit(measure_capacity, other)
+            figures = _measure_open_loop(overloaded, request, 2 * expected)
+        expected = capacity.result()
+        rounds.append(figures | {"capacity": expected})
         print(f"overload: {rounds[-1]}", flush=True)
-        before = after
+        time.sleep(_SETTLE_SECONDS)  # the server closes thousands of connections
+        overloaded, other = other, overloaded
     return rounds
 
 
 def _measure_open_loop(server: RunningServer, request: BenchmarkRequest, offered: float) -> dict[str, Any]:
-    """Offer requests at a rate, longer than the queue takes to fill."""
+    """Offer requests at a rate, and measure once the queue is full."""
     content = request_bytes(server.url, request.body, request.headers)
     open_loop = OpenLoopClient((HOST, server.launch.port), [content], _OVERLOAD_CONNECTIONS)
-    begin, end = -2.0 * MAX_QUEUE_DELAY_SECONDS, float(_OVERLOAD_SECONDS)
+    begin, end = -_FILL_SECONDS, float(_OVERLOAD_SECONDS)
     count = round(offered * (end - begin))
     starts = poisson_arrivals(count, begin, end, np.random.default_rng(0)).tolist()
     before = server.metrics()
@@ -416,14 +437,20 @@ def _measure_limited(
     loops: list[ClosedLoop] = []
     experiments: dict[str, Any] = {}
     for name, model, cpus in plan.settings:
-        with running(name, trained[model], cpus, installed, cores) as server:
-            measured = measure_closed_loops(server, name, cpus, plan)
+        with ExitStack() as stack:
+            server = stack.enter_context(running(name, trained[model], cpus, installed, cores))
+            reference = None
+            if 2 * cpus <= 1:
+                reference = stack.enter_context(
+                    running(name, trained[model], cpus, installed, cores, f"{name}-reference")
+                )
+            measured = measure_closed_loops(server, reference, name, cpus, plan)
             for loop in measured:
                 print(f"overload: {loop}", flush=True)
             loops += measured
-            if plan.overload and not experiments:
+            if plan.overload and reference and not experiments:
                 best = max(measured, key=lambda loop: loop.rps)
-                rounds = measure_overload(server, best.clients)
+                rounds = measure_overload((server, reference), best.clients)
                 capacity = median(one["capacity"] for one in rounds)
                 experiments["overload"] = rounds
                 experiments["stall"] = asyncio.run(measure_stall(server))
@@ -434,7 +461,7 @@ def _measure_limited(
 def page(result: Mapping[str, Any]) -> str:
     """Render the page's text."""
     template = environment().get_template("overload.md.j2")
-    return template.render(result=result, servers=SERVERS, rows=ROWS)
+    return template.render(result=result, servers=SERVERS, rows=ROWS, reference_clients=REFERENCE_CLIENTS)
 
 
 def show(result: Mapping[str, Any]) -> None:

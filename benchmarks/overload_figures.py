@@ -19,7 +19,7 @@ MAX_QUEUE_DELAY_SECONDS = 2.0
 
 _WINDOW_SECONDS = 0.5
 
-_MAX_DRIFT = 0.1
+_MAX_DRIFT = 0.25
 """Largest part by which the offered rate of a round may differ from twice its capacity."""
 
 _MIN_LASTING_CAPACITY = 0.6
@@ -28,7 +28,7 @@ _MIN_LASTING_CAPACITY = 0.6
 The machine's speed changes within these minutes, so the bound is not higher.
 """
 
-_MIN_ROUNDS = 3
+_MIN_ROUNDS = 4
 """Fewest conclusive rounds whose median is a figure."""
 
 
@@ -62,6 +62,7 @@ class ClosedLoop:
 
     Attributes:
         rates: Responses with status 200 per second, by sweep.
+        reference_rates: Those of the reference in the same seconds; 1.0 without a reference.
         rejected: Rejections of all sweeps.
         generator_cpu: The generator's highest CPU use, from 0 to 1.
     """
@@ -71,6 +72,7 @@ class ClosedLoop:
     cpus: float
     clients: int
     rates: tuple[float, ...]
+    reference_rates: tuple[float, ...]
     rejected: int
     generator_cpu: float
 
@@ -78,6 +80,11 @@ class ClosedLoop:
     def rps(self) -> float:
         """The median rate."""
         return median(self.rates)
+
+    @property
+    def relative_rates(self) -> list[float]:
+        """The rates, each divided by that of the reference in the same seconds."""
+        return [rate / other for rate, other in zip(self.rates, self.reference_rates, strict=True)]
 
 
 def largest_drop(sweeps_by_clients: Sequence[Sequence[float]]) -> float:
@@ -90,7 +97,7 @@ def largest_drop(sweeps_by_clients: Sequence[Sequence[float]]) -> float:
     0.1
 
     Args:
-        sweeps_by_clients: Responses per second of each sweep, by ascending number of clients.
+        sweeps_by_clients: Rates of each sweep, by ascending number of clients.
     """
     losses = [0.0]
     best = sweeps_by_clients[0]
@@ -145,7 +152,7 @@ def closed_loop_figures(loops: Sequence[ClosedLoop]) -> Iterator[Figure]:
             f"{SERVERS[name].title}, `{model}`, {cpus:g} CPU, {own[0].clients} to {own[-1].clients} clients"
         )
         rejected = float(sum(loop.rejected for loop in own))
-        drop = largest_drop([loop.rates for loop in own])
+        drop = largest_drop([loop.relative_rates for loop in own])
         key = f"{name}_{model}_{cpus:g}"
         yield Figure(f"{key}_rejected", f"{title}: rejections", rejected, at_most=0)
         yield Figure(
@@ -157,7 +164,7 @@ def closed_loop_figures(loops: Sequence[ClosedLoop]) -> Iterator[Figure]:
 
 
 def is_conclusive(overload: Mapping[str, Any]) -> bool:
-    """Return whether a round of twice the capacity had a punctual generator and a steady machine.
+    """Return whether a round had a punctual generator, and an offered rate of about twice the capacity.
 
     Args:
         overload: The figures of the round.
@@ -200,8 +207,8 @@ def experiment_figures(experiments: Mapping[str, Any]) -> Iterator[Figure]:
     )
     yield Figure(
         "overload_after",
-        "closed loop after the last round ÷ before the first, both at the capacity",
-        rounds[-1]["after"] / rounds[0]["before"],
+        "twice the capacity: the last round's capacity ÷ the first one's",
+        rounds[-1]["capacity"] / rounds[0]["capacity"],
         at_least=_MIN_LASTING_CAPACITY,
     )
     busy = bool(stall["failed"]) or stall["generator_cpu"] > MAX_GENERATOR_CPU

@@ -33,6 +33,11 @@ class Summary:
     p50_ms: float
     p99_ms: float
 
+    @property
+    def goodput(self) -> float:
+        """Successful responses per second."""
+        return self.rps * (1 - self.error_responses / self.responses) if self.responses else 0.0
+
 
 def command(
     wrk: Path, url: str, body: Path, headers: Mapping[str, str], connections: int, seconds: int

@@ -173,7 +173,9 @@ def test_readiness_of_server_and_model_is_true(numeric_server: LiveServer) -> No
     ],
 )
 def test_unknown_model_is_404(method: str, path: str, numeric_server: LiveServer) -> None:
-    response = httpx.request(method, numeric_server.http + path, content=b"{}", headers=JSON_HEADERS, timeout=30)
+    response = httpx.request(
+        method, numeric_server.http + path, content=b"{}", headers=JSON_HEADERS, timeout=30
+    )
     assert "'unknown'" in error_of(response, 404)
 
 

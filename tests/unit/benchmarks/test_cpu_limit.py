@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """CPU limits on a folder that stands for the control groups' file system."""
 
-import os
-
 import pytest
 
 from benchmarks import cpu_limit as module
@@ -22,7 +20,7 @@ def groups(tmp_path, monkeypatch):
 def test_cpu_limit_version_1_writes_quota_and_process(groups) -> None:
     (groups / "cpu").mkdir()
     with cpu_limit(123, 0.3):
-        group = groups / "cpu" / f"tidegate-bench-{os.getpid()}"
+        group = groups / "cpu" / "tidegate-bench-123"
         assert (group / "cpu.cfs_period_us").read_text() == "100000"
         assert (group / "cpu.cfs_quota_us").read_text() == "30000"
         assert (group / "cgroup.procs").read_text() == "123"
@@ -33,7 +31,7 @@ def test_cpu_limit_version_1_writes_quota_and_process(groups) -> None:
 def test_cpu_limit_version_2_writes_quota_and_process(groups) -> None:
     (groups / "cgroup.controllers").touch()
     with cpu_limit(123, 1.0):
-        group = groups / f"tidegate-bench-{os.getpid()}"
+        group = groups / "tidegate-bench-123"
         assert (group / "cpu.max").read_text() == "100000 100000"
         assert (group / "cgroup.procs").read_text() == "123"
     assert not group.exists()

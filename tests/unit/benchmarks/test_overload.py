@@ -21,7 +21,7 @@ def test_page_without_cpu_limits_gives_the_reason() -> None:
 
 
 def test_page_has_a_row_per_round() -> None:
-    loop = ClosedLoop("tidegate-sklearn", "rf", 0.3, 4, (290.0, 300.0, 310.0), 0, 0.02)
+    loop = ClosedLoop("tidegate-sklearn", "rf", 0.3, 4, (290.0, 300.0, 310.0), (1.0,) * 3, 0, 0.02)
     overload = {
         "capacity": 300.0,
         "offered": 610.0,

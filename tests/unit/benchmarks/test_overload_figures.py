@@ -82,8 +82,6 @@ def experiments(changed_rounds=3, **changes):
     usual = {"generator_cpu": 0.1, "failed": 0}
     overload = usual | {
         "capacity": 100.0,
-        "before": 100.0,
-        "after": 100.0,
         "offered": 200.0,
         "goodput": 95.0,
         "p99_seconds": 2.1,
@@ -112,7 +110,7 @@ def test_experiment_figures_meet_targets() -> None:
         ({"overload": {"goodput": 89.0}}, "overload_goodput"),
         ({"overload": {"p99_seconds": 2.21}}, "overload_p99"),
         ({"overload": {"failed": 1}}, "overload_failed"),
-        ({"overload": {"before": 200.0}}, "overload_after"),
+        ({"overload": {"capacity": 200.0, "offered": 400.0, "goodput": 190.0}}, "overload_after"),
         ({"stall": {"recovery_seconds": 2.1}}, "stall_recovery"),
         ({"storm": {"seconds_after_storm": 4.1}}, "storm_end"),
     ],
@@ -127,7 +125,7 @@ def test_experiment_figures_miss_one_target(changes, key) -> None:
     [
         ({"overload": {"failed": 1}}, {"overload_p99"}),
         ({"overload": {"send_delay_ms": 101.0}}, {"overload_goodput", "overload_p99"}),
-        ({"overload": {"offered": 178.0}}, {"overload_goodput", "overload_p99"}),
+        ({"overload": {"offered": 149.0}}, {"overload_goodput", "overload_p99"}),
         ({"overload": {"p99_seconds": None}}, {"overload_p99"}),
         ({"stall": {"failed": 1}}, {"stall_recovery"}),
         ({"stall": {"generator_cpu": 0.95}}, {"stall_recovery"}),
@@ -163,7 +161,7 @@ def test_cost_figures_divide_rejection_by_response() -> None:
 
 def test_closed_loop_figures_compare_loads_of_one_setting() -> None:
     loops = [
-        ClosedLoop(server, "rf", 0.3, clients, (rps,), rejected, generator_cpu)
+        ClosedLoop(server, "rf", 0.3, clients, (rps,), (1.0,), rejected, generator_cpu)
         for server, clients, rps, rejected, generator_cpu in (
             ("tidegate-sklearn", 1, 100.0, 0, 0.1),
             ("tidegate-sklearn", 4, 80.0, 3, 0.1),
@@ -177,3 +175,13 @@ def test_closed_loop_figures_compare_loads_of_one_setting() -> None:
     assert "`rf`, 0.3 CPU, 1 to 4 clients" in drop.meaning
     assert saturated.value is None
     assert "2 to 64 clients" in saturated.meaning
+
+
+def test_closed_loop_figures_divide_by_the_reference() -> None:
+    """In the second sweep the machine is half as fast for the second number of clients and its reference."""
+    loops = [
+        ClosedLoop("tidegate", "rf", 0.3, 1, (100.0, 100.0), (50.0, 50.0), 0, 0.1),
+        ClosedLoop("tidegate", "rf", 0.3, 4, (100.0, 50.0), (50.0, 25.0), 0, 0.1),
+    ]
+    _, drop = closed_loop_figures(loops)
+    assert drop.value == 0.0
