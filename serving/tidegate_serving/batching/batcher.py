@@ -125,6 +125,8 @@ class Batcher:
         self.queued_rows = 0
         """Rows that wait in the queue."""
         self._flush_scheduled = False
+        self._accepted = False
+        """Whether the event loop has accepted connections since the last flush."""
         self._collecting_since = 0.0
         """When the first request of the next batch arrived, in the clock's seconds."""
         self.shadow = ShadowLane(self, clock)
@@ -177,6 +179,13 @@ class Batcher:
             delay.queue_delay(now, queued), self._service_time.minimum, queued
         )
 
+    def note_connection(self) -> None:
+        """Do not wait for the engine in this iteration, because more connections may wait to be accepted.
+
+        An iteration accepts only a few, and no estimate of the queue delay has those that wait.
+        """
+        self._accepted = True
+
     def close(self) -> None:
         """Stop the thread after its current batch."""
         self._thread.close()
@@ -228,7 +237,8 @@ class Batcher:
             self._start_batch()
         if self.shadow.queued_rows and not (self._thread.busy or self._queue):
             self._dispatch(*self.shadow.pop_batch(), self._resolve_shadow)
-        waits = self._thread.busy and self._delay.is_backlog(self.queued_rows)
+        accepted, self._accepted = self._accepted, False
+        waits = self._thread.busy and not accepted and self._delay.is_backlog(self.queued_rows)
         if waits:
             self._thread.wait(MAX_ENGINE_WAIT)
         now = self._clock()

@@ -55,6 +55,7 @@ class FastPath:
         self.served = served
         self.metrics = service.metrics
         self.lane = service.lane
+        self.note_connection = service.batcher.note_connection
         self.timeouts = timeouts or ConnectionTimeouts()
         self.hold = ResponseHold()
         # So that a client can send a body somewhat above any limit, and then read why it is rejected.
@@ -240,6 +241,7 @@ class FastPathProtocol(HttpConnection):
     def connection_made(self, transport: Any) -> None:
         """Start the connection's timeouts."""
         super().connection_made(transport)
+        self.fast_path.note_connection()
         self._expires_at = self._timeouts.add(self, self.loop)
         self._last_activity = self._timeouts.now
 

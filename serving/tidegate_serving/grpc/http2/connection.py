@@ -201,9 +201,12 @@ class Connections:
         self.open: set[Connection] = set()
         self.on_close: Callable[[], object] = lambda: None
         """Called after a connection has closed."""
+        self.on_accept: Callable[[], object] = lambda: None
+        """Called when a connection is accepted."""
 
     def create(self) -> "Connection":
         """Return the protocol of a new connection."""
+        self.on_accept()
         return Connection(self)
 
 

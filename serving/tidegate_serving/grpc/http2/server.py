@@ -31,6 +31,7 @@ class Http2Server(GrpcServer):
             max_message_bytes,
             requires_tls=self._certificate is not None,
         )
+        connections.on_accept = self._served.service.batcher.note_connection
         listener = bind_socket(self._host, self.port, self._option)
         # Accepted connections inherit it. It finds clients that have gone without a word.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

@@ -436,6 +436,10 @@ def test_batcher_with_a_backlog_waits_for_its_engine(monkeypatch: pytest.MonkeyP
         requests.append(bench.submit(1))
         await run_iterations(3)
         assert waits == [MAX_ENGINE_WAIT]
+        bench.batcher.note_connection()
+        requests.append(bench.submit(1))
+        await run_iterations(3)
+        assert waits == [MAX_ENGINE_WAIT]  # more connections may wait to be accepted
         bench.engine.unblock()
         await requests[0].outcome
         assert bench.batcher._thread.busy  # the next batch does not wait for requests of this iteration

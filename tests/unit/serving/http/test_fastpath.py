@@ -444,3 +444,16 @@ def test_connection_in_a_request_outlives_the_keep_alive_timeout() -> None:
         await server.settle(connection)
 
     run(scenario, engine=engine)
+
+
+def test_connection_is_noted_by_the_batcher() -> None:
+    async def main() -> None:
+        predictor = make_predictor()
+        server = FakeHttpServer(predictor)
+        connection = server.connect()
+        assert predictor.service.batcher._accepted
+        connection.lose()
+        await server.settle(connection)
+        server.close()
+
+    asyncio.run(main())

@@ -70,7 +70,7 @@ def test_serve_calls_of_grpcs_own_client() -> None:
 
 
 def test_iteration_accepts_several_connections() -> None:
-    async def scenario(server: Http2Server, _: Drain, __: Any) -> None:
+    async def scenario(server: Http2Server, _: Drain, predictor: Any) -> None:
         clients = [
             socket.create_connection(("127.0.0.1", server.port)) for _ in range(4 * ACCEPTS_PER_ITERATION)
         ]
@@ -80,6 +80,7 @@ def test_iteration_accepts_several_connections() -> None:
             iterations += 1
         for client in clients:
             client.close()
+        assert predictor.service.batcher._accepted
         assert iterations < len(clients) / 2  # libuv accepts one connection per socket and iteration
 
     run(scenario, run_loop=uvloop.run)
