@@ -26,8 +26,9 @@ class EngineThread:
         self._executor.submit(prepare).result()
         self._computed: Future[Any] | None = None
         """The computation whose result is not yet delivered."""
+        self._receive: Callable[[Any], object] | None = None
+        """The function to which it is delivered."""
         self._ended = threading.Event()
-        self._deliver_result: Callable[[], object] = lambda: None
 
     @property
     def busy(self) -> bool:
@@ -41,11 +42,10 @@ class EngineThread:
             compute: The computation.
             deliver: Called with its result. It may run the next computation.
         """
-        self._computed = computed = self._executor.submit(compute)
+        self._computed, self._receive = self._executor.submit(compute), deliver
         self._ended = threading.Event()  # one per computation, because the last one may be set late
-        self._deliver_result = partial(self._deliver, computed, deliver)
-        end = partial(self._end, asyncio.get_running_loop(), self._deliver_result, self._ended)
-        computed.add_done_callback(end)
+        end = partial(self._end, asyncio.get_running_loop(), self._ended, deliver)
+        self._computed.add_done_callback(end)
 
     def wait(self, seconds: float) -> None:
         """Block the event loop until the computation has ended.
@@ -60,8 +60,8 @@ class EngineThread:
 
         Without this call, uvloop reads its sockets before it delivers, and the engine waits for that.
         """
-        if self._ended.is_set():
-            self._deliver_result()
+        if self._computed and self._receive and self._ended.is_set():
+            self._deliver(self._computed, self._receive)
 
     def close(self) -> None:
         """Stop the thread after its current computation."""
@@ -70,17 +70,17 @@ class EngineThread:
     def _deliver(self, computed: Future[T], deliver: Callable[[T], object]) -> None:
         if self._computed is not computed:  # it is delivered
             return
-        self._computed = None
+        self._computed = self._receive = None  # they hold the requests of a batch
         deliver(computed.result())
 
-    @staticmethod
     def _end(
+        self,
         loop: asyncio.AbstractEventLoop,
-        deliver_result: Callable[[], object],
         ended: threading.Event,
-        _computed: Future[T],
+        deliver: Callable[[T], object],
+        computed: Future[T],
     ) -> None:
         """Schedule the delivery, from the thread."""
         with suppress(RuntimeError):  # the event loop is closed, so no client is connected
-            loop.call_soon_threadsafe(deliver_result)
+            loop.call_soon_threadsafe(self._deliver, computed, deliver)
         ended.set()

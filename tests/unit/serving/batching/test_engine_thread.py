@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import asyncio
 import threading
+import weakref
 from collections.abc import Iterator
 
 import pytest
@@ -91,6 +92,23 @@ def test_engine_thread_run_by_a_delivery_is_delivered(thread: EngineThread) -> N
         assert not second.done()
         released.set()
         assert await asyncio.wait_for(second, HANG_SECONDS) == "second"
+
+    asyncio.run(main())
+
+
+def test_engine_thread_keeps_no_delivered_result(thread: EngineThread) -> None:
+    class Result:
+        pass
+
+    async def main() -> None:
+        references: list[weakref.ref[Result]] = []
+        thread.run(Result, lambda result: references.append(weakref.ref(result)))
+        thread.wait(HANG_SECONDS)
+        thread.deliver()
+        await run_iterations(3)  # the scheduled delivery
+        thread.run(int, lambda _: None)  # the executor's thread holds its last computation
+        thread.wait(HANG_SECONDS)
+        assert references[0]() is None
 
     asyncio.run(main())
 
