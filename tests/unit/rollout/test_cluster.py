@@ -58,6 +58,8 @@ def api_server(responses):
 def forwarder(port, respond, reject=None):
     """Serve port-forwards by Kubernetes' protocol v4.channel.k8s.io: a data and an error channel per port."""
 
+    closed = threading.Event()
+
     def handle(connection):
         assert f"ports={port}" in connection.request.path
         for channel in (0, 1):
@@ -70,6 +72,7 @@ def forwarder(port, respond, reject=None):
         respond(connection, request.decode())
         for _ in connection:  # until the client closes it
             pass
+        closed.set()
 
     def process_request(connection, request):
         return None if reject is None else connection.respond(reject, "no")
@@ -84,6 +87,8 @@ def forwarder(port, respond, reject=None):
         thread.start()
         try:
             yield f"http://127.0.0.1:{server.socket.getsockname()[1]}"
+            # The library leaves its socket to the garbage collector if the server closes first.
+            assert reject or closed.wait(20)
         finally:
             server.shutdown()
             thread.join()
