@@ -106,7 +106,8 @@ def number_pattern(decimal: str, thousands: str | None) -> re.Pattern[str]:
         whole = rf"([0-9]{{1,3}}({re.escape(thousands)}[0-9]{{3}})+|[0-9]+)"
     sign = re.escape(decimal)
     number = rf"({whole}({sign}[0-9]*)?|{sign}[0-9]+)([eE][+-]?[0-9]+)?|inf(inity)?"
-    return re.compile(rf"\s*[+-]?({number})\s*", re.IGNORECASE)
+    space = r"[^\S\x1c-\x1f]*"  # int and float strip no separators of files, groups, records and units
+    return re.compile(rf"{space}[+-]?({number}){space}", re.IGNORECASE)
 
 
 def parse_booleans(texts: Sequence[str]) -> Array:

@@ -58,7 +58,10 @@ def test_parse_numbers_accepts_no_more_than_python(text: str) -> None:
 @pytest.mark.parametrize(
     ("parse", "texts"),
     [
-        (lambda texts: parse_numbers(texts, PLAIN), ["1_0", "1,5", "nan", "0x1", "\u0661", "", "1e", "--1"]),
+        (
+            lambda texts: parse_numbers(texts, PLAIN),
+            ["1_0", "1,5", "nan", "0x1", "\u0661", "", "1e", "--1", "0\x1f"],
+        ),
         (lambda texts: parse_numbers(texts, CsvFormat(thousands=",")), ["1,5", "12,34", ",123", "1,2345"]),
         (lambda texts: parse_numbers(texts, CsvFormat(decimal=",")), ["1.5", "1,5,5"]),
         (parse_booleans, ["yes", "t", "2", ""]),
