@@ -3,7 +3,6 @@
 """The engine's thread: it computes one batch at a time, off the event loop."""
 
 import asyncio
-import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -26,9 +25,8 @@ class EngineThread:
         self._executor.submit(prepare).result()
         self._computed: Future[Any] | None = None
         """The computation whose result is not yet delivered."""
-        self._receive: Callable[[Any], object] | None = None
+        self._receive: Callable[[Any], object] = lambda result: None
         """The function to which it is delivered."""
-        self._ended = threading.Event()
 
     @property
     def busy(self) -> bool:
@@ -43,9 +41,7 @@ class EngineThread:
             deliver: Called with its result. It may run the next computation.
         """
         self._computed, self._receive = self._executor.submit(compute), deliver
-        self._ended = threading.Event()  # one per computation, because the last one may be set late
-        end = partial(self._end, asyncio.get_running_loop(), self._ended, deliver)
-        self._computed.add_done_callback(end)
+        self._computed.add_done_callback(partial(self._end, asyncio.get_running_loop()))
 
     def wait(self, seconds: float) -> None:
         """Block the event loop until the computation has ended.
@@ -53,34 +49,30 @@ class EngineThread:
         Args:
             seconds: Longest time.
         """
-        self._ended.wait(seconds)
+        if self._computed:
+            with suppress(TimeoutError):
+                self._computed.exception(seconds)
 
     def deliver(self) -> None:
         """Deliver the result now if the computation has ended.
 
         Without this call, uvloop reads its sockets before it delivers, and the engine waits for that.
         """
-        if self._computed and self._receive and self._ended.is_set():
-            self._deliver(self._computed, self._receive)
+        if self._computed and self._computed.done():
+            self._deliver(self._computed)
 
     def close(self) -> None:
         """Stop the thread after its current computation."""
         self._executor.shutdown()
 
-    def _deliver(self, computed: Future[T], deliver: Callable[[T], object]) -> None:
+    def _deliver(self, computed: Future[Any]) -> None:
         if self._computed is not computed:  # it is delivered
             return
-        self._computed = self._receive = None  # they hold the requests of a batch
-        deliver(computed.result())
+        receive = self._receive
+        self._computed, self._receive = None, lambda result: None  # they hold the requests of a batch
+        receive(computed.result())
 
-    def _end(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        ended: threading.Event,
-        deliver: Callable[[T], object],
-        computed: Future[T],
-    ) -> None:
+    def _end(self, loop: asyncio.AbstractEventLoop, computed: Future[Any]) -> None:
         """Schedule the delivery, from the thread."""
         with suppress(RuntimeError):  # the event loop is closed, so no client is connected
-            loop.call_soon_threadsafe(self._deliver, computed, deliver)
-        ended.set()
+            loop.call_soon_threadsafe(self._deliver, computed)
