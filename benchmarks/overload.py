@@ -210,37 +210,30 @@ def measure_closed_loops(
     request = server.request(ROWS)
     for one in filter(None, (server, reference)):
         one.closed_loop(request, plan.clients[-1], _WARMUP_SECONDS)
-    rates: dict[int, list[float]] = {clients: [] for clients in plan.clients}
-    reference_rates: dict[int, list[float]] = {clients: [] for clients in plan.clients}
-    rejected: dict[int, int] = dict.fromkeys(plan.clients, 0)
-    generator_cpu: dict[int, float] = dict.fromkeys(plan.clients, 0.0)
+    sweeps: dict[int, list[tuple[wrk.Summary, float, float]]] = {clients: [] for clients in plan.clients}
     for sweep in range(plan.sweeps):
         # A machine that becomes slower must not look like a loss by more clients.
         for clients in plan.clients if sweep % 2 == 0 else reversed(plan.clients):
             with ThreadPoolExecutor(1) as executor:
                 if reference:
-                    paired = executor.submit(
-                        reference.closed_loop, reference.request(ROWS), REFERENCE_CLIENTS, plan.seconds
-                    )
-                report, cpu = server.closed_loop(request, clients, plan.seconds)
+                    paired = executor.submit(reference.closed_loop, request, REFERENCE_CLIENTS, plan.seconds)
+                report, generator_cpu = server.closed_loop(request, clients, plan.seconds)
             if report.failures:
                 raise ServerError(f"{report.failures} requests of {clients} clients had no response")
-            rates[clients].append(report.goodput)
-            reference_rates[clients].append(paired.result()[0].goodput if reference else 1.0)
-            rejected[clients] += report.error_responses
-            generator_cpu[clients] = max(generator_cpu[clients], cpu)
+            reference_rate = paired.result()[0].goodput if reference else 1.0
+            sweeps[clients].append((report, generator_cpu, reference_rate))
     return [
         ClosedLoop(
             name,
             server.launch.model_name,
             cpus,
             clients,
-            tuple(rates[clients]),
-            tuple(reference_rates[clients]),
-            rejected[clients],
-            generator_cpu[clients],
+            tuple(report.goodput for report, _, _ in measured),
+            tuple(reference_rate for _, _, reference_rate in measured),
+            sum(report.error_responses for report, _, _ in measured),
+            max(generator_cpu for _, generator_cpu, _ in measured),
         )
-        for clients in plan.clients
+        for clients, measured in sweeps.items()
     ]
 
 

@@ -163,7 +163,7 @@ def closed_loop_figures(loops: Sequence[ClosedLoop]) -> Iterator[Figure]:
         )
 
 
-def is_conclusive(overload: Mapping[str, Any]) -> bool:
+def _is_conclusive(overload: Mapping[str, Any]) -> bool:
     """Return whether a round had a punctual generator, and an offered rate of about twice the capacity.
 
     Args:
@@ -178,7 +178,7 @@ def is_conclusive(overload: Mapping[str, Any]) -> bool:
 def experiment_figures(experiments: Mapping[str, Any]) -> Iterator[Figure]:
     """Yield the figures of the overload, the stall and the retry storm."""
     rounds, stall, storm = (experiments[name] for name in ("overload", "stall", "storm"))
-    conclusive = [one for one in rounds if is_conclusive(one)]
+    conclusive = [one for one in rounds if _is_conclusive(one)]
     yield Figure(
         "overload_goodput",
         "twice the capacity: successful responses per second ÷ the capacity, median of the rounds",
