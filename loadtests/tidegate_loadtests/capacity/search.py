@@ -36,9 +36,13 @@ _LAPSE = 0.02
 _SPREADS = np.array([0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4])
 """Candidates for the spread of the psychometric function, in units of the rate's logarithm."""
 _GRID_POINTS = 240
-_QUANTILES = (0.5, 0.3, 0.7)
-"""Posterior quantiles that the next rates take in turn."""
-_MIN_WINDOWS = 8
+_QUANTILES = (0.5, 0.1, 0.9)
+"""Posterior quantiles that the next rates take in turn.
+
+The outer ones exclude wide spreads: in simulated searches they halve the windows that 0.3 and 0.7 need.
+"""
+_MIN_WINDOWS = 16
+"""Windows before a decision. After 8, medians of simulated repeats deviate 1.2 to 1.6 times as much."""
 _MAX_INTERVAL_WIDTH = 0.20
 _CONFIRMATION_WINDOWS = 3
 _BACK_OFF = 0.95

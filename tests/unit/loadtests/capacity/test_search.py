@@ -38,12 +38,19 @@ def true_capacity(server: TickServer) -> float:
 
 
 def run_search(server: TickServer, seed: int, start: float = 50.0, **window: float) -> SearchResult:
+    return run_counted_search(server, seed, start, **window)[0]
+
+
+def run_counted_search(
+    server: TickServer, seed: int, start: float = 50.0, **window: float
+) -> tuple[SearchResult, int]:
+    """Return the result and the number of windows."""
     source = np.random.default_rng(seed)
     search = Search(start, CRITERION)
-    for _ in range(1000):
+    for windows in range(1, 1000):
         search.record(server.window(search.next_rate, CRITERION, source, **window))
         if search.result is not None:
-            return search.result
+            return search.result, windows
     raise AssertionError("the search did not end")
 
 
@@ -76,9 +83,10 @@ def test_safe_rates_of_repeats_differ_by_at_most_10_percent(server: TickServer) 
     assert np.abs(rates / np.median(rates) - 1).max() <= 0.1
 
 
-def test_search_of_a_steady_server_is_always_decided() -> None:
-    results = [run_search(BATCHING, seed) for seed in range(6)]
+def test_search_of_a_steady_server_is_decided_in_few_windows() -> None:
+    results, windows = zip(*[run_counted_search(BATCHING, seed) for seed in range(6)], strict=True)
     assert [result.inconclusive_reason for result in results] == [None] * 6
+    assert max(windows) <= 45
 
 
 @pytest.mark.parametrize("ratio", [0.3, 0.6, 0.9])
