@@ -5,21 +5,35 @@
 ``python -m tests.capacity_repeats [MODEL ...]`` writes ``out/loadtest/capacity.json``. It exits with 1 if a
 repeat is inconclusive, or if its capacity or its safe rate differs by more than 10 % from the median of the
 repeats. It needs a machine without other load.
+
+The repeats send their windows in turn. The speed of a virtual machine can change by a third within minutes,
+so repeats one after the other would compare the machine with itself at other times.
 """
 
 import json
+import multiprocessing
+import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import median
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tidegate import cli
+from tidegate_loadtests.capacity import replica
+from tidegate_loadtests.capacity.measurement import WindowResult
 
 ROOT = Path(__file__).parents[1]
 OUT = ROOT / "out" / "loadtest"
 REPEATS = 3
 MAX_DIFFERENCE = 0.10
 TIDEGATE = Path(sys.executable).with_name("tidegate")
+STDOUT, STDERR = "stdout.json", "stderr.log"
 MODELS = {
     # With fewer rows, the load generator needs more CPU than the model.
     "breast-cancer": (
@@ -34,32 +48,78 @@ MODELS = {
 """By name, the training configuration and the options of the measurement."""
 
 
-def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run the command line."""
-    return subprocess.run([TIDEGATE, *arguments], cwd=ROOT, capture_output=True, text=True)
-
-
 def measure(name: str) -> dict[str, Any]:
-    """Measure a model, and return the repeats with their largest difference."""
+    """Measure a model by repeats in turn, and return them with their largest difference."""
     config, options = MODELS[name]
-    bundle = OUT / "capacity" / name / "bundle"
+    folder = OUT / "capacity" / name
+    bundle = folder / "bundle"
     if not bundle.exists():
-        run("train", config, "--out", bundle).check_returncode()
-    repeats: list[dict[str, Any]] = []
+        subprocess.run([TIDEGATE, "train", config, "--out", bundle], cwd=ROOT, check=True)
+    context = multiprocessing.get_context("spawn")
+    processes, connections = [], []
     for number in range(REPEATS):
-        folder = OUT / "capacity" / name / str(number)
-        result = run(
-            *("loadtest", "capacity", "--bundle", bundle, "--peak", "10000", "--seed", str(number)),
-            *("--out", folder, "--output", "json", *options),
-        )
-        last_line = result.stderr.strip().rpartition("\n")[2]
-        print(f"{name}, repeat {number + 1}: exit code {result.returncode}; {last_line}", flush=True)
+        ours, theirs = context.Pipe()
+        arguments = ["--bundle", str(bundle), "--peak", "10000", "--seed", str(number), *options]
+        process = context.Process(target=_repeat, args=(theirs, folder / str(number), arguments))
+        process.start()
+        theirs.close()
+        processes.append(process)
+        connections.append(ours)
+    take_turns(connections)
+    repeats: list[dict[str, Any]] = []
+    for number, process in enumerate(processes):
+        process.join()
+        out = folder / str(number)
+        last_line = (out / STDERR).read_text().strip().rpartition("\n")[2]
+        print(f"{name}, repeat {number + 1}: exit code {process.exitcode}; {last_line}", flush=True)
         repeats.append(
-            json.loads(result.stdout)
-            if result.returncode == 0
-            else {"safe_rate": None, "inconclusive_reason": last_line, "files": str(folder.relative_to(ROOT))}
+            json.loads((out / STDOUT).read_text())
+            if process.exitcode == 0
+            else {"safe_rate": None, "inconclusive_reason": last_line, "files": str(out.relative_to(ROOT))}
         )
     return compare(repeats)
+
+
+def take_turns(connections: Sequence[Connection]) -> None:
+    """Let one process after the other run, until all have ended.
+
+    Args:
+        connections: A process receives a message at the begin of each turn, and sends one at its end.
+    """
+    running = list(connections)
+    while running:
+        for connection in list(running):
+            try:
+                connection.send(None)
+                connection.recv()
+            except (EOFError, OSError):  # the process has ended
+                running.remove(connection)
+
+
+def _repeat(connection: Connection, folder: Path, arguments: Sequence[str]) -> None:
+    """Run ``tidegate loadtest capacity``, with a turn for its start and one for each load."""
+
+    def next_turn() -> None:
+        connection.send(None)
+        connection.recv()
+
+    class ReplicaInTurn(replica.LiveReplica):
+        def probe(self, requests: int, seconds: float) -> NDArray[np.float64]:
+            next_turn()
+            return super().probe(requests, seconds)
+
+        def run_window(self, rate: float, seconds: float) -> WindowResult:
+            next_turn()
+            return super().run_window(rate, seconds)
+
+    replica.LiveReplica = ReplicaInTurn  # type: ignore[misc]
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, stream in ((STDOUT, sys.stdout), (STDERR, sys.stderr)):
+        with (folder / name).open("wb") as file:
+            os.dup2(file.fileno(), stream.fileno())
+    sys.argv = ["tidegate", "loadtest", "capacity", "--out", str(folder), "--output", "json", *arguments]
+    connection.recv()
+    cli.main()
 
 
 def compare(repeats: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
