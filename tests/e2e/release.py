@@ -177,6 +177,20 @@ class Release:
             else f"{len(found)} autoscalers exist"
         )
 
+    def wait_without_load(self) -> None:
+        """Wait until the autoscaler has its first metric, desires one replica, and this one is alone.
+
+        The start of a server looks like load. The slower the machine, the longer the scale-down takes.
+        """
+        self.namespace.wait("the autoscaler's first metric", self.inactive_reason, timeout=120)
+
+        def busy_reason() -> str | None:
+            desired = self.autoscaler()["status"]["desiredReplicas"]
+            # Read first: one pod also exists before those that the autoscaler desires.
+            return self.count_mismatch(1) if desired == 1 else f"the autoscaler desires {desired}"
+
+        self.namespace.wait("one replica without load", busy_reason, timeout=240)
+
     def count_mismatch(self, expected: int) -> str | None:
         """Return the numbers of pods and ready pods, or None if both are the expected one."""
         pods = self.pods()

@@ -151,8 +151,7 @@ def sized_run(target: Target, svm: Model, tmp_path_factory: pytest.TempPathFacto
         values_file.write_text(chart_values(capacity, Traffic(peak, growth, 0.0), Autoscaler.HPA))
         namespace.helm("upgrade", release.name, str(CHART), "--reset-then-reuse-values", f"-f={values_file}")
         release.wait()
-        namespace.wait("the autoscaler's first metrics", release.inactive_reason, timeout=90)
-        namespace.wait("one replica without load", lambda: release.count_mismatch(1), timeout=120)
+        release.wait_without_load()
 
         campaign_file = folder / "campaign.yaml"
         load = campaign(capacity.safe_rate, release)

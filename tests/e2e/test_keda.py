@@ -122,8 +122,7 @@ def scale_through_outage(
         evidence: Receives the measurements under the source's name.
     """
     namespace = release.namespace
-    namespace.wait("the first metric", release.inactive_reason, timeout=120)
-    namespace.wait("one replica without load", lambda: release.count_mismatch(1), timeout=120)
+    release.wait_without_load()
     load = LoadTest(f"load-{source.name}", namespace, target)
     with ReplicaRecorder(release) as recorder:
         campaign = CAMPAIGN | {"target": {"headers": {"Host": release.hostname}}}

@@ -17,8 +17,14 @@ MIN_RESPONSES = 200
 """The number of successful responses per client that proves a result: those of ten seconds."""
 NODE_LOST_RATE = 100.0
 """Requests per second, so that many are in flight or begin before the Gateway ejects the lost pod."""
-RETRY_SECONDS = 1.0
-"""The longest duration of a retry, with its pause and on a busy machine."""
+
+
+LOST_SECONDS = {name: 10 if name == "grpc_channel" else 5 for name in CLIENTS}
+"""The requests of how many seconds may be lost with a killed process.
+
+Its endpoint remains for seconds. A channel of gRPC that meets it waits 1, 1.6 and 2.6 s before it connects
+again, and fails each call until then.
+"""
 
 
 def uids(pods: list[Object]) -> set[str]:
@@ -26,22 +32,32 @@ def uids(pods: list[Object]) -> set[str]:
     return {pod["metadata"]["uid"] for pod in pods}
 
 
+def wait_for_end(release: Release, old: list[Object]) -> None:
+    """Wait until pods have drained and are deleted."""
+
+    def remaining() -> str | None:
+        count = len(uids(old) & uids(release.pods()))
+        return f"{count} of {len(old)} remain" if count else None
+
+    release.namespace.wait("the end of the old pods", remaining, timeout=60)
+
+
 def test_rolling_update(
     release: Release, start_traffic: StartTraffic, v1: Model, v2: Model, evidence: dict[str, Any]
 ) -> None:
     release.install(v1)
-    before = uids(release.pods())
+    before = release.pods()
     with start_traffic(release) as traffic:
         traffic.phase("before")
         traffic.run_for(3)
         traffic.phase("rolling")
         evidence["seconds_to_roll"] = release.upgrade({"model.digest": v2.digest})
         traffic.phase("after")
-        traffic.run_for(15)  # until the old pods have drained and kept connections have been replaced
+        traffic.run_for(15)  # until kept connections have been replaced
+        wait_for_end(release, before)
 
     evidence["clients"] = traffic.report.evidence()
     evidence["versions"] = {name: traffic.report.clients[name]["versions"] for name in CLIENTS}
-    assert not before & uids(release.pods())
     traffic.report.assert_nothing_lost(at_least=MIN_RESPONSES)
     for client in CLIENTS:
         assert set(traffic.report.versions(client, "before")) == {v1.version}
@@ -124,12 +140,12 @@ def test_node_drain(
             )
         release.wait()
         traffic.phase("after")
-        traffic.run_for(12)
+        wait_for_end(release, before)
+        traffic.run_for(3)
 
     evidence["evicted"] = len(before)
     evidence["evictions_rejected_by_the_budget"] = rejected
     evidence["clients"] = traffic.report.evidence()
-    assert not uids(before) & uids(release.pods())
     assert rejected > 0, "expected the second eviction to wait for the first pod's successor"
     traffic.report.assert_nothing_lost(at_least=MIN_RESPONSES)
 
@@ -170,8 +186,7 @@ def test_pod_kill(
     for name in CLIENTS:
         stats = report.clients[name]
         assert stats["succeeded"] >= MIN_RESPONSES
-        # The dead pod's endpoint remains for seconds: at most the requests of five seconds are lost.
-        assert stats["lost"] <= 5 * RATE, f"{name}: {stats}"
+        assert stats["lost"] <= LOST_SECONDS[name] * RATE, f"{name}: {stats}"
         assert set(report.versions(name, "after")) == {v1.version}
         assert "after" not in stats["lost_by_phase"], stats
 
@@ -205,4 +220,4 @@ def test_node_lost(
     assert evidence["seconds_until_its_endpoint_ended"] >= 3, "the Gateway knew of the loss at once"
     traffic.report.assert_nothing_lost(at_least=MIN_RESPONSES)
     # At most one attempt waits for the lost pod; the retry reaches another pod.
-    assert stats["max_ms"] <= (attempt + RETRY_SECONDS) * 1000, stats
+    assert stats["max_ms"] < 2 * attempt * 1000, stats

@@ -145,8 +145,7 @@ def test_autoscale(
             "route": {"hostnames": [host], "requestTimeoutSeconds": 10},
         },
     )
-    namespace.wait("the autoscaler's first metrics", release.inactive_reason, timeout=90)
-    namespace.wait("one replica without load", lambda: release.count_mismatch(1), timeout=120)
+    release.wait_without_load()
 
     campaign = scaled_load(release)
     evidence["settings"] = {"autoscaling": AUTOSCALING, "resources": RESOURCES, "campaign": campaign}
