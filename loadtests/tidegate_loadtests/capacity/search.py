@@ -247,7 +247,22 @@ class Search:
             self._end(
                 f"the interval of the capacity is {posterior.low:.4g} to {posterior.high:.4g} requests per "
                 f"second after {windows} windows: expected a width of at most {_MAX_INTERVAL_WIDTH:.0%}"
+                f"{self._describe_drift()}"
             )
+
+    def _describe_drift(self) -> str:
+        """Return that the capacity changed during the search, or nothing."""
+        half = len(self._observations) // 2
+        first, last = (
+            estimate(part, self._low, self._high).median
+            for part in (self._observations[:half], self._observations[half:])
+        )
+        if max(first, last) <= (1 + _MAX_INTERVAL_WIDTH) * min(first, last):
+            return ""
+        return (
+            f"; the first {half} windows give {first:.4g}, and the others {last:.4g}: measure again while "
+            "the speed of the machine is steady"
+        )
 
     def _record_confirmation(self, window: Window, passed: bool) -> None:
         self._confirmed.append(window)

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 import math
+import re
 from dataclasses import replace
 from functools import cache
 
@@ -108,6 +109,21 @@ def test_search_undecided_after_120_windows_is_inconclusive() -> None:
     assert windows == MAX_WINDOWS
     assert search.result.safe_rate is None
     assert "after 120 windows: expected a width of at most 20%" in str(search.result.inconclusive_reason)
+
+
+def test_search_names_a_machine_whose_speed_changed() -> None:
+    source = np.random.default_rng(1)
+    search = Search(100, CRITERION)
+    decide(search, True, False)
+    for window in range(MAX_WINDOWS):
+        capacity = 400 if window < MAX_WINDOWS / 2 else 200
+        decide(search, bool(source.random() < 1 / (1 + (search.next_rate / capacity) ** 3)))
+    assert search.result is not None
+    reason = str(search.result.inconclusive_reason)
+    match = re.search(r"; the first 60 windows give (\S+), and the others (\S+): measure again while", reason)
+    assert match
+    assert 300 < float(match[1]) < 500
+    assert 150 < float(match[2]) < 250
 
 
 def test_search_doubles_the_rate_until_a_window_fails() -> None:
