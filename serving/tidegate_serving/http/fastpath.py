@@ -41,6 +41,9 @@ from tidegate_serving.timeouts import ConnectionTimeouts
 
 logger = logging.getLogger("tidegate.serving")
 
+_CODES = {status: str(status) for status in STATUS_LINE}
+"""Labels of the metrics by status code. A str() for each response would be a fifth of its recording."""
+
 
 class FastPath:
     """The state that all connections of a server share.
@@ -383,14 +386,15 @@ class FastPathProtocol(HttpConnection):
             close = True
             lines += b"connection: close\r\n"
         if self.transport.is_closing():  # the client disconnected in this event-loop iteration
-            status = int(CLIENT_CLOSED_REQUEST)
+            code = CLIENT_CLOSED_REQUEST
         else:
+            code = _CODES[status]
             self.transport.write(
                 b"%b%bcontent-length: %d\r\n%b\r\n%b"
                 % (STATUS_LINE[status], default_lines, len(body), lines, body)
             )
         self.server_state.total_requests += 1
-        self.fast_path.metrics.record_response(protocol, str(status), rows, arrived_at, self.context)
+        self.fast_path.metrics.record_response(protocol, code, rows, arrived_at, self.context)
         if close:
             self._buffered = b""
             self.transport.close()

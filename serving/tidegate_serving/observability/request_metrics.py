@@ -61,10 +61,10 @@ class RequestMetrics:
         self._clock = clock
         self._durations = {protocol: Histogram(DURATION_BUCKETS) for protocol in RESPONSE_CODES}
         self._responses = {
-            (protocol, code): BufferedHistogram(self._durations[protocol])
+            protocol: {code: BufferedHistogram(self._durations[protocol]) for code in codes}
             for protocol, codes in RESPONSE_CODES.items()
-            for code in codes
         }
+        """By protocol and code: a key of both would be built for each response."""
         self._rejections = {code.reason: 0 for code in ErrorCode}
         self.in_flight = RequestsInFlight(clock())
         """Requests without a response yet."""
@@ -105,10 +105,11 @@ class RequestMetrics:
         now = self._clock()
         seconds = now - started_at
         self.in_flight.end(now)
+        by_code = self._responses[protocol]
         try:
-            responses = self._responses[protocol, code]
+            responses = by_code[code]
         except KeyError:  # the code of a framework's own error
-            responses = self._responses[protocol, code] = BufferedHistogram(self._durations[protocol])
+            responses = by_code[code] = BufferedHistogram(self._durations[protocol])
         responses.add(seconds)
         if context is not None and self.recorder is not None:
             self.recorder.record(Response(protocol, code, rows, seconds, context))
@@ -124,9 +125,10 @@ class RequestMetrics:
             f"{self._help}, by protocol and by status code (HTTP's number or gRPC's name).",
             labels=["protocol", "code"],
         )
-        for labels, responses in self._responses.items():
-            responses.flush()
-            requests.add_metric(labels, responses.count)
+        for protocol, by_code in self._responses.items():
+            for code, responses in by_code.items():
+                responses.flush()
+                requests.add_metric([protocol, code], responses.count)
         yield requests
         durations = HistogramMetricFamily(
             f"{self._lane}_request_duration_seconds",
