@@ -6,8 +6,9 @@
 repeat is inconclusive, or if its capacity or its safe rate differs by more than 10 % from the median of the
 repeats. It needs a machine without other load.
 
-The repeats send their windows in turn. The speed of a virtual machine can change by a third within minutes,
-so repeats one after the other would compare the machine with itself at other times.
+The speed of a virtual machine can change by a third within minutes, and a search takes minutes. So the
+repeats send their windows in turn, and their rates are relative: before each window, a closed loop measures
+the throughput, and the window's rate rises and falls with it.
 """
 
 import json
@@ -16,6 +17,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import median
@@ -26,6 +28,7 @@ from numpy.typing import NDArray
 
 from tidegate import cli
 from tidegate_loadtests.capacity import replica
+from tidegate_loadtests.capacity.generator import Arrivals
 from tidegate_loadtests.capacity.measurement import WindowResult
 
 ROOT = Path(__file__).parents[1]
@@ -33,24 +36,32 @@ OUT = ROOT / "out" / "loadtest"
 REPEATS = 3
 MAX_DIFFERENCE = 0.10
 TIDEGATE = Path(sys.executable).with_name("tidegate")
+TIMEOUT_SECONDS = 60.0
 STDOUT, STDERR = "stdout.json", "stderr.log"
 MODELS = {
     # With fewer rows, the load generator needs more CPU than the model.
     "breast-cancer": (
         "examples/breast-cancer/train.yaml",
         ["--threshold-p99-ms", "20", "--engine", "onnx", "--rows-per-request", "50"],
+        10_000.0,
     ),
     "forest": (
         "benchmarks/models/rf.yaml",
         ["--threshold-p99-ms", "200", "--engine", "sklearn", "--rows-per-request", "10"],
+        500.0,
     ),
 }
-"""By name, the training configuration and the options of the measurement."""
+"""By name, the training configuration, the options of the measurement, and the unit of throughput.
+
+A rate in the results is the rate at which the closed loop has this many responses per second.
+"""
+LOOP_CLIENTS, LOOP_SECONDS = 64, 1.0
+"""The closed loop: its clients, and its duration at the unit of throughput."""
 
 
 def measure(name: str) -> dict[str, Any]:
     """Measure a model by repeats in turn, and return them with their largest difference."""
-    config, options = MODELS[name]
+    config, options, unit = MODELS[name]
     folder = OUT / "capacity" / name
     bundle = folder / "bundle"
     if not bundle.exists():
@@ -60,7 +71,7 @@ def measure(name: str) -> dict[str, Any]:
     for number in range(REPEATS):
         ours, theirs = context.Pipe()
         arguments = ["--bundle", str(bundle), "--peak", "10000", "--seed", str(number), *options]
-        process = context.Process(target=_repeat, args=(theirs, folder / str(number), arguments))
+        process = context.Process(target=_repeat, args=(theirs, folder / str(number), arguments, unit))
         process.start()
         theirs.close()
         processes.append(process)
@@ -96,7 +107,7 @@ def take_turns(connections: Sequence[Connection]) -> None:
                 running.remove(connection)
 
 
-def _repeat(connection: Connection, folder: Path, arguments: Sequence[str]) -> None:
+def _repeat(connection: Connection, folder: Path, arguments: Sequence[str], unit: float) -> None:
     """Run ``tidegate loadtest capacity``, with a turn for its start and one for each load."""
 
     def next_turn() -> None:
@@ -110,7 +121,13 @@ def _repeat(connection: Connection, folder: Path, arguments: Sequence[str]) -> N
 
         def run_window(self, rate: float, seconds: float) -> WindowResult:
             next_turn()
-            return super().run_window(rate, seconds)
+            result = super().run_window(rate * self._throughput() / unit, seconds)
+            return replace(result, window=replace(result.window, rate=rate))
+
+        def _throughput(self) -> float:
+            count = round(unit * LOOP_SECONDS)
+            sent = self._generator.send(Arrivals(np.zeros(count), TIMEOUT_SECONDS, LOOP_CLIENTS))
+            return count / float(sent.completed.max())
 
     replica.LiveReplica = ReplicaInTurn  # type: ignore[misc]
     folder.mkdir(parents=True, exist_ok=True)
