@@ -48,7 +48,7 @@ MODELS = {
     "forest": (
         "benchmarks/models/rf.yaml",
         ["--threshold-p99-ms", "200", "--engine", "sklearn", "--rows-per-request", "10"],
-        500.0,
+        5_000.0,
     ),
 }
 """By name, the training configuration, the options of the measurement, and the unit of throughput.
@@ -95,7 +95,7 @@ def take_turns(connections: Sequence[Connection]) -> None:
     """Let one process after the other run, until all have ended.
 
     Args:
-        connections: A process receives a message at the begin of each turn, and sends one at its end.
+        connections: A process receives a message at the start of each turn, and sends one at its end.
     """
     running = list(connections)
     while running:
@@ -121,8 +121,9 @@ def _repeat(connection: Connection, folder: Path, arguments: Sequence[str], unit
 
         def run_window(self, rate: float, seconds: float) -> WindowResult:
             next_turn()
-            result = super().run_window(rate * self._throughput() / unit, seconds)
-            return replace(result, window=replace(result.window, rate=rate))
+            speed = self._throughput() / unit
+            result = super().run_window(rate * speed, seconds)
+            return replace(result, window=replace(result.window, rate=rate), seconds=result.seconds * speed)
 
         def _throughput(self) -> float:
             count = round(unit * LOOP_SECONDS)
