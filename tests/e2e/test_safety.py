@@ -26,11 +26,10 @@ from tests.e2e.target import Target
 from tests.e2e.traffic import StartTraffic
 from tests.support.signing import new_key, public_pem, write_private
 from tidegate.bundle import ATTESTATIONS
+from tidegate.errors import ExitCode
 from tidegate.trust.signing_key import SigningKey
 
 PREFIX = "tampered"
-PENDING = 1
-"""The exit code of `tidegate status` for a release that may become ready."""
 
 
 def deploy_rejected_canary(release: Release, digest: str) -> dict[str, Any]:
@@ -198,7 +197,7 @@ def test_store_down(
         [pod] = new_pods()
         reason = last_termination_message(pod).removeprefix("error: ").strip()
         named = pod["metadata"]["name"] in output and reason in output
-        return None if error.code == PENDING and named else str(error)
+        return None if error.code == ExitCode.CRASH and named else str(error)
 
     with start_traffic(release) as traffic:
         traffic.phase("the store is down")
@@ -225,7 +224,10 @@ def test_store_down(
 
 
 def status_error(release: Release) -> CommandError:
-    """Return the error of `tidegate status` for a release that is not ready."""
+    """Return the error of `tidegate status` for a release that is not ready.
+
+    Its code is `ExitCode.CRASH` if the release may become ready: a retry can overcome that.
+    """
     with pytest.raises(CommandError) as caught:
         release.status()
     return caught.value
@@ -262,7 +264,7 @@ def test_quota_refused(release: Release, namespace: Namespace, v1: Model, eviden
         error = status_error(release)
         output = evidence["quota_below_two_pods"] = error.last_line
         named = "exceeded quota: team" in output and len(release.pods()) == 1
-        return None if error.code == PENDING and named else str(error)
+        return None if error.code == ExitCode.CRASH and named else str(error)
 
     namespace.wait("the second pod's reason", second_pod_not_named, timeout=60)
 
