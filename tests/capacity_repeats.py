@@ -12,6 +12,7 @@ the throughput, and the window's rate rises and falls with it.
 """
 
 import json
+import math
 import multiprocessing
 import os
 import subprocess
@@ -107,6 +108,20 @@ def take_turns(connections: Sequence[Connection]) -> None:
                 running.remove(connection)
 
 
+def relative(result: WindowResult, rate: float, speed: float) -> WindowResult:
+    """Return a window with its relative rate, and with what is compared with or divided by the rate.
+
+    Args:
+        result: The window at `rate * speed` requests per second.
+        rate: The relative rate.
+        speed: The machine's throughput in the unit of throughput.
+    """
+    # Rounded up like the limit of the window itself, so that no limit becomes too small by the division.
+    connections = math.ceil(result.window.connections / speed)
+    window = replace(result.window, rate=rate, connections=connections)
+    return replace(result, window=window, seconds=result.seconds * speed)
+
+
 def _repeat(connection: Connection, folder: Path, arguments: Sequence[str], unit: float) -> None:
     """Run ``tidegate loadtest capacity``, with a turn for its start and one for each load."""
 
@@ -122,8 +137,7 @@ def _repeat(connection: Connection, folder: Path, arguments: Sequence[str], unit
         def run_window(self, rate: float, seconds: float) -> WindowResult:
             next_turn()
             speed = self._throughput() / unit
-            result = super().run_window(rate * speed, seconds)
-            return replace(result, window=replace(result.window, rate=rate), seconds=result.seconds * speed)
+            return relative(super().run_window(rate * speed, seconds), rate, speed)
 
         def _throughput(self) -> float:
             count = round(unit * LOOP_SECONDS)
