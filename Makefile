@@ -124,7 +124,7 @@ bench-quick: setup ## Measure the server, the KServe SDK, the ceilings, and clos
 	@$(BIN)/python -m benchmarks quick
 	@$(BIN)/python -m benchmarks.overload quick
 
-capacity: setup ## Measure the capacity of two models three times each (30 minutes)
+capacity: setup ## Measure the capacity of three models three times each (35 minutes)
 	@$(BIN)/python -m tests.capacity_repeats
 
 rollout-error-rates: setup ## Measure the verdict's error rates on simulated rollouts (3 minutes), for docs/rollout.md
