@@ -51,6 +51,14 @@ def test_capacity_values_make_the_derived_autoscaler(minimal: Values, changes: d
     assert container["resources"] == values["resources"]
 
 
+@pytest.mark.parametrize("threshold_ms", [20.0, 250.0, 400.0, 1200.0])
+def test_capacity_values_fit_the_gateways_timeout(routed: Values, threshold_ms: float) -> None:
+    capacity = make_capacity(threshold={"latency_ms": threshold_ms})
+    values = yaml.safe_load(chart_values(capacity, TRAFFIC, Autoscaler.HPA))
+    objects = render(merged(merged(routed, {"backendTrafficPolicy": {"enabled": True}}), values))
+    assert of_kind(objects, "BackendTrafficPolicy")
+
+
 def test_capacity_values_make_the_derived_scaled_object(minimal: Values) -> None:
     capacity = make_capacity()
     values = yaml.safe_load(chart_values(capacity, TRAFFIC, Autoscaler.KEDA))

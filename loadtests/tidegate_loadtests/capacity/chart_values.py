@@ -33,6 +33,8 @@ _MEMORY_FACTOR = 1.5
 _MIB = 1 << 20
 _MIN_QUEUE_DELAY_SECONDS = 2.0
 _QUEUE_DELAY_FACTOR = 10
+_MIN_RESPONSE_SECONDS = 1.0
+_RESPONSE_FACTOR = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,16 @@ def max_queue_delay_seconds(threshold_ms: float) -> float:
     return max(_MIN_QUEUE_DELAY_SECONDS, _QUEUE_DELAY_FACTOR * threshold_ms / 1e3)
 
 
+def per_retry_timeout_seconds(threshold_ms: float) -> float:
+    """Return the time after which a Gateway may give up an attempt: the longest wait and a response.
+
+    >>> per_retry_timeout_seconds(20), per_retry_timeout_seconds(400), per_retry_timeout_seconds(1000)
+    (3.0, 5.0, 12.0)
+    """
+    response = max(_MIN_RESPONSE_SECONDS, _RESPONSE_FACTOR * threshold_ms / 1e3)
+    return max_queue_delay_seconds(threshold_ms) + response
+
+
 def rate_at_cpu(capacity: Capacity, cpu: float, highest: float) -> float:
     """Return the lowest rate at which a replica uses so much CPU, at most ``highest``.
 
@@ -135,10 +147,23 @@ def chart_values(capacity: Capacity, traffic: Traffic, autoscaler: Autoscaler) -
             {"server": {"maxQueueDelaySeconds": sizing.max_queue_delay_seconds}},
         ),
     ]
+    if sizing.max_queue_delay_seconds > _MIN_QUEUE_DELAY_SECONDS:
+        sections.append(_retry_section(capacity))
     text = "\n".join(_comment(comment, 0) + _dump(values, 0) for comment, values in sections)
     fields = _autoscaling(capacity, traffic, autoscaler, sizing)
     return f"{text}\nautoscaling:\n" + "".join(
         _comment(comment, 2) + _dump(values, 2) for comment, values in fields
+    )
+
+
+def _retry_section(capacity: Capacity) -> tuple[str, dict[str, Any]]:
+    """Return the timeout of an attempt; the chart's default only fits the smallest queue delay limit."""
+    threshold_ms = capacity.threshold.latency_ms
+    return (
+        f"server.maxQueueDelaySeconds and the larger of {_MIN_RESPONSE_SECONDS:g} s and {_RESPONSE_FACTOR} "
+        f"times the latency threshold ({threshold_ms:g} ms): a Gateway that gives up an attempt sooner sends "
+        "requests again that still wait for the engine.",
+        {"backendTrafficPolicy": {"perRetryTimeoutSeconds": per_retry_timeout_seconds(threshold_ms)}},
     )
 
 
