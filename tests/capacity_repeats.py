@@ -205,13 +205,14 @@ def compare(repeats: Sequence[Mapping[str, Any]], expected: float | None = None)
     """
     differences = None
     if all(one["safe_rate"] is not None for one in repeats):
+        capacities = [one["capacity_rate"]["median"] for one in repeats]
+        safe_rates = [one["safe_rate"] for one in repeats]
         differences = {
-            "capacity_rate": _max_difference([one["capacity_rate"]["median"] for one in repeats]),
-            "safe_rate": _max_difference([one["safe_rate"] for one in repeats]),
+            "capacity_rate": _max_difference(capacities, median(capacities)),
+            "safe_rate": _max_difference(safe_rates, median(safe_rates)),
         }
         if expected is not None:
-            capacities = [one["capacity_rate"]["median"] for one in repeats]
-            differences["expected_rate"] = max(abs(rate / expected - 1) for rate in capacities)
+            differences["expected_rate"] = _max_difference(capacities, expected)
     return {
         "passed": differences is not None and max(differences.values()) <= MAX_DIFFERENCE,
         "max_differences": differences,
@@ -219,8 +220,8 @@ def compare(repeats: Sequence[Mapping[str, Any]], expected: float | None = None)
     }
 
 
-def _max_difference(rates: Sequence[float]) -> float:
-    return max(abs(rate / median(rates) - 1) for rate in rates)
+def _max_difference(rates: Sequence[float], reference: float) -> float:
+    return max(abs(rate / reference - 1) for rate in rates)
 
 
 def main() -> None:
